@@ -1,0 +1,75 @@
+"""mt-lottery: find, certify and tune the few token embeddings that matter for translation.
+
+    import mt_lottery as mtl
+    result = mtl.ks_test(before, after)          # statistic [V], pvalue [V]
+    rows = mtl.select("ks", before, after, alpha=0.05)
+    model, tokenizer = mtl.load_tuned("runs/en-ro/ks_lottery/seed-0")
+
+Names are imported when they are first used: ``import mt_lottery`` is instant.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "ks_test": "lottery.ks",
+    "KSResult": "lottery.ks",
+    "select": "lottery.selection",
+    "certify": "lottery.certify",
+    "compose": "compose",
+    "run": "pipeline",
+    "load_tuned": "pipeline",
+    "Record": "record",
+    "read_record": "record",
+    "MTLotteryError": "errors",
+} | {
+    f"register_{kind}": "registry"
+    for kind in (
+        "model",
+        "criterion",
+        "optimizer",
+        "tuner",
+        "selector",
+        "corpus",
+        "template",
+        "metric",
+        "tracker",
+    )
+}
+
+__all__ = sorted([*_WHERE, "__version__"])
+
+if TYPE_CHECKING:
+    from mt_lottery.compose import compose as compose
+    from mt_lottery.errors import MTLotteryError as MTLotteryError
+    from mt_lottery.lottery.certify import certify as certify
+    from mt_lottery.lottery.ks import KSResult as KSResult
+    from mt_lottery.lottery.ks import ks_test as ks_test
+    from mt_lottery.lottery.selection import select as select
+    from mt_lottery.pipeline import load_tuned as load_tuned
+    from mt_lottery.pipeline import run as run
+    from mt_lottery.record import Record as Record
+    from mt_lottery.record import read_record as read_record
+    from mt_lottery.registry import register_corpus as register_corpus
+    from mt_lottery.registry import register_criterion as register_criterion
+    from mt_lottery.registry import register_metric as register_metric
+    from mt_lottery.registry import register_model as register_model
+    from mt_lottery.registry import register_optimizer as register_optimizer
+    from mt_lottery.registry import register_selector as register_selector
+    from mt_lottery.registry import register_template as register_template
+    from mt_lottery.registry import register_tracker as register_tracker
+    from mt_lottery.registry import register_tuner as register_tuner
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'mt_lottery' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"mt_lottery.{_WHERE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

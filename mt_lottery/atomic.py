@@ -1,0 +1,42 @@
+"""Files that are either whole or not there: a temporary file, then a rename."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+from mt_lottery.errors import MTLotteryError
+
+
+class DiskError(MTLotteryError):
+    """A file cannot be written: no space, no permission, a file where a folder should be."""
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path``; a reader sees the old file or the new one, never a part.
+
+    Raises:
+        DiskError: the file cannot be written; the message names it and the reason.
+    """
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp makes it private
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        full = " The disk is full." if error.errno == errno.ENOSPC else ""
+        raise DiskError(f"{path} cannot be written: {error.strerror or error}.{full}") from error
+
+
+def write_text(path: Path, content: str) -> None:
+    """As :func:`write_bytes`, in UTF-8."""
+    write_bytes(path, content.encode("utf-8"))

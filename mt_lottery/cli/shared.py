@@ -1,0 +1,49 @@
+"""How every command ends: with its result, or with one clear message."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+
+from mt_lottery.errors import MTLotteryError
+
+
+def guarded(command: Callable[[], int]) -> int:
+    """Run a command; exit status 0, 2 for a user's mistake, 1 for a crash, 130 for Ctrl-C."""
+    quieten()
+    try:
+        return command()
+    except MTLotteryError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nInterrupted. The same command with resume=true continues it.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # the reader (`head`, say) has gone; keep the interpreter from complaining at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception:
+        traceback.print_exc()
+        print(
+            "\nThis is a bug in mt-lottery (or in a plugin), not a mistake of yours: please "
+            "report it with the lines above.",
+            file=sys.stderr,
+        )
+        return 1
+
+
+def quieten() -> None:
+    """Keep the libraries' own chatter off the terminal; their errors still come."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=".*pin_memory.*")
+    logging.getLogger("mt_lottery").setLevel(logging.INFO)
+    if not logging.getLogger().handlers:
+        logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)

@@ -1,0 +1,131 @@
+"""What a person sees when a run is done: the comparison, the tokens, some translations."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mt_lottery.pipeline import Outcome
+from mt_lottery.pipeline.rundir import HYPOTHESES, TICKETS, read_hypotheses, read_tickets
+from mt_lottery.record import Record, read_record
+
+SHOWN_TOKENS = 20
+SHOWN_EXAMPLES = 3
+
+
+def _score(record: Record, key: str, which: str) -> str:
+    found = record.scores.get(key)
+    if found is None:
+        return "—"
+    low, high = found[which]["ci95"]
+    return f"{found[which]['score']:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def comparison(records: list[Record]) -> Table:
+    """Methods side by side: parameters, rows, raw and first-line score, share stopped."""
+    last = records[-1]
+    key = next(iter(last.scores))
+    column = last.scores[key].get("column", key)
+    title = (
+        f"{last.lang}, {last.data.test.name}, {last.data.test.pairs} sentences: {column} "
+        "with 95% interval"
+    )
+    table = Table(title=title, title_justify="left")
+    table.add_column("method")
+    for name in ("trained parameters", "rows", "raw", "first line", "stopped", "length ratio"):
+        table.add_column(name, justify="right")
+    for record in records:
+        rows = "—" if record.tickets is None else f"{record.tickets.count:,}"
+        table.add_row(
+            "none (original model)" if record.method == "none" else record.method,
+            f"{record.trainable_parameters:,}",
+            rows,
+            _score(record, key, "raw"),
+            _score(record, key, "first_line"),
+            f"{record.generation.stopped:.0%}",
+            f"{record.generation.length_ratio:.2f}",
+        )
+    return table
+
+
+def tokens(outcome: Outcome) -> Table | None:
+    """The most changed tokens with KS distance and nominal p, where a test was made."""
+    path = outcome.run_dir / TICKETS
+    rows = [r for r in (read_tickets(path) if path.is_file() else []) if r["statistic"]]
+    if not rows:
+        return None
+    table = Table(title="Most changed tokens (• in the ticket)", title_justify="left")
+    for name in ("", "token", "id"):
+        table.add_column(name, justify="right" if name == "id" else "left")
+    for name in ("KS distance D", "nominal p", "count in training text"):
+        table.add_column(name, justify="right")
+    for row in rows[:SHOWN_TOKENS]:
+        table.add_row(
+            "•" if row["selected"] == "true" else "",
+            Text(repr(row["token"])[1:-1]),
+            row["token_id"],
+            f"{float(row['statistic']):.4f}",
+            f"{float(row['pvalue']):.3g}" if row["pvalue"] else "—",
+            row["train_frequency"],
+        )
+    return table
+
+
+def _examples(console: Console, outcome: Outcome) -> None:
+    after = read_hypotheses(outcome.run_dir / HYPOTHESES)
+    before = None
+    if outcome.baseline_dir is not None:
+        before = read_hypotheses(outcome.baseline_dir / HYPOTHESES)
+        if len(before) != len(after):
+            before = None
+    step = max(1, len(after) // SHOWN_EXAMPLES)
+    for i in list(range(0, len(after), step))[:SHOWN_EXAMPLES]:
+        console.print(Text.assemble(("source     ", "bold"), after[i]["source"]))
+        console.print(Text.assemble(("reference  ", "bold"), after[i]["reference"]))
+        if before is not None:
+            console.print(Text.assemble(("original   ", "bold"), _clip(before[i]["hypothesis"])))
+        console.print(Text.assemble(("tuned      ", "bold green"), _clip(after[i]["hypothesis"])))
+        console.print()
+
+
+def _clip(text: str, width: int = 200) -> str:
+    shown = text.strip().replace("\n", " ⏎ ")
+    return shown if len(shown) <= width else shown[: width - 1] + "…"
+
+
+def show(outcome: Outcome, console: Console | None = None) -> None:
+    """Print a run's summary on standard output."""
+    console = console or Console(highlight=False, soft_wrap=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=110)
+    records = [outcome.record]
+    if outcome.baseline_dir is not None:
+        records.insert(0, read_record(outcome.baseline_dir))
+    console.print()
+    console.print(comparison(records))
+    cost = outcome.record.cost
+    console.print(
+        f"raw: the whole output, up to end-of-sequence or {records[-1].generation.max_new_tokens} "
+        "tokens; first line: the output up to its first line break."
+    )
+    if outcome.record.tickets is not None and outcome.record.tickets.alpha is not None:
+        ticket = outcome.record.tickets
+        console.print(
+            f"Ticket: {ticket.count} rows, α = {ticket.alpha:.3g} (correction: "
+            f"{ticket.correction}), scope {ticket.scope}. p is nominal: it ranks rows, it controls "
+            "no error rate."
+        )
+    table = tokens(outcome)
+    if table is not None:
+        console.print()
+        console.print(table)
+    console.print()
+    _examples(console, outcome)
+    console.print(
+        f"Probe {cost.probe_seconds:.0f} s, training {cost.train_seconds:.0f} s, decoding "
+        f"{cost.decode_seconds:.0f} s; peak memory {cost.peak_memory_bytes / 1e9:.1f} GB."
+    )
+    if outcome.baseline_dir is not None:
+        console.print(Text(f"Original model's run: {outcome.baseline_dir}"))
+    console.print(Text(f"This run: {outcome.run_dir}"))

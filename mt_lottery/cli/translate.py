@@ -1,0 +1,90 @@
+"""``mt-translate``: translate standard input with a tuned model."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TextIO
+
+from mt_lottery.cli.shared import guarded
+
+EXAMPLES = """\
+examples:
+  echo 'The bridge is closed.' | mt-translate --run runs/en-ro/ks_lottery/seed-0
+  mt-translate --run runs/en-ro/ks_lottery/seed-0 < input.en > output.ro
+  mt-translate --run runs/en-ro/embed/seed-0 --beam-size 4 < input.en
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    made = argparse.ArgumentParser(
+        prog="mt-translate",
+        description="Translate standard input, one sentence a line, with a finished run's model. "
+        "One line comes out for each that goes in: the first line of what the model says.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--run", required=True, metavar="DIR", help="run directory of mt-train")
+    made.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps [auto]")
+    made.add_argument("--batch-size", type=_positive, help="sentences a batch [the run's]")
+    made.add_argument("--beam-size", type=_positive, help="1 is greedy search [the run's]")
+    made.add_argument("--max-new-tokens", type=_positive, help="limit in tokens [the run's]")
+    return made
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number ≥ 1, not '{text}'")
+    return int(text)
+
+
+def blocks(lines: TextIO, size: int) -> Iterator[list[str]]:
+    """The lines of a stream, without line ends, at most ``size`` at a time."""
+    while block := [line.rstrip("\r\n") for line in islice(lines, size)]:
+        yield block
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Translate ``sys.stdin`` to ``sys.stdout``; raises what the user can mend."""
+    given = parser().parse_args(arguments)
+    from mt_lottery.errors import DataError
+    from mt_lottery.pipeline import open_run
+    from mt_lottery.pipeline.decode import decode
+
+    loaded, config = open_run(given.run, given.device)
+    for key in ("batch_size", "beam_size", "max_new_tokens"):
+        if getattr(given, key) is not None:
+            setattr(config.translate, key, getattr(given, key))
+    interactive = sys.stdin.isatty()
+    if interactive:
+        print(f"One sentence a line ({config.lang}); Ctrl-D ends.", file=sys.stderr)
+    size = 1 if interactive else 16 * config.translate.batch_size
+    sys.stdin.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+    sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+    done = 0
+    try:
+        for block in blocks(sys.stdin, size):
+            # an empty line stays an empty line: there is nothing to translate
+            full = [i for i, line in enumerate(block) if line.strip()]
+            outputs = [""] * len(block)
+            for i, text in zip(full, decode(config, loaded, [block[i] for i in full]), strict=True):
+                outputs[i] = text.first_line
+            print("\n".join(outputs), flush=True)
+            done += len(block)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"standard input, after line {done}: not UTF-8 ({error.reason})."
+        ) from error
+    return 0
+
+
+def main() -> int:
+    """Entry point of ``mt-translate``."""
+    return guarded(lambda: command(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

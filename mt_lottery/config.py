@@ -1,0 +1,218 @@
+"""The settings of a run: typed, documented, with their ranges.
+
+Each dataclass is one section.  A field says what it means (``help``), and what
+is allowed (``ge``, ``gt``, ``le``, ``lt``, ``choices``); :func:`problems` checks
+an instance against that and returns every violation, so that a user sees all
+mistakes at once.  :mod:`mt_lottery.compose` fills the sections from the recipes
+and the command line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mt_lottery.errors import nearest
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+    choices: Sequence[str] | None = None,
+) -> Any:
+    """A dataclass field with a meaning and a range.
+
+    Args:
+        default: value, or for a list a tuple that is copied into a new list.
+        help: one line for ``--help``.
+        ge, gt, le, lt: bounds of a number (≥, >, ≤, <).
+        choices: the allowed strings.
+    """
+    metadata = {"help": help, "ge": ge, "gt": gt, "le": le, "lt": lt, "choices": choices}
+    if isinstance(default, tuple):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class ModelConfig:
+    """Which model, and how it is loaded."""
+
+    name: str = setting("hf", "registered loader: hf, gemma3_270m, or a plugin's")
+    name_or_path: str | None = setting(None, "local folder, GGUF file or hub id (model=hf)")
+    revision: str | None = setting(None, "branch, tag or commit on the hub")
+    dtype: str = setting(
+        "auto",
+        "weights in memory; auto is the checkpoint's own",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    trust_remote_code: bool = setting(False, "run Python code that comes with a model")
+
+
+@dataclass
+class DataConfig:
+    """Which parallel text, how much of it, and how a pair becomes a prompt."""
+
+    name: str = setting("mini", "registered corpus: mini, ntrex, flores101, files, or a plugin's")
+    path: str | None = setting(None, "folder or file of the corpus")
+    train_pairs: int | None = setting(None, "training pairs, from the front; all if null", ge=1)
+    dev: str | None = setting(None, "corpus of the dev set, if another")
+    dev_path: str | None = setting(None, "its folder or file")
+    dev_pairs: int | None = setting(
+        None, "dev pairs; all if null (100 where training shares the corpus)", ge=1
+    )
+    test: str | None = setting(None, "corpus of the test set, if another")
+    test_path: str | None = setting(None, "its folder or file")
+    test_pairs: int | None = setting(
+        None, "test pairs; all if null (200 where training shares the corpus)", ge=1
+    )
+    train_source: str | None = setting(
+        None, "data=files: training text, source side (or TSV, JSONL)"
+    )
+    train_target: str | None = setting(None, "data=files: training text, target side")
+    dev_source: str | None = setting(None, "data=files: dev text, source side (or TSV, JSONL)")
+    dev_target: str | None = setting(None, "data=files: dev text, target side")
+    test_source: str | None = setting(None, "data=files: test text, source side (or TSV, JSONL)")
+    test_target: str | None = setting(None, "data=files: test text, target side")
+    template: str = setting("plain", "registered prompt: plain, alpaca, or a plugin's")
+    max_length: int = setting(
+        512, "tokens of prompt and target; longer training pairs are dropped and counted", ge=8
+    )
+
+
+@dataclass
+class TrainConfig:
+    """How the trained parameters are optimised."""
+
+    epochs: int = setting(2, "passes over the training pairs", ge=1)
+    lr: float = setting(1e-3, "peak learning rate", gt=0.0)
+    batch_size: int = setting(8, "pairs a batch, at most", ge=1)
+    max_tokens: int | None = setting(None, "padded tokens a batch, at most", ge=1)
+    accumulate: int = setting(1, "batches an optimizer step", ge=1)
+    optimizer: str = setting("adamw", "registered optimizer: adamw, sgd, or a plugin's")
+    criterion: str = setting(
+        "cross_entropy",
+        "registered loss: cross_entropy, label_smoothed_cross_entropy, or a plugin's",
+    )
+    label_smoothing: float = setting(0.1, "ε of label_smoothed_cross_entropy", ge=0.0, lt=1.0)
+    weight_decay: float = setting(0.0, "decoupled weight decay", ge=0.0)
+    schedule: str = setting(
+        "linear", "learning rate after warm-up", choices=("linear", "cosine", "constant")
+    )
+    warmup_steps: int = setting(0, "steps from 0 to the peak learning rate", ge=0)
+    max_grad_norm: float = setting(1.0, "gradient norm is clipped to this; 0 for never", ge=0.0)
+    gradient_checkpointing: bool = setting(False, "recompute activations: less memory, slower")
+    save_steps: int = setting(20, "optimizer steps between checkpoints", ge=1)
+
+
+@dataclass
+class TranslateConfig:
+    """How the test set is decoded."""
+
+    beam_size: int = setting(1, "1 is greedy search", ge=1)
+    max_new_tokens: int = setting(128, "limit on a translation, in tokens", ge=1)
+    batch_size: int = setting(64, "sentences a batch", ge=1)
+    length_penalty: float = setting(1.0, "exponent on length in beam search")
+
+
+@dataclass
+class TunerConfig:
+    """Settings that every tuning method has; a method's own schema extends it."""
+
+    name: str = setting("none", "registered tuner")
+
+
+@dataclass
+class RunConfig:
+    """One run: one method, one language pair, one seed."""
+
+    recipe: str = setting("none", "method, a file of recipes/recipe")
+    preset: str | None = setting(None, "variant of the recipe: paper gives the paper's schedule")
+    lang: str = setting("", "source and target language, for example en-ro")
+    seed: int = setting(0, "of batches, initialisation and sampling", ge=0, lt=2**32)
+    out_dir: str | None = setting(None, "run directory; runs/LANG/METHOD/seed-N if null")
+    resume: bool = setting(False, "continue a run that was interrupted")
+    overwrite: bool = setting(False, "replace what stands in out_dir")
+    baseline: bool = setting(True, "score the original model too (once; later runs reuse it)")
+    user_dir: str | None = setting(None, "folder of plugins to import first")
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps")
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    tuner: TunerConfig = field(default_factory=TunerConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    probe: TrainConfig = field(default_factory=TrainConfig)
+    translate: TranslateConfig = field(default_factory=TranslateConfig)
+    metrics: list[str] = setting(("spbleu", "chrf"), "registered metrics; the first one ranks")
+    tracker: Any = setting("none", "registered tracker, or a list of them")
+
+
+def _allowed(meta: Any) -> str:
+    bounds = [
+        f"{sign} {meta[key]:g}"
+        for key, sign in (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
+        if meta.get(key) is not None
+    ]
+    return " and ".join(bounds)
+
+
+def problems(config: Any, prefix: str = "") -> Iterator[str]:
+    """Every value of ``config`` (a settings dataclass) that is out of its range.
+
+    Yields:
+        one sentence each, with the key, the value and what is allowed.
+    """
+    for f in dataclasses.fields(config):
+        key, value, meta = f"{prefix}{f.name}", getattr(config, f.name), f.metadata
+        if dataclasses.is_dataclass(value):
+            yield from problems(value, f"{key}.")
+        elif isinstance(value, bool) or value is None:
+            continue
+        elif isinstance(value, (int, float)):
+            bounds = _allowed(meta)
+            if not math.isfinite(value):
+                wanted = f"a finite number {bounds}".rstrip()
+                yield f"`{key}` must be {wanted}, not {value}."
+            elif (
+                (meta.get("ge") is not None and value < meta["ge"])
+                or (meta.get("gt") is not None and value <= meta["gt"])
+                or (meta.get("le") is not None and value > meta["le"])
+                or (meta.get("lt") is not None and value >= meta["lt"])
+            ):
+                yield f"`{key}` must be {bounds}, not {value}."
+        elif isinstance(value, str) and meta.get("choices") and value not in meta["choices"]:
+            listed = ", ".join(meta["choices"])
+            hint = nearest(value, meta["choices"])
+            yield f"`{key}` must be one of {listed}, not '{value}'.{hint}"
+
+
+def describe(schema: type, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Key, default and meaning of every setting of a schema, for ``--help``."""
+    instance = schema()
+    for f in dataclasses.fields(schema):
+        value = getattr(instance, f.name)
+        if dataclasses.is_dataclass(value):
+            yield from describe(type(value), f"{prefix}{f.name}.")
+            continue
+        meta = f.metadata
+        allowed = ", ".join(meta["choices"]) if meta.get("choices") else _allowed(meta)
+        text = str(meta.get("help", "")) + (f" ({allowed})" if allowed else "")
+        shown = (
+            "null" if value is None else str(value).lower() if isinstance(value, bool) else value
+        )
+        yield f"{prefix}{f.name}", f"{shown}", text
+
+
+def digest(content: Any) -> str:
+    """sha256 (hex) of JSON-like content, independent of the order of keys."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

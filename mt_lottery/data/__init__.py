@@ -1,0 +1,1 @@
+"""Corpora, prompt templates and batches."""

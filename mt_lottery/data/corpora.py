@@ -1,0 +1,318 @@
+"""The corpora with a fixed layout, and how a run's three splits are read.
+
+``mini`` comes with the package; ``ntrex`` and ``flores101`` are read from the
+folders in which they are published.  Any registered corpus is a class::
+
+    @register_corpus("mine")
+    class Mine:
+        def __init__(self, path: str | None, config: DataConfig) -> None: ...
+        def pool(self, role: str) -> str: ...            # roles with equal pools share it
+        def read(self, pool: str, pair: LanguagePair) -> list[Pair]: ...
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+from mt_lottery.data.blocks import plan_blocks
+from mt_lottery.data.text import Pair, read_parallel
+from mt_lottery.errors import ConfigError, DataError, MTLotteryError, nearest
+from mt_lottery.languages import Language, LanguagePair, get_language
+from mt_lottery.registry import CORPORA, register_corpus
+
+if TYPE_CHECKING:
+    from mt_lottery.config import DataConfig
+
+ROLES = ("train", "dev", "test")
+
+
+class Corpus(Protocol):
+    """What a registered corpus offers."""
+
+    def pool(self, role: str) -> str:
+        """The set of files that ``train``, ``dev`` or ``test`` reads."""
+        ...
+
+    def read(self, pool: str, pair: LanguagePair) -> list[Pair]:
+        """All pairs of that set, in file order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Split:
+    """The pairs of one role.
+
+    Attributes:
+        name: the corpus they come from.
+        pairs: the pairs, in file order.
+        available: how many the role could have had (the pool, or its block of a shared one).
+    """
+
+    name: str
+    pairs: tuple[Pair, ...]
+    available: int
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all texts; order and the boundaries between texts count."""
+        digest = hashlib.sha256()
+        for pair in self.pairs:
+            for text in (pair.source, pair.target):
+                data = text.encode()
+                digest.update(len(data).to_bytes(8, "big") + data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Corpora:
+    """The splits of a run; None for a role that was not asked for.
+
+    Attributes:
+        overlap: test sentences whose source also is a training source (case and
+            whitespace aside); 0 where either split was not asked for.
+    """
+
+    train: Split | None
+    dev: Split | None
+    test: Split | None
+    overlap: int
+
+
+class FolderCorpus(ABC):
+    """A folder with one file a language; subclasses say how files are called."""
+
+    name = ""
+    subfolder = ""
+    layout = ""
+
+    def __init__(self, path: str | None, config: DataConfig) -> None:
+        self._path = path
+
+    @abstractmethod
+    def pool(self, role: str) -> str:
+        """The set of files that a role reads."""
+
+    @abstractmethod
+    def code(self, language: Language) -> str:
+        """The corpus's own code of a language; empty where it cannot have it."""
+
+    @abstractmethod
+    def files(self, folder: Path, pool: str) -> dict[str, Path]:
+        """The corpus's language code → file, for a set of files in a folder."""
+
+    @property
+    def root(self) -> Path:
+        """The folder that holds the files.
+
+        Raises:
+            DataError: no path given, no such folder, or another layout.
+        """
+        if not self._path:
+            raise DataError(
+                f"The corpus '{self.name}' needs the folder in which it lies: data.path=FOLDER "
+                f"(data.dev_path, data.test_path for one role). Expected there: {self.layout}."
+            )
+        folder = Path(self._path).expanduser()
+        if not folder.is_dir():
+            raise DataError(
+                f"{folder}: no such folder. The corpus '{self.name}' expects there: {self.layout}."
+            )
+        for candidate in (folder, folder / self.subfolder):
+            if any(self.files(candidate, self.pool(role)) for role in ROLES):
+                return candidate.resolve()
+        raise DataError(f"{folder}: no {self.name} corpus here. Expected: {self.layout}.")
+
+    def read(self, pool: str, pair: LanguagePair) -> list[Pair]:
+        """Read the two files of a pair.
+
+        Raises:
+            DataError: a language that the corpus does not have, or damaged files.
+        """
+        root = self.root
+        files = self.files(root, pool)
+        for language in (pair.source, pair.target):
+            if self.code(language) not in files:
+                have = sorted(_own_code(code) for code in files)
+                raise DataError(
+                    f"The corpus '{self.name}' ({root}) has no {language.name} "
+                    f"('{language.code}') for {pair} in '{pool}'."
+                    f"{nearest(language.code, have)} It has: {', '.join(have) or 'nothing'}. "
+                    f"Expected layout: {self.layout}."
+                )
+        return read_parallel(files[self.code(pair.source)], files[self.code(pair.target)])
+
+
+def _own_code(code: str) -> str:
+    """A corpus's language code as users write it."""
+    try:
+        return get_language(code).code
+    except ConfigError:
+        return code
+
+
+@register_corpus("mini")
+class Mini(FolderCorpus):
+    """The small corpus inside the package, for a first run (see its README)."""
+
+    name = "mini"
+    layout = "train.en.txt, train.ro.txt, dev.en.txt, test.en.txt, …"
+
+    def __init__(self, path: str | None, config: DataConfig) -> None:
+        super().__init__(path or str(Path(__file__).with_name("mini")), config)
+
+    def pool(self, role: str) -> str:
+        """Each role has files of its own."""
+        return role
+
+    def code(self, language: Language) -> str:
+        """``ro``."""
+        return language.code
+
+    def files(self, folder: Path, pool: str) -> dict[str, Path]:
+        """``train.ro.txt``."""
+        return {path.name.split(".")[1]: path for path in sorted(folder.glob(f"{pool}.*.txt"))}
+
+
+@register_corpus("ntrex")
+class NTREX(FolderCorpus):
+    """NTREX-128 (Federmann et al. 2022): newstest2019 from English into 128 languages."""
+
+    name = "ntrex"
+    subfolder = "NTREX-128"
+    layout = "newstest2019-src.eng.txt, newstest2019-ref.ron.txt, … (or a folder NTREX-128 of them)"
+
+    def pool(self, role: str) -> str:
+        """There is one set of files: all roles share it."""
+        return "newstest2019"
+
+    def code(self, language: Language) -> str:
+        """``ron``, ``zho-CN``."""
+        return language.ntrex
+
+    def files(self, folder: Path, pool: str) -> dict[str, Path]:
+        """English is the source file, everything else a reference; any two make a pair."""
+        # Not "ref-2": the second Spanish reference is another translation, no language.
+        found = [p for kind in ("ref", "src") for p in sorted(folder.glob(f"{pool}-{kind}.*.txt"))]
+        return {path.name.split(".")[1]: path for path in found}
+
+
+@register_corpus("flores101")
+class Flores101(FolderCorpus):
+    """Flores-101 (Goyal et al. 2022): dev for training and dev, devtest for the test."""
+
+    name = "flores101"
+    subfolder = "flores101_dataset"
+    layout = "dev/ron.dev and devtest/ron.devtest, … (or a folder flores101_dataset of them)"
+
+    def pool(self, role: str) -> str:
+        """The published test set is kept for the test."""
+        return "devtest" if role == "test" else "dev"
+
+    def code(self, language: Language) -> str:
+        """``ron``, ``zho_simpl``."""
+        return language.flores
+
+    def files(self, folder: Path, pool: str) -> dict[str, Path]:
+        """``devtest/ron.devtest``."""
+        return {path.stem: path for path in sorted((folder / pool).glob(f"*.{pool}"))}
+
+
+def _setting(config: DataConfig, key: str) -> object:
+    return getattr(config, key, None)
+
+
+def corpus_name(config: DataConfig, role: str) -> str:
+    """Name of the corpus that a role reads: ``data.dev`` or ``data.test`` where set."""
+    own = None if role == "train" else _setting(config, role)
+    return str(own or config.name)
+
+
+def corpus_path(config: DataConfig, role: str) -> str | None:
+    """Path for a role; ``data.path`` serves only roles that read the same corpus."""
+    own = None if role == "train" else _setting(config, f"{role}_path")
+    inherited = config.path if corpus_name(config, role) == config.name else None
+    return cast("str | None", own or inherited)
+
+
+def _check_settings(config: DataConfig, roles: Sequence[str]) -> None:
+    problems = [
+        f"Unknown role '{role}'. Known: {', '.join(ROLES)}." for role in roles if role not in ROLES
+    ]
+    for role in ROLES:
+        number = _setting(config, f"{role}_pairs")
+        if number is not None and (
+            not isinstance(number, int) or isinstance(number, bool) or number < 1
+        ):
+            problems.append(f"data.{role}_pairs={number}: a whole number of at least 1 is needed.")
+        name = corpus_name(config, role)
+        for key in (f"{role}_source", f"{role}_target"):
+            if _setting(config, key) is not None and name != "files":
+                problems.append(
+                    f"data.{key}={_setting(config, key)}: only the corpus 'files' reads named "
+                    f"files, but {role} comes from '{name}'. Set "
+                    f"data{'' if role == 'train' else '.' + role}=files, or leave it out."
+                )
+    if problems:
+        raise DataError("\n".join(problems))
+
+
+def _normalised(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def load_corpora(config: DataConfig, pair: LanguagePair, roles: Sequence[str] = ROLES) -> Corpora:
+    """Read the splits of a run.
+
+    Roles that read the same files of the same corpus get disjoint blocks
+    (:mod:`mt_lottery.data.blocks`), whichever of them are asked for.
+
+    Args:
+        config: the ``data`` settings.
+        pair: the direction.
+        roles: the splits that are needed; the others come back as None.
+
+    Raises:
+        DataError: settings that do not fit, missing or damaged files, a pair that
+            the corpus does not have, fewer pairs than asked.
+        RegistryError: an unknown corpus.
+    """
+    _check_settings(config, roles)
+    corpora: dict[tuple[str, str | None], Corpus] = {}
+    sources: dict[str, tuple[str, str, str]] = {}
+    readers: dict[tuple[str, str, str], Corpus] = {}
+    for role in ROLES:
+        name, path = corpus_name(config, role), corpus_path(config, role)
+        try:
+            if (name, path) not in corpora:
+                corpora[name, path] = CORPORA.get(name)(path, config)
+            corpus = corpora[name, path]
+            # The folder found, not the one given: PATH and PATH/NTREX-128 are one corpus.
+            source = (name, str(getattr(corpus, "root", path)), corpus.pool(role))
+        except MTLotteryError:
+            if role in roles:
+                raise
+            continue  # a role that nobody asked for may lack its files
+        sources[role] = source
+        readers.setdefault(source, corpus)
+    splits: dict[str, Split] = {}
+    for source in dict.fromkeys(sources[role] for role in ROLES if role in roles):
+        name, _, pool = source
+        pairs = readers[source].read(pool, pair)
+        sharing = [role for role in sources if sources[role] == source]
+        asked = {role: cast("int | None", _setting(config, f"{role}_pairs")) for role in sharing}
+        blocks = plan_blocks(len(pairs), asked, f"the corpus '{name}' ({pool}, {pair})")
+        for role in sharing:
+            if role in roles:
+                block = blocks[role]
+                splits[role] = Split(name, tuple(pairs[block.start : block.stop]), block.available)
+    train, dev, test = (splits.get(role) for role in ROLES)
+    overlap = 0
+    if train and test:
+        seen = {_normalised(each.source) for each in train.pairs}
+        overlap = sum(_normalised(each.source) in seen for each in test.pairs)
+    return Corpora(train, dev, test, overlap)

@@ -1,0 +1,255 @@
+"""The corpus ``files``: pairs from a user's own files.
+
+Each role (``train``, ``dev``, ``test``) is one of
+
+- two text files, ``data.train_source`` and ``data.train_target``: line N of one
+  translates line N of the other;
+- one TSV (``.tsv``, ``.tab``), ``data.train_source`` alone: two columns, source
+  and target; no quoting; a first row of ``source``, ``target`` or of the two
+  language codes is a header, and says which column is which;
+- one JSONL (``.jsonl``, ``.ndjson``, ``.json``), ``data.train_source`` alone:
+  ``{"source": …, "target": …}``, ``{"translation": {"en": …, "ro": …}}`` or
+  ``{"en": …, "ro": …}`` in each line.
+
+``data.path`` (``data.dev_path``, ``data.test_path``) may name the TSV or JSONL
+instead, or the folder in which the named files lie.  A role without files of
+its own shares those of ``data.path``, else the training files, and gets a
+block of its own (:mod:`mt_lottery.data.blocks`).  All files are UTF-8.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mt_lottery.data.text import Pair, Problems, read_lines, read_parallel
+from mt_lottery.errors import DataError, nearest
+from mt_lottery.languages import Language, LanguagePair
+from mt_lottery.registry import register_corpus
+
+if TYPE_CHECKING:
+    from mt_lottery.config import DataConfig
+
+TSV = (".tsv", ".tab")
+JSONL = (".jsonl", ".ndjson", ".json")
+
+
+def _keys(language: Language) -> list[str]:
+    """Names under which a language may stand in a file, the likeliest first."""
+    more = ["nb", "nor"] if language.code == "no" else []
+    codes = [language.code, language.iso3, language.flores, language.ntrex, *more]
+    return [code for code in dict.fromkeys(codes) if code]
+
+
+def _columns(header: list[str], pair: LanguagePair) -> tuple[int, int] | None:
+    """Positions of source and target if this row is a header, else None."""
+    row = [cell.strip().lower() for cell in header]
+    sides = {"source", *(key.lower() for key in _keys(pair.source))}
+    others = {"target", *(key.lower() for key in _keys(pair.target))}
+    if row[0] in sides and row[1] in others:
+        return 0, 1
+    if row[1] in sides and row[0] in others:
+        return 1, 0
+    return None
+
+
+def read_tsv(path: Path, pair: LanguagePair) -> list[Pair]:
+    """Read a file of two columns.
+
+    Raises:
+        DataError: a line without two columns, an empty side, invalid UTF-8.
+    """
+    problems = Problems()
+    lines = read_lines(path, problems)
+    problems.raise_if_any()
+    order, pairs = (0, 1), []
+    for number, line in enumerate(lines, 1):
+        cells = line.split("\t")
+        if len(cells) != 2:
+            empty_target = len(cells) == 1 and bool(line)
+            problems.add(
+                path,
+                number,
+                "the line is empty."
+                if not line
+                else f"2 columns separated by a tab are needed, found {len(cells)}"
+                + (" (no tab, or nothing after it)." if empty_target else "."),
+            )
+            continue
+        found = _columns(cells, pair) if number == 1 else None
+        if found is not None:
+            order = found
+            continue
+        source, target = (cells[i].rstrip() for i in order)
+        for side, text in (("source", source), ("target", target)):
+            if not text:
+                problems.add(path, number, f"the {side} is empty.")
+        pairs.append(Pair(source, target))
+    problems.raise_if_any()
+    if not pairs:
+        raise DataError(f"{path}: no pairs, only a header.")
+    return pairs
+
+
+def _sides(value: Any, pair: LanguagePair) -> tuple[Any, Any]:
+    """Source and target of one JSON object.
+
+    Raises:
+        ValueError: it has not both; the message says what is there.
+    """
+    if not isinstance(value, dict):
+        raise ValueError(f"an object is needed, found {type(value).__name__}.")
+    if "source" in value and "target" in value:
+        return value["source"], value["target"]
+    texts = value.get("translation", value)
+    if not isinstance(texts, dict):
+        raise ValueError("'translation' must be an object of language codes and texts.")
+    sides = []
+    for language in (pair.source, pair.target):
+        key = next((key for key in _keys(language) if key in texts), None)
+        if key is None:
+            have = sorted(str(key) for key in texts)
+            raise ValueError(
+                f"no text for {language.name} ('{language.code}').{nearest(language.code, have)} "
+                f"The keys are: {', '.join(have) or 'none'}; needed: 'source' and 'target', or "
+                f"'{pair.source.code}' and '{pair.target.code}'."
+            )
+        sides.append(texts[key])
+    return sides[0], sides[1]
+
+
+def _check_text(side: str, text: Any) -> str:
+    """One side's text without whitespace at its end.
+
+    Raises:
+        ValueError: no text, or one that UTF-8 cannot hold.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"the {side} must be a text, found {json.dumps(text)[:40]}.")
+    if not text.strip():
+        raise ValueError(f"the {side} is empty.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"the {side} holds half a surrogate pair (\\ud800 to \\udfff).") from None
+    return text.rstrip()
+
+
+def read_jsonl(path: Path, pair: LanguagePair) -> list[Pair]:
+    """Read a file with one JSON object a line; blank lines are skipped.
+
+    Raises:
+        DataError: a line that is no JSON object, lacks a side or has an empty one.
+    """
+    problems = Problems()
+    lines = read_lines(path, problems)
+    problems.raise_if_any()
+    pairs = []
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        try:
+            source, target = _sides(json.loads(line), pair)
+            pairs.append(Pair(_check_text("source", source), _check_text("target", target)))
+        except json.JSONDecodeError as error:
+            problems.add(path, number, f"not valid JSON: {error.msg} (column {error.colno}).")
+        except RecursionError:
+            problems.add(path, number, "not valid JSON: nested too deeply.")
+        except ValueError as error:
+            problems.add(path, number, str(error))
+    problems.raise_if_any()
+    if not pairs:
+        raise DataError(f"{path}: no pairs.")
+    return pairs
+
+
+@register_corpus("files")
+class Files:
+    """Pairs from files that the user names (module docstring)."""
+
+    # Pools are absolute file names: the same file is the same pool, however it was reached.
+    root = ""
+
+    def __init__(self, path: str | None, config: DataConfig) -> None:
+        self._path = Path(path).expanduser() if path else None
+        self._config = config
+        self._pools: dict[str, tuple[Path, Path | None]] = {}
+
+    def _file(self, name: str) -> Path:
+        path = Path(name).expanduser()
+        base = self._path
+        if base is None or (base.suffix.lower() in (*TSV, *JSONL) and not base.is_dir()):
+            base = Path()  # the path is a file of its own, for the roles without named files
+        elif not base.is_dir():
+            raise DataError(f"{base}: no such folder (data.path, for the files named in data).")
+        return (base / path).resolve()
+
+    def _named(self, role: str) -> tuple[Path, Path | None] | None:
+        """The files that the settings of one role name.
+
+        Raises:
+            DataError: a target without a source, or one file that is neither TSV nor JSONL.
+        """
+        source = getattr(self._config, f"{role}_source", None)
+        target = getattr(self._config, f"{role}_target", None)
+        if source is None:
+            if target is not None:
+                raise DataError(
+                    f"data.{role}_target={target} without data.{role}_source: name both files, or "
+                    f"one TSV or JSONL as data.{role}_source alone."
+                )
+            return None
+        path = self._file(source)
+        known = path.suffix.lower() in (*TSV, *JSONL)
+        if target is None and not known:
+            raise DataError(
+                f"data.{role}_source={source} without data.{role}_target: name the file with the "
+                f"translations too, or one file that holds both ({', '.join((*TSV, *JSONL))})."
+            )
+        if target is not None and path.suffix.lower() in JSONL:
+            raise DataError(
+                f"data.{role}_source={source} is JSONL and holds both sides: leave "
+                f"data.{role}_target={target} out."
+            )
+        return path, None if target is None else self._file(target)
+
+    def pool(self, role: str) -> str:
+        """The files of a role: its own, those of ``data.path``, or the training files.
+
+        Raises:
+            DataError: the settings name no files for this role.
+        """
+        files = self._named(role)
+        if files is None and self._path is not None and not self._path.is_dir():
+            if self._path.suffix.lower() not in (*TSV, *JSONL):
+                raise DataError(
+                    f"{self._path}: for data=files the path names a TSV or JSONL file "
+                    f"({', '.join((*TSV, *JSONL))}), or the folder of the files named by "
+                    f"data.{role}_source and data.{role}_target."
+                )
+            files = self._path.resolve(), None
+        if files is None and role != "train":
+            files = self._named("train")
+        if files is None:
+            raise DataError(
+                f"data=files names no file for {role}: set data.{role}_source and "
+                f"data.{role}_target (two text files), or data.{role}_source alone (a TSV or "
+                "JSONL file)."
+            )
+        pool = " + ".join(str(path) for path in files if path is not None)
+        self._pools[pool] = files
+        return pool
+
+    def read(self, pool: str, pair: LanguagePair) -> list[Pair]:
+        """Read the files of a pool.
+
+        Raises:
+            DataError: missing or damaged files, with file and line.
+        """
+        source, target = self._pools[pool]
+        if target is not None:
+            return read_parallel(source, target)
+        if source.suffix.lower() in TSV:
+            return read_tsv(source, pair)
+        return read_jsonl(source, pair)

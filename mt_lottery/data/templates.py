@@ -1,0 +1,82 @@
+"""Prompt templates: how a sentence is put before the model.
+
+A template is a registered class with ``prompt(source, pair)`` and
+``target(text)``; the target is the text that follows the prompt.  Both
+templates here end the prompt without a blank and begin the target with one:
+subword tokenizers glue the blank to the word, so the prompt's tokens are then
+the same with and without the target behind it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol, cast
+
+from mt_lottery.languages import LanguagePair
+from mt_lottery.registry import TEMPLATES, register_template
+
+_NEWLINES = re.compile(r"[ \t]*[\r\n]+[ \t]*")
+
+
+class Template(Protocol):
+    """What a registered template offers."""
+
+    def prompt(self, source: str, pair: LanguagePair) -> str:
+        """Everything before the translation."""
+        ...
+
+    def target(self, target: str) -> str:
+        """The translation as it follows the prompt."""
+        ...
+
+
+def one_line(text: str) -> str:
+    """The text on one line: a sentence ends at the newline (first-line scores)."""
+    return _NEWLINES.sub(" ", text.strip())
+
+
+class _BlankBeforeTarget:
+    def target(self, target: str) -> str:
+        """The translation on one line, after a blank."""
+        return " " + one_line(target)
+
+
+@register_template("plain")
+class Plain(_BlankBeforeTarget):
+    """A line of instruction, and the two sentences each after its language's name."""
+
+    def prompt(self, source: str, pair: LanguagePair) -> str:
+        """``Translate English to Romanian.`` and the lines ``English: …``, ``Romanian:``."""
+        return (
+            f"Translate {pair.source.name} to {pair.target.name}.\n"
+            f"{pair.source.name}: {one_line(source)}\n"
+            f"{pair.target.name}:"
+        )
+
+
+@register_template("alpaca")
+class Alpaca(_BlankBeforeTarget):
+    """The prompt with an input of Stanford Alpaca (Taori et al. 2023).
+
+    It ends with ``### Response:`` as there; the target follows after a blank
+    (Alpaca: after nothing), for the reason in the module's docstring.
+    """
+
+    def prompt(self, source: str, pair: LanguagePair) -> str:
+        """Instruction, input and ``### Response:``."""
+        return (
+            "Below is an instruction that describes a task, paired with an input that provides "
+            "further context. Write a response that appropriately completes the request.\n\n"
+            f"### Instruction:\nTranslate {pair.source.name} to {pair.target.name}.\n\n"
+            f"### Input:\n{one_line(source)}\n\n"
+            "### Response:"
+        )
+
+
+def get_template(name: str) -> Template:
+    """An instance of the template registered under ``name``.
+
+    Raises:
+        RegistryError: unknown name.
+    """
+    return cast(Template, TEMPLATES.get(name)())

@@ -1,0 +1,292 @@
+"""Languages and language pairs: one table of codes and English names.
+
+It holds the languages of Flores-101 (English and 101 others) and of NTREX-128,
+so that every pair of the supported corpora can be named.  Users write the
+ISO 639-1 code (``ro``) where there is one; ISO 639-3, Flores and NTREX codes
+are accepted too.  ``no`` is Norwegian Bokmål (``nob``) everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mt_lottery.errors import ConfigError, nearest
+
+
+@dataclass(frozen=True)
+class Language:
+    """One language, with its code in each of the corpora.
+
+    Attributes:
+        code: ISO 639-1 where it exists (``ro``), else the code of three letters.
+        iso3: ISO 639-3 (``ron``); varieties of one language share it.
+        name: English name, as it is written into prompts (``Romanian``).
+        flores: code in Flores-101 (``ron``, ``zho_simpl``); empty where it is not in it.
+        ntrex: code in NTREX-128 (``ron``, ``zho-CN``); empty where it is not in it.
+    """
+
+    code: str
+    iso3: str
+    name: str
+    flores: str
+    ntrex: str
+
+    def __str__(self) -> str:
+        return self.code
+
+
+@dataclass(frozen=True)
+class LanguagePair:
+    """A direction of translation; ``str`` gives ``en-ro``."""
+
+    source: Language
+    target: Language
+
+    def __str__(self) -> str:
+        return f"{self.source.code}-{self.target.code}"
+
+
+# code, ISO 639-3, Flores-101, NTREX-128, name.  "=" repeats ISO 639-3; "." means: not in it.
+# Flores `ful` is Nigerian Fulfulde and NTREX `fuc` Pulaar: two languages, two rows.
+_TABLE = """
+af   afr =         =        Afrikaans
+am   amh =         =        Amharic
+ar   ara =         arb      Arabic
+as   asm =         .        Assamese
+ast  ast =         .        Asturian
+az   azj =         aze-Latn Azerbaijani
+be   bel =         =        Belarusian
+bg   bul =         =        Bulgarian
+bn   ben =         =        Bengali
+bs   bos =         =        Bosnian
+ca   cat =         =        Catalan
+ceb  ceb =         .        Cebuano
+ckb  ckb =         ckb-Arab Central Kurdish
+cs   ces =         =        Czech
+cy   cym =         =        Welsh
+da   dan =         =        Danish
+de   deu =         =        German
+el   ell =         =        Greek
+en   eng =         =        English
+es   spa =         =        Spanish
+et   est =         =        Estonian
+fa   fas =         =        Persian
+ff   ful =         .        Fula
+fi   fin =         =        Finnish
+fr   fra =         =        French
+ga   gle =         =        Irish
+gl   glg =         =        Galician
+gu   guj =         =        Gujarati
+ha   hau =         =        Hausa
+he   heb =         =        Hebrew
+hi   hin =         =        Hindi
+hr   hrv =         =        Croatian
+hu   hun =         =        Hungarian
+hy   hye =         =        Armenian
+id   ind =         =        Indonesian
+ig   ibo =         =        Igbo
+is   isl =         =        Icelandic
+it   ita =         =        Italian
+ja   jpn =         =        Japanese
+jv   jav =         .        Javanese
+ka   kat =         =        Georgian
+kam  kam =         .        Kamba
+kea  kea =         .        Kabuverdianu
+kk   kaz =         =        Kazakh
+km   khm =         =        Khmer
+kn   kan =         =        Kannada
+ko   kor =         =        Korean
+ky   kir =         =        Kyrgyz
+lb   ltz =         =        Luxembourgish
+lg   lug =         .        Ganda
+ln   lin =         .        Lingala
+lo   lao =         =        Lao
+lt   lit =         =        Lithuanian
+luo  luo =         .        Luo
+lv   lav =         =        Latvian
+mi   mri =         =        Maori
+mk   mkd =         =        Macedonian
+ml   mal =         =        Malayalam
+mn   mon =         =        Mongolian
+mr   mar =         =        Marathi
+ms   msa =         =        Malay
+mt   mlt =         =        Maltese
+my   mya =         =        Burmese
+ne   npi =         nep      Nepali
+nl   nld =         =        Dutch
+no   nob =         =        Norwegian
+nso  nso =         =        Northern Sotho
+ny   nya =         =        Nyanja
+oc   oci =         .        Occitan
+om   orm =         =        Oromo
+or   ory =         .        Oriya
+pa   pan =         =        Punjabi
+pl   pol =         =        Polish
+ps   pus =         =        Pashto
+pt   por =         =        Portuguese
+ro   ron =         =        Romanian
+ru   rus =         =        Russian
+sd   snd =         snd-Arab Sindhi
+sk   slk =         =        Slovak
+sl   slv =         =        Slovenian
+sn   sna =         sna-Latn Shona
+so   som =         =        Somali
+sr   srp =         srp-Cyrl Serbian
+sv   swe =         =        Swedish
+sw   swh =         swa      Swahili
+ta   tam =         =        Tamil
+te   tel =         =        Telugu
+tg   tgk =         tgk-Cyrl Tajik
+th   tha =         =        Thai
+tl   tgl =         fil      Filipino
+tr   tur =         =        Turkish
+uk   ukr =         =        Ukrainian
+umb  umb =         .        Umbundu
+ur   urd =         =        Urdu
+uz   uzb =         =        Uzbek
+vi   vie =         =        Vietnamese
+wo   wol =         =        Wolof
+xh   xho =         =        Xhosa
+yo   yor =         =        Yoruba
+zh   zho zho_simpl zho-CN   Chinese
+zh_hant zho zho_trad zho-TW Traditional Chinese
+zu   zul =         =        Zulu
+ba   bak .         =        Bashkir
+bem  bem .         =        Bemba
+bo   bod .         =        Tibetan
+dv   div .         =        Divehi
+dz   dzo .         =        Dzongkha
+ee   ewe .         =        Ewe
+en_gb eng .        eng-GB   British English
+en_in eng .        eng-IN   Indian English
+en_us eng .        eng-US   American English
+es_mx spa .        spa-MX   Mexican Spanish
+eu   eus .         =        Basque
+fj   fij .         =        Fijian
+fo   fao .         =        Faroese
+fr_ca fra .        fra-CA   Canadian French
+fuc  fuc .         =        Pulaar
+hmn  hmn .         =        Hmong
+kmr  kmr .         =        Northern Kurdish
+mey  mey .         =        Hassaniyya Arabic
+mg   mlg .         =        Malagasy
+nd   nde .         =        North Ndebele
+nn   nno .         =        Norwegian Nynorsk
+prs  prs .         =        Dari
+pt_br por .        por-BR   Brazilian Portuguese
+rw   kin .         =        Kinyarwanda
+shi  shi .         =        Shilha
+si   sin .         =        Sinhala
+sm   smo .         =        Samoan
+sq   sqi .         =        Albanian
+sr_latn srp .      srp-Latn Serbian in Latin script
+ss   ssw .         =        Swati
+ti   tir .         =        Tigrinya
+tk   tuk .         =        Turkmen
+tn   tsn .         =        Tswana
+to   ton .         =        Tongan
+tt   tat .         =        Tatar
+ty   tah .         =        Tahitian
+ug   uig .         =        Uighur
+ve   ven .         =        Venda
+yue  yue .         =        Cantonese
+"""
+_ALIASES = {"nb": "no", "nor": "no", "fil": "tl", "aze": "az", "zh_hans": "zh", "zh_cn": "zh"}
+_ALIASES |= {"zh_tw": "zh_hant", "sr_cyrl": "sr", "ori": "or", "zsm": "ms", "pes": "fa"}
+
+
+def _key(code: str) -> str:
+    return code.strip().lower().replace("-", "_")
+
+
+def _parse(row: str) -> Language:
+    code, iso3, flores, ntrex, name = row.split(maxsplit=4)
+    read = {"=": iso3, ".": ""}
+    return Language(code, iso3, name, read.get(flores, flores), read.get(ntrex, ntrex))
+
+
+LANGUAGES: tuple[Language, ...] = tuple(_parse(row) for row in _TABLE.strip().split("\n"))
+
+
+def _index() -> dict[str, Language]:
+    by_code = {language.code: language for language in LANGUAGES}
+    index = dict(by_code)
+    for language in LANGUAGES:
+        # setdefault: the first row of a language (no variety) owns the shared ISO 639-3 code.
+        for code in (language.iso3, language.flores, language.ntrex):
+            if code:
+                index.setdefault(_key(code), language)
+    for alias, code in _ALIASES.items():
+        index.setdefault(alias, by_code[code])
+    return index
+
+
+_INDEX = _index()
+
+
+def _refuse_boolean(code: object) -> None:
+    # A False that passed through a string field arrives as "False".
+    if isinstance(code, bool) or str(code).strip().lower() in ("false", "true"):
+        raise ConfigError(
+            f"A language code is the boolean {str(code).strip().capitalize()}: YAML reads an "
+            "unquoted no, off, yes or on as a boolean. Quote the code, as in lang: 'en-no' "
+            "or langs: ['ro', 'no']."
+        )
+
+
+def get_language(code: str) -> Language:
+    """Look a language up.
+
+    Args:
+        code: ISO 639-1 or 639-3, Flores-101 or NTREX-128 code; case does not
+            matter, nor ``-`` against ``_``.  ``no``, ``nb``, ``nob`` and ``nor``
+            are Norwegian Bokmål.
+
+    Raises:
+        ConfigError: unknown code (with the nearest match), or a boolean, which
+            is what YAML makes of an unquoted ``no``.
+    """
+    _refuse_boolean(code)
+    if not isinstance(code, str):
+        raise ConfigError(f"A language must be a code such as 'ro', not {code!r}.")
+    language = _INDEX.get(_key(code))
+    if language is not None:
+        return language
+    by_name = {each.name.lower(): each for each in LANGUAGES}
+    named = by_name.get(code.strip().lower())
+    if named is not None:
+        hint = f" Did you mean '{named.code}' ({named.name})?"
+    else:
+        hint = nearest(_key(code), [*_INDEX, *by_name])
+    known = ", ".join(sorted(each.code for each in LANGUAGES))
+    raise ConfigError(f"Unknown language '{code}'.{hint} Known: {known}.")
+
+
+def parse_pair(text: str) -> LanguagePair:
+    """Read a language pair.
+
+    Args:
+        text: ``SOURCE-TARGET``, as in ``en-ro``; ``en-pt-BR`` and ``en-pt_br``
+            are the same.
+
+    Raises:
+        ConfigError: not two codes joined by a dash, an unknown language, or the
+            same language twice.
+    """
+    _refuse_boolean(text)
+    if not isinstance(text, str):
+        raise ConfigError(f"lang must be SOURCE-TARGET, as in en-ro, not {text!r}.")
+    parts = [part.strip() for part in text.split("-")]
+    if len(parts) < 2 or not all(parts):
+        raise ConfigError(
+            f"lang={text}: two languages joined by a dash are needed, SOURCE-TARGET, as in en-ro."
+        )
+    # Codes of varieties hold a dash themselves (pt-BR): take the cut at which both sides are known.
+    cuts = [("-".join(parts[:i]), "-".join(parts[i:])) for i in range(1, len(parts))]
+    known = [cut for cut in cuts if all(_key(side) in _INDEX for side in cut)]
+    source, target = (get_language(side) for side in (known or cuts)[0])
+    if source == target:
+        raise ConfigError(
+            f"lang={text}: source and target are the same language, {source.name} ({source.code})."
+        )
+    return LanguagePair(source, target)

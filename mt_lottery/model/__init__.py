@@ -1,0 +1,1 @@
+"""Models: loading, the default model, embedding tables."""

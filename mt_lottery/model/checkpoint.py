@@ -1,0 +1,240 @@
+"""A model folder on disk, looked at before anything in it is loaded.
+
+transformers would report most of these mistakes as a traceback from deep inside, or
+not at all: an encoder-decoder may load as half a model, a missing head is made up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from mt_lottery.errors import ModelError, nearest
+from mt_lottery.model.cache import sha256_file
+
+_PICKLES = ("pytorch_model*.bin", "*.pth", "*.pt", "*.bin", "*.ckpt")
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tekken.json",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+)
+_VOCABULARIES = _TOKENIZER_FILES[:8]
+_INDEX = "model.safetensors.index.json"
+
+
+def find_local(name_or_path: str) -> Path | None:
+    """The local folder or GGUF file meant, or ``None`` where it must be a hub id.
+
+    Raises:
+        ModelError: it is written like a path and is not there, or is another kind of file.
+    """
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_file():
+        if path.suffix == ".gguf":
+            return path
+        raise ModelError(
+            f"model.name_or_path={name_or_path} is a file; allowed: a folder with config.json "
+            "and safetensors weights, a .gguf file, or a hub id."
+        )
+    parts = name_or_path.split("/")
+    written_as_path = (
+        name_or_path.startswith(("/", ".", "~"))
+        or "\\" in name_or_path
+        or name_or_path.endswith((".gguf", ".safetensors", "/"))
+        or len(parts) > 2
+        or (len(parts) == 2 and path.parent.is_dir())
+    )
+    if not written_as_path:
+        return None
+    siblings = [str(p) for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    raise ModelError(
+        f"model.name_or_path={name_or_path}: no such folder.{nearest(str(path), siblings)}"
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file of the model.
+
+    Raises:
+        ModelError: it is missing, no JSON, or no object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read: {error}") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{path} holds {type(value).__name__}; a JSON object is needed.")
+    return value
+
+
+def find_gguf(folder: Path) -> Path | None:
+    """The GGUF file of a folder that has no ``config.json``; ``None`` if it has one.
+
+    Raises:
+        ModelError: neither is there, or several GGUF files.
+    """
+    if (folder / "config.json").is_file():
+        return None
+    files = sorted(folder.glob("*.gguf"))
+    if len(files) == 1:
+        return files[0]
+    if files:
+        names = ", ".join(file.name for file in files)
+        raise ModelError(f"{folder} holds several GGUF files: give the path of one ({names}).")
+    hint = "A folder with config.json, *.safetensors and a tokenizer is needed."
+    if (folder / "adapter_config.json").is_file():
+        hint = "It is an adapter, not a model: give the folder of its base model."
+    elif (folder / "record.json").is_file():
+        hint = "It is a run directory: mt-translate --run and mtl.load_tuned read those."
+    raise ModelError(f"{folder} has no config.json. {hint}")
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files that transformers would load, sorted by name.
+
+    Raises:
+        ModelError: there are none (pickled weights are refused), or one is missing.
+    """
+    single = folder / "model.safetensors"
+    if single.is_file():
+        return [single]
+    if (folder / _INDEX).is_file():
+        shards = read_json(folder / _INDEX).get("weight_map")
+        if not isinstance(shards, dict) or not shards:
+            raise ModelError(f"{folder / _INDEX} has no 'weight_map'.")
+        files = [folder / name for name in sorted({str(shard) for shard in shards.values()})]
+        for file in files:
+            if not file.is_file():
+                raise ModelError(f"{file} is missing; {folder / _INDEX} lists it.")
+        return files
+    for pattern in _PICKLES:
+        if found := sorted(folder.glob(pattern)):
+            raise ModelError(
+                f"{found[0]}: pickled weights are refused, since reading a pickle can run any "
+                "code. Where you trust them, convert them once in Python, "
+                f"AutoModelForCausalLM.from_pretrained('{folder}').save_pretrained(NEW_FOLDER), "
+                "and copy the tokenizer's files as well."
+            )
+    raise ModelError(f"{folder} has no weights: model.safetensors or {_INDEX} is needed.")
+
+
+def check_weights(files: list[Path]) -> None:
+    """Open each file's header, so that a damaged one is named.
+
+    Raises:
+        ModelError: a file is cut short or no safetensors file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    for file in files:
+        try:
+            with safe_open(str(file), framework="pt") as opened:
+                opened.keys()
+        except (SafetensorError, OSError) as error:
+            raise ModelError(
+                f"{file} is damaged or no safetensors file ({error}). Copy or download it again."
+            ) from error
+
+
+def check_tokenizer_files(folder: Path) -> None:
+    """transformers 5 makes up an empty tokenizer where there is none.
+
+    Raises:
+        ModelError: the folder holds no vocabulary.
+    """
+    own_code = (folder / "tokenizer_config.json").is_file() and "auto_map" in read_json(
+        folder / "tokenizer_config.json"
+    )
+    if not own_code and not any((folder / name).is_file() for name in _VOCABULARIES):
+        raise ModelError(
+            f"{folder} has no tokenizer: one of {', '.join(_VOCABULARIES[:5])}, … is needed."
+        )
+
+
+def says_plain_tokenizer(folder: Path) -> bool:
+    """Whether ``tokenizer.json`` is the whole truth, by the folder's own word.
+
+    transformers 5 puts the usual class of some model types (Qwen2) in place of the one that
+    the folder names, and a vocabulary of another make then loses words in silence.
+    """
+    settings = folder / "tokenizer_config.json"
+    if not settings.is_file() or not (folder / "tokenizer.json").is_file():
+        return False
+    stored = read_json(settings)
+    plain = ("PreTrainedTokenizerFast", "TokenizersBackend")
+    return stored.get("tokenizer_class") in plain and "auto_map" not in stored
+
+
+def check_causal(where: str, config: Any) -> None:
+    """Refuse what is no decoder-only language model.
+
+    Args:
+        where: folder or hub id, for the message.
+        config: the model's transformers configuration.
+
+    Raises:
+        ModelError: the message names the architecture or the model type.
+    """
+    from transformers.models.auto import modeling_auto as auto
+
+    allowed = "allowed: causal language models (Llama, Mistral, Gemma, Qwen, GPT-2, …)."
+    names = [str(name) for name in getattr(config, "architectures", None) or []]
+    kind = f"{where} is a {names[0] if names else 'model'} (model_type '{config.model_type}')"
+    if getattr(config, "is_encoder_decoder", False):
+        raise ModelError(f"{kind}, an encoder-decoder; {allowed}")
+    own_code = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
+    causal = auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    if own_code:
+        return
+    if names:
+        good = set(causal.values()) | {n for n in names if n.endswith("ForCausalLM")}
+        if not any(name in good for name in names):
+            raise ModelError(f"{kind}, no causal language model; {allowed}")
+    elif config.model_type not in causal:
+        raise ModelError(f"{kind}, no causal language model; {allowed}")
+    masked = config.model_type in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if masked and not getattr(config, "is_decoder", False):
+        raise ModelError(f"{kind}, an encoder that sees both sides; {allowed}")
+
+
+def fingerprint_folder(folder: Path) -> str:
+    """SHA-256 over every file that decides what the model says: weights, config, tokenizer.
+
+    Names and hashes of the files in the order of the names; each file's hash is
+    remembered per path, size and modification time.
+
+    Raises:
+        ModelError: as :func:`find_gguf` and :func:`weight_files`.
+    """
+    gguf = find_gguf(folder)
+    files = [gguf] if gguf is not None else weight_files(folder)
+    files += [folder / name for name in ("config.json", "generation_config.json")]
+    files += [folder / name for name in _TOKENIZER_FILES]
+    return _fingerprint_files(files)
+
+
+def fingerprint_file(gguf: Path) -> str:
+    """SHA-256 of a model that is one GGUF file."""
+    return _fingerprint_files([gguf])
+
+
+def _fingerprint_files(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in sorted((f for f in files if f.is_file()), key=lambda f: f.name):
+        try:
+            digest.update(f"{file.name}\0{sha256_file(file)}\n".encode())
+        except OSError as error:
+            raise ModelError(f"{file} cannot be read: {error.strerror}") from error
+    return digest.hexdigest()

@@ -1,0 +1,235 @@
+"""Any causal language model: a local folder, a GGUF file, or an id of the Hugging Face hub."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mt_lottery.errors import ModelError
+from mt_lottery.model import checkpoint, hub, special_tokens, tables
+from mt_lottery.model.loading import LoadedModel, ModelInfo
+from mt_lottery.registry import register_model
+
+logger = logging.getLogger(__name__)
+
+
+@register_model("hf")
+class HuggingFace:
+    """``model=hf model.name_or_path=…``."""
+
+    def load(self, config: Any, device: str) -> LoadedModel:
+        """See :func:`mt_lottery.model.loading.load`."""
+        name = _name(config)
+        local = checkpoint.find_local(name)
+        options = {"dtype": config.dtype, "trust_remote_code": config.trust_remote_code}
+        if local is None:
+            found = hub.find(name, config.revision)
+            if found.folder is not None:
+                loaded = load_folder(found.folder, name=name, device=device, **options)
+                info = replace(loaded.info, path=None, sha256=None, revision=found.commit)
+                return replace(loaded, info=info)
+            return _load(name, device=device, commit=found.commit, **options)
+        _no_revision(config)
+        return load_folder(local, name=local.resolve().name, device=device, **options)
+
+    def fingerprint(self, config: Any) -> str:
+        """See :func:`mt_lottery.model.loading.fingerprint`."""
+        name = _name(config)
+        local = checkpoint.find_local(name)
+        if local is None:
+            return hub.find(name, config.revision).commit
+        _no_revision(config)
+        if local.is_file():
+            return checkpoint.fingerprint_file(local)
+        return checkpoint.fingerprint_folder(local)
+
+
+def _name(config: Any) -> str:
+    if not config.name_or_path:
+        raise ModelError(
+            f"model={config.name} needs model.name_or_path: a local folder (config.json, "
+            "*.safetensors, tokenizer), a .gguf file, or a hub id such as "
+            "HuggingFaceTB/SmolLM2-135M."
+        )
+    return str(config.name_or_path)
+
+
+def _no_revision(config: Any) -> None:
+    if config.revision:
+        raise ModelError(
+            f"model.revision={config.revision}: only a hub id has revisions, and "
+            f"model.name_or_path={config.name_or_path} is local."
+        )
+
+
+def load_folder(
+    path: Path, *, name: str, dtype: str, device: str, trust_remote_code: bool = False
+) -> LoadedModel:
+    """Load a local folder or GGUF file.
+
+    Args:
+        path: a folder (config, safetensors, tokenizer; or one GGUF file), or a GGUF file.
+        name: for the record.
+        dtype, device, trust_remote_code: as in :func:`mt_lottery.model.loading.load`.
+
+    Raises:
+        ModelError: something is missing, damaged, or no causal language model.
+    """
+    gguf = path if path.is_file() else checkpoint.find_gguf(path)
+    if gguf is not None:
+        sha256 = checkpoint.fingerprint_file(gguf)
+        return _load(str(gguf.parent), device=device, dtype=dtype, gguf=gguf, sha256=sha256,
+                     name=name, trust_remote_code=trust_remote_code)  # fmt: skip
+    checkpoint.read_json(path / "config.json")
+    checkpoint.check_weights(checkpoint.weight_files(path))
+    checkpoint.check_tokenizer_files(path)
+    sha256 = checkpoint.fingerprint_folder(path)
+    return _load(str(path), device=device, dtype=dtype, sha256=sha256, name=name,
+                 trust_remote_code=trust_remote_code)  # fmt: skip
+
+
+def _load(
+    where: str,
+    *,
+    device: str,
+    dtype: str,
+    trust_remote_code: bool,
+    name: str | None = None,
+    sha256: str | None = None,
+    gguf: Path | None = None,
+    commit: str | None = None,
+) -> LoadedModel:
+    import torch
+    from transformers import (
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoTokenizer,
+        PreTrainedTokenizerFast,
+    )
+
+    _check_device(device)
+    # An explicit False: left out, transformers asks on the terminal and waits.
+    common: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    if commit is not None:
+        common["revision"] = commit
+    if gguf is not None:
+        common["gguf_file"] = gguf.name
+    shown = str(gguf) if gguf is not None else where
+    config = _call(AutoConfig.from_pretrained, shown, where, **common)
+    checkpoint.check_causal(shown, config)
+    if gguf is not None:
+        model = _load_gguf(shown, where, config, _dtype(dtype, config, device), common)
+    else:
+        model, report = _call(
+            AutoModelForCausalLM.from_pretrained, shown, where, config=config,
+            dtype=_dtype(dtype, config, device), use_safetensors=True, output_loading_info=True,
+            **common,
+        )  # fmt: skip
+        if missing := sorted(report.get("missing_keys", ())):
+            raise ModelError(
+                f"{shown}: the weights lack {len(missing)} tensors that {type(model).__name__} "
+                f"needs ({', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}); "
+                "transformers would fill them with random numbers."
+            )
+    plain = commit is None and gguf is None and checkpoint.says_plain_tokenizer(Path(where))
+    kind = PreTrainedTokenizerFast if plain else AutoTokenizer
+    tokenizer = _call(kind.from_pretrained, shown, where, **common)
+    tables.output_head(model)
+    table = tables.input_table(model)
+    special_tokens.prepare(tokenizer, table.shape[0], shown)
+    if dtype == "auto" and device == "cpu" and model.dtype == torch.float16:
+        model = model.float()  # a checkpoint that does not say so in its config
+    model = model.to(device).eval().requires_grad_(False)
+    table = tables.input_table(model)
+    info = ModelInfo(
+        name=name or where,
+        path=None if commit is not None else str(Path(shown).resolve()),
+        sha256=sha256,
+        revision=commit,
+        parameters=sum(p.numel() for p in model.parameters()),
+        vocab_size=table.shape[0],
+        embedding_dim=table.shape[1],
+        tied_embeddings=tables.is_tied(model),
+    )
+    return LoadedModel(model, tokenizer, info)
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    kind = torch.device(device).type
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ModelError(f"device={device}: this PyTorch sees no CUDA device; allowed: cpu.")
+
+
+def _dtype(asked: str, config: Any, device: str) -> Any:
+    """The dtype to load in; ``auto`` is the checkpoint's own, with one exception.
+
+    float16 on a CPU becomes float32: it holds every float16 exactly (bfloat16 would move
+    the very embeddings whose change is measured), and CPUs are slow or wrong in float16.
+    """
+    import torch
+
+    if asked != "auto":
+        return getattr(torch, asked)
+    stored = getattr(config, "dtype", None) or getattr(config, "torch_dtype", None)
+    if stored is None:
+        return "auto"
+    if stored in (torch.float16, "float16") and torch.device(device).type == "cpu":
+        logger.warning(
+            "The weights are float16: loaded as float32 on the CPU. model.dtype=bfloat16 "
+            "halves the memory, rounded."
+        )
+        return torch.float32
+    return stored
+
+
+def _load_gguf(shown: str, where: str, config: Any, dtype: Any, common: dict[str, Any]) -> Any:
+    """Dequantised weights in a model that can be saved: transformers' own cannot."""
+    import torch
+    import transformers
+
+    plain = dtype if isinstance(dtype, torch.dtype) else torch.float32
+    settings: dict[str, Any] = {**common, "dtype": plain}
+    if hasattr(transformers, "GgufConfig"):  # 5.x may keep the weights packed otherwise
+        settings["quantization_config"] = transformers.GgufConfig(dequantize=True)
+    packed = _call(transformers.AutoModelForCausalLM.from_pretrained, shown, where, **settings)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    build: Any = transformers.AutoModelForCausalLM.from_config
+    model = build(config, dtype=plain)
+    model.load_state_dict(packed.state_dict())
+    model.generation_config = packed.generation_config
+    return model
+
+
+def _call(load: Any, shown: str, where: str, **settings: Any) -> Any:
+    """Call one of transformers' ``from_pretrained``; what a user can mend becomes a ModelError."""
+    from safetensors import SafetensorError
+
+    try:
+        return load(where, **settings)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        text = str(error)
+        if "trust_remote_code" in text:
+            hint = (
+                "It comes with Python code of its own. Read that code; if you trust it: "
+                "model.trust_remote_code=true"
+            )
+        elif "does not recognize this architecture" in text or "Unrecognized model" in text:
+            hint = "This transformers does not know the model: pip install -U transformers"
+        elif "safetensors" in text and "does not appear to have" in text:
+            hint = (
+                "It has no safetensors weights, and pickled ones are refused, since reading a "
+                "pickle can run any code."
+            )
+        elif "gguf" in text.lower() and isinstance(error, ImportError):
+            hint = "pip install 'mt-lottery[demo]' brings what reads GGUF files."
+        else:
+            hint = ""
+        first = " ".join(text.split())[:400]
+        reason = f"({type(error).__name__}: {first})"
+        hint = f" {hint}" if hint else ""
+        raise ModelError(f"{shown} cannot be loaded.{hint} {reason}") from error

@@ -1,0 +1,73 @@
+"""Loading a model by its registered name, and naming it by a hash."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mt_lottery.registry import MODELS
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a record says of a model.
+
+    Attributes:
+        name: ``gemma3_270m``, a hub id, or the name of a folder or file.
+        path: where it was read; ``None`` for a hub id.
+        sha256: of everything in the folder that decides what the model says, see
+            :func:`fingerprint`; ``None`` for a hub id.
+        revision: the commit, for a hub id.
+        parameters: how many; tied tables count once.
+        vocab_size, embedding_dim: V and d of the input table itself.
+        tied_embeddings: the output head is the input table.
+    """
+
+    name: str
+    path: str | None
+    sha256: str | None
+    revision: str | None
+    parameters: int
+    vocab_size: int
+    embedding_dim: int
+    tied_embeddings: bool
+
+
+@dataclass
+class LoadedModel:
+    """A causal LM in eval mode, nothing trainable, and its tokenizer (EOS and padding set)."""
+
+    model: Any
+    tokenizer: Any
+    info: ModelInfo
+
+
+def load(config: Any, device: str) -> LoadedModel:
+    """Load a model for a run.
+
+    A registered model is a class without constructor arguments that has this function's
+    ``load(config, device)`` and :func:`fingerprint`'s ``fingerprint(config)`` as methods.
+
+    Args:
+        config: a ``ModelConfig``: name, name_or_path, revision, dtype, trust_remote_code.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
+
+    Raises:
+        RegistryError: unknown ``config.name``.
+        ModelError: the model cannot be had or does not fit; the message says what to do.
+    """
+    loaded: LoadedModel = MODELS.get(config.name)().load(config, device)
+    return loaded
+
+
+def fingerprint(config: Any) -> str:
+    """A name for exactly this model, without loading it.
+
+    For a folder or file the SHA-256 over its weights, configuration and tokenizer
+    (remembered per path, size and modification time), for a hub id the commit.
+
+    Raises:
+        RegistryError, ModelError: as :func:`load`.
+    """
+    found: str = MODELS.get(config.name)().fingerprint(config)
+    return found

@@ -1,0 +1,305 @@
+"""One run from configuration to record: data, model, probe, tuning, translation, scores."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mt_lottery.config import RunConfig, TrainConfig, TunerConfig
+from mt_lottery.data.batches import Encoded, encode
+from mt_lottery.data.corpora import Split
+from mt_lottery.data.templates import get_template
+from mt_lottery.errors import RecordError
+from mt_lottery.model.loading import LoadedModel, load
+from mt_lottery.pipeline.decode import decode, pad_id
+from mt_lottery.pipeline.outcome import make_record, peak_memory
+from mt_lottery.pipeline.plan import Plan, Say, make_plan
+from mt_lottery.pipeline.probe import TrainedProbe, find_or_train, probe_hash
+from mt_lottery.pipeline.rundir import (
+    HYPOTHESES,
+    LOG,
+    TICKETS,
+    cache_folder,
+    default_folder,
+    finished,
+    locked,
+    prepare,
+    tidy,
+    write_hypotheses,
+    write_tickets,
+)
+from mt_lottery.record import (
+    CostRecord,
+    Record,
+)
+from mt_lottery.registry import TRACKERS
+from mt_lottery.train.trackers import Tracker
+from mt_lottery.train.trainer import TrainResult, train
+from mt_lottery.tuner.base import TuningContext
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run.
+
+    Attributes:
+        run_dir: where it lies.
+        record: its record.
+        baseline_dir: the original model's run, if there is one.
+        found: it stood there already.
+    """
+
+    run_dir: Path
+    record: Record
+    baseline_dir: Path | None
+    found: bool
+
+
+def run(config: RunConfig, say: Say = print) -> Outcome:
+    """Do one run, or find it done.
+
+    Args:
+        config: from :func:`mt_lottery.compose.compose`.
+        say: prints a line for the user.
+
+    Raises:
+        MTLotteryError: anything that the user can mend; no record is left then.
+    """
+    plan = make_plan(config, say)
+    given = config.out_dir is not None
+    run_dir = Path(config.out_dir).expanduser() if config.out_dir else default_folder(config)
+    with locked(run_dir):
+        found = finished(run_dir, plan.config_hash, config.overwrite)
+        if found is not None:
+            say(
+                f"{run_dir} holds this very run, finished; it is left alone "
+                "(overwrite=true redoes it)."
+            )
+            return Outcome(run_dir, found, _path(found.baseline), True)
+        resume = prepare(run_dir, config, plan.config_hash)
+        say(f"Loading {config.model.name_or_path or config.model.name} on {plan.device} …")
+        loaded = load(config.model, plan.device)
+        baseline_dir = None
+        if config.baseline and config.tuner.name != "none":
+            baseline_dir = _baseline(plan, loaded, run_dir if given else None, say)
+        record = _execute(plan, loaded, run_dir, resume, baseline_dir, say)
+    return Outcome(run_dir, record, baseline_dir, False)
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+def _baseline(plan: Plan, loaded: LoadedModel, given: Path | None, say: Say) -> Path:
+    """The ``none`` run of the same model, test set and decoding; found, or done now.
+
+    With the default layout it is ``runs/LANG/none/seed-0``; where ``out_dir`` was
+    given, or another model's stands there, it is kept in the cache.
+    """
+    config = dataclasses.replace(
+        plan.config,
+        recipe="none",
+        preset=None,
+        seed=0,
+        tuner=TunerConfig("none"),
+        train=TrainConfig(),
+        probe=TrainConfig(),
+        tracker="none",
+        resume=False,
+        overwrite=False,
+        baseline=False,
+    )
+    own = make_plan(config, lambda _: None)
+    kept = cache_folder() / "baselines" / own.config_hash
+    folders = [kept] if given is not None else [default_folder(config), kept]
+    for folder in folders:
+        with locked(folder, wait=True):
+            try:
+                found = finished(folder, own.config_hash, False)
+            except RecordError:
+                if folder is not folders[-1]:
+                    continue  # another model's baseline, or damaged: leave it alone
+                shutil.rmtree(folder / "record.json", ignore_errors=True)
+                (folder / "record.json").unlink(missing_ok=True)
+                found = None
+            if found is not None:
+                say(f"Original model: scored before, in {folder}.")
+                return folder
+            prepare(folder, dataclasses.replace(config, out_dir=str(folder)), own.config_hash)
+            say("Original model: translating the test set (once; later runs reuse it).")
+            _execute(own, loaded, folder, False, None, say)
+            return folder
+    raise RecordError(f"{kept}: the original model's run cannot be kept there.")
+
+
+def _encode(plan: Plan, loaded: LoadedModel, split: Split | None) -> Encoded | None:
+    if split is None:
+        return None
+    template = get_template(plan.config.data.template)
+    return encode(split.pairs, template, plan.pair, loaded.tokenizer, plan.config.data.max_length)
+
+
+def text_counts(tokenizer: Any, split: Split) -> Counter[int]:
+    """Occurrences of each token id in the text: sources and targets, no template, no specials."""
+    texts = [" " + text for p in split.pairs for text in (p.source, p.target)]
+    counts: Counter[int] = Counter()
+    for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]:
+        counts.update(ids)
+    for special in tokenizer.all_special_ids:
+        counts.pop(special, None)
+    return counts
+
+
+def _execute(
+    plan: Plan,
+    loaded: LoadedModel,
+    run_dir: Path,
+    resume: bool,
+    baseline_dir: Path | None,
+    say: Say,
+) -> Record:
+    config = plan.config
+    names = config.tracker if isinstance(config.tracker, list) else [config.tracker]
+    settings = dataclasses.asdict(config)
+    trackers: list[Tracker] = [TRACKERS.get(str(n))(settings, str(run_dir)) for n in names]
+    record = None
+    try:
+        record = _tune_and_score(plan, loaded, run_dir, resume, baseline_dir, trackers, say)
+        return record
+    finally:
+        for tracker in trackers:
+            tracker.finish(None if record is None else record.to_dict())
+
+
+def _tune_and_score(
+    plan: Plan,
+    loaded: LoadedModel,
+    run_dir: Path,
+    resume: bool,
+    baseline_dir: Path | None,
+    trackers: Sequence[Tracker],
+    say: Say,
+) -> Record:
+    config, tuner = plan.config, plan.tuner
+    model, tokenizer = loaded.model, loaded.tokenizer
+    context = TuningContext(model, tokenizer, config.seed)
+    cost = CostRecord()
+    encoded = dev = None
+    if plan.corpora.train is not None:
+        encoded = _encode(plan, loaded, plan.corpora.train)
+        dev = _encode(plan, loaded, plan.corpora.dev)
+        assert encoded is not None
+        if encoded.dropped:
+            say(f"{len(encoded.dropped)} training pairs are longer than data.max_length: dropped.")
+        context.counts = text_counts(tokenizer, plan.corpora.train)
+        inputs = {i for e in encoded.examples for i in (*e.prompt_ids, *e.target_ids)}
+        context.seen = torch.tensor(sorted(inputs), dtype=torch.int64)
+    if tuner.probe is not None:
+        assert encoded is not None
+        trained = _probe(plan, context, encoded, dev, trackers, say)
+        context.probe = trained.probe
+        if tuner.probe_section == "train":  # the method is the probe
+            cost.train_seconds, cost.train_steps = trained.probe.seconds, trained.steps
+            cost.train_tokens_per_second = trained.tokens_per_second
+            shutil.copyfile(trained.log, run_dir / LOG)
+        else:
+            cost.probe_seconds = trained.probe.seconds
+    parameters = tuner.apply(context)
+    if tuner.trains:
+        assert encoded is not None
+        result = _train(plan, context, encoded, dev, run_dir, resume, trackers, say)
+        cost.train_seconds, cost.train_steps = result.seconds, result.steps
+        cost.train_tokens_per_second = result.tokens_per_second
+        del parameters
+        tuner.finish(model)
+    elif not (run_dir / LOG).exists():
+        (run_dir / LOG).touch()
+    saved = tuner.save(context, run_dir)
+    if saved is not None:
+        cost.adapter_bytes = sum(f.stat().st_size for f in saved.rglob("*") if f.is_file())
+    if tuner.chosen is not None:
+        write_tickets(run_dir / TICKETS, tuner.chosen, tokenizer, context.counts)
+
+    began = time.monotonic()
+    outputs = decode(config, loaded, [p.source for p in plan.test.pairs])
+    cost.decode_seconds = time.monotonic() - began
+    references = [p.target for p in plan.test.pairs]
+    write_hypotheses(run_dir / HYPOTHESES, [p.source for p in plan.test.pairs], references, outputs)
+    cost.peak_memory_bytes = peak_memory(plan.device)
+    record = make_record(plan, loaded, context, outputs, references, cost, encoded)
+    record.baseline = None if baseline_dir is None else str(baseline_dir)
+    record.write(run_dir)
+    tidy(run_dir)
+    return record
+
+
+def _probe(
+    plan: Plan,
+    context: TuningContext,
+    encoded: Encoded,
+    dev: Encoded | None,
+    trackers: Sequence[Tracker],
+    say: Say,
+) -> TrainedProbe:
+    config, tuner = plan.config, plan.tuner
+    section: TrainConfig = getattr(config, tuner.probe_section)
+    assert plan.corpora.train is not None
+    identity = {
+        "model": plan.model_id,
+        "dtype": config.model.dtype,
+        "device": torch.device(plan.device).type,
+        "train": plan.corpora.train.sha256,
+        "template": config.data.template,
+        "max_length": config.data.max_length,
+        "lang": config.lang,
+        "threads": None,
+    }
+    scope = tuner.scope or "input"
+    return find_or_train(
+        context,
+        section,
+        encoded.examples,
+        key=probe_hash(identity, section, config.seed, scope),
+        scope=scope,
+        pad_id=pad_id(context.tokenizer),
+        dev=dev.examples if dev else None,
+        trackers=trackers if tuner.probe_section == "train" else (),
+        say=say,
+    )
+
+
+def _train(
+    plan: Plan,
+    context: TuningContext,
+    encoded: Encoded,
+    dev: Encoded | None,
+    run_dir: Path,
+    resume: bool,
+    trackers: Sequence[Tracker],
+    say: Say,
+) -> TrainResult:
+    config, tuner = plan.config, plan.tuner
+    count = tuner.trainable_parameters(context)
+    say(f"Training {count:,} parameters on {len(encoded.examples)} pairs ({config.recipe}).")
+    return train(
+        context.model,
+        config.train,
+        encoded.examples,
+        pad_id=pad_id(context.tokenizer),
+        seed=config.seed,
+        folder=run_dir / "checkpoints",
+        log=run_dir / LOG,
+        title=config.recipe,
+        dev=dev.examples if dev else None,
+        autocast=tuner.autocast,
+        resume=resume,
+        trackers=trackers,
+    )

@@ -1,0 +1,135 @@
+"""After decoding: scores, provenance and cost, put together as the run's record."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import resource
+import sys
+from collections.abc import Sequence
+
+import torch
+
+from mt_lottery.data.batches import Encoded
+from mt_lottery.data.corpora import Split
+from mt_lottery.model.loading import LoadedModel
+from mt_lottery.pipeline.plan import Plan
+from mt_lottery.record import (
+    CostRecord,
+    DataRecord,
+    GenerationRecord,
+    ModelRecord,
+    Record,
+    SplitRecord,
+    TicketRecord,
+)
+from mt_lottery.score.generation import generation_statistics
+from mt_lottery.score.metric import MetricContext
+from mt_lottery.score.report import evaluate
+from mt_lottery.translate.decoding import Hypothesis
+from mt_lottery.tuner.base import TuningContext
+
+
+def peak_memory(device: str) -> int:
+    """Peak memory so far in bytes: of the GPU, or of this process."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.max_memory_allocated(device))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def environment(device: str) -> dict[str, str]:
+    """Versions of what a number depends on, and the device."""
+    versions = {"python": platform.python_version(), "device": device}
+    if device.startswith("cuda"):
+        versions["device"] = f"{device} ({torch.cuda.get_device_name(device)})"
+    for package in ("mt_lottery", "torch", "transformers", "peft", "sacrebleu"):
+        try:
+            versions[package] = importlib.metadata.version(package.replace("_", "-"))
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def tokenizer_name(loaded: LoadedModel) -> str:
+    """What a column over the model's own subwords is called: ``gemma3``."""
+    kind = str(getattr(loaded.model.config, "model_type", "")).removesuffix("_text")
+    return kind or loaded.info.name
+
+
+def _split(split: Split, dropped: int = 0) -> SplitRecord:
+    return SplitRecord(split.name, len(split.pairs), split.sha256, dropped)
+
+
+def make_record(
+    plan: Plan,
+    loaded: LoadedModel,
+    context: TuningContext,
+    outputs: Sequence[Hypothesis],
+    references: Sequence[str],
+    cost: CostRecord,
+    encoded: Encoded | None,
+) -> Record:
+    """Score the outputs and put everything together.
+
+    Args:
+        plan: what the run depends on.
+        loaded: the model (its tokenizer serves BLEU over subwords).
+        context: what the tuner worked on.
+        outputs: one hypothesis a test sentence.
+        references: one a test sentence.
+        cost: seconds, bytes.
+        encoded: the training examples, where there are any.
+    """
+    config, tuner, info = plan.config, plan.tuner, loaded.info
+    metrics = MetricContext(loaded.tokenizer, tokenizer_name(loaded), plan.pair.target.code)
+    statistics = generation_statistics(
+        outputs,
+        references,
+        source=plan.pair.source.code,
+        target=plan.pair.target.code,
+        beam_size=config.translate.beam_size,
+        max_new_tokens=config.translate.max_new_tokens,
+    )
+    tickets = None
+    if tuner.chosen is not None:
+        chosen = tuner.chosen
+        tickets = TicketRecord(
+            len(chosen.rows),
+            chosen.alpha,
+            chosen.correction,
+            chosen.tau,
+            chosen.selector,
+            tuner.scope or "input",
+        )
+    trains = tuner.trains or tuner.probe_section == "train"
+    train_split = plan.corpora.train
+    return Record(
+        method=config.recipe,
+        lang=config.lang,
+        seed=config.seed,
+        model=ModelRecord(
+            info.name,
+            info.sha256,
+            info.revision,
+            info.parameters,
+            info.vocab_size,
+            info.embedding_dim,
+            info.tied_embeddings,
+        ),
+        trainable_parameters=tuner.trainable_parameters(context) if trains else 0,
+        tickets=tickets,
+        data=DataRecord(
+            train=_split(train_split, len(encoded.dropped) if encoded else 0)
+            if train_split
+            else None,
+            test=_split(plan.test),
+            template=config.data.template,
+            overlap=plan.corpora.overlap,
+        ),
+        scores=evaluate(outputs, references, config.metrics, metrics),
+        generation=GenerationRecord(**statistics),  # type: ignore[arg-type]
+        cost=cost,
+        environment=environment(plan.device),
+        config_hash=plan.config_hash,
+    )

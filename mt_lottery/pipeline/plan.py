@@ -1,0 +1,115 @@
+"""Before anything is loaded: the text, the device, the method, and the run's hash."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from mt_lottery.config import RunConfig, digest
+from mt_lottery.data.corpora import Corpora, Split, load_corpora
+from mt_lottery.errors import ConfigError, DataError
+from mt_lottery.languages import LanguagePair, parse_pair
+from mt_lottery.model.loading import fingerprint
+from mt_lottery.registry import TUNERS
+from mt_lottery.tuner.base import Tuner
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run depends on, known before the model is loaded.
+
+    Attributes:
+        config: the resolved configuration.
+        pair: source and target language.
+        device: a torch device's name.
+        corpora: the text that the method needs.
+        model_id: sha256 or commit of the model.
+        tuner: the method.
+        config_hash: of all that can change the result.
+    """
+
+    config: RunConfig
+    pair: LanguagePair
+    device: str
+    corpora: Corpora
+    model_id: str
+    tuner: Tuner
+    config_hash: str
+
+    @property
+    def test(self) -> Split:
+        """The test set."""
+        assert self.corpora.test is not None
+        return self.corpora.test
+
+
+def pick_device(wanted: str) -> str:
+    """The device of ``device=auto|cpu|cuda|cuda:N|mps``.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted.startswith("cuda"):
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        index = int(wanted.partition(":")[2] or 0)
+        if index >= count:
+            raise ConfigError(f"`device` is {wanted}, but {count} CUDA devices are there.")
+    if wanted == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("`device` is mps, but it is not available here.")
+    return wanted
+
+
+def make_plan(config: RunConfig, say: Say) -> Plan:
+    """Load the text, name the model, and hash what the result depends on.
+
+    Args:
+        config: from :func:`mt_lottery.compose.compose`.
+        say: prints a line for the user.
+
+    Raises:
+        MTLotteryError: a setting, the text or the model is not as it must be.
+    """
+    pair = parse_pair(config.lang)
+    device = pick_device(config.device)
+    tuner: Tuner = TUNERS.get(config.tuner.name)(config.tuner)
+    learns = tuner.trains or tuner.probe is not None
+    corpora = load_corpora(config.data, pair, ("train", "dev", "test") if learns else ("test",))
+    if corpora.test is None:
+        raise DataError(f"data={config.data.name}: no test set; give data.test and data.test_path.")
+    if learns and corpora.train is None:
+        raise DataError(f"data={config.data.name}: no training set for {config.recipe}.")
+    if corpora.overlap:
+        say(
+            f"Warning: {corpora.overlap} of {len(corpora.test.pairs)} test sources stand in the "
+            "training text too; scores are too high by what was memorised."
+        )
+    model_id = fingerprint(config.model)
+    content = dataclasses.asdict(config)
+    for key in ("out_dir", "resume", "overwrite", "baseline", "user_dir", "tracker", "preset"):
+        content.pop(key)
+    content["device"] = torch.device(device).type
+    content["model"] = {"id": model_id, "dtype": config.model.dtype}
+    # text counts by content, not by the path or the number of pairs that led to it
+    content["data"] = {"template": config.data.template, "test": corpora.test.sha256}
+    if learns:
+        assert corpora.train is not None
+        content["data"] |= {
+            "train": corpora.train.sha256,
+            "max_length": config.data.max_length,
+        }
+    else:
+        content.pop("seed")
+    for section in ("train", "probe"):
+        content[section].pop("save_steps")
+    if not tuner.trains and tuner.probe_section != "train":
+        content.pop("train")
+    if tuner.probe is None or tuner.probe_section != "probe":
+        content.pop("probe")
+    return Plan(config, pair, device, corpora, model_id, tuner, digest(content))

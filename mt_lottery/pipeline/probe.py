@@ -1,0 +1,155 @@
+"""The embedding-tuned probe: trained once, then found again.
+
+It is kept in the cache under the hash of all that it depends on, so that another
+α, another number of rows or another method costs no second probe.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from mt_lottery.atomic import write_bytes, write_text
+from mt_lottery.config import TrainConfig, digest
+from mt_lottery.data.batches import Example
+from mt_lottery.errors import TuningError
+from mt_lottery.pipeline.rundir import LOG, cache_folder, locked
+from mt_lottery.train.trackers import Tracker
+from mt_lottery.train.trainer import train
+from mt_lottery.tuner.base import Probe, TuningContext
+from mt_lottery.tuner.embed import probe_rows
+from mt_lottery.tuner.token_rows import attach, detach
+
+VERSION = 1  # raise it when the training itself changes
+WEIGHTS = "probe.safetensors"
+META = "probe.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedProbe:
+    """A probe, what it cost, and where its log lies."""
+
+    probe: Probe
+    steps: int
+    tokens_per_second: float
+    log: Path
+    found: bool
+
+
+def probe_hash(identity: dict[str, Any], config: TrainConfig, seed: int, scope: str) -> str:
+    """Hash of what a probe depends on.
+
+    Args:
+        identity: model and training text (hashes, dtype, device, template, language pair).
+        config: how it is trained.
+        seed: the run's seed.
+        scope: ``input`` or ``tied``.
+    """
+    settings = dataclasses.asdict(config)
+    settings.pop("save_steps")
+    return digest({"version": VERSION, **identity, "train": settings, "seed": seed, "scope": scope})
+
+
+def _read(folder: Path, say: Callable[[str], None]) -> TrainedProbe | None:
+    if not (folder / META).is_file():
+        return None
+    try:
+        meta = json.loads((folder / META).read_text("utf-8"))
+        content = (folder / WEIGHTS).read_bytes()
+        if hashlib.sha256(content).hexdigest() != meta["sha256"]:
+            raise ValueError("its checksum differs")
+        tensors = load(content)
+        probe = Probe(tensors["token_ids"], tensors["values"], float(meta["seconds"]))
+        return TrainedProbe(
+            probe, int(meta["steps"]), float(meta["tokens_per_second"]), folder / LOG, True
+        )
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        say(f"The probe in {folder} is damaged ({error}); it is trained again.")
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+
+def find_or_train(
+    context: TuningContext,
+    config: TrainConfig,
+    examples: Sequence[Example],
+    *,
+    key: str,
+    scope: str,
+    pad_id: int,
+    dev: Sequence[Example] | None,
+    trackers: Sequence[Tracker],
+    say: Callable[[str], None],
+) -> TrainedProbe:
+    """The embedding-tuned rows: from the cache, or trained now (and kept there).
+
+    The model in ``context`` is the original one before and after.  A training
+    that was interrupted goes on from its last checkpoint.
+
+    Args:
+        context: model, tokenizer, seed and the token ids of the training inputs.
+        config: how the probe is trained.
+        examples: training examples.
+        key: :func:`probe_hash`.
+        scope: ``input`` or ``tied``.
+        pad_id: fills up batches.
+        dev: examples whose loss is measured after each epoch.
+        trackers: where else the numbers go.
+        say: prints a line for the user.
+
+    Raises:
+        TuningError: weight decay, which would move rows that never occur.
+    """
+    if config.weight_decay > 0 and scope == "input":
+        raise TuningError(
+            f"weight_decay={config.weight_decay:g}: embedding tuning trains only the rows whose "
+            "tokens occur, and decay would shrink all others too; allowed: 0."
+        )
+    folder = cache_folder() / "probes" / key
+    with locked(folder, wait=True):
+        found = _read(folder, say)
+        if found is not None:
+            say(f"Embedding-tuned probe: found ({found.probe.seconds:.0f} s when it was trained).")
+            return found
+        embedding = attach(context.model, probe_rows(context, scope), tied=scope == "tied")
+        try:
+            result = train(
+                context.model,
+                config,
+                examples,
+                pad_id=pad_id,
+                seed=context.seed,
+                folder=folder / "checkpoints",
+                log=folder / LOG,
+                title="Embedding-tuned probe",
+                dev=dev,
+                resume=True,
+                trackers=trackers,
+            )
+            token_ids = embedding.token_ids.cpu().clone()
+            values = embedding.rows.detach().cpu().clone()
+        finally:
+            detach(context.model)
+        order = torch.argsort(token_ids)
+        probe = Probe(token_ids[order], values[order].contiguous(), result.seconds)
+        content = save({"token_ids": probe.token_ids, "values": probe.values})
+        write_bytes(folder / WEIGHTS, content)
+        meta = {
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "seconds": result.seconds,
+            "steps": result.steps,
+            "tokens_per_second": result.tokens_per_second,
+            "rows": len(probe.token_ids),
+        }
+        write_text(folder / META, json.dumps(meta, indent=2) + "\n")
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        return TrainedProbe(probe, result.steps, result.tokens_per_second, folder / LOG, False)

@@ -1,0 +1,203 @@
+"""A run directory: whether it may be used, and the files in it."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import io
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from mt_lottery.atomic import DiskError, write_text
+from mt_lottery.compose import to_yaml
+from mt_lottery.config import RunConfig
+from mt_lottery.errors import RecordError
+from mt_lottery.record import NAME, Record, read_record
+from mt_lottery.translate.decoding import Hypothesis
+from mt_lottery.tuner.base import ChosenRows
+
+CONFIG = "config.yaml"
+HYPOTHESES = "hypotheses.jsonl"
+TICKETS = "tickets.csv"
+LOG = "train_log.jsonl"
+STATE = ".run.json"
+OURS = (CONFIG, NAME, HYPOTHESES, TICKETS, LOG, STATE, "adapter", "model", "checkpoints")
+
+
+def default_folder(config: RunConfig) -> Path:
+    """``runs/LANG/METHOD/seed-N``."""
+    return Path("runs") / config.lang / config.recipe / f"seed-{config.seed}"
+
+
+def cache_folder() -> Path:
+    """``MT_LOTTERY_CACHE``, or ``~/.cache/mt_lottery``."""
+    given = os.environ.get("MT_LOTTERY_CACHE")
+    return Path(given).expanduser() if given else Path.home() / ".cache" / "mt_lottery"
+
+
+@contextlib.contextmanager
+def locked(run_dir: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold a run directory; a second run that wants it is told so, or waits.
+
+    Raises:
+        RecordError: another process holds it.
+        DiskError: the folder cannot be made.
+    """
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(run_dir / ".lock")
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout as error:
+        raise RecordError(f"{run_dir}: another run is working in this directory.") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DiskError(f"out_dir={run_dir}: cannot be written: {reason}.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+        if not wait:  # a waiting process may already hold the file open
+            (run_dir / ".lock").unlink(missing_ok=True)
+
+
+def finished(run_dir: Path, config_hash: str, overwrite: bool) -> Record | None:
+    """The record that stands in ``run_dir`` if it is this very run, done; None if there is none.
+
+    Raises:
+        RecordError: a run of another configuration stands there, and ``overwrite`` is off.
+    """
+    if overwrite or not (run_dir / NAME).exists():
+        return None
+    record = read_record(run_dir)
+    if record.config_hash == config_hash:
+        return record
+    raise RecordError(
+        f"{run_dir} holds a finished run of another configuration (method {record.method}, "
+        f"lang {record.lang}, seed {record.seed}, config_hash {record.config_hash[:12]}; this one "
+        f"is {config_hash[:12]}). Give another out_dir, or overwrite=true to replace it."
+    )
+
+
+def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
+    """Make ``run_dir`` ready for a run.
+
+    Returns:
+        True if an interrupted training of the same configuration is to be continued.
+
+    Raises:
+        RecordError: an interrupted run stands there that the request neither
+            continues (``resume=true``) nor replaces (``overwrite=true``).
+    """
+    state = run_dir / STATE
+    interrupted = None
+    if state.is_file() and any((run_dir / "checkpoints").glob("checkpoint-*")):
+        try:
+            interrupted = str(json.loads(state.read_text("utf-8"))["config_hash"])
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise RecordError(f"{state}: damaged; overwrite=true starts anew.") from error
+    same = interrupted == config_hash
+    if interrupted is not None and not config.overwrite:
+        if config.resume and not same:
+            raise RecordError(
+                f"{run_dir} holds an interrupted run of another configuration; resume=true "
+                "continues the same one only. overwrite=true starts anew."
+            )
+        if not config.resume:
+            raise RecordError(
+                f"{run_dir} holds an interrupted run with a checkpoint: resume=true continues it, "
+                "overwrite=true starts anew."
+            )
+    resume = config.resume and same and not config.overwrite
+    for name in OURS:
+        if resume and name in ("checkpoints", LOG):
+            continue
+        path = run_dir / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    write_text(
+        run_dir / CONFIG, to_yaml(dataclasses.replace(config, resume=False, overwrite=False))
+    )
+    write_text(state, json.dumps({"status": "running", "config_hash": config_hash}) + "\n")
+    return resume
+
+
+def tidy(run_dir: Path) -> None:
+    """Remove what only an unfinished run needs."""
+    shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
+    (run_dir / STATE).unlink(missing_ok=True)
+
+
+def write_hypotheses(
+    path: Path, sources: Sequence[str], references: Sequence[str], outputs: Sequence[Hypothesis]
+) -> None:
+    """One JSON object a test sentence, in the order of the test set."""
+    lines = [
+        json.dumps(
+            {
+                "source": source,
+                "reference": reference,
+                "hypothesis": output.text,
+                "first_line": output.first_line,
+                "stopped": output.stopped,
+                "tokens": output.tokens,
+            },
+            ensure_ascii=False,
+        )
+        for source, reference, output in zip(sources, references, outputs, strict=True)
+    ]
+    write_text(path, "".join(line + "\n" for line in lines))
+
+
+def read_hypotheses(path: Path) -> list[dict[str, Any]]:
+    """The lines of a ``hypotheses.jsonl``.
+
+    Raises:
+        RecordError: missing or damaged.
+    """
+    try:
+        text = path.read_text("utf-8")
+        return [json.loads(line) for line in text.split("\n") if line.strip()]
+    except (OSError, json.JSONDecodeError) as error:
+        raise RecordError(f"{path}: cannot be read: {error}") from error
+
+
+def write_tickets(path: Path, chosen: ChosenRows, tokenizer: Any, counts: Counter[int]) -> None:
+    """``tickets.csv``: every row that changed, and every selected one, most changed first.
+
+    Rows that are not listed did not change: D = 0, p = 1.
+    """
+    selected = {int(i) for i in chosen.rows}
+    if chosen.statistic is None or chosen.pvalue is None:
+        order = [int(i) for i in chosen.rows]
+    else:
+        ranked = torch.argsort(chosen.statistic, descending=True, stable=True)
+        changed = int((chosen.statistic > 0).sum())
+        order = ranked[:changed].tolist()
+        order += sorted(selected - set(order))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["token_id", "token", "statistic", "pvalue", "selected", "train_frequency"])
+    tokens = tokenizer.convert_ids_to_tokens(order)
+    for token_id, token in zip(order, tokens, strict=True):
+        numbers = ["", ""]
+        if chosen.statistic is not None and chosen.pvalue is not None:
+            numbers = [
+                repr(float(chosen.statistic[token_id])),
+                repr(float(chosen.pvalue[token_id])),
+            ]
+        picked = str(token_id in selected).lower()
+        writer.writerow([token_id, token, *numbers, picked, counts.get(token_id, 0)])
+    write_text(path, out.getvalue())
+
+
+def read_tickets(path: Path) -> list[dict[str, str]]:
+    """The rows of a ``tickets.csv``, as text."""
+    return list(csv.DictReader(io.StringIO(path.read_text("utf-8"), newline="")))

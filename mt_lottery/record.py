@@ -1,0 +1,198 @@
+"""``record.json``: what a finished run was, cost and scored (schema 1)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mt_lottery.atomic import write_text
+from mt_lottery.errors import RecordError, nearest
+
+SCHEMA = 1
+NAME = "record.json"
+
+
+@dataclass
+class ModelRecord:
+    """The original model. ``sha256`` for local files, ``revision`` for the hub's."""
+
+    name: str
+    sha256: str | None
+    revision: str | None
+    parameters: int
+    vocab_size: int
+    embedding_dim: int
+    tied_embeddings: bool
+
+
+@dataclass
+class TicketRecord:
+    """The rows that were tuned or copied.
+
+    ``alpha`` was given, or is the nominal p of the last of ``count`` rows;
+    ``tau`` is the estimated τ(α) (DESIGN §2.7); all three of ``alpha``,
+    ``correction`` and ``tau`` are None where no test chose the rows.
+    """
+
+    count: int
+    alpha: float | None
+    correction: str | None
+    tau: float | None
+    selector: str
+    scope: str
+
+
+@dataclass
+class SplitRecord:
+    """Text that was used: pairs, those dropped as too long, sha256 of all of it."""
+
+    name: str
+    pairs: int
+    sha256: str
+    dropped: int = 0
+
+
+@dataclass
+class DataRecord:
+    """Training and test text, and the prompt; ``overlap`` counts test sources seen in training."""
+
+    train: SplitRecord | None
+    test: SplitRecord
+    template: str
+    overlap: int = 0
+
+
+@dataclass
+class GenerationRecord:
+    """How the outputs ended; all but the last three are shares or ratios in [0, …]."""
+
+    stopped: float
+    empty: float
+    truncated: float
+    off_target: float | None
+    length_ratio: float
+    beam_size: int
+    max_new_tokens: int
+
+
+@dataclass
+class CostRecord:
+    """Seconds of wall-clock time, steps, tokens a second, bytes."""
+
+    probe_seconds: float = 0.0
+    train_seconds: float = 0.0
+    train_steps: int = 0
+    train_tokens_per_second: float = 0.0
+    decode_seconds: float = 0.0
+    peak_memory_bytes: int = 0
+    adapter_bytes: int = 0
+
+
+@dataclass
+class Record:
+    """One finished run. ``scores`` maps a metric's key to its raw and first-line scores."""
+
+    method: str
+    lang: str
+    seed: int
+    model: ModelRecord
+    trainable_parameters: int
+    tickets: TicketRecord | None
+    data: DataRecord
+    scores: dict[str, Any]
+    generation: GenerationRecord
+    cost: CostRecord
+    environment: dict[str, str]
+    config_hash: str
+    tuning: dict[str, Any] | None = None
+    baseline: str | None = None
+    schema: int = SCHEMA
+    status: str = "done"
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-like content, ``schema`` and ``status`` first."""
+        content = dataclasses.asdict(self)
+        extra = content.pop("extra")
+        return {
+            "schema": content.pop("schema"),
+            "status": content.pop("status"),
+            **content,
+            **extra,
+        }
+
+    def write(self, run_dir: Path) -> None:
+        """Write ``record.json`` atomically."""
+        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+        write_text(run_dir / NAME, text + "\n")
+
+
+def _convert(kind: Any, value: Any, where: str) -> Any:
+    origin = typing.get_origin(kind)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in typing.get_args(kind):
+            return None
+        return _convert(next(a for a in typing.get_args(kind) if a is not type(None)), value, where)
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise RecordError(f"{where}: expected an object, not {value!r}.")
+        assert isinstance(kind, type)
+        return _object(kind, value, where)
+    expected = origin or kind
+    if expected is Any:
+        return value
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
+        raise RecordError(f"{where}: expected {expected.__name__}, not {value!r}.")
+    return value
+
+
+def _object(kind: type, value: dict[str, Any], where: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    known = {f.name: f for f in dataclasses.fields(kind)}
+    for f in known.values():
+        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if required and f.name not in value:
+            raise RecordError(f"{where}.{f.name}: missing.{nearest(f.name, value)}")
+    given = {k: _convert(hints[k], v, f"{where}.{k}") for k, v in value.items() if k in known}
+    extra = {k: v for k, v in value.items() if k not in known}
+    if extra and "extra" in known:  # another program's additions are kept, not lost
+        given["extra"] = extra
+    return kind(**given)
+
+
+def read_record(path: str | Path) -> Record:
+    """The record of a run directory (or of a ``record.json``).
+
+    Raises:
+        RecordError: missing, damaged, not of schema 1, or of a run that is not done.
+    """
+    file = Path(path)
+    file = file / NAME if file.is_dir() else file
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise RecordError(f"{file}: no such file; the run is not finished, or no run.") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RecordError(f"{file}: damaged: {error}") from error
+    if not isinstance(content, dict):
+        raise RecordError(f"{file}: damaged: not a JSON object.")
+    if content.get("schema") != SCHEMA:
+        raise RecordError(
+            f"{file}: schema {content.get('schema')!r}; this version of "
+            f"mt-lottery reads schema {SCHEMA}."
+        )
+    if content.get("status") != "done":
+        raise RecordError(f"{file}: status {content.get('status')!r}, not 'done'.")
+    try:
+        record = _object(Record, content, "record")
+    except RecordError as error:
+        raise RecordError(f"{file}: damaged: {error}") from error
+    assert isinstance(record, Record)
+    return record

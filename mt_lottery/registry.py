@@ -1,0 +1,218 @@
+"""One generic registry for every kind of plugin, in fairseq's style.
+
+A third party adds a tuner (or any other kind) with a decorator::
+
+    from mt_lottery.registry import register_tuner
+
+    @register_tuner("my_tuner", dataclass=MyTunerConfig)
+    class MyTuner(Tuner): ...
+
+and makes it known by an entry point of the group ``mt_lottery.plugins`` or by
+``user_dir=FOLDER``.  Built-ins are imported when they are first asked for, so
+that listing names or printing ``--help`` costs no import of PyTorch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mt_lottery.errors import PluginError, RegistryError, unknown
+
+T = TypeVar("T")
+
+ENTRY_POINT_GROUP = "mt_lottery.plugins"
+
+
+class Registry:
+    """Names of one kind, each with an object and (optionally) its config dataclass.
+
+    Args:
+        kind: what is registered, for messages: ``"tuner"``.
+        builtins: name → module that registers it when imported.
+    """
+
+    def __init__(self, kind: str, builtins: Mapping[str, str]) -> None:
+        self.kind = kind
+        self._builtins = dict(builtins)
+        self._objects: dict[str, Any] = {}
+        self._dataclasses: dict[str, type] = {}
+
+    def register(self, name: str, *, dataclass: type | None = None) -> Callable[[T], T]:
+        """Decorator that registers a class or function under ``name``.
+
+        Args:
+            name: what users write in a recipe or on the command line.
+            dataclass: the schema of its own settings, where it has any.
+
+        Raises:
+            RegistryError: the name is taken.
+        """
+
+        def decorate(target: T) -> T:
+            module = getattr(target, "__module__", "?")
+            owner = self._builtins.get(name)
+            if name in self._objects:
+                owner = getattr(self._objects[name], "__module__", "?")
+            elif owner == module:
+                owner = None
+            if owner is not None:
+                raise RegistryError(
+                    f"The {self.kind} '{name}' of {module} is already registered by {owner}. "
+                    "Choose another name."
+                )
+            self._objects[name] = target
+            if dataclass is not None:
+                self._dataclasses[name] = dataclass
+            return target
+
+        return decorate
+
+    def names(self) -> list[str]:
+        """Every known name, sorted; loads third-party plugins, not the built-ins."""
+        load_entry_points()
+        return sorted({*self._builtins, *self._objects})
+
+    def get(self, name: str) -> Any:
+        """The object registered under ``name``.
+
+        Raises:
+            RegistryError: unknown name (with the nearest match).
+            PluginError: a plugin cannot be imported.
+        """
+        if name not in self._objects:
+            load_entry_points()
+        if name not in self._objects and name in self._builtins:
+            importlib.import_module(self._builtins[name])
+        if name not in self._objects:
+            raise RegistryError(unknown(self.kind, name, self.names()))
+        return self._objects[name]
+
+    def dataclass_of(self, name: str) -> type | None:
+        """The config dataclass registered with ``name``, if it has one."""
+        self.get(name)
+        return self._dataclasses.get(name)
+
+
+def _in(package: str, names: str) -> dict[str, str]:
+    """``"a b=c"`` → name to module: ``a`` in ``package.a``, ``b`` in ``package.c``."""
+    pairs = (item.partition("=") for item in names.split())
+    return {name: f"mt_lottery.{package}.{module or name}" for name, _, module in pairs}
+
+
+MODELS = Registry("model", _in("model", "hf gemma3_270m"))
+CRITERIA = Registry(
+    "criterion",
+    _in("train", "cross_entropy=criteria label_smoothed_cross_entropy=criteria"),
+)
+OPTIMIZERS = Registry("optimizer", _in("train", "adamw=optimizers sgd=optimizers"))
+TUNERS = Registry(
+    "tuner",
+    _in(
+        "tuner",
+        "none full embed random random_seen=random frequency ks_lottery ks_transfer=ks_lottery",
+    ),
+)
+SELECTORS = Registry("selector", _in("lottery", "ks=selection"))
+CORPORA = Registry("corpus", _in("data", "mini=corpora ntrex=corpora flores101=corpora files"))
+TEMPLATES = Registry("template", _in("data", "plain=templates alpaca=templates"))
+METRICS = Registry("metric", _in("score", "spbleu=bleu bleu bleu_subword=bleu chrf=bleu"))
+TRACKERS = Registry("tracker", _in("train", "none=trackers"))
+
+REGISTRIES: dict[str, Registry] = {
+    r.kind: r
+    for r in (
+        MODELS,
+        CRITERIA,
+        OPTIMIZERS,
+        TUNERS,
+        SELECTORS,
+        CORPORA,
+        TEMPLATES,
+        METRICS,
+        TRACKERS,
+    )
+}
+
+register_model = MODELS.register
+register_criterion = CRITERIA.register
+register_optimizer = OPTIMIZERS.register
+register_tuner = TUNERS.register
+register_selector = SELECTORS.register
+register_corpus = CORPORA.register
+register_template = TEMPLATES.register
+register_metric = METRICS.register
+register_tracker = TRACKERS.register
+
+_plugin_folders: dict[str, Path] = {}
+_entry_points_loaded = False
+
+
+def _import(describe: str, load: Callable[[], Any]) -> Any:
+    try:
+        return load()
+    except RegistryError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"The plugin {describe} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+
+
+def load_entry_points() -> None:
+    """Import every installed plugin (entry points of ``mt_lottery.plugins``), once.
+
+    Raises:
+        PluginError: one of them cannot be imported; the message names it.
+    """
+    global _entry_points_loaded
+    if _entry_points_loaded:
+        return
+    _entry_points_loaded = True
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
+        loaded = _import(f"'{entry.name}' ({entry.value})", entry.load)
+        module = sys.modules.get(getattr(loaded, "__module__", entry.module), None) or loaded
+        file = getattr(module, "__file__", None)
+        if file:
+            _plugin_folders[entry.name] = Path(file).parent
+
+
+def load_user_dir(folder: str | Path) -> None:
+    """Import a folder of plugins: a package (``__init__.py``) or loose ``*.py`` files.
+
+    Raises:
+        PluginError: no such folder, or a file in it cannot be imported.
+    """
+    path = Path(folder).expanduser().resolve()
+    if str(path) in _plugin_folders:
+        return
+    if not path.is_dir():
+        raise PluginError(f"user_dir={folder}: no such folder.")
+    files = (
+        [path / "__init__.py"] if (path / "__init__.py").is_file() else sorted(path.glob("*.py"))
+    )
+    for file in files:
+        package = file.name == "__init__.py"
+        name = path.name if package else file.stem
+        if name in sys.modules:
+            name = f"mt_lottery_user_dir_{abs(hash(str(file)))}"
+        spec = importlib.util.spec_from_file_location(
+            name, file, submodule_search_locations=[str(path)] if package else None
+        )
+        if spec is None or spec.loader is None:
+            raise PluginError(f"user_dir={folder}: cannot import {file}.")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        loader = spec.loader
+        _import(str(file), lambda: loader.exec_module(module))  # noqa: B023
+    _plugin_folders[str(path)] = path
+
+
+def plugin_folders() -> list[Path]:
+    """Folders of the loaded plugins, where their recipes may lie."""
+    return list(dict.fromkeys(_plugin_folders.values()))

@@ -1,0 +1,117 @@
+"""What every metric is given and gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from mt_lottery.errors import ScoreError
+from mt_lottery.registry import METRICS
+
+
+@dataclass(frozen=True)
+class MetricContext:
+    """What a metric may need besides the texts.
+
+    Attributes:
+        tokenizer: the model's own, for BLEU over its subwords; may be None otherwise.
+        tokenizer_name: names it in columns and signatures: ``"gemma3"``.
+        target: code of the target language (``"ro"``), or an object with such a ``code``.
+        bootstrap: resamples for intervals and comparisons.
+        seed: of the resampling; sacrebleu's own default.
+
+    Raises:
+        ScoreError: ``bootstrap`` below 1.
+
+    """
+
+    tokenizer: Any
+    tokenizer_name: str
+    target: Any
+    bootstrap: int = 1000
+    seed: int = 12345
+
+    def __post_init__(self) -> None:
+        if self.bootstrap < 1:
+            raise ScoreError(f"bootstrap={self.bootstrap}: must be at least 1.")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One score of one set of hypotheses.
+
+    Attributes:
+        score: as sacrebleu gives it, 0 to 100.
+        ci95: bounds of the 95% bootstrap percentile interval over sentences.
+        signature: how it was computed; a score is not comparable with one of another signature.
+
+    """
+
+    score: float
+    ci95: tuple[float, float]
+    signature: str
+
+
+class Metric(Protocol):
+    """What ``@register_metric`` registers: called with a context, it gives an object like this.
+
+    Attributes:
+        key: under which the record keeps it; may differ from the name asked for (a fallback).
+        column: its heading in a table.
+
+    """
+
+    key: str
+    column: str
+
+    def score(self, hypotheses: Sequence[str], references: Sequence[str]) -> Scored:
+        """Score one system; raises ScoreError unless both have the same, positive length."""
+        ...
+
+
+def make_metric(name: str, context: MetricContext) -> Metric:
+    """The metric registered under ``name``.
+
+    ``spbleu`` gives ``bleu_subword`` where its SentencePiece model cannot be had: look at
+    ``key`` and ``column``.
+
+    Raises:
+        RegistryError: unknown name (with the nearest match).
+        ScoreError: it cannot be computed here (a missing package, no tokenizer).
+
+    """
+    # `bleu_subword` lives beside `spbleu`, whose place the registry knows.
+    METRICS.get("spbleu")
+    return cast(Metric, METRICS.get(name)(context))
+
+
+def language_code(language: Any) -> str:
+    """``"zh"`` of ``"zh"``, ``"zh_CN"``, ``"ZH-Hant"`` or a Language object."""
+    code = str(getattr(language, "code", language))
+    return code.replace("-", "_").partition("_")[0].lower()
+
+
+def one_line(text: str) -> str:
+    """Whitespace runs, newlines among them, as single blanks.
+
+    A raw hypothesis may hold newlines.  sacrebleu reads them as whitespace, except that its 13a
+    tokenizer joins what stands around a hyphen before one; no other text is scored differently.
+    """
+    return " ".join(text.split())
+
+
+def check_parallel(hypotheses: Sequence[str], references: Sequence[str]) -> None:
+    """Refuse what sacrebleu would cut to the shorter side in silence.
+
+    Raises:
+        ScoreError: unequal numbers, or none at all.
+
+    """
+    if len(hypotheses) != len(references):
+        raise ScoreError(
+            f"{len(hypotheses)} hypotheses but {len(references)} references: "
+            "there must be one of each for every sentence."
+        )
+    if not hypotheses:
+        raise ScoreError("There is no sentence to score.")

@@ -1,0 +1,62 @@
+"""All scores of one system, in the form of the record's ``scores``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mt_lottery.errors import ScoreError
+from mt_lottery.score.metric import Metric, MetricContext, Scored, check_parallel, make_metric
+from mt_lottery.translate.decoding import Hypothesis
+
+
+def evaluate(
+    hypotheses: Sequence[Hypothesis],
+    references: Sequence[str],
+    metrics: Sequence[str],
+    context: MetricContext,
+) -> dict[str, dict[str, Any]]:
+    """Score raw outputs and first lines with every metric.
+
+    Args:
+        hypotheses: N, in the order of the references.
+        references: N.
+        metrics: registered names.
+
+    Returns:
+        metric key (``"bleu_subword"`` if that took the place of ``"spbleu"``) →
+        ``{"raw": {"score", "ci95": [lo, hi]}, "first_line": {…}, "signature", "column"}``;
+        plain numbers, strings and lists, ready for JSON.
+
+    Raises:
+        RegistryError: unknown metric.
+        ScoreError: unequal numbers of hypotheses and references, or none; or a metric that
+            cannot be computed here.
+
+    """
+    made = [make_metric(name, context) for name in metrics]
+    raw = [hypothesis.text for hypothesis in hypotheses]
+    check_parallel(raw, references)
+    first = [hypothesis.first_line for hypothesis in hypotheses]
+    return {metric.key: _both(metric, raw, first, references) for metric in made}
+
+
+def _both(
+    metric: Metric, raw: Sequence[str], first: Sequence[str], references: Sequence[str]
+) -> dict[str, Any]:
+    whole, line = metric.score(raw, references), metric.score(first, references)
+    if whole.signature != line.signature:
+        raise ScoreError(
+            f"Metric '{metric.key}' changed its signature between raw output and first line: "
+            f"{whole.signature} and {line.signature}."
+        )
+    return {
+        "raw": _numbers(whole),
+        "first_line": _numbers(line),
+        "signature": whole.signature,
+        "column": metric.column,
+    }
+
+
+def _numbers(scored: Scored) -> dict[str, Any]:
+    return {"score": float(scored.score), "ci95": [float(bound) for bound in scored.ci95]}

@@ -1,0 +1,1 @@
+"""Training: transformers' Trainer, with a loss that is computed where there is a label."""

@@ -1,0 +1,112 @@
+"""What a training run tells: ``train_log.jsonl``, a progress bar, the trackers."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from mt_lottery.errors import RecordError
+from mt_lottery.train.trackers import Tracker
+
+
+class Journal:
+    """One line a step, on disk and on the terminal.
+
+    Args:
+        path: ``train_log.jsonl``.
+        title: what is being trained, for the bar.
+        total: optimizer steps in all.
+        start: steps already done (a resumed run); later lines of the file are dropped.
+        trackers: where else the numbers go.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        title: str,
+        total: int,
+        start: int = 0,
+        trackers: Sequence[Tracker] = (),
+    ) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [line for line in read_log(path) if line["step"] <= start] if start else []
+        text = "".join(json.dumps(line) + "\n" for line in kept)
+        path.write_text(text, "utf-8")
+        self._file = path.open("a", encoding="utf-8")
+        self._title = title
+        self._total = total
+        self._trackers = trackers
+        self._began = self._spoke = self._last = time.monotonic()
+        self._live = sys.stderr.isatty()
+        self._bar: Any = tqdm(
+            total=total, initial=start, desc=title, unit="step", disable=not self._live, leave=True
+        )
+        self.tokens = 0
+
+    def step(self, step: int, loss: float, lr: float, tokens: int, **more: float) -> None:
+        """Note one optimizer step.
+
+        Args:
+            step: number of the step, from 1.
+            loss: mean over its labels, in nats.
+            lr: learning rate that was used.
+            tokens: unpadded tokens of its batches.
+            more: anything else (gradient norm, dev loss).
+        """
+        now = time.monotonic()
+        speed = tokens / max(now - self._last, 1e-9)
+        self._last = now
+        self.tokens += tokens
+        values = {"loss": loss, "lr": lr, "tokens_per_second": round(speed, 1), **more}
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+        for tracker in self._trackers:
+            tracker.log(step, values)
+        self._bar.update(1)
+        self._bar.set_postfix_str(f"loss {loss:.3f}, {speed:.0f} tokens/s")
+        if not self._live and (now - self._spoke > 15 or step == self._total):
+            self._spoke = now
+            average = self.tokens / max(now - self._began, 1e-9)
+            print(
+                f"{self._title}: step {step} of {self._total}, loss {loss:.3f}, "
+                f"{average:.0f} tokens/s",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def note(self, step: int, **values: float) -> None:
+        """Numbers that belong to no single step (the dev loss after an epoch)."""
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+        for tracker in self._trackers:
+            tracker.log(step, values)
+
+    def close(self) -> None:
+        """Close the file and the bar."""
+        self._bar.close()
+        self._file.close()
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The lines of a ``train_log.jsonl``; a last line that was cut short is left out.
+
+    Raises:
+        RecordError: another line is damaged.
+    """
+    if not path.is_file():
+        return []
+    lines = []
+    texts = [t for t in path.read_text("utf-8").split("\n") if t.strip()]
+    for number, text in enumerate(texts, 1):
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            if number < len(texts):
+                raise RecordError(f"{path}, line {number}: damaged.") from None
+    return lines

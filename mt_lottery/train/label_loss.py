@@ -1,0 +1,183 @@
+"""The loss at the label positions: no logits for the prompt, none kept for backward.
+
+The model runs whole (so that prefixes, adapters and data-parallel wrappers do
+their part), but its output head gets no positions; the hidden states before it
+are kept.  The head is then applied at the label positions only, a chunk at a
+time, and each chunk's gradient is taken at once, so that peak memory does not
+grow with V × tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mt_lottery.errors import ModelError
+
+IGNORED = -100
+CHUNK_LOGITS = 2**25  # logits held at a time: 128 MiB in float32
+
+SumLoss = Callable[[Tensor, Tensor], Tensor]
+
+
+def adjust_logits(logits: Tensor, config: Any) -> Tensor:
+    """What some architectures do to the logits after the head, in the logits' dtype.
+
+    Cohere multiplies (``logit_scale``), Granite divides (``logits_scaling``),
+    Gemma 2 caps (``final_logit_softcapping``).
+    """
+    scale = getattr(config, "logit_scale", None)
+    if isinstance(scale, (int, float)):
+        logits = logits * scale
+    divisor = getattr(config, "logits_scaling", None)
+    if isinstance(divisor, (int, float)):
+        logits = logits / divisor
+    cap = getattr(config, "final_logit_softcapping", None)
+    if cap is not None:
+        logits = torch.tanh(logits / cap) * cap
+    return logits
+
+
+class _ChunkedLoss(torch.autograd.Function):
+    """Sum of the loss over [N, d] hidden states; gradients are made in the forward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        labels: Tensor,
+        loss_of: SumLoss,
+        chunk: int,
+        *parameters: Tensor,
+    ) -> Tensor:
+        wanted = [p for p in parameters if p.requires_grad]
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        hidden_grad = torch.empty_like(hidden)
+        sums: list[Tensor | None] = [None] * len(wanted)
+        with torch.enable_grad():
+            for start in range(0, len(labels), chunk):
+                piece = hidden[start : start + chunk].detach().requires_grad_(True)
+                loss = loss_of(piece, labels[start : start + chunk])
+                grads = torch.autograd.grad(loss, [piece, *wanted], allow_unused=True)
+                hidden_grad[start : start + chunk] = grads[0]
+                for i, grad in enumerate(grads[1:]):
+                    if grad is not None:
+                        sums[i] = grad if sums[i] is None else sums[i].add_(grad)  # type: ignore[union-attr]
+                total = total.to(loss.dtype) + loss.detach()
+        ctx.wanted = [p.requires_grad for p in parameters]
+        ctx.present = [s is not None for s in sums]
+        ctx.save_for_backward(hidden_grad, *[s for s in sums if s is not None])
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (scale,) = grad_outputs
+        hidden_grad, *sums = ctx.saved_tensors
+        found, present = iter(sums), iter(ctx.present)
+        grads: list[Tensor | None] = []
+        for wanted in ctx.wanted:
+            grad = next(found) if wanted and next(present) else None
+            grads.append(None if grad is None else grad * scale.to(grad.dtype))
+        return (hidden_grad * scale.to(hidden_grad.dtype), None, None, None, *grads)
+
+
+def output_head(model: Any) -> nn.Module:
+    """The module from hidden states to logits.
+
+    Raises:
+        ModelError: the model does not say which it is.
+    """
+    head = model.get_output_embeddings()
+    if not isinstance(head, nn.Module):
+        raise ModelError(f"{type(model).__name__} names no output head (get_output_embeddings).")
+    return head
+
+
+def hidden_before_head(
+    model: Any, head: nn.Module, inputs: dict[str, Tensor], run: Callable[..., Any] | None = None
+) -> Tensor:
+    """Run the model without computing logits; hidden states [B, T, d] before the head.
+
+    Args:
+        model: the causal LM that owns ``head``.
+        head: its output head.
+        inputs: ``input_ids`` and ``attention_mask``, [B, T].
+        run: what to call instead of ``model`` (a data-parallel wrapper of it).
+    """
+    kept: list[Tensor] = []
+
+    def keep(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        kept.append(args[0])
+        return (args[0][:, :0], *args[1:])
+
+    handle = head.register_forward_pre_hook(keep)
+    try:
+        (run or model)(**inputs, use_cache=False)
+    finally:
+        handle.remove()
+    if len(kept) != 1:
+        raise ModelError(
+            f"{type(model).__name__} calls its output head {len(kept)} times, not once."
+        )
+    # prompt tuning lengthens the input on the left
+    return kept[0][:, -inputs["input_ids"].shape[1] :]
+
+
+def label_loss(
+    model: Any,
+    inputs: dict[str, Tensor],
+    labels: Tensor,
+    criterion: SumLoss,
+    *,
+    run: Callable[..., Any] | None = None,
+    chunk_logits: int = CHUNK_LOGITS,
+) -> Tensor:
+    """Sum of the loss over all labelled positions.
+
+    Args:
+        model: a transformers causal LM (an adapter's wrapper included).
+        inputs: ``input_ids`` and ``attention_mask``, int64 [B, T].
+        labels: [B, T], -100 where there is no label; position t is predicted
+            from the hidden state at t − 1.
+        criterion: logits [N, V] (float32 or wider), labels [N] → summed loss.
+        run: what to call instead of ``model`` (a data-parallel wrapper of it).
+        chunk_logits: how many logits are held at a time.
+
+    Returns:
+        a scalar, differentiable where anything before or in the head is trained.
+    """
+    head = output_head(model)
+    hidden = hidden_before_head(model, head, inputs, run)
+    shifted = labels[:, 1:]
+    where = shifted != IGNORED
+    wanted = shifted[where]
+    states = hidden[:, :-1][where]
+    config = model.config
+
+    def loss_of(piece: Tensor, piece_labels: Tensor) -> Tensor:
+        logits = adjust_logits(head(piece), config)
+        wide = logits if logits.dtype is torch.float64 else logits.float()
+        return criterion(wide, piece_labels)
+
+    weight = getattr(head, "weight", None)
+    vocabulary = int(weight.shape[0]) if isinstance(weight, Tensor) else 2**15
+    chunk = max(1, chunk_logits // max(vocabulary, 1))
+    parameters: Sequence[Tensor] = _head_parameters(head)
+    if torch.is_grad_enabled() and (
+        states.requires_grad or any(p.requires_grad for p in parameters)
+    ):
+        loss: Tensor = _ChunkedLoss.apply(states, wanted, loss_of, chunk, *parameters)  # type: ignore[no-untyped-call]
+        return loss
+    total = torch.zeros((), device=states.device)
+    for start in range(0, len(wanted), chunk):
+        total = total + loss_of(states[start : start + chunk], wanted[start : start + chunk])
+    return total
+
+
+def _head_parameters(head: nn.Module) -> list[Tensor]:
+    """Everything the head reads that may be trained: its own, and the rows it shares."""
+    shared = [e.rows for e in getattr(head, "_embedding", ())]
+    return [*head.parameters(), *shared]

@@ -1,0 +1,49 @@
+"""What one batch of prompts yields, and how prompts become tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+#: ``on_step(tokens, finished)``: new tokens and newly finished sentences since the last call.
+OnStep = Callable[[int, int], None]
+
+
+@dataclass
+class Continuation:
+    """Token ids that follow a prompt; neither prompt nor end-of-sequence token among them."""
+
+    tokens: list[int] = field(default_factory=list)
+    stopped: bool = False
+
+
+def device_of(model: Any) -> torch.device:
+    """Where the token ids must lie: the first parameter's device."""
+    device: torch.device = next(iter(model.parameters())).device
+    return device
+
+
+def left_pad(
+    prompts: Sequence[Sequence[int]], pad_id: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Prompts as one batch, padded on the left so that all continuations start together.
+
+    Returns:
+        token ids and attention mask, both LongTensor [B, T].
+
+    """
+    width = max(len(prompt) for prompt in prompts)
+    ids = torch.tensor([[pad_id] * (width - len(p)) + list(p) for p in prompts])
+    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
+    return ids.to(device), mask.to(device)
+
+
+def cut_at_eos(tokens: Sequence[int], eos_ids: frozenset[int]) -> Continuation:
+    """The tokens up to the first end-of-sequence token (padding can only follow one)."""
+    for position, token in enumerate(tokens):
+        if token in eos_ids:
+            return Continuation(list(tokens[:position]), stopped=True)
+    return Continuation(list(tokens), stopped=False)

@@ -1,0 +1,242 @@
+"""Translation of many prompts: sorted by length, batched, decoded, put back in order."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from mt_lottery.errors import ConfigError, DataError, ModelError
+from mt_lottery.translate.beam import generate_batch
+from mt_lottery.translate.continuation import Continuation
+from mt_lottery.translate.greedy import greedy_batch, new_cache
+
+logger = logging.getLogger(__name__)
+
+#: ``progress(sentences done, sentences in all, tokens so far)``, called about once a step.
+Progress = Callable[[int, int, int], None]
+
+#: Names under which transformers keeps a table of learned positions (GPT-2, OPT, BERT-like).
+_POSITION_TABLES = {"wpe", "embed_positions", "position_embeddings"}
+
+
+def first_line(text: str) -> str:
+    """The text up to the first newline, after leading whitespace is stripped."""
+    return re.split(r"[\r\n]", text.lstrip(), maxsplit=1)[0].rstrip()
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One translation.
+
+    Attributes:
+        text: the whole continuation up to the end-of-sequence token or the limit, special tokens
+            left out, newlines kept.  One leading blank is removed: it belongs to the template
+            ("Romanian: …"), and some tokenizers drop it by themselves.
+        tokens: generated tokens, the end-of-sequence token not counted.
+        stopped: whether the model ended the sequence itself.
+
+    """
+
+    text: str
+    tokens: int
+    stopped: bool
+
+    @property
+    def first_line(self) -> str:
+        """What is left when a model that does not stop is cut at the first newline."""
+        return first_line(self.text)
+
+
+class _Counter:
+    """Adds up what batches report; a batch that is tried again starts from where it began."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self.total = total
+        self.progress = progress
+        self.done = self.tokens = 0
+        self._mark = (0, 0)
+
+    def step(self, tokens: int, finished: int) -> None:
+        self.tokens += tokens
+        self.done += finished
+        if self.progress is not None:
+            self.progress(self.done, self.total, self.tokens)
+
+    def begin(self) -> None:
+        self._mark = (self.done, self.tokens)
+
+    def back(self) -> None:
+        self.done, self.tokens = self._mark
+
+
+def translate(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    beam_size: int = 1,
+    max_new_tokens: int,
+    batch_size: int = 32,
+    length_penalty: float = 1.0,
+    eos_ids: int | Collection[int],
+    pad_id: int,
+    progress: Progress | None = None,
+) -> list[Hypothesis]:
+    """Continue each prompt until the model stops or ``max_new_tokens`` are written.
+
+    Greedy (``beam_size=1``) equals transformers' ``generate(do_sample=False)`` token for token in
+    float32; beam search is ``generate``'s.  The model is decoded in evaluation mode and put back
+    into the mode it was in.  A batch that does not fit into memory is halved, and so are the
+    ones after it.
+
+    Args:
+        prompts: token ids of each prompt, special tokens included.
+        batch_size: sentences decoded together.
+        length_penalty: beam search only; above 0 favours longer translations.
+        eos_ids: tokens that end a translation; may be empty.
+        pad_id: fills the left of shorter prompts; masked, so any valid id will do.
+        progress: see :data:`Progress`.
+
+    Returns:
+        one hypothesis a prompt, in input order.
+
+    Raises:
+        ConfigError: a size below 1.
+        DataError: an empty prompt.
+        ModelError: a prompt longer than the model's positions, or a single sentence that does
+            not fit into memory.
+
+    """
+    sizes = {"beam_size": beam_size, "max_new_tokens": max_new_tokens, "batch_size": batch_size}
+    problems = [f"translate.{k}={v}: must be at least 1." for k, v in sizes.items() if v < 1]
+    if problems:
+        raise ConfigError(problems)
+    empty = [index for index, prompt in enumerate(prompts) if len(prompt) == 0]
+    if empty:
+        raise DataError(f"Sentence {empty[0]} (counted from 0) has an empty prompt.")
+    if not prompts:
+        return []
+    _check_positions(model, max(map(len, prompts)), max_new_tokens)
+    eos = frozenset([eos_ids] if isinstance(eos_ids, int) else eos_ids)
+    counter = _Counter(len(prompts), progress)
+    plain = new_cache(model) is not None
+
+    def decode(batch: Sequence[Sequence[int]]) -> list[Continuation]:
+        nonlocal plain
+        if beam_size == 1 and plain:
+            results = greedy_batch(
+                model,
+                batch,
+                max_new_tokens=max_new_tokens,
+                eos_ids=eos,
+                pad_id=pad_id,
+                on_step=counter.step,
+            )
+            if results is not None:
+                return results
+            plain = False
+        return generate_batch(
+            model,
+            batch,
+            beam_size=beam_size,
+            max_new_tokens=max_new_tokens,
+            length_penalty=length_penalty,
+            eos_ids=eos,
+            pad_id=pad_id,
+            padded=plain,
+            on_step=counter.step,
+        )
+
+    # Longest first: if memory is short, the first batch says so.
+    order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
+    hypotheses: dict[int, Hypothesis] = {}
+    start, size = 0, batch_size
+    # `no_grad`, not `inference_mode`: some models keep buffers made in a forward pass (dynamic
+    # RoPE), and an inference tensor among them would break the training that goes on after.
+    with _evaluating(model), torch.no_grad():
+        while start < len(order):
+            chosen = order[start : start + size]
+            counter.begin()
+            results = _unless_out_of_memory(decode, [prompts[i] for i in chosen])
+            if results is None:
+                counter.back()
+                size = len(chosen) // 2
+                logger.warning("Out of memory: going on in batches of %d sentences.", size)
+                continue
+            for index, result in zip(chosen, results, strict=True):
+                hypotheses[index] = _to_text(tokenizer, result)
+            start += len(chosen)
+    return [hypotheses[index] for index in range(len(prompts))]
+
+
+def _to_text(tokenizer: Any, result: Continuation) -> Hypothesis:
+    # Clean-up would rewrite " ." and " n't" in the hypothesis but not in the reference.
+    text = tokenizer.decode(
+        result.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
+    return Hypothesis(text.removeprefix(" "), len(result.tokens), result.stopped)
+
+
+def _unless_out_of_memory(
+    decode: Callable[[Sequence[Sequence[int]]], list[Continuation]],
+    batch: Sequence[Sequence[int]],
+) -> list[Continuation] | None:
+    """The batch's continuations, or None if it must be halved."""
+    try:
+        return decode(batch)
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        if len(batch) == 1:
+            raise ModelError(
+                f"Out of memory with a single sentence (prompt of {len(batch[0])} tokens). "
+                "Lower translate.max_new_tokens or translate.beam_size, or take a smaller model."
+            ) from error
+    # Only now are the frames gone that held the batch's tensors.
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return None
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    text = str(error).lower()
+    return (
+        isinstance(error, (torch.OutOfMemoryError, MemoryError))
+        or "out of memory" in text
+        or "can't allocate memory" in text
+    )
+
+
+@contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    """Evaluation mode, each module put back afterwards (not all were in the same mode)."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _check_positions(model: Any, longest: int, max_new_tokens: int) -> None:
+    """Refuse what a table of learned positions cannot hold; RoPE and the like have no such end."""
+    limit = getattr(model.config, "max_position_embeddings", None)
+    if limit is None or longest + max_new_tokens - 1 <= limit:
+        return
+    for name, module in model.named_modules():
+        table = name.rpartition(".")[2] in _POSITION_TABLES
+        if table and isinstance(module, torch.nn.Embedding):
+            raise ModelError(
+                f"The longest prompt has {longest} tokens; with translate.max_new_tokens="
+                f"{max_new_tokens} that is more than the model's {limit} positions. "
+                "Lower translate.max_new_tokens or take shorter prompts."
+            )

@@ -1,0 +1,230 @@
+"""What every tuning method offers, and what those that pick rows share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from mt_lottery.config import TunerConfig, setting
+from mt_lottery.errors import TuningError
+from mt_lottery.model.tables import is_tied
+from mt_lottery.tuner.adapters import load_rows, save_rows
+from mt_lottery.tuner.token_rows import TokenRows, attach
+
+
+@dataclass(frozen=True)
+class Probe:
+    """An embedding-tuned model, as the rows in which it differs from the original.
+
+    Attributes:
+        token_ids: rows that were trained, [k], ascending.
+        values: their float32 values after training, [k, d].
+        seconds: what the training cost.
+    """
+
+    token_ids: Tensor
+    values: Tensor
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ChosenRows:
+    """The rows that a method chose, and (for a test) the evidence.
+
+    Attributes:
+        rows: token ids, [k], most changed (or most frequent) first.
+        selector: how they were chosen.
+        alpha: the level given, or implied by their number; None without a test.
+        correction: over the vocabulary; None without a test.
+        tau: the estimated threshold τ(α) on the KS distance (§4.1); None without a test.
+        statistic, pvalue: KS distance and nominal p of every row of the table,
+            [V] float64; None without a test.
+    """
+
+    rows: Tensor
+    selector: str
+    alpha: float | None = None
+    correction: str | None = None
+    tau: float | None = None
+    statistic: Tensor | None = None
+    pvalue: Tensor | None = None
+
+
+@dataclass
+class TuningContext:
+    """What a tuner may look at.
+
+    Attributes:
+        model: the original causal LM, frozen.
+        tokenizer: its tokenizer.
+        seed: the run's seed.
+        counts: token id → occurrences in the training text (source and target;
+            template and special tokens left out).
+        seen: every token id among the training inputs, ascending, [s].
+        probe: the embedding-tuned rows, where the tuner declared that it needs them.
+    """
+
+    model: Any
+    tokenizer: Any
+    seed: int
+    counts: Counter[int] = field(default_factory=Counter)
+    seen: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    probe: Probe | None = None
+
+    @property
+    def table(self) -> Tensor:
+        """The original embedding table, [V, d]."""
+        weight: Tensor = self.model.get_input_embeddings().weight
+        return weight.detach()
+
+
+class Tuner(ABC):
+    """A tuning method: it changes a model in place and says what is to be trained.
+
+    Attributes:
+        trains: False for methods that change nothing, or copy.
+        probe_section: the section that says how the probe is trained: ``probe``,
+            or ``train`` for the method that is nothing but the probe.
+        autocast: dtype of the computation where the trained master copy is wider
+            (None: as the model is).
+        chosen: the rows that were chosen, once :meth:`apply` ran, for methods that choose.
+    """
+
+    trains: ClassVar[bool] = True
+    probe_section: ClassVar[str] = "probe"
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+        self.autocast: torch.dtype | None = None
+        self.chosen: ChosenRows | None = None
+
+    @property
+    def probe(self) -> str | None:
+        """The tuner whose training must come first (``"embed"``), or None."""
+        return None
+
+    @property
+    def scope(self) -> str | None:
+        """``input`` or ``tied`` for methods that change vocabulary rows."""
+        return None
+
+    @abstractmethod
+    def apply(self, context: TuningContext) -> list[nn.Parameter]:
+        """Change ``context.model`` in place; return the parameters to be trained."""
+
+    def trainable_parameters(self, context: TuningContext) -> int:
+        """Number of trained values, as the paper's Table 2 counts them."""
+        return sum(p.numel() for p in context.model.parameters() if p.requires_grad)
+
+    def finish(self, model: Any) -> None:  # noqa: B027 (a hook, empty by default)
+        """Called once after training, before translation."""
+
+    def save(self, context: TuningContext, run_dir: Path) -> Path | None:
+        """Write what was learnt under ``run_dir``; returns the folder, None if nothing."""
+        return None
+
+    def restore(self, model: Any, run_dir: Path) -> None:  # noqa: B027
+        """Change the original ``model`` in place into the tuned one saved in ``run_dir``."""
+
+
+@dataclass
+class RowsConfig(TunerConfig):
+    """Settings of methods that tune vocabulary rows."""
+
+    scope: str = setting(
+        "input",
+        "of a tied model, change the input table only, or the output head too",
+        choices=("input", "tied"),
+    )
+
+
+class RowTuner(Tuner):
+    """Base of the methods that tune (or copy) vocabulary rows."""
+
+    @property
+    def scope(self) -> str:
+        scope: str = self.config.scope
+        return scope
+
+    @abstractmethod
+    def rows(self, context: TuningContext) -> Tensor:
+        """Token ids of the rows, [k]."""
+
+    def values(self, context: TuningContext, rows: Tensor) -> Tensor | None:
+        """Start values of the rows, [k, d]; None for the model's own."""
+        return None
+
+    def apply(self, context: TuningContext) -> list[nn.Parameter]:
+        self.check_scope(context.model)
+        rows = self.rows(context)
+        values = self.values(context, rows)
+        embedding = attach(context.model, rows, values, tied=self.scope == "tied")
+        embedding.rows.requires_grad_(self.trains)
+        return [embedding.rows] if self.trains else []
+
+    def check_scope(self, model: Any) -> None:
+        """Refuse ``scope=tied`` for a model whose head has a table of its own.
+
+        Raises:
+            TuningError: always in that case.
+        """
+        if self.scope == "tied" and not is_tied(model):
+            raise TuningError(
+                "`tuner.scope` is tied, but this model's output head has a table of its own; "
+                "allowed for it: input."
+            )
+
+    def trainable_parameters(self, context: TuningContext) -> int:
+        return int(context.model.get_input_embeddings().rows.numel())
+
+    def save(self, context: TuningContext, run_dir: Path) -> Path:
+        embedding = context.model.get_input_embeddings()
+        assert isinstance(embedding, TokenRows)
+        folder = run_dir / "adapter"
+        save_rows(
+            folder,
+            context.model,
+            embedding.token_ids,
+            embedding.rows.detach(),
+            base_name=str(getattr(context.model.config, "_name_or_path", "") or ""),
+            input_only=self.scope == "input" and is_tied(context.model),
+        )
+        return folder
+
+    def restore(self, model: Any, run_dir: Path) -> None:
+        token_ids, values = load_rows(run_dir / "adapter")
+        attach(model, token_ids, values, tied=self.scope == "tied").rows.requires_grad_(False)
+
+
+@dataclass
+class CountedRowsConfig(RowsConfig):
+    """Settings of baselines that choose a given number of rows."""
+
+    tickets: int = setting(18, "number of rows", ge=1)
+    seed: int | None = setting(None, "of the choice of rows; the run's seed if null", ge=0)
+
+
+def enough(rows: Tensor, wanted: int, what: str) -> Tensor:
+    """The first ``wanted`` of ``rows``, or an error that says how many there are.
+
+    Raises:
+        TuningError: fewer rows than wanted.
+    """
+    if len(rows) < wanted:
+        raise TuningError(f"`tuner.tickets` is {wanted}, but there are only {len(rows)} {what}.")
+    return rows[:wanted]
+
+
+def iterate_rows(text: str) -> Iterator[tuple[int, str]]:
+    """Line number and content of every line that is neither empty nor a comment (``#``)."""
+    for number, line in enumerate(text.split("\n"), 1):
+        content = line.partition("#")[0].strip()
+        if content:
+            yield number, content

@@ -1,0 +1,54 @@
+"""``full``: every parameter of the model (the paper's full tuning)."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_model
+from torch import nn
+
+from mt_lottery.errors import RecordError
+from mt_lottery.registry import register_tuner
+from mt_lottery.tuner.base import Tuner, TuningContext
+
+
+@register_tuner("full")
+class FullTuner(Tuner):
+    """All parameters, as a float32 master copy; computed in the model's own dtype."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self._dtype: torch.dtype | None = None
+
+    def apply(self, context: TuningContext) -> list[nn.Parameter]:
+        model = context.model
+        self._dtype = model.get_input_embeddings().weight.dtype
+        if self._dtype is not torch.float32:
+            # an update of 2e-5 is lost in bfloat16's 8 bits
+            self.autocast = self._dtype
+            model.to(torch.float32)
+        model.requires_grad_(True)
+        return list(model.parameters())
+
+    def finish(self, model: Any) -> None:
+        model.to(self._dtype)
+
+    def save(self, context: TuningContext, run_dir: Path) -> Path:
+        folder, staging = run_dir / "model", run_dir / ".model.partial"
+        shutil.rmtree(staging, ignore_errors=True)
+        context.model.save_pretrained(staging, max_shard_size="1000GB")
+        context.tokenizer.save_pretrained(staging)
+        shutil.rmtree(folder, ignore_errors=True)
+        staging.rename(folder)
+        return folder
+
+    def restore(self, model: Any, run_dir: Path) -> None:
+        file = run_dir / "model" / "model.safetensors"
+        try:
+            load_model(model, file)
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise RecordError(f"{file}: the tuned model cannot be read: {error}") from error

@@ -1,0 +1,212 @@
+"""``ks_lottery`` and ``ks_transfer``: the winning ticket, tuned or copied (the paper's §3).
+
+The embedding-tuned probe says where each row went; the two-sample
+Kolmogorov-Smirnov test compares a row's coordinates before and after; the rows
+that moved most are the ticket.  *Partial tuning* trains them from the original
+model; *partial transfer* copies their probe values over.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mt_lottery.config import setting
+from mt_lottery.errors import TuningError, unknown
+from mt_lottery.lottery.certify import tau_estimated
+from mt_lottery.lottery.selection import (
+    RowScores,
+    correct,
+    find_ticket,
+    score_rows,
+    selector_context,
+)
+from mt_lottery.registry import SELECTORS, register_tuner
+from mt_lottery.tuner.base import (
+    ChosenRows,
+    Probe,
+    RowsConfig,
+    RowTuner,
+    TuningContext,
+    iterate_rows,
+)
+from mt_lottery.tuner.token_rows import check_rows
+
+DEFAULT_TICKETS = 18  # the paper's smallest ticket (Table 1)
+
+
+@dataclass
+class KSLotteryConfig(RowsConfig):
+    """How the ticket is chosen: by count (the default), by α, or from a file."""
+
+    tickets: int | None = setting(
+        None,
+        f"number of rows, most changed first; {DEFAULT_TICKETS} if nothing else is given",
+        ge=1,
+    )
+    alpha: float | None = setting(
+        None, "instead of a number: rows whose nominal p is at most this", ge=0.0, le=1.0
+    )
+    rows_file: str | None = setting(
+        None, "instead of a number: a file of token ids, one a line, or a tickets.csv"
+    )
+    selector: str = setting("ks", "registered measure of change")
+    correction: str = setting(
+        "none", "of p over the vocabulary", choices=("none", "bonferroni", "bh")
+    )
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong beyond a single key; fills in the default number of rows."""
+        given = [k for k in ("tickets", "alpha", "rows_file") if getattr(self, k) is not None]
+        if len(given) > 1:
+            keys = " and ".join(f"`tuner.{k}`" for k in given)
+            yield f"{keys} each choose the rows: give one of them."
+        if not given:
+            self.tickets = DEFAULT_TICKETS
+        if self.selector not in SELECTORS.names():
+            yield f"`tuner.selector`: {unknown('selector', self.selector, SELECTORS.names())}"
+
+
+def score_probe(selector: str, table: Tensor, probe: Probe) -> RowScores:
+    """How much each row of the vocabulary changed.
+
+    Only rows that the probe trained can have moved; all others have D = 0, p = 1.
+
+    Args:
+        selector: registered name; ``ks`` gives KS distance and nominal p.
+        table: the original embedding table, [V, d], any float dtype.
+        probe: the embedding-tuned rows.
+
+    Returns:
+        statistic [V] and p-value [V], float64, on the CPU.
+    """
+    before = table[probe.token_ids.to(table.device)].to(torch.float32)
+    # 20,000 rows take about a second
+    long = sys.stderr.isatty() and len(probe.token_ids) > 20_000
+    context = {"progress": True} if long and "progress" in selector_context(selector) else {}
+    scores = score_rows(selector, before, probe.values.to(before.device), **context)
+    statistic = torch.zeros(table.shape[0], dtype=torch.float64)
+    statistic[probe.token_ids] = scores.statistic.cpu()
+    pvalue = None
+    if scores.pvalue is not None:
+        pvalue = torch.ones(table.shape[0], dtype=torch.float64)
+        pvalue[probe.token_ids] = scores.pvalue.cpu()
+    return RowScores(statistic, pvalue)
+
+
+def read_rows_file(path: str | Path, vocab_size: int) -> Tensor:
+    """Token ids of a file: one a line (``#`` comments), or a ``tickets.csv``'s selected rows.
+
+    Raises:
+        TuningError: no such file, a line that is no id, an id out of range or given twice.
+    """
+    file = Path(path).expanduser()
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TuningError(f"tuner.rows_file={path}: cannot be read: {error}.") from error
+    ids: list[int] = []
+    if text.startswith("token_id,"):
+        for record in csv.DictReader(io.StringIO(text)):
+            if str(record.get("selected", "true")).lower() == "true":
+                ids.append(int(record["token_id"]))
+    else:
+        for number, line in iterate_rows(text):
+            if not line.isdecimal():
+                raise TuningError(f"{file}, line {number}: '{line}' is no token id (0 or above).")
+            ids.append(int(line))
+    try:
+        return check_rows(torch.tensor(ids, dtype=torch.int64), vocab_size)
+    except TuningError as error:
+        raise TuningError(f"tuner.rows_file={path}: {error}") from error
+
+
+@register_tuner("ks_lottery", dataclass=KSLotteryConfig)
+class KSLotteryTuner(RowTuner):
+    """Partial tuning: train the ticket's rows, from the original model."""
+
+    @property
+    def probe(self) -> str | None:
+        return None if self.config.rows_file is not None else "embed"
+
+    def rows(self, context: TuningContext) -> Tensor:
+        config = self.config
+        if config.rows_file is not None:
+            rows = read_rows_file(config.rows_file, context.table.shape[0])
+            statistic = pvalue = None
+            if context.probe is not None:
+                scores = score_probe(config.selector, context.table, context.probe)
+                statistic, pvalue = scores.statistic, scores.pvalue
+            self.chosen = ChosenRows(rows, "file", statistic=statistic, pvalue=pvalue)
+            return rows
+        if context.probe is None:
+            raise TuningError(f"{config.name} needs an embedding-tuned probe.")
+        scores = score_probe(config.selector, context.table, context.probe)
+        if config.alpha is not None and scores.pvalue is not None:
+            adjusted = correct(scores.pvalue, config.correction)
+            if not bool((adjusted <= config.alpha).any()):
+                raise TuningError(self._nothing_rejected(context, scores.statistic, adjusted))
+        ticket = find_ticket(
+            scores,
+            alpha=config.alpha,
+            count=config.tickets,
+            correction=config.correction,
+            selector=config.selector,
+        )
+        tau = None
+        if scores.pvalue is not None and ticket.alpha is not None:
+            adjusted = correct(scores.pvalue, config.correction)
+            tau = tau_estimated(scores.statistic, adjusted, ticket.alpha)
+        self.chosen = ChosenRows(
+            ticket.rows,
+            config.selector,
+            alpha=ticket.alpha,
+            correction=config.correction,
+            tau=tau,
+            statistic=scores.statistic,
+            pvalue=scores.pvalue,
+        )
+        return ticket.rows
+
+    def _nothing_rejected(self, context: TuningContext, statistic: Tensor, adjusted: Tensor) -> str:
+        order = torch.argsort(statistic, descending=True, stable=True)[:5]
+        names = context.tokenizer.convert_ids_to_tokens(order.tolist())
+        lines = "\n".join(
+            f"  {token!r} (id {int(i)}): D = {float(statistic[i]):.4f}, "
+            f"p = {float(adjusted[i]):.4g}"
+            for token, i in zip(names, order, strict=True)
+        )
+        corrected = "" if self.config.correction == "none" else f" ({self.config.correction})"
+        return (
+            f"No row of the vocabulary rejects at tuner.alpha={self.config.alpha:g}: there is "
+            f"nothing to tune. The five smallest nominal p-values{corrected}:\n{lines}\n"
+            "Raise tuner.alpha, train the probe longer (probe.epochs, probe.lr), or choose by "
+            f"number: tuner.tickets={DEFAULT_TICKETS}."
+        )
+
+
+@register_tuner("ks_transfer", dataclass=KSLotteryConfig)
+class KSTransferTuner(KSLotteryTuner):
+    """Partial transfer: copy the ticket's rows from the probe; nothing is trained again."""
+
+    trains = False
+
+    @property
+    def probe(self) -> str | None:
+        return "embed"
+
+    def values(self, context: TuningContext, rows: Tensor) -> Tensor:
+        probe = context.probe
+        assert probe is not None
+        values = context.table[rows.to(context.table.device)].to("cpu", torch.float32)
+        place = torch.searchsorted(probe.token_ids, rows).clamp_max(len(probe.token_ids) - 1)
+        moved = probe.token_ids[place] == rows
+        values[moved] = probe.values[place[moved]].cpu()
+        return values

@@ -1,0 +1,251 @@
+"""The corpus of a user's own files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mt_lottery.config import DataConfig
+from mt_lottery.data.corpora import load_corpora
+from mt_lottery.data.text import Pair
+from mt_lottery.errors import DataError
+from mt_lottery.languages import parse_pair
+
+EN_RO = parse_pair("en-ro")
+EXPECTED = (Pair("one", "unu"), Pair("two", "doi"), Pair("three", "trei"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the same three pairs in every format; it is the working folder."""
+    monkeypatch.chdir(tmp_path)
+    write("a.en", "one\ntwo\nthree\n")
+    write("a.ro", "unu\r\ndoi\r\ntrei\r\n")
+    write("a.tsv", "one\tunu\ntwo\tdoi\nthree\ttrei\n")
+    write("a.jsonl", jsonl(*({"source": p.source, "target": p.target} for p in EXPECTED)))
+    return tmp_path
+
+
+def write(name: str, text: str | bytes) -> None:
+    Path(name).write_bytes(text if isinstance(text, bytes) else text.encode())
+
+
+def jsonl(*objects: Any) -> str:
+    return "".join(json.dumps(each) + "\n" for each in objects)
+
+
+def read(pair: str = "en-ro", **settings: Any) -> tuple[Pair, ...]:
+    config = DataConfig(name="files", **settings)
+    train = load_corpora(config, parse_pair(pair), ["train"]).train
+    assert train
+    return train.pairs
+
+
+def alone(**settings: Any) -> DataConfig:
+    """Settings in which train has its files to itself."""
+    return DataConfig(name="files", **settings, dev="mini", test="mini")
+
+
+def fails(pair: str = "en-ro", **settings: Any) -> str:
+    with pytest.raises(DataError) as caught:
+        load_corpora(alone(**settings), parse_pair(pair), ["train"])
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"train_source": "a.en", "train_target": "a.ro"},
+        {"train_source": "a.tsv"},
+        {"path": "a.tsv"},
+        {"train_source": "a.jsonl"},
+        {"path": "a.jsonl"},
+    ],
+)
+def test_every_way_to_name_the_files(folder: Path, settings: dict[str, str]) -> None:
+    corpora = load_corpora(alone(**settings), EN_RO, ["train"])
+    assert corpora.train and corpora.train.pairs == EXPECTED
+    absolute = {key: str(folder / name) for key, name in settings.items()}
+    assert load_corpora(alone(**absolute), EN_RO, ["train"]) == corpora
+
+
+def test_names_are_looked_up_in_the_folder_of_path(folder: Path, tmp_path: Path) -> None:
+    settings = alone(path=str(folder), train_source="a.en", train_target="a.ro")
+    corpora = load_corpora(settings, EN_RO, ["train"])
+    assert corpora.train and corpora.train.pairs == EXPECTED
+    message = fails(path="nowhere", train_source="a.en", train_target="a.ro")
+    assert message.startswith("nowhere: no such folder")
+
+
+def test_home_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    corpora = load_corpora(alone(train_source="~/a.tsv"), EN_RO, ["train"])
+    assert corpora.train and corpora.train.pairs == EXPECTED
+
+
+def test_files_of_their_own_for_each_role(folder: Path) -> None:
+    write("d.tsv", "d\td\n")
+    write("t.en", "t\nu\n")
+    write("t.ro", "t\nu\n")
+    config = DataConfig(
+        name="files",
+        train_source="a.tsv",
+        dev_source="d.tsv",
+        test_source="t.en",
+        test_target="t.ro",
+    )
+    corpora = load_corpora(config, EN_RO)
+    assert corpora.train and corpora.dev and corpora.test
+    assert [len(s.pairs) for s in (corpora.train, corpora.dev, corpora.test)] == [3, 1, 2]
+    assert corpora.test.name == "files"
+
+
+def test_roles_without_files_share_those_of_training(folder: Path) -> None:
+    write("ten.tsv", "".join(f"s{i}\tt{i}\n" for i in range(10)))
+    for settings in (
+        {"path": "ten.tsv"},
+        {"train_source": "ten.tsv"},
+        {"train_source": "ten.tsv", "test_source": str(folder / "ten.tsv")},
+    ):
+        config = DataConfig(name="files", **settings, dev_pairs=2, test_pairs=3)  # type: ignore[arg-type]
+        corpora = load_corpora(config, EN_RO)
+        splits = [s.pairs for s in (corpora.train, corpora.dev, corpora.test) if s]
+        assert [pairs[0].source for pairs in splits] == ["s0", "s5", "s7"]
+        assert [len(pairs) for pairs in splits] == [5, 2, 3]
+        assert corpora.overlap == 0
+
+
+def test_files_for_the_test_of_another_corpus(folder: Path) -> None:
+    config = DataConfig(name="mini", test="files", test_source="a.tsv")
+    test = load_corpora(config, EN_RO, ["test"]).test
+    assert test and test.pairs == EXPECTED
+    by_path = DataConfig(name="mini", test="files", test_path="a.jsonl", test_pairs=2)
+    test = load_corpora(by_path, EN_RO, ["test"]).test
+    assert test and test.pairs == EXPECTED[:2]
+
+
+# ---------------------------------------------------------------- TSV
+
+
+@pytest.mark.parametrize("header", ["source\ttarget", "en\tro", "ENG\tRON"])
+def test_tsv_header(folder: Path, header: str) -> None:
+    write("h.tsv", f"\ufeff{header}\r\none\tunu\r\n")
+    corpora = load_corpora(alone(path="h.tsv"), EN_RO, ["train"])
+    assert corpora.train and corpora.train.pairs == EXPECTED[:1]
+
+
+def test_tsv_header_says_which_column_is_which(folder: Path) -> None:
+    write("h.tsv", "ro\ten\nunu\tone\n")
+    corpora = load_corpora(alone(path="h.tsv"), EN_RO, ["train"])
+    assert corpora.train and corpora.train.pairs == EXPECTED[:1]
+
+
+def test_tsv_keeps_quotes_and_line_separators(folder: Path) -> None:
+    write("q.tsv", 'say "hi\tspune\u2028"salut" \x85x\n')
+    corpora = load_corpora(alone(path="q.tsv"), EN_RO, ["train"])
+    assert corpora.train and corpora.train.pairs == (Pair('say "hi', 'spune\u2028"salut" \x85x'),)
+
+
+def test_tsv_problems(folder: Path) -> None:
+    write("bad.tsv", "one\tunu\ntwo\n\n\tpatru\na\tb\tc\nfive\t\n \tx\n")
+    message = fails(path="bad.tsv")
+    assert "bad.tsv:2: 2 columns separated by a tab are needed, found 1 (no tab" in message
+    assert "bad.tsv:3: the line is empty." in message
+    assert "bad.tsv:4: the source is empty." in message
+    assert "bad.tsv:5: 2 columns separated by a tab are needed, found 3." in message
+    assert "bad.tsv:6: 2 columns" in message
+    assert "… and 1 more problem." in message
+    write("bad.tsv", b"one\tunu\ntwo\t\xff\n")
+    assert "bad.tsv:2: not valid UTF-8" in fails(path="bad.tsv")
+    write("bad.tsv", "en\tro\n")
+    assert "only a header" in fails(path="bad.tsv")
+
+
+# ---------------------------------------------------------------- JSONL
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"source": "one", "target": "unu", "id": 7},
+        {"translation": {"en": "one", "ro": "unu", "es": "uno"}},
+        {"en": "one", "ro": "unu "},
+        {"eng": "one", "ron": "unu"},
+    ],
+)
+def test_jsonl_forms(folder: Path, value: dict[str, Any]) -> None:
+    write("x.jsonl", "\n" + jsonl(value) + "\n\n")
+    corpora = load_corpora(alone(path="x.jsonl"), EN_RO, ["train"])
+    assert corpora.train and corpora.train.pairs == EXPECTED[:1]
+
+
+def test_jsonl_norwegian(folder: Path) -> None:
+    for code in ("no", "nb", "nob"):
+        write("x.jsonl", jsonl({"en": "one", code: "en"}))
+        corpora = load_corpora(alone(path="x.jsonl"), parse_pair("en-no"), ["train"])
+        assert corpora.train and corpora.train.pairs == (Pair("one", "en"),)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", "not valid JSON"),
+        ('["one", "unu"]', "an object is needed, found list"),
+        ('{"en": "one", "rom": "unu"}', "no text for Romanian ('ro'). Did you mean 'rom'?"),
+        ('{"translation": {"en": "one", "es": "uno"}}', "The keys are: en, es"),
+        ('{"translation": "one"}', "'translation' must be an object"),
+        ("{}", "The keys are: none"),
+        ('{"en": "one", "ro": 5}', "the target must be a text, found 5."),
+        ('{"en": null, "ro": "unu"}', "the source must be a text, found null."),
+        ('{"en": " ", "ro": "unu"}', "the source is empty."),
+        ('{"en": "one", "ro": "\\ud800"}', "half a surrogate pair"),
+        ("[" * 100_000, "not valid JSON"),
+    ],
+)
+def test_jsonl_problems(folder: Path, line: str, said: str) -> None:
+    write("bad.jsonl", '{"en": "one", "ro": "unu"}\n' + line + "\n")
+    message = fails(path="bad.jsonl")
+    assert "bad.jsonl:2: " in message
+    assert said in message
+
+
+def test_jsonl_without_pairs(folder: Path) -> None:
+    write("bad.jsonl", "\n\n")
+    assert "bad.jsonl: no pairs." in fails(path="bad.jsonl")
+    write("bad.jsonl", jsonl(*[{}] * 9))
+    message = fails(path="bad.jsonl")
+    assert message.count("bad.jsonl:") == 5 and "… and 4 more problems." in message
+    write("bad.jsonl", b'{"en": "\xff"}\n')
+    assert "bad.jsonl:1: not valid UTF-8" in fails(path="bad.jsonl")
+
+
+# ---------------------------------------------------------------- settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "names no file for train"),
+        ({"train_target": "a.ro"}, "data.train_target=a.ro without data.train_source"),
+        ({"train_source": "a.en"}, "data.train_source=a.en without data.train_target"),
+        ({"train_source": "a.jsonl", "train_target": "a.ro"}, "leave data.train_target=a.ro out"),
+        ({"path": "a.en"}, "for data=files the path names a TSV or JSONL file"),
+        ({"path": "."}, "names no file for train"),
+        ({"path": "b.tsv"}, "b.tsv: no such file."),
+        ({"train_source": "b.en", "train_target": "a.ro"}, "b.en: no such file."),
+    ],
+)
+def test_settings_that_name_no_files(folder: Path, settings: dict[str, str], said: str) -> None:
+    assert said in fails(**settings)
+
+
+def test_text_files_have_the_checks_of_all_corpora(folder: Path) -> None:
+    write("b.ro", "unu\n\n")
+    message = fails(train_source="a.en", train_target="b.ro")
+    assert "a.en:3: this line has no partner" in message
+    assert "b.ro:2: the line is empty." in message
+    more = fails(train_source="a.en", train_target="a.ro", train_pairs=4)
+    assert "data.train_pairs=4" in more and "has 3 pairs" in more

@@ -1,0 +1,139 @@
+"""Tables, tying, EOS and padding."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("transformers")
+import torch
+from conftest import build_model, write_tokenizer
+from transformers import AutoTokenizer
+
+from mt_lottery.config import ModelConfig
+from mt_lottery.errors import ModelError
+from mt_lottery.model import special_tokens, tables
+from mt_lottery.model.loading import load
+
+KINDS = ["llama", "qwen2", "gemma3", "gpt2"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tables_are_the_parameters_themselves(kind):
+    model = build_model(kind, tied=True)
+    table = tables.input_table(model)
+    assert table is model.get_input_embeddings().weight
+    assert tuple(table.shape) == (48, 16)
+    assert tables.is_tied(model)
+    assert tables.output_table(model) is table
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2"])
+def test_untied(kind):
+    model = build_model(kind, tied=False)
+    assert not tables.is_tied(model)
+    # The memory decides: a setting that says otherwise changes nothing.
+    model.config.tie_word_embeddings = True
+    assert not tables.is_tied(model)
+
+
+def test_same_memory_in_two_parameters_is_tied():
+    model = build_model("llama", tied=False)
+    model.lm_head.weight = torch.nn.Parameter(model.get_input_embeddings().weight.data)
+    assert tables.is_tied(model)
+
+
+def test_weights_without_memory_follow_the_config():
+    with torch.device("meta"):
+        assert not tables.is_tied(build_model("llama", tied=False))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_embedding_scale_is_what_the_model_does(kind):
+    model = build_model(kind, tied=True)
+    scale = tables.embedding_scale(model)
+    assert scale == pytest.approx(math.sqrt(16) if kind == "gemma3" else 1.0)
+    ids = torch.tensor([[5, 7]])
+    looked_up = model.get_input_embeddings()(ids)
+    assert torch.allclose(looked_up, tables.input_table(model)[ids] * scale)
+
+
+def test_tables_through_peft():
+    peft = pytest.importorskip("peft")
+    model = build_model("llama", tied=False)
+    table = tables.input_table(model)
+    settings = peft.LoraConfig(r=2, target_modules=["q_proj", "embed_tokens", "lm_head"])
+    wrapped = peft.get_peft_model(model, settings)
+    assert tables.input_table(wrapped) is table
+    assert not tables.is_tied(wrapped)
+
+
+def test_a_model_without_tables():
+    empty = SimpleNamespace(get_input_embeddings=lambda: None, get_output_embeddings=lambda: None)
+    with pytest.raises(ModelError, match="no input embedding table"):
+        tables.input_table(empty)
+    with pytest.raises(ModelError, match="no output head"):
+        tables.output_head(empty)
+
+
+def _tokenizer(folder, **special):
+    write_tokenizer(folder, **special)
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def test_eos_ids(tmp_path):
+    tokenizer = _tokenizer(tmp_path)
+    model = build_model("llama")
+    assert tables.eos_ids(model, tokenizer) == [2]
+    # The chat's end counts where the model says so; an ordinary word and a foreign id never do.
+    model.generation_config.eos_token_id = [43, 2, 7, 4000]
+    assert tables.eos_ids(model, tokenizer) == [2, 43]
+    model.generation_config.eos_token_id = None
+    assert tables.eos_ids(model, tokenizer) == [2]
+
+
+@pytest.mark.parametrize(
+    ("special", "padding"),
+    [
+        ({"pad_token": "w3"}, "w3"),
+        ({}, "<unk>"),
+        ({"pad_token": "</s>"}, "<unk>"),
+        ({"unk_token": None}, "</s>"),
+        ({"eos_token": "w1", "unk_token": None}, "w1"),
+    ],
+)
+def test_padding(tmp_path, special, padding):
+    tokenizer = _tokenizer(tmp_path, **special)
+    before = len(tokenizer)
+    special_tokens.prepare(tokenizer, 48, "here")
+    assert tokenizer.pad_token == padding
+    assert len(tokenizer) == before
+
+
+def test_padding_that_the_vocabulary_has(tmp_path, monkeypatch):
+    monkeypatch.setattr(special_tokens, "_PADDING", ("no such", "w9"))
+    tokenizer = _tokenizer(tmp_path)
+    special_tokens.prepare(tokenizer, 48, "here")
+    assert tokenizer.pad_token_id == tokenizer.convert_tokens_to_ids("w9")
+
+
+@pytest.mark.parametrize("eos", [None, "<unk>"])
+def test_no_eos(tmp_path, eos):
+    tokenizer = _tokenizer(tmp_path, eos_token=None)
+    if eos:  # a token that the vocabulary lacks: its id is the unknown's
+        tokenizer = SimpleNamespace(
+            eos_token_id=0, unk_token_id=0, eos_token="<|end|>", unk_token="<unk>"
+        )
+    with pytest.raises(ModelError, match="no end-of-sequence token"):
+        special_tokens.prepare(tokenizer, 48, "here")
+
+
+def test_vocabulary_beyond_the_table(model_folder, cache):
+    folder = model_folder()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens([f"more{i}" for i in range(10)])
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(ModelError, match=r"ids up to 53 \('more9'\).*only 48 rows"):
+        load(ModelConfig(name="hf", name_or_path=str(folder)), "cpu")

@@ -1,0 +1,138 @@
+"""The table of languages, and how pairs are read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mt_lottery.errors import ConfigError
+from mt_lottery.languages import LANGUAGES, Language, get_language, parse_pair
+
+# The 127 rows of NTREX's LANGUAGES.tsv; the English source is `eng`.
+NTREX_CODES = """
+afr amh arb aze-Latn bak bel bem ben bod bos bul cat ces ckb-Arab cym dan deu div
+dzo ell eng-GB eng-IN eng-US est eus ewe fao fas fij fil fin fra fra-CA fuc gle glg guj hau heb hin
+hmn hrv hun hye ibo ind isl ita jpn kan kat kaz khm kin kir kmr kor lao lav lit ltz mal mar mey mkd
+mlg mlt mon mri msa mya nde nep nld nno nob nso nya orm pan pol por por-BR prs pus ron rus shi sin
+slk slv smo sna-Latn snd-Arab som spa spa-MX sqi srp-Cyrl srp-Latn ssw swa swe tah tam tat tel
+tgk-Cyrl tha tir ton tsn tuk tur uig ukr urd uzb ven vie wol xho yor yue zho-CN zho-TW
+zul
+"""
+
+
+def test_all_languages_of_both_corpora_are_known() -> None:
+    flores = [language.flores for language in LANGUAGES if language.flores]
+    ntrex = [language.ntrex for language in LANGUAGES if language.ntrex]
+    assert len(flores) == len(set(flores)) == 102  # English and 101 others
+    assert sorted(ntrex) == sorted([*NTREX_CODES.split(), "eng"])
+
+
+def test_codes_are_unique_and_find_their_language() -> None:
+    assert len({language.code for language in LANGUAGES}) == len(LANGUAGES)
+    for language in LANGUAGES:
+        assert language.flores or language.ntrex
+        for code in (language.code, language.flores, language.ntrex):
+            assert not code or get_language(code) is language
+        assert get_language(language.iso3).iso3 == language.iso3
+
+
+def test_romanian() -> None:
+    assert get_language("ro") == Language("ro", "ron", "Romanian", "ron", "ron")
+    assert str(get_language("RON")) == "ro"
+
+
+@pytest.mark.parametrize("code", ["no", "nb", "nob", "nor", "NO", " nb "])
+def test_norwegian_is_bokmaal(code: str) -> None:
+    assert get_language(code) == Language("no", "nob", "Norwegian", "nob", "nob")
+
+
+@pytest.mark.parametrize(
+    ("code", "flores", "ntrex"),
+    [
+        ("zh", "zho_simpl", "zho-CN"),
+        ("zho", "zho_simpl", "zho-CN"),
+        ("zho-TW", "zho_trad", "zho-TW"),
+        ("zh-TW", "zho_trad", "zho-TW"),
+        ("ar", "ara", "arb"),
+        ("tl", "tgl", "fil"),
+        ("sw", "swh", "swa"),
+        ("ne", "npi", "nep"),
+        ("pt-BR", "", "por-BR"),
+        ("eu", "", "eus"),
+        ("ast", "ast", ""),
+    ],
+)
+def test_codes_that_differ(code: str, flores: str, ntrex: str) -> None:
+    language = get_language(code)
+    assert (language.flores, language.ntrex) == (flores, ntrex)
+
+
+def test_pair() -> None:
+    pair = parse_pair("en-ro")
+    assert (pair.source.name, pair.target.name, str(pair)) == ("English", "Romanian", "en-ro")
+    assert str(parse_pair(" EN-nob ")) == "en-no"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("en-pt-BR", "en-pt_br"),
+        ("pt-BR-en", "pt_br-en"),
+        ("en-pt_br", "en-pt_br"),
+        ("fr-ca", "fr-ca"),
+        ("fr-CA-pt-BR", "fr_ca-pt_br"),
+    ],
+)
+def test_varieties(text: str, shown: str) -> None:
+    pair = parse_pair(text)
+    assert str(pair) == shown
+    assert parse_pair(str(pair)) == pair
+
+
+@pytest.mark.parametrize("text", ["enro", "en", "", "en-", "-ro", "en--ro", "en_ro"])
+def test_missing_dash(text: str) -> None:
+    with pytest.raises(ConfigError, match="SOURCE-TARGET, as in en-ro"):
+        parse_pair(text)
+
+
+@pytest.mark.parametrize("text", ["en-en", "no-nb", "en-eng"])
+def test_same_language_twice(text: str) -> None:
+    with pytest.raises(ConfigError, match="the same language"):
+        parse_pair(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("en-romanian", "Did you mean 'ro' (Romanian)?"),
+        ("en-ronn", "Did you mean 'ron'?"),
+        ("en-rumanian", "Did you mean 'romanian'?"),
+        ("zho_simple-en", "Did you mean 'zho_simpl'?"),
+    ],
+)
+def test_unknown_language(text: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_pair(text)
+    assert "Unknown language" in str(caught.value)
+    assert hint in str(caught.value)
+    assert " ro, " in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [False, True, "False", "en-False", "False-en", "true"])
+def test_booleans_are_explained(value: Any) -> None:
+    """YAML reads `no` as False; OmegaConf turns that into the text "False"."""
+    with pytest.raises(ConfigError) as caught:
+        parse_pair(value)
+    if "-" in str(value) or isinstance(value, bool):
+        assert "Quote the code" in str(caught.value)
+    with pytest.raises(ConfigError, match="Quote the code"):
+        get_language(False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [None, 3, ["en", "ro"]])
+def test_other_types(value: Any) -> None:
+    with pytest.raises(ConfigError, match="SOURCE-TARGET"):
+        parse_pair(value)
+    with pytest.raises(ConfigError, match="must be a code"):
+        get_language(value)
