@@ -70,7 +70,9 @@ def command(arguments: Sequence[str]) -> int:
             # an empty line stays an empty line: there is nothing to translate
             full = [i for i, line in enumerate(block) if line.strip()]
             outputs = [""] * len(block)
-            for i, text in zip(full, decode(config, loaded, [block[i] for i in full]), strict=True):
+            for i, text in zip(
+                full, decode(config, loaded, [block[i] for i in full], quiet=True), strict=True
+            ):
                 outputs[i] = text.first_line
             print("\n".join(outputs), flush=True)
             done += len(block)

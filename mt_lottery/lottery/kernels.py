@@ -1,4 +1,4 @@
-"""Compiled loops of the KS test: which rows changed, and the merge of two sorted rows.
+"""Compiled loops of the KS test: which rows changed, their distance by buckets or by merging.
 
 Imported only when a table is large enough to be worth it: numba takes about
 half a second to import, and each kernel as long to compile once per machine.
@@ -13,6 +13,8 @@ from typing import Any
 import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from mt_lottery.lottery.buckets import bucket_distances
 
 SAME, CHANGED, NAN = 0, 1, 2
 
@@ -77,10 +79,12 @@ def _merge(before: Any, after: Any, count: Any) -> None:
 def scan_kernel(bits: int) -> Callable[..., None]:
     """Kernel ``(before, after, magnitude, infinity, state)``: the state of each row.
 
-    ``before`` and ``after`` are [R, d] C-contiguous signed integers of ``bits``
-    bits, the floats' own bits; ``magnitude`` masks the sign away, ``infinity``
-    is the bits of +inf; ``state`` [R] int8 receives SAME, CHANGED, or NAN (an
-    unchanged row that holds a NaN).
+        ``before`` and ``after`` are [R, d] C-contiguous signed integers of ``bits``
+        bits, the floats' own bits; ``magnitude`` masks the sign away, ``infinity``
+        is the bits of +inf; ``state`` [R] int8 receives from mt_lottery.lottery.buckets import bucket_distances
+
+    SAME, CHANGED, or NAN (an
+        unchanged row that holds a NaN).
     """
     kind: Any = {16: numba.int16, 32: numba.int32, 64: numba.int64}[bits]
     table = numba.types.Array(kind, 2, "C", readonly=True)
@@ -97,6 +101,15 @@ def merge_kernel(bits: int) -> Callable[..., None]:
     """
     kind: Any = {32: numba.float32, 64: numba.float64}[bits]
     return _compile(_merge, numba.void(kind[:, ::1], kind[:, ::1], numba.int64[::1]))
+
+
+@cache
+def bucket_kernel(bits: int) -> Callable[..., None]:
+    """Kernel :func:`bucket_distances` for rows of float32 or float64, not sorted."""
+    kind: Any = {32: numba.float32, 64: numba.float64}[bits]
+    work = (numba.int32[:, ::1], numba.int64[::1], numba.int64[:, ::1], kind[:, ::1])
+    signature = numba.void(kind[:, ::1], kind[:, ::1], *work, numba.int64[::1])
+    return _compile(bucket_distances, signature)
 
 
 def scan(before: NDArray[Any], after: NDArray[Any], infinity: int, state: NDArray[np.int8]) -> None:

@@ -3,8 +3,10 @@
 The paper (arXiv 2402.02801, §3) compares, for each token, the distribution of
 the d coordinates of its embedding before and after the embedding layer was
 tuned.  The result equals ``scipy.stats.ks_2samp`` row by row; it is faster
-because unchanged rows are never sorted, two sorted rows are merged in compiled
-code, and a p-value is computed once for each distance that occurs.
+because unchanged rows are only compared, most others go into buckets instead of
+being sorted (:mod:`mt_lottery.lottery.buckets`), the rest is sorted by NumPy and
+merged in compiled code, and a p-value is computed once for each distance that
+occurs.
 """
 
 from __future__ import annotations
@@ -158,7 +160,7 @@ def distances_cpu(
     Returns:
         [V] int64: counts in 0..d, or -1 where a row holds a NaN.
     """
-    from mt_lottery.lottery import kernels
+    from mt_lottery.lottery import buckets, kernels
 
     rows, d = before.shape
     dtype = torch.promote_types(before.dtype, after.dtype)
@@ -168,12 +170,15 @@ def distances_cpu(
     x, y = _Table(before, dtype), _Table(after, dtype)
     infinity = _INFINITY[dtype if mixed else before.dtype]
     row_bytes = d * dtype.itemsize
-    workers = max(1, min(_cores(), _MEMORY // (6 * row_bytes)))
+    use_buckets = buckets.MIN_DIMENSION <= d <= buckets.MAX_DIMENSION
+    beside = d * buckets.BYTES_PER_COORDINATE if use_buckets else 0
+    workers = max(1, min(_cores(), _MEMORY // (6 * row_bytes + beside)))
     sort_rows = max(1, min(_SORT_BYTES, _MEMORY // (6 * workers)) // row_bytes)
     scan_rows = max(1, min(_SCAN_BYTES, _MEMORY // (6 * workers)) // row_bytes)
     # Compiled here, not in the threads, which would all do it at once.
     kernels.scan_kernel(8 * (dtype if mixed else before.dtype).itemsize)
     merge = kernels.merge_kernel(8 * dtype.itemsize)
+    by_bucket = kernels.bucket_kernel(8 * dtype.itemsize) if use_buckets else None
 
     state = np.empty(rows, np.int8)
     count = np.zeros(rows, np.int64)
@@ -187,23 +192,34 @@ def distances_cpu(
         kernels.scan(a, b, infinity, state[part])
         return int(np.count_nonzero(state[part] != kernels.CHANGED))
 
-    def sort_and_merge(start: int) -> int:
-        part = changed[start : start + sort_rows]
-        a, b = x.values(part), y.values(part)
+    def sort_and_merge(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.int64]:
         a.sort(axis=1)
         b.sort(axis=1)
-        distance = np.empty(part.size, np.int64)
+        distance = np.empty(len(a), np.int64)
         merge(a, b, distance)
         # NumPy sorts NaN to the end, so the last value tells.
         distance[np.isnan(a[:, -1]) | np.isnan(b[:, -1])] = -1
-        count[part] = distance
+        return distance
+
+    def compare(start: int) -> int:
+        part = changed[start : start + sort_rows]
+        a, b = x.values(part), y.values(part)
+        if by_bucket is None:
+            count[part] = sort_and_merge(a, b)
+        else:
+            distance = np.empty(part.size, np.int64)
+            by_bucket(a, b, *buckets.work_arrays(d, a.dtype), distance)
+            undecided = np.flatnonzero(distance == buckets.UNDECIDED)
+            if undecided.size:
+                distance[undecided] = sort_and_merge(a[undecided], b[undecided])
+            count[part] = distance
         return int(part.size)
 
     for done in _parallel(scan, range(0, rows, scan_rows), workers):
         if advance is not None:
             advance(done)
     changed = np.flatnonzero(state == kernels.CHANGED)
-    for done in _parallel(sort_and_merge, range(0, changed.size, sort_rows), workers):
+    for done in _parallel(compare, range(0, changed.size, sort_rows), workers):
         if advance is not None:
             advance(done)
     count[state == kernels.NAN] = -1

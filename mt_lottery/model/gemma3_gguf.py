@@ -110,7 +110,7 @@ def _config(reader: Any, tied: bool) -> dict[str, Any]:
         "num_attention_heads": _field(reader, "gemma3.attention.head_count"),
         "num_key_value_heads": _field(reader, "gemma3.attention.head_count_kv"),
         "head_dim": head_dim,
-        "query_pre_attn_scalar": head_dim,
+        "query_pre_attn_scalar": head_dim,  # so in every size but 27B
         "hidden_activation": "gelu_pytorch_tanh",
         "max_position_embeddings": _field(reader, "gemma3.context_length"),
         # GGUF holds float32: 1e-6 comes back as 9.99…e-07.

@@ -90,10 +90,13 @@ def _cached(name: str, revision: str | None, error: Exception) -> HubModel:
         logger.warning("The hub cannot be reached: the cached copy of %s is used.", name)
         folder = Path(found).parent  # …/snapshots/COMMIT
         return HubModel(name, folder.name, folder)
-    reason = str(error).strip().splitlines() or [""]
+    root: BaseException = error  # "Connection refused", beneath the HTTP library's layers
+    while (deeper := root.__cause__ or root.__context__) is not None:
+        root = deeper
+    reason = " ".join(str(root).split())[:160]
     raise ModelError(
         f"model.name_or_path={name}: there is no such local folder, the hub cannot be reached "
-        f"({type(error).__name__}: {reason[0][:160]}), and the model is not in the hub's local "
+        f"({type(error).__name__}: {reason}), and the model is not in the hub's local "
         "cache. Without a network give a local folder (config.json, *.safetensors, tokenizer): "
         "model=hf model.name_or_path=/path/to/folder"
     ) from error

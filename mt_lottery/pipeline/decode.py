@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,24 +24,48 @@ def pad_id(tokenizer: Any) -> int:
     return int(tokenizer.eos_token_id if pad is None else pad)
 
 
-def decode(config: RunConfig, loaded: LoadedModel, sources: Sequence[str]) -> list[Hypothesis]:
-    """Translate sources, in order; shows progress on a terminal.
+class _Progress:
+    """A bar on a terminal, else a line every 15 seconds."""
+
+    def __init__(self, total: int) -> None:
+        self._live = sys.stderr.isatty()
+        self._bar: Any = tqdm(
+            total=total, desc="Translating", unit="sentence", disable=not self._live
+        )
+        self._began = self._spoke = time.monotonic()
+
+    def __call__(self, done: int, total: int, tokens: int) -> None:
+        now = time.monotonic()
+        self._bar.set_postfix_str(f"{tokens} tokens", refresh=False)
+        self._bar.update(done - self._bar.n)
+        if not self._live and now - self._spoke > 15:
+            self._spoke = now
+            speed = tokens / max(now - self._began, 1e-9)
+            print(
+                f"Translating: {done} of {total} sentences, {tokens} tokens, {speed:.0f} tokens/s",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+def decode(
+    config: RunConfig, loaded: LoadedModel, sources: Sequence[str], *, quiet: bool = False
+) -> list[Hypothesis]:
+    """Translate sources, in order.
 
     Args:
         config: template, language pair and decoding settings.
         loaded: model and tokenizer.
         sources: one sentence each.
+        quiet: show no progress.
     """
     settings = config.translate
     template = get_template(config.data.template)
     prompts = encode_prompts(sources, template, parse_pair(config.lang), loaded.tokenizer)
-    live = sys.stderr.isatty()
-    bar: Any = tqdm(total=len(prompts), desc="Translating", unit="sentence", disable=not live)
-
-    def progress(done: int, total: int, tokens: int) -> None:
-        bar.n = done
-        bar.set_postfix_str(f"{tokens} tokens")
-
+    progress = None if quiet else _Progress(len(prompts))
     try:
         return translate(
             loaded.model,
@@ -55,4 +80,5 @@ def decode(config: RunConfig, loaded: LoadedModel, sources: Sequence[str]) -> li
             progress=progress,
         )
     finally:
-        bar.close()
+        if progress is not None:
+            progress.close()

@@ -13,7 +13,7 @@ WORDS = ["<unk>", "<s>", "</s>", *[f"w{i}" for i in range(40)], "<end_of_turn>"]
 EOS, VOCABULARY = 2, 48
 
 
-def write_tokenizer(folder: Path, **special: str | None) -> None:
+def _write_tokenizer(folder: Path, **special: str | None) -> None:
     """A word tokenizer of 44 tokens that puts <s> first."""
     from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
@@ -29,7 +29,7 @@ def write_tokenizer(folder: Path, **special: str | None) -> None:
     PreTrainedTokenizerFast(tokenizer_object=backend, **given).save_pretrained(folder)
 
 
-def build_model(kind: str, tied: bool = False):
+def _build_model(kind: str, tied: bool = False):
     """A random model of one of four families, vocabulary 48, d = 16."""
     import torch
     import transformers as tf
@@ -53,6 +53,16 @@ def build_model(kind: str, tied: bool = False):
     return tf.GPT2LMHeadModel(config)
 
 
+@pytest.fixture
+def build_model() -> Callable[..., object]:
+    return _build_model
+
+
+@pytest.fixture
+def write_tokenizer() -> Callable[..., None]:
+    return _write_tokenizer
+
+
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, bool], Path]:
     folders: dict[tuple[str, bool], Path] = {}
@@ -60,8 +70,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, bool], Pat
     def build(kind: str, tied: bool) -> Path:
         if (kind, tied) not in folders:
             folder = tmp_path_factory.mktemp(f"{kind}-{tied}")
-            build_model(kind, tied).save_pretrained(folder)
-            write_tokenizer(folder)
+            _build_model(kind, tied).save_pretrained(folder)
+            _write_tokenizer(folder)
             folders[kind, tied] = folder
         return folders[kind, tied]
 

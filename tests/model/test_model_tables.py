@@ -6,10 +6,7 @@ import math
 from types import SimpleNamespace
 
 import pytest
-
-pytest.importorskip("transformers")
 import torch
-from conftest import build_model, write_tokenizer
 from transformers import AutoTokenizer
 
 from mt_lottery.config import ModelConfig
@@ -21,7 +18,7 @@ KINDS = ["llama", "qwen2", "gemma3", "gpt2"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_tables_are_the_parameters_themselves(kind):
+def test_tables_are_the_parameters_themselves(build_model, kind):
     model = build_model(kind, tied=True)
     table = tables.input_table(model)
     assert table is model.get_input_embeddings().weight
@@ -31,7 +28,7 @@ def test_tables_are_the_parameters_themselves(kind):
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2"])
-def test_untied(kind):
+def test_untied(build_model, kind):
     model = build_model(kind, tied=False)
     assert not tables.is_tied(model)
     # The memory decides: a setting that says otherwise changes nothing.
@@ -39,19 +36,19 @@ def test_untied(kind):
     assert not tables.is_tied(model)
 
 
-def test_same_memory_in_two_parameters_is_tied():
+def test_same_memory_in_two_parameters_is_tied(build_model):
     model = build_model("llama", tied=False)
     model.lm_head.weight = torch.nn.Parameter(model.get_input_embeddings().weight.data)
     assert tables.is_tied(model)
 
 
-def test_weights_without_memory_follow_the_config():
+def test_weights_without_memory_follow_the_config(build_model):
     with torch.device("meta"):
         assert not tables.is_tied(build_model("llama", tied=False))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_embedding_scale_is_what_the_model_does(kind):
+def test_embedding_scale_is_what_the_model_does(build_model, kind):
     model = build_model(kind, tied=True)
     scale = tables.embedding_scale(model)
     assert scale == pytest.approx(math.sqrt(16) if kind == "gemma3" else 1.0)
@@ -60,7 +57,7 @@ def test_embedding_scale_is_what_the_model_does(kind):
     assert torch.allclose(looked_up, tables.input_table(model)[ids] * scale)
 
 
-def test_tables_through_peft():
+def test_tables_through_peft(build_model):
     peft = pytest.importorskip("peft")
     model = build_model("llama", tied=False)
     table = tables.input_table(model)
@@ -78,13 +75,17 @@ def test_a_model_without_tables():
         tables.output_head(empty)
 
 
-def _tokenizer(folder, **special):
-    write_tokenizer(folder, **special)
-    return AutoTokenizer.from_pretrained(folder)
+@pytest.fixture
+def make_tokenizer(write_tokenizer, tmp_path):
+    def make(**special):
+        write_tokenizer(tmp_path, **special)
+        return AutoTokenizer.from_pretrained(tmp_path)
+
+    return make
 
 
-def test_eos_ids(tmp_path):
-    tokenizer = _tokenizer(tmp_path)
+def test_eos_ids(make_tokenizer, build_model):
+    tokenizer = make_tokenizer()
     model = build_model("llama")
     assert tables.eos_ids(model, tokenizer) == [2]
     # The chat's end counts where the model says so; an ordinary word and a foreign id never do.
@@ -104,24 +105,24 @@ def test_eos_ids(tmp_path):
         ({"eos_token": "w1", "unk_token": None}, "w1"),
     ],
 )
-def test_padding(tmp_path, special, padding):
-    tokenizer = _tokenizer(tmp_path, **special)
+def test_padding(make_tokenizer, special, padding):
+    tokenizer = make_tokenizer(**special)
     before = len(tokenizer)
     special_tokens.prepare(tokenizer, 48, "here")
     assert tokenizer.pad_token == padding
     assert len(tokenizer) == before
 
 
-def test_padding_that_the_vocabulary_has(tmp_path, monkeypatch):
+def test_padding_that_the_vocabulary_has(make_tokenizer, monkeypatch):
     monkeypatch.setattr(special_tokens, "_PADDING", ("no such", "w9"))
-    tokenizer = _tokenizer(tmp_path)
+    tokenizer = make_tokenizer()
     special_tokens.prepare(tokenizer, 48, "here")
     assert tokenizer.pad_token_id == tokenizer.convert_tokens_to_ids("w9")
 
 
 @pytest.mark.parametrize("eos", [None, "<unk>"])
-def test_no_eos(tmp_path, eos):
-    tokenizer = _tokenizer(tmp_path, eos_token=None)
+def test_no_eos(make_tokenizer, eos):
+    tokenizer = make_tokenizer(eos_token=None)
     if eos:  # a token that the vocabulary lacks: its id is the unknown's
         tokenizer = SimpleNamespace(
             eos_token_id=0, unk_token_id=0, eos_token="<|end|>", unk_token="<unk>"
