@@ -20,7 +20,6 @@ _WHERE = {
     "KSResult": "lottery.ks",
     "select": "lottery.selection",
     "certify": "lottery.certify",
-    "compose": "compose",
     "run": "pipeline",
     "load_tuned": "pipeline",
     "Record": "record",
@@ -44,7 +43,6 @@ _WHERE = {
 __all__ = sorted([*_WHERE, "__version__"])
 
 if TYPE_CHECKING:
-    from mt_lottery.compose import compose as compose
     from mt_lottery.errors import MTLotteryError as MTLotteryError
     from mt_lottery.lottery.certify import certify as certify
     from mt_lottery.lottery.ks import KSResult as KSResult

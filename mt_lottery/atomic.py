@@ -30,9 +30,11 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # mkstemp makes it private
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+        if not isinstance(error, OSError):  # Ctrl-C
+            raise
         full = " The disk is full." if error.errno == errno.ENOSPC else ""
         raise DiskError(f"{path} cannot be written: {error.strerror or error}.{full}") from error
 

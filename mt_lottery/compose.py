@@ -7,6 +7,7 @@ config on its own, so that every mistake is found, not just the first.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Iterator, Sequence
@@ -17,16 +18,15 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import OverrideType, QuotedString
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mt_lottery import registry
-from mt_lottery.config import RunConfig, TunerConfig, problems
-from mt_lottery.errors import ConfigError, MTLotteryError, nearest, unknown
+from mt_lottery.config import RunConfig, problems
+from mt_lottery.errors import ConfigError, MTLotteryError, PluginError, nearest, unknown
 from mt_lottery.languages import parse_pair
+from mt_lottery.overrides import Number, parse_override
 
 GROUPS = ("recipe", "model", "data")
 REGISTRY_OF = {"recipe": registry.TUNERS, "model": registry.MODELS, "data": registry.CORPORA}
@@ -58,37 +58,6 @@ def _loose_recipes() -> dict[str, Path]:
     return {file.stem: file for folder in _search_path() for file in sorted(folder.glob("*.yaml"))}
 
 
-def parse_override(text: str, problems_found: list[str]) -> tuple[str, Any] | None:
-    """``key=value`` in Hydra's grammar → (key, value); a mistake is added to the list."""
-    home = re.fullmatch(r"([\w.]+)=~(/.*)?", text)
-    if home:  # the shell leaves `key=~/x` alone, and `~` is no character of the grammar
-        return home[1], str(Path.home()) + (home[2] or "")
-    try:
-        parsed = OverridesParser.create().parse_override(text)
-    except HydraException:
-        key, equals, value = text.partition("=")
-        if not equals:
-            keys = [*_all_keys(), *GROUPS]
-            problems_found.append(f"'{text}' is not of the form key=value.{nearest(text, keys)}")
-        else:
-            problems_found.append(
-                f"The value of '{key}' cannot be read: {value}. A value with '=', blanks around "
-                f"signs, quotes, '~' or braces needs quotes inside quotes: '{key}=\"{value}\"'."
-            )
-        return None
-    if parsed.type is not OverrideType.CHANGE or parsed.package:
-        problems_found.append(f"'{text}': write key=value; '+', '~' and '@' have no use here.")
-        return None
-    if parsed.is_sweep_override():
-        problems_found.append(
-            f"'{text}' gives several values for one key; a run takes one. For a list write "
-            f"{parsed.key_or_group}=[…], for several runs use mt-bench."
-        )
-        return None
-    value = parsed.value()
-    return parsed.key_or_group, str(value) if isinstance(value, QuotedString) else value
-
-
 def _all_keys() -> list[str]:
     return [key for key, _ in _leaves(dataclasses.asdict(RunConfig()))]
 
@@ -101,29 +70,59 @@ def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def _load_groups(chosen: dict[str, str], found: list[str]) -> dict[str, Any]:
-    """The merged YAML of the chosen recipe, model and data, as a plain dictionary."""
-    store = ConfigStore.instance()
-    for name, file in _loose_recipes().items():
-        try:
-            store.store(group="recipe", name=name, node=OmegaConf.load(file), provider=str(file))
-        except Exception as error:
-            raise ConfigError(f"{file}: not a readable YAML file: {error}") from error
-    paths = ",".join(f'"file://{p}"' for p in _search_path())
+def _refuse_taken_names() -> None:
+    """A plugin's YAML named as a built-in one would be ignored in silence."""
+    owners = {(g, f.stem): f for g in GROUPS for f in (recipes_folder() / g).glob("*.yaml")}
+    for folder in _search_path():
+        files = [(g, f) for g in GROUPS for f in sorted((folder / g).glob("*.yaml"))]
+        for group, file in [*files, *(("recipe", f) for f in sorted(folder.glob("*.yaml")))]:
+            owner = owners.setdefault((group, file.stem), file)
+            if owner.resolve() != file.resolve():
+                raise ConfigError(
+                    f"{file}: {group}={file.stem} is taken by {owner}; choose another name."
+                )
+
+
+@contextlib.contextmanager
+def _own_hydra() -> Iterator[None]:
+    """Hydra keeps one global state; a caller who uses Hydra gets theirs back."""
+    theirs = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
-    with initialize_config_dir(config_dir=str(recipes_folder()), version_base="1.3"):
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = theirs
+
+
+def _load_groups(chosen: dict[str, str | None], found: list[str]) -> dict[str, Any]:
+    """The merged YAML of the chosen recipe, model and data, as a plain dictionary.
+
+    A name that is not known is put on the list, and None in its place.
+    """
+    store = ConfigStore.instance()
+    for stem, file in _loose_recipes().items():
+        try:
+            store.store(group="recipe", name=stem, node=OmegaConf.load(file), provider=str(file))
+        except Exception as error:
+            if stem == chosen["recipe"]:  # any other YAML may lie there, and is none of ours
+                raise ConfigError(f"{file}: not a readable YAML file: {error}") from error
+    _refuse_taken_names()
+    escaped = [str(p).replace("\\", "\\\\").replace('"', '\\"') for p in _search_path()]
+    paths = ",".join(f'"file://{p}"' for p in escaped)
+    with _own_hydra(), initialize_config_dir(config_dir=str(recipes_folder()), version_base="1.3"):
         search = [f"hydra.searchpath=[{paths}]"] if paths else []
         overrides = list(search)
         loader = GlobalHydra.instance().config_loader()
-        for group, name in chosen.items():
+        for group in GROUPS:
+            name = chosen[group]
             known = set(loader.get_group_options(group, overrides=search))
             if name in known:
-                overrides.append(f"{group}={name}")
-            elif name in REGISTRY_OF[group].names():
-                overrides.append(f"~{group}")  # a plugin without a YAML: its defaults
-            else:
+                overrides.append(f'{group}="{name}"')
+                continue
+            overrides.append(f"~{group}")  # a plugin without a YAML: its defaults
+            if name is not None and name not in REGISTRY_OF[group].names():
                 found.append(unknown(group, name, known | set(REGISTRY_OF[group].names())))
-                overrides.append(f"~{group}")
+                chosen[group] = None
         try:
             node = hydra_compose("config", overrides=overrides)
             content = OmegaConf.to_container(node, resolve=True)
@@ -141,19 +140,27 @@ def _merge(base: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _settings_of(chosen: dict[str, str], preset: str | None, found: list[str]) -> dict[str, Any]:
+def _mapping(content: Any, what: str) -> dict[str, Any]:
+    if content is not None and not isinstance(content, dict):
+        raise ConfigError(f"{what}: its YAML must hold keys and values, not {content!r}.")
+    return content or {}
+
+
+def _settings_of(chosen: dict[str, str | None], preset: Any, found: list[str]) -> dict[str, Any]:
     groups = _load_groups(chosen, found)
-    recipe = groups.pop("recipe", None) or {}
+    recipe = _mapping(groups.pop("recipe", None), f"recipe={chosen['recipe']}")
     content = _merge({k: v for k, v in groups.items() if v is not None}, recipe)
-    presets = content.pop("presets", None) or {}
-    if preset is not None:
-        if preset in presets:
-            content = _merge(content, presets[preset] or {})
-        else:
+    presets = _mapping(content.pop("presets", None), f"`presets` of recipe={chosen['recipe']}")
+    if preset is not None and chosen["recipe"] is not None:
+        if isinstance(preset, str) and preset in presets:
+            content = _merge(content, _mapping(presets[preset], f"preset={preset}"))
+        elif presets:
             found.append(unknown(f"preset of recipe={chosen['recipe']}", preset, presets))
+        else:
+            found.append(f"`preset` is '{preset}', but recipe={chosen['recipe']} has no presets.")
     for group, section in (("recipe", "tuner"), ("model", "model"), ("data", "data")):
         entry = content.setdefault(section, {})
-        if isinstance(entry, dict):
+        if isinstance(entry, dict) and chosen[group] is not None:
             entry.setdefault("name", chosen[group])
     return content
 
@@ -168,25 +175,42 @@ def _assign(config: Any, key: str, value: Any, found: list[str], origin: str) ->
         listed = f" Known there: {', '.join(full)}." if full else ""
         found.append(f"Unknown key '{key}'{origin}.{nearest(key, [*full, *_all_keys()])}{listed}")
         return
-    if OmegaConf.is_dict(node[name]) and not isinstance(value, dict):
+    if OmegaConf.is_dict(OmegaConf.select(node, name)) and not isinstance(value, dict):
         hint = f" Known: {', '.join(f'{key}.{k}' for k in node[name])}."
         found.append(f"'{key}' is a section, not a value{origin}.{hint}")
         return
-    annotation = str(node._metadata.object_type.__dataclass_fields__[name].type)
+    annotation = _type_name(node._metadata.object_type.__dataclass_fields__[name].type)
+    if isinstance(value, Number):
+        value = value.written if annotation.startswith("str") else value.value
     items = value if isinstance(value, list) else [value]
     if any(isinstance(v, bool) for v in items) and "bool" not in annotation and annotation != "Any":
+        quote = ' Quote it if text is meant (a language code: "no").' if "str" in annotation else ""
         found.append(
-            f"`{key}` is {str(value).lower()}{origin}, which YAML reads as a truth value; expected "
-            f'{annotation}. Quote it if text is meant (a language code: "no").'
+            f"`{key}` is {str(value).lower()}{origin}, a truth value; expected {annotation}.{quote}"
         )
         return
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        # both would be converted in silence: 12e4567 to the text "inf", 5 to true
+        if annotation.startswith("str"):
+            found.append(f"`{key}` is the number {value}{origin}; quote it if text is meant.")
+            return
+        if annotation.startswith("bool"):
+            found.append(f"`{key}` must be true or false, not {value}{origin}.")
+            return
     if annotation.startswith("list") and isinstance(value, str):
         value = [value]
     try:
         OmegaConf.update(config, key, value, merge=True)
     except (OmegaConfBaseException, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].rstrip(".")
         found.append(f"`{key}` must be {annotation}, not {value!r}{origin}: {reason}.")
+
+
+def _type_name(annotation: Any) -> str:
+    """``int | None``, however a dataclass (with or without postponed annotations) gives it."""
+    if isinstance(annotation, type) and "[" not in str(annotation):
+        return annotation.__name__
+    return str(annotation).replace("typing.", "")
 
 
 def _check_names(config: RunConfig, found: list[str]) -> None:
@@ -214,7 +238,7 @@ def _check_names(config: RunConfig, found: list[str]) -> None:
         found.append("`lang` is missing: give source and target, for example lang=en-ro.")
     else:
         try:
-            parse_pair(config.lang)
+            config.lang = str(parse_pair(config.lang))  # en-ron and en-ro are one pair
         except MTLotteryError as error:
             found.append(f"`lang`: {error}")
 
@@ -242,7 +266,7 @@ def compose_saved(path: Path) -> RunConfig:
     saved = _read_saved(str(path))
     if saved.get("user_dir") is not None:
         registry.load_user_dir(str(saved["user_dir"]))
-    return _build(saved, {}, [])
+    return _build(saved, {}, [], str(path))
 
 
 def compose(overrides: Sequence[str]) -> RunConfig:
@@ -258,7 +282,8 @@ def compose(overrides: Sequence[str]) -> RunConfig:
         PluginError: a plugin cannot be imported.
     """
     found: list[str] = []
-    pairs = [p for p in (parse_override(text, found) for text in overrides) if p]
+    keys = [*_all_keys(), *GROUPS, "config"]
+    pairs = [p for p in (parse_override(text, keys, found) for text in overrides) if p]
     values = dict(pairs)
     saved = _read_saved(str(values.pop("config"))) if values.get("config") else {}
     user_dir = values.get("user_dir", saved.get("user_dir"))
@@ -266,45 +291,66 @@ def compose(overrides: Sequence[str]) -> RunConfig:
         registry.load_user_dir(str(user_dir))
     registry.load_entry_points()
 
-    chosen = {"recipe": "none", "model": "gemma3_270m", "data": "mini"}
+    chosen: dict[str, str | None] = {"recipe": None, "model": "gemma3_270m", "data": "mini"}
     for group in GROUPS:
         if group in values:
             chosen[group] = str(values.pop(group))
-    if "recipe" not in dict(pairs) and not saved:
+    if chosen["recipe"] is None and not saved:
         names = ", ".join(registry.TUNERS.names())
         found.append(f"`recipe` is missing: give one, for example recipe=ks_lottery ({names}).")
     if saved:
-        from_groups = sorted(set(GROUPS) & {key for key, _ in pairs})
+        from_groups = sorted({*GROUPS, "preset"} & {key for key, _ in pairs})
         if from_groups:
             found.append(
                 f"config=FILE fixes {', '.join(from_groups)}; leave out the one or the other."
             )
         content = saved
     else:
-        content = _settings_of(chosen, values.pop("preset", None), found)
-        content["recipe"] = chosen["recipe"]
-        content["preset"] = dict(pairs).get("preset")
-    return _build(content, values, found)
+        preset = values.pop("preset", None)
+        content = _settings_of(chosen, preset, found)
+        content |= {"recipe": chosen["recipe"] or "none", "preset": preset}
+        if chosen["recipe"] is None:  # which settings its tuner has is not known either
+            values = {k: v for k, v in values.items() if not k.startswith("tuner")}
+    source = str(dict(pairs)["config"]) if saved else "the recipe"
+    return _build(content, values, found, source)
 
 
-def _build(content: dict[str, Any], values: dict[str, Any], found: list[str]) -> RunConfig:
+def _build(
+    content: dict[str, Any], values: dict[str, Any], found: list[str], source: str = "the recipe"
+) -> RunConfig:
     config = OmegaConf.structured(RunConfig)
     for section, kind in (
         ("tuner", registry.TUNERS),
         ("model", registry.MODELS),
         ("data", registry.CORPORA),
     ):
-        name = values.get(f"{section}.name", (content.get(section) or {}).get("name"))
+        given = content.get(section)
+        name = given.get("name") if isinstance(given, dict) else None
+        name = values.get(f"{section}.name", name)
         if name in kind.names():
-            schema = kind.dataclass_of(str(name)) or (TunerConfig if section == "tuner" else None)
+            schema = kind.dataclass_of(str(name))
             if schema is not None:
-                config[section] = OmegaConf.structured(schema)
+                try:
+                    config[section] = OmegaConf.structured(schema)
+                except OmegaConfBaseException as error:
+                    raise PluginError(
+                        f"The settings of the {kind.kind} '{name}' ({schema.__module__}."
+                        f"{schema.__qualname__}) cannot be used: {str(error).splitlines()[0]}"
+                    ) from error
+        elif name is not None:
+            found.append(f"`{section}.name`: {unknown(kind.kind, str(name), kind.names())}")
     for key, value in _leaves(content):
         if not (value == {} and OmegaConf.is_dict(OmegaConf.select(config, key))):
-            _assign(config, key, value, found, " in the recipe")
-    for key, value in values.items():
-        _assign(config, key, value, found, "")
-    result = OmegaConf.to_object(config)
+            _assign(config, key, value, found, f" in {source}")
+    for key, value in _leaves(values):
+        if not (value == {} and OmegaConf.is_dict(OmegaConf.select(config, key))):
+            _assign(config, key, value, found, "")
+    try:
+        result = OmegaConf.to_object(config)
+    except OmegaConfBaseException as error:  # ${…} that leads nowhere, a value that must be given
+        where = str(error.full_key or "")
+        found.append(f"{f'`{where}`: ' if where else ''}{str(error).splitlines()[0]}.")
+        raise ConfigError(list(dict.fromkeys(found))) from error
     assert isinstance(result, RunConfig)
     found.extend(problems(result))
     for part in (result.tuner, result.model, result.data):

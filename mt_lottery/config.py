@@ -158,7 +158,7 @@ class RunConfig:
 
 def _allowed(meta: Any) -> str:
     bounds = [
-        f"{sign} {meta[key]:g}"
+        f"{sign} {meta[key]:{',' if isinstance(meta[key], int) else 'g'}}"
         for key, sign in (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
         if meta.get(key) is not None
     ]

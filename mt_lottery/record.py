@@ -127,8 +127,17 @@ class Record:
         }
 
     def write(self, run_dir: Path) -> None:
-        """Write ``record.json`` atomically."""
-        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+        """Write ``record.json`` atomically.
+
+        Raises:
+            RecordError: a number in it is NaN or infinite.
+        """
+        try:
+            text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+        except ValueError as error:
+            raise RecordError(
+                f"{run_dir / NAME}: not written, a number in it is not finite: {self.to_dict()}"
+            ) from error
         write_text(run_dir / NAME, text + "\n")
 
 
@@ -155,16 +164,33 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
 
 def _object(kind: type, value: dict[str, Any], where: str) -> Any:
     hints = typing.get_type_hints(kind)
-    known = {f.name: f for f in dataclasses.fields(kind)}
+    known = {f.name: f for f in dataclasses.fields(kind) if f.name != "extra"}
     for f in known.values():
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and f.name not in value:
             raise RecordError(f"{where}.{f.name}: missing.{nearest(f.name, value)}")
     given = {k: _convert(hints[k], v, f"{where}.{k}") for k, v in value.items() if k in known}
     extra = {k: v for k, v in value.items() if k not in known}
-    if extra and "extra" in known:  # another program's additions are kept, not lost
+    if extra and "extra" in hints:  # another program's additions are kept, not lost
         given["extra"] = extra
     return kind(**given)
+
+
+def _not_finite(text: str) -> float:
+    raise ValueError(f"{text} is no number")
+
+
+def _check_scores(scores: dict[str, Any]) -> None:
+    if not scores:
+        raise RecordError("record.scores: empty.")
+    for metric, both in scores.items():
+        for which in ("raw", "first_line"):
+            where = f"record.scores.{metric}.{which}"
+            one = both.get(which) if isinstance(both, dict) else None
+            numbers = (one.get("score"), one.get("ci95")) if isinstance(one, dict) else (None, None)
+            _convert(float, numbers[0], f"{where}.score")
+            if len(_convert(list[float], numbers[1], f"{where}.ci95")) != 2:
+                raise RecordError(f"{where}.ci95: expected two bounds, not {numbers[1]!r}.")
 
 
 def read_record(path: str | Path) -> Record:
@@ -176,10 +202,10 @@ def read_record(path: str | Path) -> Record:
     file = Path(path)
     file = file / NAME if file.is_dir() else file
     try:
-        content = json.loads(file.read_text("utf-8"))
+        content = json.loads(file.read_text("utf-8"), parse_constant=_not_finite)
     except FileNotFoundError as error:
         raise RecordError(f"{file}: no such file; the run is not finished, or no run.") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise RecordError(f"{file}: damaged: {error}") from error
     if not isinstance(content, dict):
         raise RecordError(f"{file}: damaged: not a JSON object.")
@@ -192,6 +218,7 @@ def read_record(path: str | Path) -> Record:
         raise RecordError(f"{file}: status {content.get('status')!r}, not 'done'.")
     try:
         record = _object(Record, content, "record")
+        _check_scores(record.scores)
     except RecordError as error:
         raise RecordError(f"{file}: damaged: {error}") from error
     assert isinstance(record, Record)

@@ -158,7 +158,7 @@ def _import(describe: str, load: Callable[[], Any]) -> Any:
         return load()
     except RegistryError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that ends with sys.exit() too
         raise PluginError(
             f"The plugin {describe} cannot be imported: {type(error).__name__}: {error}"
         ) from error
@@ -173,13 +173,25 @@ def load_entry_points() -> None:
     global _entry_points_loaded
     if _entry_points_loaded:
         return
-    _entry_points_loaded = True
-    for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
-        loaded = _import(f"'{entry.name}' ({entry.value})", entry.load)
-        module = sys.modules.get(getattr(loaded, "__module__", entry.module), None) or loaded
-        file = getattr(module, "__file__", None)
-        if file:
-            _plugin_folders[entry.name] = Path(file).parent
+    _entry_points_loaded = True  # now: a plugin may ask a registry while it is imported
+    try:
+        for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
+            loaded = _import(f"'{entry.name}' ({entry.value})", entry.load)
+            module = sys.modules.get(getattr(loaded, "__module__", entry.module), None) or loaded
+            file = getattr(module, "__file__", None)
+            if file:
+                _plugin_folders[f"{entry.name} = {entry.value}"] = Path(file).parent
+    except Exception:
+        _entry_points_loaded = False  # the next call says so again
+        raise
+
+
+def _origin(name: str) -> str | None:
+    """The file that ``import name`` would read; None if there is no such module."""
+    if name in sys.modules:
+        return getattr(sys.modules[name], "__file__", None) or name
+    spec = importlib.util.find_spec(name)
+    return None if spec is None else spec.origin
 
 
 def load_user_dir(folder: str | Path) -> None:
@@ -196,11 +208,17 @@ def load_user_dir(folder: str | Path) -> None:
     files = (
         [path / "__init__.py"] if (path / "__init__.py").is_file() else sorted(path.glob("*.py"))
     )
+    if not files and not any(path.rglob("*.yaml")):
+        raise PluginError(f"user_dir={folder}: neither a Python file nor a recipe (YAML) in it.")
+    if files and files[0].name != "__init__.py":
+        sys.path.append(str(path))  # loose files may import each other; last, to hide nothing
     for file in files:
         package = file.name == "__init__.py"
         name = path.name if package else file.stem
-        if name in sys.modules:
-            name = f"mt_lottery_user_dir_{abs(hash(str(file)))}"
+        if getattr(sys.modules.get(name), "__file__", None) == str(file):
+            continue  # imported by a file before it
+        if "." in name or _origin(name) not in (None, str(file)):
+            name = f"mt_lottery_user_dir_{abs(hash(str(file)))}"  # must not hide a library
         spec = importlib.util.spec_from_file_location(
             name, file, submodule_search_locations=[str(path)] if package else None
         )
@@ -209,7 +227,11 @@ def load_user_dir(folder: str | Path) -> None:
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         loader = spec.loader
-        _import(str(file), lambda: loader.exec_module(module))  # noqa: B023
+        try:
+            _import(str(file), lambda: loader.exec_module(module))  # noqa: B023
+        except Exception:
+            del sys.modules[name]
+            raise
     _plugin_folders[str(path)] = path
 
 

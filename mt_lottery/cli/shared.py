@@ -11,9 +11,16 @@ from collections.abc import Callable
 
 from mt_lottery.errors import MTLotteryError
 
+RESUME = "Interrupted. The same command with resume=true continues it."
 
-def guarded(command: Callable[[], int]) -> int:
-    """Run a command; exit status 0, 2 for a user's mistake, 1 for a crash, 130 for Ctrl-C."""
+
+def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:
+    """Run a command; exit status 0, 2 for a user's mistake, 1 for a crash, 130 for Ctrl-C.
+
+    Args:
+        command: what to do.
+        interrupted: what Ctrl-C says.
+    """
     quieten()
     try:
         return command()
@@ -21,7 +28,7 @@ def guarded(command: Callable[[], int]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nInterrupted. The same command with resume=true continues it.", file=sys.stderr)
+        print(f"\n{interrupted}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # the reader (`head`, say) has gone; keep the interpreter from complaining at exit

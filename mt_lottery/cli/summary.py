@@ -31,7 +31,8 @@ def comparison(records: list[Record]) -> Table:
         f"{last.lang}, {last.data.test.name}, {last.data.test.pairs} sentences: {column} "
         "with 95% interval"
     )
-    table = Table(title=title, title_justify="left")
+    # Text: a column's [brackets] are no markup, they say what the score is
+    table = Table(title=Text(title), title_justify="left")
     table.add_column("method")
     for name in ("trained parameters", "rows", "raw", "first line", "stopped", "length ratio"):
         table.add_column(name, justify="right")

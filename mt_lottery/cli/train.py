@@ -56,7 +56,7 @@ def usage() -> str:
             continue
         who = f" — {', '.join(owners)}" if owners[0] else ""
         lines.append(f"  {key} [{value}]\n      {text}{who}\n")
-    lines.append("\nexit status: 0 done, 1 crash, 2 a mistake in what was given\n")
+    lines.append("\nexit status: 0 done, 1 crash, 2 a mistake in what was given, 130 interrupted\n")
     return "".join(lines)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import islice
-from typing import TextIO
+from typing import BinaryIO
 
+from mt_lottery import __version__
 from mt_lottery.cli.shared import guarded
 
 EXAMPLES = """\
@@ -27,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    made.add_argument("--version", action="version", version=f"mt-lottery {__version__}")
     made.add_argument("--run", required=True, metavar="DIR", help="run directory of mt-train")
     made.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps [auto]")
     made.add_argument("--batch-size", type=_positive, help="sentences a batch [the run's]")
@@ -41,16 +43,39 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def blocks(lines: TextIO, size: int) -> Iterator[list[str]]:
-    """The lines of a stream, without line ends, at most ``size`` at a time."""
-    while block := [line.rstrip("\r\n") for line in islice(lines, size)]:
+def blocks(lines: BinaryIO, size: int) -> Iterator[list[str]]:
+    """The lines of a UTF-8 stream, without line ends, at most ``size`` at a time.
+
+    Only LF ends a line (a CR before it goes too), as in training text.
+
+    Raises:
+        DataError: a line is not UTF-8; the whole lines before it come first.
+    """
+    from mt_lottery.errors import DataError
+
+    block: list[str] = []
+    for number, line in enumerate(lines, 1):
+        content = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+        try:
+            block.append(content.decode("utf-8").rstrip("\r\n"))
+        except UnicodeDecodeError as error:
+            if block:
+                yield block
+            byte = content[error.start]
+            raise DataError(
+                f"standard input, line {number}: not UTF-8 (byte 0x{byte:02x} at position "
+                f"{error.start + 1})."
+            ) from None
+        if len(block) == size:
+            yield block
+            block = []
+    if block:
         yield block
 
 
 def command(arguments: Sequence[str]) -> int:
     """Translate ``sys.stdin`` to ``sys.stdout``; raises what the user can mend."""
     given = parser().parse_args(arguments)
-    from mt_lottery.errors import DataError
     from mt_lottery.pipeline import open_run
     from mt_lottery.pipeline.decode import decode
 
@@ -62,30 +87,21 @@ def command(arguments: Sequence[str]) -> int:
     if interactive:
         print(f"One sentence a line ({config.lang}); Ctrl-D ends.", file=sys.stderr)
     size = 1 if interactive else 16 * config.translate.batch_size
-    sys.stdin.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
-    done = 0
-    try:
-        for block in blocks(sys.stdin, size):
-            # an empty line stays an empty line: there is nothing to translate
-            full = [i for i, line in enumerate(block) if line.strip()]
-            outputs = [""] * len(block)
-            for i, text in zip(
-                full, decode(config, loaded, [block[i] for i in full], quiet=True), strict=True
-            ):
-                outputs[i] = text.first_line
-            print("\n".join(outputs), flush=True)
-            done += len(block)
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"standard input, after line {done}: not UTF-8 ({error.reason})."
-        ) from error
+    for block in blocks(sys.stdin.buffer, size):
+        # an empty line stays an empty line: there is nothing to translate
+        full = [i for i, line in enumerate(block) if line.strip()]
+        outputs = [""] * len(block)
+        texts = decode(config, loaded, [block[i] for i in full], quiet=True) if full else []
+        for i, text in zip(full, texts, strict=True):
+            outputs[i] = text.first_line
+        print("\n".join(outputs), flush=True)
     return 0
 
 
 def main() -> int:
     """Entry point of ``mt-translate``."""
-    return guarded(lambda: command(sys.argv[1:]))
+    return guarded(lambda: command(sys.argv[1:]), "Interrupted.")
 
 
 if __name__ == "__main__":

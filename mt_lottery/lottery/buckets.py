@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-MIN_DIMENSION, MAX_DIMENSION = 128, 1 << 18  # below, sorting is as fast; above, memory counts
+MIN_DIMENSION, MAX_DIMENSION = 512, 1 << 18  # below, sorting is as fast; above, memory counts
 
 NAN, UNDECIDED = -1, -2
 
 BYTES_PER_COORDINATE = 72  # of the work arrays, float64 rows
 
-_SAMPLE = 16  # values of each row that set the range of the buckets
-_WORK = 16  # most steps of insertion sort per coordinate; past it, NumPy sorts faster
+_SAMPLE = 32  # values of each row that set the range of the buckets
+_WORK = 32  # most steps of insertion sort per coordinate; past it, NumPy sorts faster
 
 
 def work_arrays(d: int, dtype: np.dtype[Any]) -> tuple[Any, ...]:
@@ -53,7 +53,8 @@ def bucket_distances(
             (constant rows, extreme outliers) and the row must be sorted.
     """
     kind = before.dtype.type
-    d = np.uint64(before.shape[1])
+    d: Any = np.uint64(before.shape[1])
+    sample: Any = np.uint64(_SAMPLE)
     zero = kind(0)
     top = kind(before.shape[1] - 1)
     infinity = kind(np.inf)
@@ -63,15 +64,15 @@ def bucket_distances(
         # falls into the first or last bucket: any range is right, few are fast.
         low = before[row, np.uint64(0)]
         high = low
-        for s in range(np.uint64(_SAMPLE)):
-            k = s * d // np.uint64(_SAMPLE)
+        for s in range(sample):
+            k = s * d // sample
             x = before[row, k]
             y = after[row, k]
             low = min(low, min(x, y))
             high = max(high, max(x, y))
         span = kind(high - low)
         low = kind(low - span * kind(0.5))
-        scale = kind(top / kind(span * kind(2)))
+        scale = kind(top / kind(span * kind(2))) if span > zero else infinity
 
         # Subtraction, product, clamping and truncation are all monotone, so equal
         # values share a bucket and a smaller value never lies in a later one.
@@ -91,7 +92,7 @@ def bucket_distances(
         if nan != 0:
             count[row] = NAN
             continue
-        if not (span > zero and span < infinity and scale < infinity):
+        if not (span < infinity and scale < infinity):
             count[row] = UNDECIDED
             continue
         for k in range(d):

@@ -79,12 +79,10 @@ def _merge(before: Any, after: Any, count: Any) -> None:
 def scan_kernel(bits: int) -> Callable[..., None]:
     """Kernel ``(before, after, magnitude, infinity, state)``: the state of each row.
 
-        ``before`` and ``after`` are [R, d] C-contiguous signed integers of ``bits``
-        bits, the floats' own bits; ``magnitude`` masks the sign away, ``infinity``
-        is the bits of +inf; ``state`` [R] int8 receives from mt_lottery.lottery.buckets import bucket_distances
-
-    SAME, CHANGED, or NAN (an
-        unchanged row that holds a NaN).
+    ``before`` and ``after`` are [R, d] C-contiguous signed integers of ``bits``
+    bits, the floats' own bits; ``magnitude`` masks the sign away, ``infinity``
+    is the bits of +inf; ``state`` [R] int8 receives SAME, CHANGED, or NAN (an
+    unchanged row that holds a NaN).
     """
     kind: Any = {16: numba.int16, 32: numba.int32, 64: numba.int64}[bits]
     table = numba.types.Array(kind, 2, "C", readonly=True)

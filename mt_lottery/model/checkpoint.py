@@ -149,7 +149,7 @@ def check_weights(files: list[Path]) -> None:
 
 
 def check_tokenizer_files(folder: Path) -> None:
-    """transformers 5 makes up an empty tokenizer where there is none.
+    """Check for a vocabulary: transformers 5 makes up an empty tokenizer where there is none.
 
     Raises:
         ModelError: the folder holds no vocabulary.

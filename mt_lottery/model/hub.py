@@ -41,7 +41,7 @@ def find(name: str, revision: str | None) -> HubModel:
         ModelError: no such model or revision, no permission, no ``config.json``, or no
             network and no copy in the cache.
     """
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub import get_hf_file_metadata, get_session, hf_hub_url
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
@@ -53,6 +53,8 @@ def find(name: str, revision: str | None) -> HubModel:
     at = f" at revision '{revision}'" if revision else ""
     try:
         url = hf_hub_url(name, "config.json", revision=revision)
+        # Whatever it answers, it is there. huggingface_hub 0.x retries the next call, not this.
+        get_session().head(url, timeout=TIMEOUT)
         commit = get_hf_file_metadata(url, timeout=TIMEOUT).commit_hash
     except HFValidationError as error:
         raise ModelError(

@@ -39,6 +39,7 @@ from mt_lottery.pipeline.rundir import (
 from mt_lottery.record import (
     CostRecord,
     Record,
+    read_record,
 )
 from mt_lottery.registry import TRACKERS
 from mt_lottery.train.trackers import Tracker
@@ -83,7 +84,7 @@ def run(config: RunConfig, say: Say = print) -> Outcome:
                 f"{run_dir} holds this very run, finished; it is left alone "
                 "(overwrite=true redoes it)."
             )
-            return Outcome(run_dir, found, _path(found.baseline), True)
+            return Outcome(run_dir, found, _standing(found.baseline), True)
         resume = prepare(run_dir, config, plan.config_hash)
         say(f"Loading {config.model.name_or_path or config.model.name} on {plan.device} …")
         loaded = load(config.model, plan.device)
@@ -94,8 +95,15 @@ def run(config: RunConfig, say: Say = print) -> Outcome:
     return Outcome(run_dir, record, baseline_dir, False)
 
 
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)
+def _standing(text: str | None) -> Path | None:
+    """The baseline's folder, if it is still there: the cache may have been emptied since."""
+    if text is None:
+        return None
+    try:
+        read_record(text)
+    except RecordError:
+        return None
+    return Path(text)
 
 
 def _baseline(plan: Plan, loaded: LoadedModel, given: Path | None, say: Say) -> Path:
@@ -122,18 +130,18 @@ def _baseline(plan: Plan, loaded: LoadedModel, given: Path | None, say: Say) -> 
     folders = [kept] if given is not None else [default_folder(config), kept]
     for folder in folders:
         with locked(folder, wait=True):
+            damaged = False
             try:
                 found = finished(folder, own.config_hash, False)
             except RecordError:
-                if folder is not folders[-1]:
-                    continue  # another model's baseline, or damaged: leave it alone
-                shutil.rmtree(folder / "record.json", ignore_errors=True)
-                (folder / "record.json").unlink(missing_ok=True)
-                found = None
+                if folder is not kept:
+                    continue  # another model's run stands there, or a damaged one
+                damaged, found = True, None
             if found is not None:
                 say(f"Original model: scored before, in {folder}.")
                 return folder
-            prepare(folder, dataclasses.replace(config, out_dir=str(folder)), own.config_hash)
+            wanted = dataclasses.replace(config, out_dir=str(folder), overwrite=damaged)
+            prepare(folder, wanted, own.config_hash)
             say("Original model: translating the test set (once; later runs reuse it).")
             _execute(own, loaded, folder, False, None, say)
             return folder

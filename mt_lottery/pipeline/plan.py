@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from mt_lottery.config import RunConfig, digest
 from mt_lottery.data.corpora import Corpora, Split, load_corpora
-from mt_lottery.errors import ConfigError, DataError
+from mt_lottery.errors import ConfigError, DataError, TuningError
 from mt_lottery.languages import LanguagePair, parse_pair
 from mt_lottery.model.loading import fingerprint
 from mt_lottery.registry import TUNERS
@@ -66,6 +69,21 @@ def pick_device(wanted: str) -> str:
     return wanted
 
 
+def file_sha256(tuner: Any) -> str:
+    """sha256 of ``tuner.rows_file``: its content decides the result, not where it lies.
+
+    Raises:
+        TuningError: it cannot be read.
+    """
+    path = Path(tuner.rows_file).expanduser()
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise TuningError(
+            f"tuner.rows_file={tuner.rows_file}: cannot be read: {error.strerror}."
+        ) from error
+
+
 def make_plan(config: RunConfig, say: Say) -> Plan:
     """Load the text, name the model, and hash what the result depends on.
 
@@ -106,6 +124,8 @@ def make_plan(config: RunConfig, say: Say) -> Plan:
         }
     else:
         content.pop("seed")
+    if content["tuner"].get("rows_file") is not None:
+        content["tuner"]["rows_file"] = file_sha256(config.tuner)
     for section in ("train", "probe"):
         content[section].pop("save_steps")
     if not tuner.trains and tuner.probe_section != "train":

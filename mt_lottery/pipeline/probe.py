@@ -27,7 +27,7 @@ from mt_lottery.train.trackers import Tracker
 from mt_lottery.train.trainer import train
 from mt_lottery.tuner.base import Probe, TuningContext
 from mt_lottery.tuner.embed import probe_rows
-from mt_lottery.tuner.token_rows import attach, detach
+from mt_lottery.tuner.token_rows import attach, check_scope, detach
 
 VERSION = 1  # raise it when the training itself changes
 WEIGHTS = "probe.safetensors"
@@ -72,9 +72,10 @@ def _read(folder: Path, say: Callable[[str], None]) -> TrainedProbe | None:
         return TrainedProbe(
             probe, int(meta["steps"]), float(meta["tokens_per_second"]), folder / LOG, True
         )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         say(f"The probe in {folder} is damaged ({error}); it is trained again.")
-        shutil.rmtree(folder, ignore_errors=True)
+        for name in (META, WEIGHTS):  # not the whole folder: the lock that we hold lies in it
+            (folder / name).unlink(missing_ok=True)
         return None
 
 
@@ -107,8 +108,10 @@ def find_or_train(
         say: prints a line for the user.
 
     Raises:
-        TuningError: weight decay, which would move rows that never occur.
+        TuningError: weight decay, which would move rows that never occur; or
+            ``scope=tied`` for a model that is not.
     """
+    check_scope(context.model, scope)  # now, not after the training
     if config.weight_decay > 0 and scope == "input":
         raise TuningError(
             f"weight_decay={config.weight_decay:g}: embedding tuning trains only the rows whose "

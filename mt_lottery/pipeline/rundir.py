@@ -30,7 +30,9 @@ HYPOTHESES = "hypotheses.jsonl"
 TICKETS = "tickets.csv"
 LOG = "train_log.jsonl"
 STATE = ".run.json"
-OURS = (CONFIG, NAME, HYPOTHESES, TICKETS, LOG, STATE, "adapter", "model", "checkpoints")
+TICKET_COLUMNS = ("token_id", "token", "statistic", "pvalue", "selected", "train_frequency")
+# the record first: while it is there, the folder counts as a finished run
+OURS = (NAME, CONFIG, HYPOTHESES, TICKETS, LOG, STATE, "adapter", "model", "checkpoints")
 
 
 def default_folder(config: RunConfig) -> Path:
@@ -64,9 +66,7 @@ def locked(run_dir: Path, *, wait: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.release()
-        if not wait:  # a waiting process may already hold the file open
-            (run_dir / ".lock").unlink(missing_ok=True)
+        lock.release()  # the file stays: without it a third process could lock a new one
 
 
 def finished(run_dir: Path, config_hash: str, overwrite: bool) -> Record | None:
@@ -98,14 +98,21 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
             continues (``resume=true``) nor replaces (``overwrite=true``).
     """
     state = run_dir / STATE
+    standing = [name for name in OURS if (run_dir / name).exists()]
+    if standing and not state.exists() and not (run_dir / NAME).exists():
+        raise RecordError(
+            f"out_dir={run_dir} is no run directory of mt-lottery, but holds "
+            f"{', '.join(standing)}, which a run would replace. Give another out_dir."
+        )
     interrupted = None
-    if state.is_file() and any((run_dir / "checkpoints").glob("checkpoint-*")):
+    begun = state.is_file() and any((run_dir / "checkpoints").glob("checkpoint-*"))
+    if begun and not config.overwrite:
         try:
             interrupted = str(json.loads(state.read_text("utf-8"))["config_hash"])
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise RecordError(f"{state}: damaged; overwrite=true starts anew.") from error
     same = interrupted == config_hash
-    if interrupted is not None and not config.overwrite:
+    if interrupted is not None:
         if config.resume and not same:
             raise RecordError(
                 f"{run_dir} holds an interrupted run of another configuration; resume=true "
@@ -116,17 +123,38 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
                 f"{run_dir} holds an interrupted run with a checkpoint: resume=true continues it, "
                 "overwrite=true starts anew."
             )
-    resume = config.resume and same and not config.overwrite
+    resume = config.resume and same
+    # first of all: what says that this folder is ours must outlive a kill further down
+    write_text(state, json.dumps({"status": "running", "config_hash": config_hash}) + "\n")
     for name in OURS:
-        if resume and name in ("checkpoints", LOG):
+        if name == STATE or (resume and name in ("checkpoints", LOG)):
             continue
         path = run_dir / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    write_text(
-        run_dir / CONFIG, to_yaml(dataclasses.replace(config, resume=False, overwrite=False))
-    )
-    write_text(state, json.dumps({"status": "running", "config_hash": config_hash}) + "\n")
+    kept = dataclasses.replace(with_full_paths(config), resume=False, overwrite=False)
+    write_text(run_dir / CONFIG, to_yaml(kept))
     return resume
+
+
+def with_full_paths(config: RunConfig) -> RunConfig:
+    """The configuration with absolute paths, so that ``config.yaml`` works from any folder."""
+
+    def full(section: Any, *keys: str) -> Any:
+        paths = {k: Path(v).expanduser() for k in keys if (v := getattr(section, k, None))}
+        found = {k: str(p.resolve()) for k, p in paths.items() if p.exists()}
+        return dataclasses.replace(section, **found)
+
+    data = full(config.data, "path", "dev_path", "test_path")
+    if config.data.path is None:  # else they may lie in that folder
+        roles = ("train", "dev", "test")
+        data = full(data, *(f"{role}_{side}" for role in roles for side in ("source", "target")))
+    whole: RunConfig = full(config, "user_dir")
+    return dataclasses.replace(
+        whole,
+        model=full(config.model, "name_or_path"),
+        data=data,
+        tuner=full(config.tuner, "rows_file"),
+    )
 
 
 def tidy(run_dir: Path) -> None:
@@ -165,7 +193,7 @@ def read_hypotheses(path: Path) -> list[dict[str, Any]]:
     try:
         text = path.read_text("utf-8")
         return [json.loads(line) for line in text.split("\n") if line.strip()]
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise RecordError(f"{path}: cannot be read: {error}") from error
 
 
@@ -175,29 +203,33 @@ def write_tickets(path: Path, chosen: ChosenRows, tokenizer: Any, counts: Counte
     Rows that are not listed did not change: D = 0, p = 1.
     """
     selected = {int(i) for i in chosen.rows}
-    if chosen.statistic is None or chosen.pvalue is None:
+    if chosen.statistic is None:
         order = [int(i) for i in chosen.rows]
     else:
         ranked = torch.argsort(chosen.statistic, descending=True, stable=True)
         changed = int((chosen.statistic > 0).sum())
         order = ranked[:changed].tolist()
         order += sorted(selected - set(order))
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["token_id", "token", "statistic", "pvalue", "selected", "train_frequency"])
+    lines = [_csv_line(TICKET_COLUMNS)]
     tokens = tokenizer.convert_ids_to_tokens(order)
     for token_id, token in zip(order, tokens, strict=True):
-        numbers = ["", ""]
-        if chosen.statistic is not None and chosen.pvalue is not None:
-            numbers = [
-                repr(float(chosen.statistic[token_id])),
-                repr(float(chosen.pvalue[token_id])),
-            ]
+        numbers = [
+            "" if column is None else repr(float(column[token_id]))
+            for column in (chosen.statistic, chosen.pvalue)
+        ]
         picked = str(token_id in selected).lower()
-        writer.writerow([token_id, token, *numbers, picked, counts.get(token_id, 0)])
-    write_text(path, out.getvalue())
+        lines.append(_csv_line([token_id, token, *numbers, picked, counts.get(token_id, 0)]))
+    write_text(path, "".join(lines))
+
+
+def _csv_line(values: Sequence[Any]) -> str:
+    line = io.StringIO()
+    # before Python 3.13 only the signs of the line end are quoted: a token may be "\r"
+    csv.writer(line, lineterminator="\r\n").writerow(values)
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 def read_tickets(path: Path) -> list[dict[str, str]]:
     """The rows of a ``tickets.csv``, as text."""
-    return list(csv.DictReader(io.StringIO(path.read_text("utf-8"), newline="")))
+    text = path.read_bytes().decode("utf-8")  # read_text would turn the token "\r" into "\n"
+    return list(csv.DictReader(io.StringIO(text, newline="")))

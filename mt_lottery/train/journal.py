@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from mt_lottery.atomic import write_text
 from mt_lottery.errors import RecordError
 from mt_lottery.train.trackers import Tracker
 
@@ -34,10 +35,9 @@ class Journal:
         start: int = 0,
         trackers: Sequence[Tracker] = (),
     ) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         kept = [line for line in read_log(path) if line["step"] <= start] if start else []
         text = "".join(json.dumps(line) + "\n" for line in kept)
-        path.write_text(text, "utf-8")
+        write_text(path, text)  # atomic: a second crash must not lose the first run's lines
         self._file = path.open("a", encoding="utf-8")
         self._title = title
         self._total = total

@@ -26,19 +26,54 @@ SumLoss = Callable[[Tensor, Tensor], Tensor]
 def adjust_logits(logits: Tensor, config: Any) -> Tensor:
     """What some architectures do to the logits after the head, in the logits' dtype.
 
-    Cohere multiplies (``logit_scale``), Granite divides (``logits_scaling``),
-    Gemma 2 caps (``final_logit_softcapping``).
+    Cohere and Falcon-H1 multiply (``logit_scale``, ``lm_head_multiplier``), Granite
+    divides (``logits_scaling``; HyperCLOVA X multiplies by it), Gemma caps
+    (``final_logit_softcapping``, ``logits_soft_cap``).  :func:`check_logits` tells
+    whether that is all that a model does.
     """
-    scale = getattr(config, "logit_scale", None)
-    if isinstance(scale, (int, float)):
-        logits = logits * scale
+    if hasattr(config, "get_text_config"):
+        config = config.get_text_config()
+    for key in ("logit_scale", "lm_head_multiplier"):
+        scale = getattr(config, key, None)
+        if isinstance(scale, (int, float)):
+            logits = logits * scale
     divisor = getattr(config, "logits_scaling", None)
     if isinstance(divisor, (int, float)):
-        logits = logits / divisor
-    cap = getattr(config, "final_logit_softcapping", None)
-    if cap is not None:
-        logits = torch.tanh(logits / cap) * cap
+        times = str(getattr(config, "model_type", "")).startswith("hyperclovax")
+        logits = logits * divisor if times else logits / divisor
+    for key in ("final_logit_softcapping", "logits_soft_cap"):
+        cap = getattr(config, key, None)
+        if cap is not None:
+            logits = torch.tanh(logits / cap) * cap
     return logits
+
+
+def check_logits(model: Any, input_ids: Tensor) -> None:
+    """Make sure that head and :func:`adjust_logits` give this model's logits.
+
+    Args:
+        model: the causal LM.
+        input_ids: any text, [1, T].
+
+    Raises:
+        ModelError: the model does something else between its head and its logits.
+    """
+    kept: list[Tensor] = []
+    handle = output_head(model).register_forward_hook(lambda _, __, out: kept.append(out))
+    try:
+        with torch.no_grad():
+            logits = model(input_ids=input_ids, use_cache=False).logits.float()
+    finally:
+        handle.remove()
+    if len(kept) == 1:
+        ours = adjust_logits(kept[0], model.config).float()
+        room = 0.02 * float(logits.abs().max())
+        if ours.shape == logits.shape and ours.allclose(logits, 0.0, room, equal_nan=True):
+            return
+    raise ModelError(
+        f"{type(model).__name__} changes the logits after its output head in a way that "
+        "mt-lottery does not know; the loss would be another than the model's."
+    )
 
 
 class _ChunkedLoss(torch.autograd.Function):

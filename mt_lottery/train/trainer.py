@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -23,7 +25,7 @@ from mt_lottery.data.batches import BucketBatchSampler, Example, collate
 from mt_lottery.errors import TrainingError
 from mt_lottery.registry import CRITERIA, OPTIMIZERS
 from mt_lottery.train.journal import Journal, read_log
-from mt_lottery.train.label_loss import IGNORED, label_loss
+from mt_lottery.train.label_loss import IGNORED, check_logits, label_loss
 from mt_lottery.train.trackers import Tracker
 
 TRAINED = "trained.safetensors"
@@ -159,6 +161,20 @@ class LotteryTrainer(Trainer):  # type: ignore[misc]
         self.step_tokens += int(inputs["attention_mask"].sum())
         return loss
 
+    def check_finite(self) -> None:
+        """Refuse trained values that the last update broke (no loss was computed since).
+
+        Raises:
+            TrainingError: NaN or infinity among them.
+        """
+        broken = [n for n, p in self._trained().items() if not bool(torch.isfinite(p).all())]
+        if broken:
+            raise TrainingError(
+                f"{broken[0]} is not finite after step {self.state.global_step}, the last one; "
+                "training pairs of its last batch (0-based, in the order of the corpus): "
+                f"{', '.join(map(str, self.last_batch))}. A lower train.lr usually mends it."
+            )
+
     def dev_loss(self, examples: Sequence[Example]) -> float:
         """Mean loss over the labels of the dev examples, in nats."""
         order = sorted(range(len(examples)), key=lambda i: len(examples[i].prompt_ids))
@@ -201,7 +217,13 @@ class LotteryTrainer(Trainer):  # type: ignore[misc]
         save_file(tensors, Path(output_dir) / TRAINED)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        saved = load_file(Path(resume_from_checkpoint) / TRAINED)
+        try:
+            saved = load_file(Path(resume_from_checkpoint) / TRAINED)
+        except (OSError, SafetensorError) as error:
+            raise TrainingError(
+                f"{resume_from_checkpoint}: the checkpoint is damaged ({error}); remove it to "
+                "start anew."
+            ) from error
         trained = self._trained()
         if saved.keys() != trained.keys():
             raise TrainingError(
@@ -221,7 +243,6 @@ class _Steps(TrainerCallback):  # type: ignore[misc]
         self.trainer = trainer
         self.journal = journal
         self.dev = dev
-        self.last_dev: float | None = None
         self.lr = 0.0
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -236,8 +257,7 @@ class _Steps(TrainerCallback):  # type: ignore[misc]
         accumulate = trainer.settings.accumulate
         ends = {-(-end // accumulate) for end in trainer.batches.ends}
         if self.dev and state.global_step in ends:
-            self.last_dev = trainer.dev_loss(self.dev)
-            self.journal.note(state.global_step, dev_loss=self.last_dev)
+            self.journal.note(state.global_step, dev_loss=trainer.dev_loss(self.dev))
             trainer.model.train()  # type: ignore[union-attr]
 
 
@@ -277,6 +297,9 @@ def train(
     """
     if not examples:
         raise TrainingError("No training example is left; see data.max_length.")
+    model.eval()
+    first = examples[0].prompt_ids + examples[0].target_ids
+    check_logits(model, torch.tensor([first[:8]], device=model.device))
     set_seed(seed)
     sampler = BucketBatchSampler(
         [len(e.prompt_ids) + len(e.target_ids) for e in examples],
@@ -306,25 +329,27 @@ def train(
             trainer.train(resume_from_checkpoint=str(found[-1]) if found else None)
         else:
             trainer._load_from_checkpoint(str(found[-1]))
+        trainer.check_finite()
     finally:
         journal.close()
         if config.gradient_checkpointing:
             model.gradient_checkpointing_disable()
         model.eval()
     seconds = time.monotonic() - began
-    last = _last_loss(log)
+    lines = read_log(log)
     return TrainResult(
         steps=total,
         seconds=seconds,
         tokens_per_second=journal.tokens / max(seconds, 1e-9),
-        loss=last,
-        dev_loss=steps.last_dev,
+        loss=math.nan if (last := _last(lines, "loss")) is None else last,
+        dev_loss=_last(lines, "dev_loss"),
     )
 
 
-def _last_loss(log: Path) -> float:
-    losses = [line["loss"] for line in read_log(log) if "loss" in line]
-    return float(losses[-1]) if losses else float("nan")
+def _last(lines: Sequence[dict[str, Any]], key: str) -> float | None:
+    """The last value of ``key`` in the log: a resumed run may not have measured it itself."""
+    values = [float(line[key]) for line in lines if key in line]
+    return values[-1] if values else None
 
 
 def _arguments(

@@ -160,7 +160,7 @@ def translate(
     start, size = 0, batch_size
     # `no_grad`, not `inference_mode`: some models keep buffers made in a forward pass (dynamic
     # RoPE), and an inference tensor among them would break the training that goes on after.
-    with _evaluating(model), torch.no_grad():
+    with _evaluating(model), _contiguous_head_input(model), torch.no_grad():
         while start < len(order):
             chosen = order[start : start + size]
             counter.begin()
@@ -213,6 +213,28 @@ def _is_out_of_memory(error: BaseException) -> bool:
         or "out of memory" in text
         or "can't allocate memory" in text
     )
+
+
+@contextmanager
+def _contiguous_head_input(model: Any) -> Iterator[None]:
+    """Hand the output head contiguous hidden states.
+
+    The last position of a prompt is a strided view; given one, PyTorch's linear layer on the CPU
+    copies the head's [V, d] weight once a sentence (16 GB for 48 sentences of Gemma 3 270M).
+    """
+    head = model.get_output_embeddings()
+    if not isinstance(head, torch.nn.Module):
+        yield
+        return
+
+    def contiguous(module: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (args[0].contiguous(), *args[1:]) if args else args
+
+    handle = head.register_forward_pre_hook(contiguous)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from mt_lottery.errors import ModelError, RecordError
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 PREFIX = "base_model.model."
+DELTA = ".trainable_tokens_delta"
 
 README = """# Vocabulary rows of {base}
 
@@ -54,8 +55,8 @@ def module_name(model: nn.Module, wanted: nn.Module) -> str:
     raise ModelError(f"{type(wanted).__name__} is no part of {type(model).__name__}.")
 
 
-def _a_linear_layer(model: Any) -> tuple[str, int, int]:
-    """Name and (in, out) features of the body's first linear layer (a carrier for PEFT)."""
+def _a_linear_layer(model: Any) -> tuple[str, int, int, bool]:
+    """The body's first linear layer (a carrier for PEFT): name, in, out, stored transposed."""
     head = model.get_output_embeddings()
     for name, module in model.named_modules():
         inside_head = module is head or name.startswith(f"{module_name(model, head)}.")
@@ -63,9 +64,9 @@ def _a_linear_layer(model: Any) -> tuple[str, int, int]:
         if inside_head or not isinstance(weight, Tensor) or weight.dim() != 2:
             continue
         if isinstance(module, nn.Linear):
-            return name, int(module.in_features), int(module.out_features)
+            return name, int(module.in_features), int(module.out_features), False
         if type(module).__name__ == "Conv1D":  # GPT-2 keeps its weights transposed
-            return name, int(weight.shape[0]), int(weight.shape[1])
+            return name, int(weight.shape[0]), int(weight.shape[1]), True
     raise ModelError(f"{type(model).__name__} has no linear layer that could carry the adapter.")
 
 
@@ -96,11 +97,11 @@ def save_rows(
     common = {"base_model_name_or_path": base_name, "inference_mode": True, "task_type": None}
     note = ""
     if input_only:
-        target, inputs, outputs = _a_linear_layer(model)
+        target, inputs, outputs, transposed = _a_linear_layer(model)
         first = model.get_output_embeddings().weight[:1].detach().to("cpu", torch.float32)
         tensors = {
-            f"{PREFIX}{name}.token_adapter.trainable_tokens_delta": rows,
-            f"{PREFIX}{head}.token_adapter.trainable_tokens_delta": first.contiguous(),
+            f"{PREFIX}{name}.token_adapter{DELTA}": rows,
+            f"{PREFIX}{head}.token_adapter{DELTA}": first.contiguous(),
             f"{PREFIX}{target}.lora_A.weight": torch.zeros(1, inputs),
             f"{PREFIX}{target}.lora_B.weight": torch.zeros(outputs, 1),
         }
@@ -110,15 +111,15 @@ def save_rows(
             "lora_alpha": 1,
             "lora_dropout": 0.0,
             "bias": "none",
-            "fan_in_fan_out": short == "wte",
+            "fan_in_fan_out": transposed,
             "target_modules": target.replace(".", r"\."),
             "trainable_token_indices": {short: ids, head.rpartition(".")[2]: [0]},
         }
         note = NOTE_INPUT_ONLY.format(target=target)
     else:
-        tensors = {f"{PREFIX}{name}.trainable_tokens_delta": rows}
+        tensors = {f"{PREFIX}{name}{DELTA}": rows}
         if model.get_output_embeddings().weight is model.get_input_embeddings().weight:
-            tensors[f"{PREFIX}{head}.trainable_tokens_delta"] = rows.clone()
+            tensors[f"{PREFIX}{head}{DELTA}"] = rows.clone()
         config = common | {
             "peft_type": "TRAINABLE_TOKENS",
             "target_modules": [short],
@@ -143,14 +144,22 @@ def load_rows(folder: Path) -> tuple[Tensor, Tensor]:
         config = json.loads((folder / CONFIG).read_text("utf-8"))
         tensors = load_file(folder / WEIGHTS)
     except FileNotFoundError as error:
-        raise RecordError(f"{error.filename or folder}: missing; not a finished run.") from error
-    except (json.JSONDecodeError, SafetensorError, OSError) as error:
+        missing = error.filename or folder / WEIGHTS
+        raise RecordError(f"{missing}: missing; not a finished run.") from error
+    except (ValueError, SafetensorError, OSError) as error:
         raise RecordError(f"{folder}: the adapter is damaged: {error}") from error
-    indices = config.get("token_indices")
-    if indices is None:
-        by_module = config.get("trainable_token_indices") or {}
-        indices = next(iter(by_module.values()), None)
-    rows = [v for k, v in tensors.items() if "trainable_tokens_delta" in k and ".lm_head." not in k]
-    if not indices or not rows or rows[0].shape[0] != len(indices):
-        raise RecordError(f"{folder}: not an adapter of vocabulary rows written by mt-lottery.")
-    return torch.tensor(indices, dtype=torch.int64), rows[0].to(torch.float32)
+    try:
+        if config["peft_type"] == "TRAINABLE_TOKENS":
+            (module,), indices = config["target_modules"], config["token_indices"]
+        else:  # the input table comes first, the head's unchanged row second
+            module, indices = next(iter(config["trainable_token_indices"].items()))
+        names = (f".{module}{DELTA}", f".{module}.token_adapter{DELTA}")
+        (values,) = (v for k, v in tensors.items() if k.endswith(names))
+        token_ids = torch.tensor(indices, dtype=torch.int64)
+        if values.dim() != 2 or len(values) != len(token_ids) or len(values) == 0:
+            raise ValueError("as many rows as token ids are needed")
+    except (KeyError, TypeError, ValueError, AttributeError, StopIteration, RuntimeError) as error:
+        raise RecordError(
+            f"{folder}: not an adapter of vocabulary rows written by mt-lottery."
+        ) from error
+    return token_ids, values.to(torch.float32)

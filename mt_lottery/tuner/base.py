@@ -16,7 +16,7 @@ from mt_lottery.config import TunerConfig, setting
 from mt_lottery.errors import TuningError
 from mt_lottery.model.tables import is_tied
 from mt_lottery.tuner.adapters import load_rows, save_rows
-from mt_lottery.tuner.token_rows import TokenRows, attach
+from mt_lottery.tuner.token_rows import TokenRows, attach, check_scope
 
 
 @dataclass(frozen=True)
@@ -162,24 +162,12 @@ class RowTuner(Tuner):
         return None
 
     def apply(self, context: TuningContext) -> list[nn.Parameter]:
-        self.check_scope(context.model)
+        check_scope(context.model, self.scope)
         rows = self.rows(context)
         values = self.values(context, rows)
         embedding = attach(context.model, rows, values, tied=self.scope == "tied")
         embedding.rows.requires_grad_(self.trains)
         return [embedding.rows] if self.trains else []
-
-    def check_scope(self, model: Any) -> None:
-        """Refuse ``scope=tied`` for a model whose head has a table of its own.
-
-        Raises:
-            TuningError: always in that case.
-        """
-        if self.scope == "tied" and not is_tied(model):
-            raise TuningError(
-                "`tuner.scope` is tied, but this model's output head has a table of its own; "
-                "allowed for it: input."
-            )
 
     def trainable_parameters(self, context: TuningContext) -> int:
         return int(context.model.get_input_embeddings().rows.numel())

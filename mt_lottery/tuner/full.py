@@ -22,20 +22,24 @@ class FullTuner(Tuner):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        self._dtype: torch.dtype | None = None
+        self._dtypes: dict[str, torch.dtype] = {}
 
     def apply(self, context: TuningContext) -> list[nn.Parameter]:
         model = context.model
-        self._dtype = model.get_input_embeddings().weight.dtype
-        if self._dtype is not torch.float32:
+        dtype = model.get_input_embeddings().weight.dtype
+        self._dtypes = {name: p.dtype for name, p in model.named_parameters()}
+        if dtype is not torch.float32:
             # an update of 2e-5 is lost in bfloat16's 8 bits
-            self.autocast = self._dtype
-            model.to(torch.float32)
+            self.autocast = dtype
+            for parameter in model.parameters():
+                parameter.data = parameter.data.float()
         model.requires_grad_(True)
         return list(model.parameters())
 
     def finish(self, model: Any) -> None:
-        model.to(self._dtype)
+        # parameter by parameter: model.to() would round the buffers too (RoPE's frequencies)
+        for name, parameter in model.named_parameters():
+            parameter.data = parameter.data.to(self._dtypes[name])
 
     def save(self, context: TuningContext, run_dir: Path) -> Path:
         folder, staging = run_dir / "model", run_dir / ".model.partial"

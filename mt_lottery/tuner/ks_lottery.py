@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,7 +38,6 @@ from mt_lottery.tuner.base import (
     TuningContext,
     iterate_rows,
 )
-from mt_lottery.tuner.token_rows import check_rows
 
 DEFAULT_TICKETS = 18  # the paper's smallest ticket (Table 1)
 
@@ -92,7 +92,9 @@ def score_probe(selector: str, table: Tensor, probe: Probe) -> RowScores:
     long = sys.stderr.isatty() and len(probe.token_ids) > 20_000
     context = {"progress": True} if long and "progress" in selector_context(selector) else {}
     scores = score_rows(selector, before, probe.values.to(before.device), **context)
-    statistic = torch.zeros(table.shape[0], dtype=torch.float64)
+    # without p-values a score may be negative: an untouched row must not outrank it
+    unmoved = -math.inf if scores.pvalue is None else 0.0
+    statistic = torch.full((table.shape[0],), unmoved, dtype=torch.float64)
     statistic[probe.token_ids] = scores.statistic.cpu()
     pvalue = None
     if scores.pvalue is not None:
@@ -109,23 +111,41 @@ def read_rows_file(path: str | Path, vocab_size: int) -> Tensor:
     """
     file = Path(path).expanduser()
     try:
-        text = file.read_text("utf-8")
+        text = file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise TuningError(f"tuner.rows_file={path}: cannot be read: {error}.") from error
-    ids: list[int] = []
-    if text.startswith("token_id,"):
-        for record in csv.DictReader(io.StringIO(text)):
-            if str(record.get("selected", "true")).lower() == "true":
-                ids.append(int(record["token_id"]))
-    else:
-        for number, line in iterate_rows(text):
-            if not line.isdecimal():
-                raise TuningError(f"{file}, line {number}: '{line}' is no token id (0 or above).")
-            ids.append(int(line))
-    try:
-        return check_rows(torch.tensor(ids, dtype=torch.int64), vocab_size)
-    except TuningError as error:
-        raise TuningError(f"tuner.rows_file={path}: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise TuningError(f"tuner.rows_file={path}: cannot be read: {reason}.") from error
+    found: dict[int, int] = {}
+    for number, word in _words(text):
+        where = f"tuner.rows_file={path}, line {number}"
+        if not (word.isascii() and word.isdecimal()):
+            raise TuningError(f"{where}: '{word}' is no token id (0 or above).")
+        token_id = int(word)
+        if token_id >= vocab_size:
+            raise TuningError(
+                f"{where}: token id {token_id} is outside the vocabulary: ids go from 0 to "
+                f"{vocab_size - 1}."
+            )
+        if token_id in found:
+            raise TuningError(
+                f"{where}: token id {token_id} is given more than once (first in line "
+                f"{found[token_id]})."
+            )
+        found[token_id] = number
+    if not found:
+        raise TuningError(f"tuner.rows_file={path}: no token id in it; nothing to tune.")
+    return torch.tensor(list(found), dtype=torch.int64)
+
+
+def _words(text: str) -> Iterator[tuple[int, str]]:
+    """Line number and content of each would-be token id of a rows file."""
+    if not text.startswith("token_id"):
+        yield from iterate_rows(text)
+        return
+    reader = csv.DictReader(io.StringIO(text))
+    for record in reader:
+        if (record.get("selected") or "true").strip().lower() == "true":
+            yield reader.line_num, (record["token_id"] or "").strip()
 
 
 @register_tuner("ks_lottery", dataclass=KSLotteryConfig)

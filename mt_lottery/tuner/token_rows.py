@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mt_lottery.errors import ModelError, TuningError
+from mt_lottery.model.tables import is_tied
 
 
 def check_rows(rows: Tensor, vocab_size: int) -> Tensor:
@@ -154,6 +155,19 @@ class TiedHead(nn.Module):
             columns = columns + bias[embedding.token_ids]
         logits: Tensor = self.base(hidden)
         return logits.index_copy(-1, embedding.token_ids, columns.to(logits.dtype))
+
+
+def check_scope(model: Any, scope: str) -> None:
+    """Refuse ``scope=tied`` for a model whose head has a table of its own.
+
+    Raises:
+        TuningError: always in that case.
+    """
+    if scope == "tied" and not is_tied(model):
+        raise TuningError(
+            "`tuner.scope` is tied, but this model's output head has a table of its own; "
+            "allowed for it: input."
+        )
 
 
 def attach(model: Any, token_ids: Tensor, values: Tensor | None = None, *, tied: bool) -> TokenRows:

@@ -1,4 +1,4 @@
-"""Every row of `ks_test` against `scipy.stats.ks_2samp`, on both implementations."""
+"""Every row of `ks_test` against `scipy.stats.ks_2samp`, by each implementation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy.stats import ks_2samp
 from torch import Tensor
 
 from mt_lottery.errors import TuningError
-from mt_lottery.lottery import ks
+from mt_lottery.lottery import buckets, kernels, ks
 from mt_lottery.lottery.ks import distances_cpu, ks_test
 from mt_lottery.lottery.ks_torch import distances_torch
 from mt_lottery.lottery.pvalues import nominal_pvalues
@@ -24,10 +24,11 @@ relaxed = settings(
 )
 
 
-@pytest.fixture(params=["compiled", "torch"])
+@pytest.fixture(params=["buckets", "sorted", "torch"])
 def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways to the distances, whatever the size of the table."""
-    monkeypatch.setattr(ks, "_SMALL", -1 if request.param == "compiled" else 1 << 60)
+    """Every way to the distances, whatever the size of the table."""
+    monkeypatch.setattr(ks, "_SMALL", 1 << 60 if request.param == "torch" else -1)
+    monkeypatch.setattr(buckets, "MIN_DIMENSION", 1 if request.param == "buckets" else 1 << 60)
     return str(request.param)
 
 
@@ -171,28 +172,62 @@ def test_identical_rows_are_never_sorted(
         raise AssertionError("sorted")
 
     monkeypatch.setattr("mt_lottery.lottery.ks_torch._sorted_distances", refuse)
-    monkeypatch.setattr("mt_lottery.lottery.kernels.merge_kernel", lambda bits: refuse)
+    monkeypatch.setattr(kernels, "merge_kernel", lambda bits: refuse)
+    monkeypatch.setattr(kernels, "bucket_kernel", lambda bits: refuse)
     result = ks_test(before, after)
     assert result.statistic.eq(0).all()
     assert result.pvalue.eq(1).all()
 
 
-@settings(max_examples=25, deadline=None)
+@relaxed
 @given(
     seed=st.integers(0, 2**31),
     d=st.integers(1, 700),
     rows=st.integers(1, 40),
     levels=st.sampled_from([2, 7, 300, 10**6]),
+    tail=st.sampled_from([1.0, 3.0, 30.0]),
+    noise=st.sampled_from([0.0, 1e-3, 0.1, 1.0]),
 )
-def test_both_implementations_agree(seed: int, d: int, rows: int, levels: int) -> None:
+def test_implementations_agree(
+    implementation: str, seed: int, d: int, rows: int, levels: int, tail: float, noise: float
+) -> None:
+    """Few and many ties, light and heavy tails, small and large shifts."""
     generator = torch.Generator().manual_seed(seed)
-    before, after = torch.randint(levels, (2, rows, d), generator=generator).float()
+    before = torch.randint(levels, (rows, d), generator=generator) / levels - 0.5
+    before = before.sign() * before.abs() ** tail
+    after = before + noise * torch.randn(rows, d, generator=generator).pow(tail)
     after[::2] = before[::2]
     # So little memory that several chunks are needed.
-    assert (
-        distances_cpu(before, after).tolist()
-        == distances_torch(before, after, memory=1 << 16).tolist()
-    )
+    wanted = distances_torch(before, after, memory=1 << 16).tolist()
+    assert distances_cpu(before, after).tolist() == wanted
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_buckets_decide_ordinary_rows_and_leave_the_rest(dtype: torch.dtype) -> None:
+    def distances(x: Tensor, y: Tensor) -> list[int]:
+        a, b = x.to(dtype).numpy(), y.to(dtype).numpy()
+        count = np.empty(len(a), np.int64)
+        work = buckets.work_arrays(a.shape[1], a.dtype)
+        kernels.bucket_kernel(a.dtype.itemsize * 8)(a, b, *work, count)
+        return count.tolist()
+
+    before, after = noisy(40, 1000)
+    wanted = distances_torch(before.to(dtype), after.to(dtype)).tolist()
+    got = distances(before, after)
+    assert got == wanted
+    before[0] = 1.0
+    after[0] = 1.0
+    before[1, :40] = float("inf")
+    before[2, 3] = float("nan")
+    after[3, 5] = float("nan")
+    after[4, 7] = 1e30
+    assert distances(before, after) == [
+        buckets.UNDECIDED,
+        buckets.UNDECIDED,
+        buckets.NAN,
+        buckets.NAN,
+        *wanted[4:],
+    ]
 
 
 def test_many_chunks_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,8 +303,6 @@ def test_progress(implementation: str, capsys: pytest.CaptureFixture[str]) -> No
 def test_works_where_numba_can_keep_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """An install in a read-only folder: the kernel is compiled, not kept."""
     import numba
-
-    from mt_lottery.lottery import kernels
 
     plain = numba.njit
 

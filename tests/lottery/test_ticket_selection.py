@@ -108,7 +108,7 @@ def test_unknown_selector(tables: tuple[Tensor, Tensor]) -> None:
 def test_selector_of_ones_own(tables: tuple[Tensor, Tensor], plain_selectors: None) -> None:
     assert selector_context("test_size") == ("power",)
     assert select("test_size", *tables, count=5, power=0.5).tolist() == [2, 4, 1, 3, 0]
-    with pytest.raises(TuningError, match="missing a required.*'power'"):
+    with pytest.raises(TuningError, match=r"missing a required.*'power'"):
         select("test_size", *tables, count=5)
     with pytest.raises(TuningError, match="no p-values: choose by count"):
         select("test_size", *tables, alpha=0.5, power=1.0)
@@ -139,7 +139,7 @@ def test_ticket_by_count_implies_alpha(tables: tuple[Tensor, Tensor]) -> None:
 
 def test_ticket_by_alpha(tables: tuple[Tensor, Tensor]) -> None:
     assert find_ticket(ks_test(*tables), alpha=0.01).alpha == 0.01
-    with pytest.raises(TuningError, match="empty: no row has p ≤ alpha = 0.0.*row is 2"):
+    with pytest.raises(TuningError, match=r"empty: no row has p ≤ alpha = 0.0.*row is 2"):
         find_ticket(ks_test(*tables), alpha=0.0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -261,10 +262,10 @@ def test_hub_without_network_is_quick_and_clear():
 
 def test_hub_that_does_not_answer(monkeypatch):
     # Nothing listens there: a refused connection, as behind a firewall.
-    monkeypatch.setattr(
-        "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
-        "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}",
-    )
+    template = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
+    for module in ("constants", "file_download"):  # 0.x copies the name
+        name = f"huggingface_hub.{module}.HUGGINGFACE_CO_URL_TEMPLATE"
+        monkeypatch.setattr(name, template, raising=False)
     started = time.monotonic()
     text = message("owner/no-such-model")
     assert "cannot be reached" in text and "refused" in text
@@ -300,6 +301,8 @@ def test_hub_refusals(monkeypatch, error, says):
         kind = getattr(errors, error)
         raise kind.__new__(kind)  # their constructors differ between versions
 
+    answers = SimpleNamespace(head=lambda *_args, **_settings: None)
+    monkeypatch.setattr(huggingface_hub, "get_session", lambda: answers)
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", refuse)
     assert says in message("owner/model", revision="v9")
 

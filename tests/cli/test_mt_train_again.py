@@ -1,0 +1,244 @@
+"""``mt-train`` a second time: what is reused, refused, replaced, resumed, and what is the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny_runs import Commands, Models, contents, record, small
+
+WEIGHTS = "adapter/adapter_model.safetensors"
+
+
+def stamps(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Modification time and content of every file."""
+    names = sorted(contents(folder))
+    return {n: ((folder / n).stat().st_mtime_ns, (folder / n).read_bytes()) for n in names}
+
+
+def test_the_same_command_again_changes_nothing(commands: Commands, models: Models) -> None:
+    arguments = small(models.untied, "ks_lottery")
+    first = commands.train(*arguments)
+    assert first.code == 0, first.err
+    before = stamps(Path("runs"))
+    again = commands.train(*arguments)
+    assert again.code == 0 and "left alone" in again.err
+    assert stamps(Path("runs")) == before
+    assert again.out == first.out
+    # neither the tracker, the place of the cache nor the spelling of the pair makes it another run
+    other = [str(a).replace("lang=en-es", "lang=eng-spa") for a in arguments]
+    assert "left alone" in commands.train(*other, "train.save_steps=7").err
+    assert stamps(Path("runs")) == before
+
+
+def test_a_found_run_outlives_its_baseline(commands: Commands, models: Models) -> None:
+    arguments = small(models.untied, "random", "out_dir=run")
+    assert commands.train(*arguments).code == 0
+    shutil.rmtree(commands.cache)
+    again = commands.train(*arguments)
+    assert again.code == 0, again.err
+    assert "left alone" in again.err and "none (original" not in again.out
+
+
+def test_another_run_in_the_same_folder(commands: Commands, models: Models) -> None:
+    assert commands.train(*small(models.untied, "random", "out_dir=run")).code == 0
+    before = stamps(Path("run"))
+    for change in ("seed=1", "train.lr=0.5", "tuner.tickets=3", "translate.beam_size=2"):
+        message = commands.train(*small(models.untied, "random", "out_dir=run", change)).mistake()
+        assert "run holds" in message and "overwrite=true" in message and "out_dir" in message
+    assert "another configuration" in commands.train(
+        *small(models.tied, "random", "out_dir=run")
+    ).mistake()  # fmt: skip
+    assert stamps(Path("run")) == before
+    ended = commands.train(*small(models.untied, "full", "out_dir=run", "overwrite=true"))
+    assert ended.code == 0, ended.err
+    assert record(Path("run"))["method"] == "full"
+    assert not Path("run/adapter").exists() and not Path("run/tickets.csv").exists()
+    Path("run/record.json").write_text("{")
+    damaged = commands.train(*small(models.untied, "full", "out_dir=run")).mistake()
+    assert "record.json" in damaged and "damaged" in damaged
+    arguments = small(models.untied, "full", "out_dir=run", "overwrite=true")
+    assert commands.train(*arguments).code == 0
+
+
+def test_a_folder_of_the_user_is_not_emptied(commands: Commands, models: Models) -> None:
+    Path("mine/model").mkdir(parents=True)
+    Path("mine/model/weights").write_text("precious")
+    message = commands.train(*small(models.untied, "full", "out_dir=mine")).mistake()
+    assert "mine" in message and "model" in message
+    assert Path("mine/model/weights").read_text() == "precious"
+    assert contents(Path("mine")) == {"model/weights"}
+    Path("file").write_text("")
+    assert "file" in commands.train(*small(models.untied, "none", "out_dir=file")).mistake()
+
+
+def test_the_baseline_is_decoded_once(commands: Commands, models: Models) -> None:
+    def baseline(*arguments: object) -> tuple[str, str]:
+        ended = commands.train(*arguments)
+        assert ended.code == 0, ended.err
+        return ended.err, ended.out
+
+    default = Path("runs/en-es/none/seed-0")
+    said, _ = baseline(*small(models.untied, "random"))
+    assert "translating the test set" in said and record(default)["method"] == "none"
+    before = stamps(default)
+    said, _ = baseline(*small(models.untied, "random", "seed=1"))
+    assert "scored before" in said and str(default) in said and "translating" not in said
+    said, _ = baseline(*small(models.untied, "none"))
+    assert "left alone" in said
+    assert stamps(default) == before
+    assert record(Path("runs/en-es/random/seed-1"))["baseline"] == str(default)
+    # with an out_dir it is kept in the cache, and other settings are another baseline
+    said, _ = baseline(*small(models.untied, "random", "out_dir=a"))
+    assert "translating" in said
+    said, _ = baseline(*small(models.untied, "frequency", "out_dir=b"))
+    assert "scored before" in said
+    said, _ = baseline(*small(models.untied, "random", "out_dir=c", "translate.max_new_tokens=4"))
+    assert "translating" in said
+    said, _ = baseline(*small(models.tied, "random", "seed=5"))  # the default place is taken
+    assert "translating" in said and stamps(default) == before
+    said, out = baseline(*small(models.untied, "random", "out_dir=d", "baseline=false"))
+    assert "riginal model" not in said + out and not record(Path("d"))["baseline"]
+    # a damaged one is scored again
+    kept = Path(record(Path("a"))["baseline"])
+    (kept / "record.json").write_text("{}")
+    said, _ = baseline(*small(models.untied, "random", "out_dir=e"))
+    assert "translating" in said and record(kept)["method"] == "none"
+
+
+def test_another_alpha_costs_no_second_probe(commands: Commands, models: Models) -> None:
+    def run(recipe: str, *more: object) -> tuple[str, float]:
+        out = f"run-{len(list(Path().glob('run-*')))}"
+        ended = commands.train(*small(models.untied, recipe, f"out_dir={out}", *more))
+        assert ended.code == 0, ended.err
+        return ended.err, record(Path(out))["cost"]["probe_seconds"]
+
+    said, seconds = run("ks_lottery")
+    assert "probe: found" not in said and seconds > 0
+    for recipe, more in (
+        ("ks_lottery", "tuner.tickets=3"),
+        ("ks_transfer", "tuner.alpha=1"),
+        ("ks_transfer", "tuner.correction=bh"),
+    ):
+        said, charged = run(recipe, more)
+        assert "probe: found" in said and charged == seconds, (recipe, more)
+    for more in ("seed=1", "probe.lr=0.002", "data.train_pairs=23", "data.template=alpaca"):
+        assert "probe: found" not in run("ks_transfer", more)[0], more
+    # embed tuning with the probe's settings is that probe
+    said, _ = run("embed")
+    assert "probe: found" in said
+    # a damaged probe is trained again
+    for file in (commands.cache / "probes").glob("*/probe.safetensors"):
+        file.write_bytes(file.read_bytes()[:-4])
+    said, _ = run("ks_lottery", "tuner.tickets=4")
+    assert "damaged" in said and "probe: found" not in said
+
+
+@pytest.mark.parametrize("recipe", ["ks_lottery", "full"])
+def test_same_seed_same_result(recipe: str, commands: Commands, models: Models) -> None:
+    weights = "model/model.safetensors" if recipe == "full" else WEIGHTS
+    made = {}
+    for name, seed in (("one", 0), ("two", 0), ("other", 1)):
+        commands.cache.exists() and shutil.rmtree(commands.cache)
+        arguments = small(models.tied, recipe, f"out_dir={name}", f"seed={seed}")
+        assert commands.train(*arguments).code == 0
+        made[name] = [Path(name, f).read_bytes() for f in (weights, "hypotheses.jsonl")]
+        if recipe == "ks_lottery":
+            made[name].append(Path(name, "tickets.csv").read_bytes())
+    assert made["one"] == made["two"]
+    assert made["one"][0] != made["other"][0]
+
+
+def wait_for(found: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    """Wait until something is there; the process must not end before."""
+    deadline = time.monotonic() + 120
+    while not found():
+        assert process.poll() is None, process.communicate()[1].decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def past(folder: str, step: int) -> Callable[[], bool]:
+    """Whether a checkpoint at or after a step stands under a folder."""
+
+    def found() -> bool:
+        names = (p.name.removeprefix("checkpoint-") for p in Path().glob(f"{folder}/checkpoint-*"))
+        return any(int(n) >= step for n in names)
+
+    return found
+
+
+def test_killed_and_interrupted_runs_resume(commands: Commands, models: Models) -> None:
+    arguments = small(
+        models.tied, "random", "baseline=false", "train.epochs=120", "train.save_steps=1"
+    )
+    assert commands.train(*arguments, "out_dir=whole").code == 0
+
+    process = commands.start("mt-train", *arguments, "out_dir=run")
+    wait_for(past("run/checkpoints", 20), process)
+    busy = commands.train(*arguments, "out_dir=run").mistake()
+    assert "another run" in busy and "run" in busy
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Traceback" not in said and b"resume=true" in said.strip().split(b"\n")[-1]
+    assert not Path("run/record.json").exists()
+
+    process = commands.start("mt-train", *arguments, "out_dir=run", "resume=true")
+    wait_for(past("run/checkpoints", 60), process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert not Path("run/record.json").exists()
+    assert "checkpoint" in commands.train(*arguments, "out_dir=run").mistake()
+    other = commands.train(*arguments, "out_dir=run", "resume=true", "train.lr=0.5").mistake()
+    assert "another configuration" in other
+
+    ended = commands.train(*arguments, "out_dir=run", "resume=true")
+    assert ended.code == 0, ended.err
+    for name in (WEIGHTS, "hypotheses.jsonl"):
+        assert Path("run", name).read_bytes() == Path("whole", name).read_bytes()
+    assert contents(Path("run")) == contents(Path("whole"))
+    logs = [
+        [json.loads(x) for x in Path(d, "train_log.jsonl").read_text().splitlines()]
+        for d in ("run", "whole")
+    ]
+    kept = [[(x["step"], x.get("loss"), x.get("dev_loss")) for x in log] for log in logs]
+    assert kept[0] == kept[1]
+    assert record(Path("run"))["cost"]["train_steps"] == 360
+
+
+def test_a_killed_probe_goes_on(commands: Commands, models: Models) -> None:
+    arguments = small(
+        models.untied, "ks_lottery", "baseline=false", "probe.epochs=80", "probe.save_steps=1"
+    )
+    process = commands.start("mt-train", *arguments, "out_dir=run")
+    wait_for(past("cache/probes/*/checkpoints", 30), process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert not Path("run/record.json").exists()
+    ended = commands.train(*arguments, "out_dir=run")
+    assert ended.code == 0, ended.err
+    shutil.rmtree(commands.cache)
+    assert commands.train(*arguments, "out_dir=whole").code == 0
+    for name in (WEIGHTS, "tickets.csv", "hypotheses.jsonl"):
+        assert Path("run", name).read_bytes() == Path("whole", name).read_bytes()
+    assert contents(Path("run")) == contents(Path("whole"))
+    assert not list(commands.cache.rglob("checkpoint-*"))
+
+
+def test_a_saved_config_runs_from_another_folder(commands: Commands, models: Models) -> None:
+    shutil.copytree(models.untied, "my-model")
+    assert commands.train(*small(Path("my-model"), "ks_lottery", "out_dir=run")).code == 0
+    elsewhere = commands.folder / "elsewhere"
+    elsewhere.mkdir()
+    os.chdir(elsewhere)
+    ended = commands.train("config=../run/config.yaml", "out_dir=again")
+    assert ended.code == 0, ended.err
+    assert Path("again", WEIGHTS).read_bytes() == Path("../run", WEIGHTS).read_bytes()

@@ -1,0 +1,172 @@
+"""Every mistake of a user: exit status 2, one message that helps, no traceback, no record."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from tiny_runs import VOCABULARY, Commands, Models, small
+
+
+@pytest.fixture
+def refused(commands: Commands, models: Models):  # type: ignore[no-untyped-def]
+    """Run with these arguments; the message, in which each of ``parts`` must stand."""
+
+    def check(*arguments: object, parts: tuple[str, ...], recipe: str = "ks_lottery") -> str:
+        ended = commands.train(*small(models.untied, recipe, "out_dir=run", *arguments))
+        message = ended.mistake()
+        for part in parts:
+            assert part in message, (part, message)
+        assert ended.out == "" and not Path("run/record.json").exists()
+        return message
+
+    return check
+
+
+CONFIGURATION = [
+    (["tuner.tickts=3"], ["tuner.tickts", "Did you mean 'tuner.tickets'", "tuner.alpha"]),
+    (["trian.lr=1"], ["trian.lr", "train.lr"]),
+    (["train.epochs=0.5"], ["train.epochs", "0.5", "int"]),
+    (["train.epochs=0"], ["train.epochs", "≥ 1", "0"]),
+    (["train.lr=-1"], ["train.lr", "> 0", "-1"]),
+    (["train.lr=nan"], ["train.lr", "finite", "nan"]),
+    (["train.batch_size=0"], ["train.batch_size", "≥ 1"]),
+    (["tuner.alpha=1.5"], ["tuner.alpha", "≥ 0 and ≤ 1", "1.5"]),
+    (["tuner.alpha=0.1", "tuner.tickets=3"], ["tuner.tickets", "tuner.alpha", "one of them"]),
+    (["seed=-1"], ["seed", "≥ 0"]),
+    (["model.dtype=float8"], ["model.dtype", "float8", "bfloat16"]),
+    (["train.optimizer=adamv"], ["train.optimizer", "Did you mean 'adamw'"]),
+    (["train.criterion=x"], ["train.criterion", "cross_entropy"]),
+    (["data.template=plan"], ["data.template", "Did you mean 'plain'", "alpaca"]),
+    (["metrics=[chrff]"], ["metrics", "Did you mean 'chrf'", "spbleu"]),
+    (["metrics=[]"], ["metrics", "at least one"]),
+    (["tracker=comett"], ["tracker", "none"]),
+    (["tuner.selector=k"], ["tuner.selector", "ks"]),
+    (["tuner.correction=bonferoni"], ["Did you mean 'bonferroni'", "bh"]),
+    (["device=gpu"], ["device", "cuda", "gpu"]),
+    (["lang=en-xx"], ["lang", "xx"]),
+    (["lang=en"], ["lang", "en-ro"]),
+    (["lang=es-es"], ["same"]),
+    (["model=gemma"], ["model", "Did you mean 'gemma3_270m'"]),
+    (["data=minni"], ["data", "Did you mean 'mini'"]),
+    (["preset=papr"], ["preset", "Did you mean 'paper'"]),
+    (["stray"], ["stray", "key=value"]),
+    (["+train.lr=1"], ["key=value"]),
+    (["train.lr=1,2"], ["train.lr", "mt-bench"]),
+    (["user_dir=nowhere"], ["user_dir", "nowhere", "no such folder"]),
+    (["data=ntrex"], ["ntrex", "data.path"]),
+    (["data.train_source=x.txt"], ["data.train_source", "files"]),
+    (["model.trust_remote_code=perhaps"], ["model.trust_remote_code", "perhaps"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "parts"), CONFIGURATION, ids=lambda x: str(x)[:40])
+def test_settings(arguments: list[str], parts: list[str], commands: Commands) -> None:
+    given = {"recipe": "recipe=ks_lottery", "lang": "lang=en-es"}
+    more = [a for a in arguments if a.partition("=")[0] not in given]
+    given |= {a.partition("=")[0]: a for a in arguments if a.partition("=")[0] in given}
+    message = commands.train(*given.values(), *more, "out_dir=run").mistake()
+    for part in parts:
+        assert part in message, (part, message)
+    assert not Path("run").exists()
+
+
+def test_all_mistakes_are_told_together(commands: Commands) -> None:
+    message = commands.train(
+        "recipe=kslottery", "lang=en-zz", "train.epochs=0", "train.lr=-1", "train.x=1", "model=q"
+    ).mistake()
+    assert "6 settings are not valid" in message
+    for part in ("kslottery", "ks_lottery", "zz", "train.epochs", "train.lr", "train.x", "'q'"):
+        assert part in message
+    for key in ("recipe", "lang"):
+        rest = [a for a in ("recipe=none", "lang=en-es") if not a.startswith(key)]
+        assert f"`{key}` is missing" in commands.train(*rest).mistake()
+
+
+def test_data(refused, commands: Commands) -> None:  # type: ignore[no-untyped-def]
+    refused("lang=en-de", parts=("mini", "German", "de", "ca, en, es, no, ro"))
+    refused("data.train_pairs=9999", parts=("data.train_pairs=9999", "344"))
+    refused("data.test_pairs=83", parts=("data.test_pairs=83", "82"))
+    refused("data.max_length=8", parts=("data.max_length",))
+    files = ("data=files", "data.train_source=a.en", "data.train_target=a.es", "data.path=null")
+    refused(*files, parts=("a.en", "no such file"))
+    Path("a.en").write_text("one\ntwo\nthree\n")
+    Path("a.es").write_text("uno\ndos\n")
+    refused(*files, parts=("a.en:3", "3 lines", "2"))
+    Path("a.es").write_text("uno\n\ntres\n")
+    refused(*files, parts=("a.es:2", "empty"))
+    Path("a.es").write_bytes(b"uno\ndos\ntr\xe9s\n")
+    refused(*files, parts=("a.es:3", "UTF-8"))
+    Path("a.tsv").write_text("one\tuno\nonly one side\n")
+    refused("data=files", "data.path=a.tsv", parts=("a.tsv:2", "tab"))
+    Path("a.jsonl").write_text('{"en": "one", "es": "uno"}\n{"en": "two"\n')
+    refused("data=files", "data.path=a.jsonl", parts=("a.jsonl:2", "JSON"))
+    refused("data=flores101", "data.path=nowhere", parts=("nowhere", "no such folder", "devtest"))
+    refused("data.test=ntrex", parts=("ntrex", "test_path"))
+
+
+def test_models(refused, commands: Commands, models: Models) -> None:  # type: ignore[no-untyped-def]
+    refused("model.name_or_path=./nowhere", parts=("./nowhere", "no such folder"))
+    refused("model.name_or_path=null", parts=("model.name_or_path",))
+    Path("empty").mkdir()
+    refused("model.name_or_path=./empty", parts=("empty", "config.json"))
+    shutil.copytree(models.untied, "m")
+    Path("m/model.safetensors").rename("m/pytorch_model.bin")
+    refused("model.name_or_path=./m", parts=("pytorch_model.bin", "pickle", "refused"))
+    Path("m/pytorch_model.bin").rename("m/model.safetensors")
+    whole = Path("m/model.safetensors").read_bytes()
+    Path("m/model.safetensors").write_bytes(whole[:1000])
+    refused("model.name_or_path=./m", parts=("model.safetensors", "damaged"))
+    Path("m/model.safetensors").write_bytes(whole)
+    config = json.loads(Path("m/config.json").read_text())
+    Path("m/config.json").write_text(json.dumps(config | {"architectures": ["BertForMaskedLM"]}))
+    refused("model.name_or_path=./m", parts=("BertForMaskedLM", "causal"))
+    Path("m/config.json").write_text(json.dumps(config))
+    Path("m/tokenizer.json").unlink()
+    refused("model.name_or_path=./m", parts=("tokenizer",))
+
+
+def test_tickets(refused, commands: Commands) -> None:  # type: ignore[no-untyped-def]
+    message = refused("tuner.alpha=0.05", parts=("0.05", "five smallest nominal p", "tuner.alpha"))
+    smallest = [float(x.rpartition("p = ")[2]) for x in message.split("\n") if " p = " in x]
+    assert len(smallest) == 5 and smallest == sorted(smallest) and smallest[0] > 0.05
+    refused("tuner.alpha=0", "tuner.correction=bonferroni", parts=("bonferroni",))
+    refused(f"tuner.tickets={VOCABULARY}", parts=(str(VOCABULARY), "changed"))
+    refused("tuner.tickets=601", parts=("601", "600"), recipe="random")
+    refused("tuner.tickets=600", parts=("600", "training text"), recipe="random_seen")
+    refused("tuner.tickets=600", parts=("600", "training text"), recipe="frequency")
+    key = "tuner.rows_file=rows.txt"
+    refused(key, parts=("rows.txt", "No such file"))
+    for text, parts in (
+        ("", ("rows.txt", "no")),
+        ("5\nfive\n", ("rows.txt", "line 2", "five")),
+        ("5\n-1\n", ("rows.txt", "line 2", "-1")),
+        ("600\n", ("rows.txt", "600", "599")),
+        ("99999999999999999999999\n", ("rows.txt", "599")),
+        ("7\n8\n7\n", ("rows.txt", "7", "more than once")),
+        ("token_id,token,selected\nfive,x,true\n", ("rows.txt", "five")),
+        ("token_id,token,selected\n5,x,false\n", ("rows.txt",)),
+    ):
+        Path("rows.txt").write_text(text)
+        refused(key, parts=parts)
+
+
+def test_training_that_diverges(refused) -> None:  # type: ignore[no-untyped-def]
+    refused("train.lr=1e38", "train.max_grad_norm=0", "train.optimizer=sgd",
+            parts=("step", "batch", "train.lr"), recipe="full")  # fmt: skip
+    refused("train.weight_decay=0.1", parts=("weight_decay",), recipe="embed")
+
+
+def test_saved_config(commands: Commands) -> None:
+    assert "nowhere" in commands.train("config=nowhere").mistake()
+    Path("config.yaml").write_text("recipe: [")
+    assert "config.yaml" in commands.train("config=config.yaml").mistake()
+    Path("config.yaml").write_text("recipe: none\nlang: en-es\ntrian: {lr: 1}\n")
+    assert "trian" in commands.train("config=config.yaml").mistake()
+
+
+def test_as_a_program(commands: Commands) -> None:
+    ended = commands.process("mt-train", "recipe=ks_lotery", "lang=en-es")
+    assert "Did you mean 'ks_lottery'" in ended.mistake() and ended.err.count("\n") == 1

@@ -1,0 +1,31 @@
+"""What every folder of tests may use: tiny random models (see ``tiny.py``)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    """What the test registers is forgotten after it."""
+    from mt_lottery.registry import REGISTRIES
+
+    before = {kind: dict(registry._objects) for kind, registry in REGISTRIES.items()}
+    yield
+    for kind, registry in REGISTRIES.items():
+        registry._objects.clear()
+        registry._objects.update(before[kind])
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of its own for the test."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("MT_LOTTERY_CACHE", str(folder))
+    return folder

@@ -1,0 +1,214 @@
+"""``record.json``: written whole, read strictly."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mt_lottery.errors import RecordError
+from mt_lottery.record import (
+    CostRecord,
+    DataRecord,
+    GenerationRecord,
+    ModelRecord,
+    Record,
+    SplitRecord,
+    TicketRecord,
+    read_record,
+)
+
+
+def record(**changes: Any) -> Record:
+    content: dict[str, Any] = {
+        "method": "ks_lottery",
+        "lang": "en-ro",
+        "seed": 0,
+        "model": ModelRecord("gemma3_270m", "ab" * 32, None, 268098176, 262144, 640, True),
+        "trainable_parameters": 11520,
+        "tickets": TicketRecord(18, 0.25, "none", 0.0625, "ks", "input"),
+        "data": DataRecord(
+            SplitRecord("mini", 344, "cd" * 32, 1), SplitRecord("mini", 82, "ef" * 32), "plain", 2
+        ),
+        "scores": {
+            "chrf": {
+                "raw": {"score": 12.5, "ci95": [11.0, 13.5]},
+                "first_line": {"score": 14.0, "ci95": [13.0, 15.0]},
+                "signature": "nrefs:1|case:mixed",
+                "column": "chrF++ — ș",
+            }
+        },
+        "generation": GenerationRecord(0.97, 0.0, 0.03, None, 1.02, 1, 128),
+        "cost": CostRecord(10.0, 20.5, 86, 512.25, 30.0, 2_000_000_000, 46_080),
+        "environment": {"mt_lottery": "0.1.0", "torch": "2.13.0"},
+        "config_hash": "0123456789abcdef",
+        "baseline": "runs/en-ro/none/seed-0",
+    }
+    return Record(**(content | changes))
+
+
+def on_disk(folder: Path, **changes: Any) -> Path:
+    """A ``record.json`` with changes at dotted paths (``__`` for a dot); ``...`` deletes."""
+    content = json.loads(json.dumps(record().to_dict()))
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        node = content
+        for key in parents:
+            node = node[key]
+        if value is ...:
+            del node[last]
+        else:
+            node[last] = value
+    folder.mkdir(exist_ok=True, parents=True)
+    (folder / "record.json").write_text(json.dumps(content), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"tickets": None, "method": "none", "trainable_parameters": 0},
+        {"tickets": TicketRecord(18, None, None, None, "random", "tied")},
+        {"data": DataRecord(None, SplitRecord("flores101", 48, "0" * 64), "alpaca")},
+        {"tuning": {"trials": 3, "metric": "chrf", "chosen": {"train.lr": 0.01}}},
+        {"baseline": None, "environment": {}},
+        {"extra": {"site": {"host": "a"}, "tags": ["x"]}},
+    ],
+)
+def test_round_trip(tmp_path: Path, changes: dict[str, Any]) -> None:
+    made = record(**changes)
+    made.write(tmp_path)
+    assert read_record(tmp_path) == made
+    assert read_record(tmp_path / "record.json") == made
+    assert read_record(str(tmp_path)) == made
+
+
+def test_the_file_has_the_keys_of_the_contract(tmp_path: Path) -> None:
+    """DESIGN §2.4."""
+    record().write(tmp_path)
+    text = (tmp_path / "record.json").read_text("utf-8")
+    content = json.loads(text)
+    assert list(content)[:2] == ["schema", "status"]
+    assert (content["schema"], content["status"]) == (1, "done")
+    assert set(content) >= {
+        *("method", "lang", "seed", "model", "trainable_parameters", "tickets", "data", "scores"),
+        *("generation", "tuning", "cost", "environment", "config_hash"),
+    }
+    assert set(content["tickets"]) == {"count", "alpha", "correction", "tau", "selector", "scope"}
+    assert set(content["generation"]) == {
+        *("stopped", "empty", "truncated", "off_target", "length_ratio", "beam_size"),
+        "max_new_tokens",
+    }
+    assert set(content["cost"]) == {
+        *("probe_seconds", "train_seconds", "train_steps", "train_tokens_per_second"),
+        *("decode_seconds", "peak_memory_bytes", "adapter_bytes"),
+    }
+    assert set(content["data"]["train"]) >= {"name", "pairs", "sha256"}
+    assert content["tuning"] is None
+    assert "chrF++ — ș" in text  # readable, not \\u escapes
+    assert text.endswith("}\n")
+
+
+def test_another_programs_keys_are_kept(tmp_path: Path) -> None:
+    folder = on_disk(tmp_path, site={"host": "a"}, extra={"note": 1})
+    found = read_record(folder)
+    assert found.extra == {"site": {"host": "a"}, "extra": {"note": 1}}
+    before = json.loads((folder / "record.json").read_text("utf-8"))
+    found.write(folder)
+    assert json.loads((folder / "record.json").read_text("utf-8")) == before
+
+
+def test_keys_with_a_default_may_be_missing(tmp_path: Path) -> None:
+    """What schema 1's first writers did not know yet is no damage."""
+    folder = on_disk(tmp_path, baseline=..., tuning=..., data__overlap=..., data__test__dropped=...)
+    found = read_record(folder)
+    assert (found.baseline, found.tuning, found.data.overlap, found.data.test.dropped) == (
+        *(None, None, 0),
+        0,
+    )
+
+
+def test_a_whole_number_serves_as_a_float(tmp_path: Path) -> None:
+    found = read_record(on_disk(tmp_path, generation__stopped=1, tickets__alpha=0))
+    assert isinstance(found.generation.stopped, float)
+    assert found.tickets is not None
+    assert isinstance(found.tickets.alpha, float)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schema": 2}, "schema 2; this version of mt-lottery reads schema 1."),
+        ({"schema": "1"}, "schema '1'; this version"),
+        ({"schema": ...}, "schema None; this version"),
+        ({"status": "running"}, "status 'running', not 'done'."),
+        ({"status": ...}, "status None, not 'done'."),
+        ({"seed": ...}, "damaged: record.seed: missing."),
+        ({"config_hash": ...}, "damaged: record.config_hash: missing."),
+        ({"model__sha256": ...}, "damaged: record.model.sha256: missing."),
+        ({"data__test__pairs": ..., "data__test__pair": 3}, "missing. Did you mean 'pair'?"),
+        ({"generation__stopped": ...}, "damaged: record.generation.stopped: missing."),
+        ({"seed": "0"}, "damaged: record.seed: expected int, not '0'."),
+        ({"seed": 0.0}, "damaged: record.seed: expected int, not 0.0."),
+        ({"seed": True}, "damaged: record.seed: expected int, not True."),
+        ({"seed": None}, "damaged: record.seed: expected int, not None."),
+        ({"method": 3}, "damaged: record.method: expected str, not 3."),
+        ({"model": "x"}, "damaged: record.model: expected an object, not 'x'."),
+        ({"model__tied_embeddings": 1}, "record.model.tied_embeddings: expected bool, not 1."),
+        ({"data__test": None}, "damaged: record.data.test: expected an object, not None."),
+        ({"tickets": []}, "damaged: record.tickets: expected an object, not []."),
+        ({"tickets__alpha": "x"}, "damaged: record.tickets.alpha: expected float, not 'x'."),
+        ({"cost__train_seconds": True}, "record.cost.train_seconds: expected float, not True."),
+        ({"scores": []}, "damaged: record.scores: expected dict, not []."),
+        ({"scores": {}}, "damaged: record.scores: empty."),
+        ({"scores__chrf": 12.5}, "damaged: record.scores.chrf.raw.score: expected float"),
+        ({"scores__chrf__raw": ...}, "damaged: record.scores.chrf.raw.score: expected float"),
+        ({"scores__chrf__first_line__score": "x"}, "record.scores.chrf.first_line.score: expected"),
+        ({"scores__chrf__raw__ci95": [1.0]}, "record.scores.chrf.raw.ci95: expected two bounds"),
+        ({"scores__chrf__raw__ci95": None}, "record.scores.chrf.raw.ci95: expected list, not"),
+    ],
+)
+def test_a_foreign_or_damaged_record(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    folder = on_disk(tmp_path / "run", **changes)
+    with pytest.raises(RecordError) as caught:
+        read_record(folder)
+    assert str(caught.value).startswith(f"{folder / 'record.json'}: ")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "damaged: "),
+        (b'{"schema": 1, "status": "do', "damaged: "),
+        (b"[]", "damaged: not a JSON object."),
+        (b"null", "damaged: not a JSON object."),
+        (b'{"schema": 1, "status": "\xff"}', "damaged: 'utf-8' codec"),
+        (b'{"schema": 1, "status": "done", "seed": NaN}', "damaged: NaN is no number"),
+        (b'{"schema": 1, "x": -Infinity}', "damaged: -Infinity is no number"),
+    ],
+)
+def test_a_file_that_is_no_record(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "record.json").write_bytes(content)
+    with pytest.raises(RecordError) as caught:
+        read_record(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / 'record.json'}: ")
+    assert message in str(caught.value)
+
+
+def test_no_record(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=r"record\.json: no such file; the run is not finished"):
+        read_record(tmp_path)
+    with pytest.raises(RecordError, match="nowhere: no such file"):
+        read_record(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_a_number_that_is_not_finite_is_never_written(tmp_path: Path, bad: float) -> None:
+    made = record(cost=CostRecord(train_seconds=bad))
+    with pytest.raises(RecordError, match="not written, a number in it is not finite"):
+        made.write(tmp_path)
+    assert list(tmp_path.iterdir()) == []

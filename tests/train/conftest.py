@@ -1,0 +1,16 @@
+"""Makes the many short trainings of this folder quick."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def frozen_garbage() -> None:
+    """Trainer collects garbage at each start: seconds, with all that pytest holds."""
+    import mt_lottery.train.trainer  # noqa: F401
+
+    gc.collect()
+    gc.freeze()

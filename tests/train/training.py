@@ -1,0 +1,91 @@
+"""A training of a few rows of a tiny model, as the tests of this folder need it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import tiny
+import torch
+from torch import Tensor
+
+from mt_lottery.config import TrainConfig
+from mt_lottery.data.batches import Example
+from mt_lottery.train.trackers import Tracker
+from mt_lottery.train.trainer import TrainResult, train
+from mt_lottery.tuner.token_rows import attach
+
+ROWS = torch.arange(4, 24)
+SHORT = {"epochs": 2, "lr": 0.02, "batch_size": 4}
+
+
+class At(Tracker):
+    """Calls ``action`` right after a step."""
+
+    def __init__(self, step: int, action: Callable[[], None]) -> None:
+        super().__init__({}, "")
+        self.step, self.action = step, action
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        if step == self.step and "loss" in values:
+            self.action()
+
+
+class Crash(Exception):
+    """The power went."""
+
+
+def crash() -> None:
+    raise Crash
+
+
+def fit(
+    model: Any,
+    folder: Path,
+    *,
+    examples: Sequence[Example] | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    tracker: Tracker | None = None,
+    dev: Sequence[Example] | None = None,
+    autocast: torch.dtype | None = None,
+    **settings: Any,
+) -> TrainResult:
+    """Train what of ``model`` requires a gradient; checkpoints and log go into ``folder``."""
+    return train(
+        model,
+        TrainConfig(**{**SHORT, **settings}),
+        tiny.examples(16) if examples is None else examples,
+        pad_id=tiny.PAD,
+        seed=seed,
+        folder=folder / "checkpoints",
+        log=folder / "train_log.jsonl",
+        title="test",
+        dev=dev,
+        autocast=autocast,
+        resume=resume,
+        trackers=() if tracker is None else (tracker,),
+    )
+
+
+def with_rows(kind: str = "llama", tied: bool = True, scope: str = "input") -> Any:
+    """A tiny model whose rows 4 to 23 are to be trained."""
+    model = tiny.model(kind, tied=tied)
+    attach(model, ROWS, tied=scope == "tied")
+    return model
+
+
+def rows_of(model: Any) -> Tensor:
+    rows: Tensor = model.get_input_embeddings().rows.detach().clone()
+    return rows
+
+
+def log_of(folder: Path) -> list[dict[str, Any]]:
+    text = (folder / "train_log.jsonl").read_text("utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def steps_of(folder: Path) -> list[int]:
+    return [line["step"] for line in log_of(folder) if "loss" in line]
