@@ -197,9 +197,8 @@ def problems(config: Any, prefix: str = "") -> Iterator[str]:
 
 def describe(schema: type, prefix: str = "") -> Iterator[tuple[str, str, str]]:
     """Key, default and meaning of every setting of a schema, for ``--help``."""
-    instance = schema()
     for f in dataclasses.fields(schema):
-        value = getattr(instance, f.name)
+        value = f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
         if dataclasses.is_dataclass(value):
             yield from describe(type(value), f"{prefix}{f.name}.")
             continue
@@ -209,6 +208,8 @@ def describe(schema: type, prefix: str = "") -> Iterator[tuple[str, str, str]]:
         shown = (
             "null" if value is None else str(value).lower() if isinstance(value, bool) else value
         )
+        if value in (dataclasses.MISSING, "???"):  # a plugin's, without a default
+            shown = "must be given"
         yield f"{prefix}{f.name}", f"{shown}", text
 
 

@@ -6,14 +6,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, make_dataclass
 from pathlib import Path
 
 import pytest
 from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
 
 from mt_lottery import registry
 from mt_lottery.compose import compose
-from mt_lottery.config import RunConfig
+from mt_lottery.config import RunConfig, TunerConfig, describe
 from mt_lottery.errors import ConfigError, PluginError, RegistryError
 from mt_lottery.registry import REGISTRIES, Registry, load_user_dir
 
@@ -253,7 +255,7 @@ def test_its_settings_are_checked_as_the_built_in_ones(tmp_path: Path) -> None:
         with_plugin(tmp_path, "strong", "tuner.strenght=1", "train.epochs=0")
     assert "Unknown key 'tuner.strenght'. Did you mean 'tuner.strength'?" in str(caught.value)
     assert "`train.epochs` must be ≥ 1" in str(caught.value)
-    with pytest.raises(ConfigError, match=r"`tuner.strength` must be ≥ 0.0 and ≤ 1.0, not 2"):
+    with pytest.raises(ConfigError, match=r"`tuner.strength` must be ≥ 0 and ≤ 1, not 2"):
         with_plugin(tmp_path, "strong", "tuner.strength=2")
     # this dataclass does not postpone its annotations: they are types, not text
     with pytest.raises(ConfigError, match=r"`tuner.strength` must be float, not 'much'"):
@@ -277,6 +279,16 @@ def test_a_setting_without_a_default_must_be_given(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"`tuner.tau`: .*missing mandatory value"):
         with_plugin(tmp_path, "needy")
     assert with_plugin(tmp_path, "needy", "tuner.tau=1").tuner.tau == 1.0  # type: ignore[attr-defined]
+
+
+def test_help_of_a_setting_without_a_default() -> None:
+    @dataclass
+    class Needy(TunerConfig):
+        tau: float = MISSING
+
+    needy = make_dataclass("Needy", [("tau", float)])
+    for schema in (Needy, needy):
+        assert ("tuner.tau", "must be given", "") in list(describe(schema, "tuner."))
 
 
 RECIPE = "tuner: {name: strong, strength: 0.25}\ntrain: {lr: 0.125}\n"

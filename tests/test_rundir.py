@@ -1,28 +1,23 @@
-"""Run directories: who may use one, what lies in it, and files that are whole or not there."""
+"""Run directories: who may use one, and the configuration that it keeps."""
 
 from __future__ import annotations
 
 import dataclasses
-import errno
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from test_record import record
 
-from mt_lottery.atomic import DiskError, write_bytes, write_text
+from mt_lottery.atomic import DiskError
 from mt_lottery.compose import compose, compose_saved
 from mt_lottery.config import RunConfig
-from mt_lottery.errors import RecordError, TuningError
-from mt_lottery.pipeline.plan import make_plan
+from mt_lottery.errors import RecordError
 from mt_lottery.pipeline.rundir import (
     CONFIG,
     OURS,
@@ -31,16 +26,9 @@ from mt_lottery.pipeline.rundir import (
     finished,
     locked,
     prepare,
-    read_hypotheses,
-    read_tickets,
     tidy,
-    write_hypotheses,
-    write_tickets,
 )
 from mt_lottery.record import NAME
-from mt_lottery.translate.decoding import Hypothesis
-from mt_lottery.tuner.base import ChosenRows
-from mt_lottery.tuner.ks_lottery import read_rows_file
 
 HASH, OTHER = "a" * 64, "b" * 64
 
@@ -67,9 +55,6 @@ def done(folder: Path, config_hash: str = HASH) -> Path:
     record(config_hash=config_hash).write(folder)
     tidy(folder)
     return folder
-
-
-# --- who may use it -------------------------------------------------------------
 
 
 def test_default_folder() -> None:
@@ -282,9 +267,6 @@ def test_a_read_only_file_system() -> None:
         pass
 
 
-# --- what config.yaml keeps -------------------------------------------------------
-
-
 def test_the_saved_configuration_works_from_another_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -310,276 +292,3 @@ def test_the_saved_configuration_works_from_another_folder(
     assert again.data.path == str(tmp_path / "a=b")
     assert again.model.name_or_path == "org/on-the-hub"  # no path: left as it is
     assert again.tuner == made.tuner
-
-
-# --- what the hash counts ---------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def folder_of_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import tiny
-
-    folder = tmp_path_factory.mktemp("model")
-    tiny.model("llama").save_pretrained(folder)
-    tiny.tokenizer().save_pretrained(folder)
-    return folder
-
-
-def hash_of(model: Path, *arguments: str, recipe: str = "ks_lottery") -> str:
-    given = compose(
-        [f"recipe={recipe}", "lang=en-ro", "model=hf", f"model.name_or_path={model}", *arguments]
-    )
-    return make_plan(given, lambda _: None).config_hash
-
-
-@pytest.mark.parametrize(
-    "argument",
-    [
-        *("out_dir=/elsewhere", "overwrite=true", "resume=true", "baseline=false"),
-        *("train.save_steps=3", "data.train_pairs=344", "tracker=[none]", "tuner.tickets=18"),
-    ],
-)
-def test_what_cannot_change_the_result_is_left_out(folder_of_model: Path, argument: str) -> None:
-    assert hash_of(folder_of_model, argument) == hash_of(folder_of_model)
-
-
-@pytest.mark.parametrize(
-    "argument",
-    [
-        *("seed=1", "train.lr=0.5", "probe.epochs=9", "tuner.tickets=19", "tuner.alpha=0.5"),
-        *("data.train_pairs=9", "data.test_pairs=9", "data.template=alpaca", "model.dtype=float32"),
-        *("translate.max_new_tokens=9", "metrics=chrf", "tuner.scope=tied", "lang=en-es"),
-        *("data.max_length=64", "train.criterion=label_smoothed_cross_entropy"),
-    ],
-)
-def test_what_can_change_it_counts(folder_of_model: Path, argument: str) -> None:
-    assert hash_of(folder_of_model, argument) != hash_of(folder_of_model)
-
-
-def test_the_original_model_has_no_seed_and_no_training(folder_of_model: Path) -> None:
-    plain = hash_of(folder_of_model, recipe="none")
-    for argument in ("seed=1", "train.lr=0.5", "probe.lr=0.5", "data.train_pairs=9"):
-        assert hash_of(folder_of_model, argument, recipe="none") == plain
-    assert hash_of(folder_of_model, "data.test_pairs=9", recipe="none") != plain
-
-
-def test_another_model_counts_and_another_path_does_not(
-    folder_of_model: Path, tmp_path: Path
-) -> None:
-    import shutil
-
-    copy = tmp_path / "copy"
-    shutil.copytree(folder_of_model, copy)
-    assert hash_of(copy) == hash_of(folder_of_model)
-    import tiny
-
-    tiny.model("llama", seed=1).save_pretrained(copy)
-    assert hash_of(copy) != hash_of(folder_of_model)
-
-
-def test_a_rows_file_counts_by_what_is_in_it(folder_of_model: Path, tmp_path: Path) -> None:
-    one, same, other = tmp_path / "one", tmp_path / "same", tmp_path / "other"
-    one.write_text("4\n5\n")
-    same.write_text("4\n5\n")
-    other.write_text("4\n6\n")
-    first, second, third = (
-        hash_of(folder_of_model, f"tuner.rows_file={f}") for f in (one, same, other)
-    )
-    assert first == second != third
-    with pytest.raises(TuningError, match=r"tuner\.rows_file=.*gone: cannot be read"):
-        hash_of(folder_of_model, f"tuner.rows_file={tmp_path}/gone")
-
-
-# --- hypotheses.jsonl and tickets.csv ---------------------------------------------
-
-AWKWARD = [
-    *(
-        "plain",
-        'a "quoted" one',
-        "comma, semi; tab\t",
-        "line\nbreak",
-        "\r",
-        "\r\n",
-        "",
-        " ",
-        "\x00",
-    ),
-    *("▁ș", "\u2028", "\x85", "😀", "=1+1", "token_id,", "'", "\\n", "<0x0A>"),
-]
-
-
-def test_hypotheses_round_trip(tmp_path: Path) -> None:
-    path = tmp_path / "hypotheses.jsonl"
-    outputs = [Hypothesis(text, i, i % 2 == 0) for i, text in enumerate(AWKWARD)]
-    write_hypotheses(path, AWKWARD, AWKWARD[::-1], outputs)
-    found = read_hypotheses(path)
-    assert [f["source"] for f in found] == AWKWARD
-    assert [f["reference"] for f in found] == AWKWARD[::-1]
-    assert [f["hypothesis"] for f in found] == AWKWARD
-    assert [f["tokens"] for f in found] == list(range(len(AWKWARD)))
-    assert [f["first_line"] for f in found] == [o.first_line for o in outputs]
-    assert found[0]["stopped"] is True
-    assert set(found[0]) == {
-        *("source", "reference", "hypothesis", "first_line", "stopped", "tokens"),
-    }
-    assert path.read_bytes().count(b"\n") == len(AWKWARD)
-    with pytest.raises(ValueError, match="shorter"):
-        write_hypotheses(path, AWKWARD, AWKWARD[1:], outputs)
-
-
-@pytest.mark.parametrize("content", [b'{"source": ', b"\xff\n"])
-def test_damaged_hypotheses(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "hypotheses.jsonl"
-    with pytest.raises(RecordError, match=r"hypotheses\.jsonl: cannot be read"):
-        read_hypotheses(path)
-    path.write_bytes(content)
-    with pytest.raises(RecordError, match=r"hypotheses\.jsonl: cannot be read"):
-        read_hypotheses(path)
-
-
-class Tokens:
-    """Names for ids, as a tokenizer gives them."""
-
-    def convert_ids_to_tokens(self, ids: list[int]) -> list[str | None]:
-        return [AWKWARD[i] if i < len(AWKWARD) else None for i in ids]
-
-
-def test_tickets_csv_of_a_test(tmp_path: Path) -> None:
-    size = len(AWKWARD) + 3
-    statistic = torch.linspace(0.01, 0.9, size, dtype=torch.float64)
-    statistic[[3, 4]] = float(statistic[5])  # a tie: by token id
-    statistic[0] = 0.0  # did not move and was not chosen: not listed
-    pvalue = 1 - statistic
-    chosen = ChosenRows(
-        torch.tensor([size - 1, 9]), "ks", alpha=0.5, correction="none", tau=0.1,
-        statistic=statistic, pvalue=pvalue,
-    )  # fmt: skip
-    path = tmp_path / "tickets.csv"
-    write_tickets(path, chosen, Tokens(), Counter({9: 4}))
-    rows = read_tickets(path)
-    assert list(rows[0]) == [
-        *("token_id", "token", "statistic", "pvalue", "selected", "train_frequency"),
-    ]
-    assert path.read_text("utf-8").startswith("token_id,token,statistic,")
-    ids = [int(r["token_id"]) for r in rows]
-    assert sorted(ids) == list(range(1, size))
-    expected = sorted(range(1, size), key=lambda i: (-float(statistic[i]), i))
-    assert ids == expected
-    for row in rows:
-        i = int(row["token_id"])
-        assert row["token"] == (AWKWARD[i] if i < len(AWKWARD) else "")
-        assert float(row["statistic"]) == float(statistic[i])  # every digit
-        assert float(row["pvalue"]) == float(pvalue[i])
-        assert row["selected"] == ("true" if i in (9, size - 1) else "false")
-        assert row["train_frequency"] == ("4" if i == 9 else "0")
-    # the file serves as tuner.rows_file: its selected rows
-    assert read_rows_file(path, size).sort().values.tolist() == [9, size - 1]
-
-
-def test_a_selected_row_that_did_not_move_is_listed(tmp_path: Path) -> None:
-    zero = torch.zeros(5, dtype=torch.float64)
-    chosen = ChosenRows(torch.tensor([2]), "ks", statistic=zero, pvalue=zero + 1)
-    write_tickets(tmp_path / "t.csv", chosen, Tokens(), Counter())
-    assert [r["token_id"] for r in read_tickets(tmp_path / "t.csv")] == ["2"]
-
-
-def test_tickets_csv_without_a_test(tmp_path: Path) -> None:
-    chosen = ChosenRows(torch.tensor([7, 2]), "random")
-    write_tickets(tmp_path / "t.csv", chosen, Tokens(), Counter({2: 1}))
-    rows = read_tickets(tmp_path / "t.csv")
-    assert [(r["token_id"], r["statistic"], r["pvalue"], r["selected"]) for r in rows] == [
-        ("7", "", "", "true"),
-        ("2", "", "", "true"),
-    ]
-
-
-def test_tickets_csv_of_a_measure_without_p(tmp_path: Path) -> None:
-    statistic = torch.tensor([0.5, 2.0, 1.0], dtype=torch.float64)
-    chosen = ChosenRows(torch.tensor([1]), "l2", statistic=statistic)
-    write_tickets(tmp_path / "t.csv", chosen, Tokens(), Counter())
-    rows = read_tickets(tmp_path / "t.csv")
-    assert [(r["token_id"], r["statistic"], r["pvalue"]) for r in rows] == [
-        ("1", "2.0", ""),
-        ("2", "1.0", ""),
-        ("0", "0.5", ""),
-    ]
-
-
-# --- atomic writes ------------------------------------------------------------------
-
-
-def test_atomic_write(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "er" / "file"
-    write_text(path, "ș\n")
-    assert path.read_bytes() == "ș\n".encode()
-    write_bytes(path, b"\x00new")
-    assert path.read_bytes() == b"\x00new"
-    assert [p.name for p in path.parent.iterdir()] == ["file"]
-    assert path.stat().st_mode & 0o777 == 0o644
-
-
-@pytest.mark.parametrize("step", ["replace", "fsync"])
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "No space left on device. The disk is"),
-        (OSError(errno.EIO, os.strerror(errno.EIO)), "Input/output error."),
-        (KeyboardInterrupt(), ""),
-    ],
-)
-@pytest.mark.parametrize("old", [None, b"old"])
-def test_an_interrupted_write_leaves_the_old_file_and_no_other(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    step: str,
-    error: BaseException,
-    message: str,
-    old: bytes | None,
-) -> None:
-    path = tmp_path / "file"
-    if old is not None:
-        path.write_bytes(old)
-
-    def failing(*_: object) -> None:
-        raise error
-
-    monkeypatch.setattr(os, step, failing)
-    if isinstance(error, OSError):
-        with pytest.raises(DiskError) as caught:
-            write_bytes(path, b"new" * 1000)
-        assert str(caught.value).startswith(f"{path} cannot be written: {message}")
-    else:
-        with pytest.raises(KeyboardInterrupt):
-            write_bytes(path, b"new" * 1000)
-    assert [p.read_bytes() for p in tmp_path.iterdir()] == ([] if old is None else [old])
-
-
-def test_a_real_limit_on_the_size_of_files(tmp_path: Path) -> None:
-    """The kernel cuts the write short: half the bytes reach the disk, none the file."""
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
-    code = (
-        "import sys\nfrom pathlib import Path\n"
-        "from mt_lottery.atomic import DiskError, write_bytes\n"
-        "try:\n    write_bytes(Path(sys.argv[1]), b'x' * 100_000)\n"
-        "except DiskError as error:\n    print(error)\n"
-    )
-    limited = subprocess.run(
-        [sys.executable, "-c", code, str(path)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
-    )
-    assert limited.stdout == f"{path} cannot be written: File too large.\n", limited.stderr
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
-    assert path.read_bytes() == b"old"
-
-
-def test_where_no_file_can_be(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
-    for path in (tmp_path / "file" / "below", tmp_path):
-        with pytest.raises(DiskError, match="cannot be written: "):
-            write_text(path, "y")
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
-    assert not list(tmp_path.parent.glob(f".{tmp_path.name}.*"))

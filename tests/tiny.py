@@ -105,7 +105,9 @@ def batch(made: Sequence[Example]) -> tuple[dict[str, Tensor], Tensor]:
     return tensors, labels
 
 
-def plain_loss(made: Any, inputs: dict[str, Tensor], labels: Tensor, smoothing: float = 0) -> Tensor:
+def plain_loss(
+    made: Any, inputs: dict[str, Tensor], labels: Tensor, smoothing: float = 0
+) -> Tensor:
     """The summed loss as any textbook computes it: all logits, then cross entropy."""
     logits = made(**inputs, use_cache=False).logits[:, -labels.shape[1] :]
     wide = logits[:, :-1].flatten(0, 1)

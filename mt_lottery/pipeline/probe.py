@@ -56,7 +56,9 @@ def probe_hash(identity: dict[str, Any], config: TrainConfig, seed: int, scope: 
     """
     settings = dataclasses.asdict(config)
     settings.pop("save_steps")
-    return digest({"version": VERSION, **identity, "train": settings, "seed": seed, "scope": scope})
+    # nested: no name in `identity` ("train" is the text there) may be overwritten by another
+    content = {"identity": identity, "settings": settings, "seed": seed, "scope": scope}
+    return digest({"version": VERSION, **content})
 
 
 def _read(folder: Path, say: Callable[[str], None]) -> TrainedProbe | None:
