@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -34,7 +35,11 @@ def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:
         # the reader (`head`, say) has gone; keep the interpreter from complaining at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # in a library's writing
+            where = f": {error.filename}" if error.filename else ""
+            print(f"error: the disk is full{where}.", file=sys.stderr)
+            return 2
         traceback.print_exc()
         print(
             "\nThis is a bug in mt-lottery (or in a plugin), not a mistake of yours: please "

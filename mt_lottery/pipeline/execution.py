@@ -220,15 +220,17 @@ def _tune_and_score(
             shutil.copyfile(trained.log, run_dir / LOG)
         else:
             cost.probe_seconds = trained.probe.seconds
-    parameters = tuner.apply(context)
-    if tuner.trains:
+    tuner.apply(context)
+    if tuner.trains and tuner.cannot_move(context) and config.train.weight_decay == 0:
+        say("None of the rows occurs in a training input: no gradient can reach them, and they")
+        say("stay as they are; training is skipped (it would end with exactly this model).")
+    elif tuner.trains:
         assert encoded is not None
         result = _train(plan, context, encoded, dev, run_dir, resume, trackers, say)
         cost.train_seconds, cost.train_steps = result.seconds, result.steps
         cost.train_tokens_per_second = result.tokens_per_second
-        del parameters
         tuner.finish(model)
-    elif not (run_dir / LOG).exists():
+    if not (run_dir / LOG).exists():
         (run_dir / LOG).touch()
     saved = tuner.save(context, run_dir)
     if saved is not None:

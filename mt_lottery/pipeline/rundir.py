@@ -124,7 +124,9 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
                 "overwrite=true starts anew."
             )
     resume = config.resume and same
-    # first of all: what says that this folder is ours must outlive a kill further down
+    if not resume:  # before the new hash stands there: it must never vouch for old checkpoints
+        shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
+    # then at once: what says that this folder is ours must outlive a kill further down
     write_text(state, json.dumps({"status": "running", "config_hash": config_hash}) + "\n")
     for name in OURS:
         if name == STATE or (resume and name in ("checkpoints", LOG)):

@@ -123,6 +123,10 @@ class Tuner(ABC):
         """Number of trained values, as the paper's Table 2 counts them."""
         return sum(p.numel() for p in context.model.parameters() if p.requires_grad)
 
+    def cannot_move(self, context: TuningContext) -> bool:
+        """Whether no training input reaches the trained parameters: their gradient is 0."""
+        return False
+
     def finish(self, model: Any) -> None:  # noqa: B027 (a hook, empty by default)
         """Called once after training, before translation."""
 
@@ -171,6 +175,10 @@ class RowTuner(Tuner):
 
     def trainable_parameters(self, context: TuningContext) -> int:
         return int(context.model.get_input_embeddings().rows.numel())
+
+    def cannot_move(self, context: TuningContext) -> bool:
+        rows = context.model.get_input_embeddings().token_ids.cpu()
+        return self.scope == "input" and not bool(torch.isin(rows, context.seen).any())
 
     def save(self, context: TuningContext, run_dir: Path) -> Path:
         embedding = context.model.get_input_embeddings()

@@ -25,5 +25,10 @@ def commands(
     monkeypatch.setenv("MT_LOTTERY_CACHE", str(tmp_path / "cache"))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # a tiny model on several threads waits more than it works
-    yield Commands(tmp_path, capsys.readouterr)
+    made = Commands(tmp_path, capsys.readouterr)
+    yield made
     torch.set_num_threads(threads)
+    for process in made.started:  # a failed test leaves none running
+        if process.poll() is None:
+            process.kill()
+            process.communicate()

@@ -24,6 +24,14 @@ TRAINED = {
     "random_seen": 18 * DIMENSION,
     "frequency": 18 * DIMENSION,
 }
+KEYS = """
+seed out_dir resume user_dir device model.name_or_path model.dtype data.path data.train_pairs
+data.dev_pairs data.test_pairs data.dev data.dev_path data.test data.test_path data.template
+data.train_source data.train_target data.dev_source data.dev_target data.test_source
+data.test_target train.epochs train.lr train.batch_size train.max_tokens train.optimizer
+train.criterion tuner.alpha tuner.tickets tuner.rows_file tuner.selector tuner.correction
+tuner.scope translate.beam_size translate.max_new_tokens metrics tracker
+"""
 RECORD_KEYS = {
     "schema", "status", "method", "lang", "seed", "model", "trainable_parameters", "tickets",
     "data", "scores", "generation", "tuning", "cost", "environment", "config_hash",
@@ -270,43 +278,7 @@ def test_help_and_version(commands: Commands) -> None:
     for option in ("--help", "-h"):
         ended = commands.train(option)
         assert ended.code == 0 and ended.err == ""
-    for key in [
-        "seed",
-        "out_dir",
-        "resume",
-        "user_dir",
-        "device",
-        "model.name_or_path",
-        "model.dtype",
-        "data.path",
-        "data.train_pairs",
-        "data.dev_pairs",
-        "data.test_pairs",
-        "data.dev",
-        "data.dev_path",
-        "data.test",
-        "data.test_path",
-        "data.template",
-        "data.train_source",
-        "data.dev_target",
-        "data.test_source",
-        "train.epochs",
-        "train.lr",
-        "train.batch_size",
-        "train.max_tokens",
-        "train.optimizer",
-        "train.criterion",
-        "tuner.alpha",
-        "tuner.tickets",
-        "tuner.rows_file",
-        "tuner.selector",
-        "tuner.correction",
-        "tuner.scope",
-        "translate.beam_size",
-        "translate.max_new_tokens",
-        "metrics",
-        "tracker",
-    ]:
+    for key in KEYS.split():
         assert f"\n  {key} [" in ended.out, key
     for shown in (*RECIPES, "examples:", "mt-train recipe=ks_lottery lang=en-ro", "exit status"):
         assert shown in ended.out

@@ -176,13 +176,12 @@ def past(folder: str, step: int) -> Callable[[], bool]:
 
 
 def test_killed_and_interrupted_runs_resume(commands: Commands, models: Models) -> None:
-    arguments = small(
-        models.tied, "random", "baseline=false", "train.epochs=120", "train.save_steps=1"
-    )
+    arguments = small(models.tied, "random", "baseline=false", "train.epochs=70")
+    often = "train.save_steps=1"  # no part of the result
     assert commands.train(*arguments, "out_dir=whole").code == 0
 
-    process = commands.start("mt-train", *arguments, "out_dir=run")
-    wait_for(past("run/checkpoints", 20), process)
+    process = commands.start("mt-train", *arguments, "out_dir=run", often)
+    wait_for(past("run/checkpoints", 5), process)
     busy = commands.train(*arguments, "out_dir=run").mistake()
     assert "another run" in busy and "run" in busy
     process.send_signal(signal.SIGINT)
@@ -191,8 +190,8 @@ def test_killed_and_interrupted_runs_resume(commands: Commands, models: Models) 
     assert b"Traceback" not in said and b"resume=true" in said.strip().split(b"\n")[-1]
     assert not Path("run/record.json").exists()
 
-    process = commands.start("mt-train", *arguments, "out_dir=run", "resume=true")
-    wait_for(past("run/checkpoints", 60), process)
+    process = commands.start("mt-train", *arguments, "out_dir=run", often, "resume=true")
+    wait_for(past("run/checkpoints", 40), process)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
     assert not Path("run/record.json").exists()
@@ -211,15 +210,13 @@ def test_killed_and_interrupted_runs_resume(commands: Commands, models: Models) 
     ]
     kept = [[(x["step"], x.get("loss"), x.get("dev_loss")) for x in log] for log in logs]
     assert kept[0] == kept[1]
-    assert record(Path("run"))["cost"]["train_steps"] == 360
+    assert record(Path("run"))["cost"]["train_steps"] == 210
 
 
 def test_a_killed_probe_goes_on(commands: Commands, models: Models) -> None:
-    arguments = small(
-        models.untied, "ks_lottery", "baseline=false", "probe.epochs=80", "probe.save_steps=1"
-    )
-    process = commands.start("mt-train", *arguments, "out_dir=run")
-    wait_for(past("cache/probes/*/checkpoints", 30), process)
+    arguments = small(models.untied, "ks_lottery", "baseline=false", "probe.epochs=30")
+    process = commands.start("mt-train", *arguments, "out_dir=run", "probe.save_steps=1")
+    wait_for(past("cache/probes/*/checkpoints", 5), process)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
     assert not Path("run/record.json").exists()

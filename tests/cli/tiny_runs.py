@@ -115,6 +115,7 @@ class Commands:
         self.folder = folder
         self.cache = folder / "cache"
         self._capture = capture
+        self.started: list[subprocess.Popen[bytes]] = []
 
     def train(self, *arguments: object) -> Ended:
         """Run ``mt-train`` in this process: imports cost seconds, dozens of runs need them once."""
@@ -150,13 +151,15 @@ class Commands:
 
     def start(self, program: str, *arguments: object) -> subprocess.Popen[bytes]:
         """Start a program that the test interrupts."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             self.line(program, *arguments),
             cwd=self.folder,
             env=self.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+        self.started.append(process)
+        return process
 
 
 def model(folder: Path) -> list[str]:

@@ -11,13 +11,12 @@ import tiny
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from training import ROWS, SHORT, At, fit, log_of, rows_of, steps_of, with_rows
+from training import At, fit, log_of, rows_of, steps_of, with_rows
 
 from mt_lottery.config import TrainConfig
 from mt_lottery.data.batches import BucketBatchSampler
 from mt_lottery.errors import ModelError, RegistryError, TrainingError
 from mt_lottery.registry import register_criterion, register_optimizer
-from mt_lottery.train.label_loss import label_loss
 from mt_lottery.tuner.base import TuningContext
 from mt_lottery.tuner.embed import probe_rows
 from mt_lottery.tuner.full import FullTuner
@@ -183,7 +182,7 @@ def test_plugins_are_used(tmp_path: Path, registered: None) -> None:
     assert seen == ["1 at 1.0"]
     assert mean_loss(model, examples) > start
     assert log_of(tmp_path)[0]["loss"] > 1.5 * start
-    with pytest.raises(RegistryError, match="Unknown optimizer 'adam'. Did you mean 'adamw'"):
+    with pytest.raises(RegistryError, match=r"Unknown optimizer 'adam'\. Did you mean 'adamw'"):
         fit(model, tmp_path, optimizer="adam")
 
 
@@ -312,7 +311,7 @@ def test_full_tuning_in_bfloat16_keeps_a_float32_master(
     # and it comes back as it was saved
     assert tuner.save(context, tmp_path) == tmp_path / "model"
     fresh = tiny.model(kind, tied=tied, dtype=torch.bfloat16)
-    for name, buffer in fresh.named_buffers():
+    for name, _ in list(fresh.named_buffers()):
         owner = fresh.get_submodule(name.rpartition(".")[0])
         setattr(owner, name.rpartition(".")[2], buffers[name])
     FullTuner(None).restore(fresh, tmp_path)
@@ -340,5 +339,3 @@ def test_the_log_without_a_terminal(tmp_path: Path, capfd: pytest.CaptureFixture
     lines = capfd.readouterr().err.splitlines()
     assert any(line.startswith("test: step 8 of 8, loss ") for line in lines)
     assert steps_of(tmp_path) == list(range(1, 9))
-    assert len(tiny.examples(16)) / int(SHORT["batch_size"]) * int(SHORT["epochs"]) == 8
-    assert label_loss is not None and len(ROWS) == 20

@@ -148,9 +148,10 @@ class Shapes(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(out):
-            if isinstance(leaf, Tensor) and tuple(leaf.shape) in self.shapes:
-                if leaf.untyped_storage().data_ptr() != self.own:
-                    self.found.append(str(func))
+            if not isinstance(leaf, Tensor) or tuple(leaf.shape) not in self.shapes:
+                continue
+            if leaf.untyped_storage().data_ptr() != self.own:
+                self.found.append(str(func))
         return out
 
 

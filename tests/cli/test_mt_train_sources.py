@@ -1,0 +1,162 @@
+"""``mt-train`` with text, methods and models from elsewhere: files, published corpora, plugins."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from tiny_runs import DIMENSION, MINI, Commands, Models, hypotheses, model, record
+
+ROOT = Path(__file__).parents[2]
+SHARED = Path(os.environ.get("MT_LOTTERY_TEST_DATA", ROOT.parent / "shared" / "data"))
+FEW = ("translate.max_new_tokens=8", "metrics=[chrf]", "out_dir=run")
+
+
+def lines(name: str) -> list[str]:
+    return (MINI / name).read_text("utf-8").rstrip("\n").split("\n")
+
+
+def test_train_dev_and_test_from_different_corpora(commands: Commands, models: Models) -> None:
+    pairs = list(zip(lines("train.en.txt"), lines("train.ca.txt"), strict=True))
+    Path("train.tsv").write_text("".join(f"{s}\t{t}\n" for s, t in pairs[:30]), "utf-8")
+    dev = [json.dumps({"en": s, "ca": t}) + "\n" for s, t in pairs[40:50]]
+    Path("dev.jsonl").write_text("".join(dev), "utf-8")
+    ended = commands.train(
+        "recipe=ks_lottery", "lang=en-ca", *model(models.untied), *FEW,
+        "data=files", "data.train_source=train.tsv", "data.train_pairs=20",
+        "data.dev_source=dev.jsonl", "data.test=mini", "data.test_pairs=6",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    found = record(Path("run"))["data"]
+    assert (found["train"]["name"], found["train"]["pairs"]) == ("files", 20)
+    assert (found["test"]["name"], found["test"]["pairs"]) == ("mini", 6)
+    assert [x["reference"] for x in hypotheses(Path("run"))] == lines("test.ca.txt")[:6]
+    assert "dev_loss" in Path("run/train_log.jsonl").read_text()
+    # text counts, not where it lies: the same pairs of the mini corpus are the same run
+    same = commands.train(
+        "recipe=ks_lottery", "lang=en-ca", *model(models.untied), *FEW,
+        "data.train_pairs=20", "data.test_pairs=6",
+    )  # fmt: skip
+    assert same.code == 0 and "left alone" in same.err
+    other = commands.train(
+        "recipe=ks_lottery", "lang=en-ca", *model(models.untied), *FEW,
+        "data.train_pairs=21", "data.test_pairs=6",
+    )  # fmt: skip
+    assert "another configuration" in other.mistake()
+
+
+def test_two_text_files_and_sentences_in_both(commands: Commands, models: Models) -> None:
+    Path("text").mkdir()
+    for code in ("en", "no"):
+        text = "\n".join(lines(f"train.{code}.txt")[:12]) + "\n"
+        Path("text", f"a.{code}").write_text(text, "utf-8")
+    ended = commands.train(
+        "recipe=random_seen", "lang=no-en", *model(models.untied), *FEW,
+        "data=files", "data.path=text", "data.train_source=a.no", "data.train_target=a.en",
+        "data.test_source=a.no", "data.test_target=a.en", "data.test_pairs=3",
+        "data.dev_pairs=2",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    # one pool for all: blocks that never overlap
+    assert record(Path("run"))["data"]["overlap"] == 0
+    text = "\n".join(lines("train.no.txt")[:12]) + "\n"
+    Path("text/b.no").write_text(text, "utf-8")
+    ended = commands.train(
+        "recipe=random_seen", "lang=no-en", *model(models.untied), *FEW, "overwrite=true",
+        "data=files", "data.path=text", "data.train_source=a.no", "data.train_target=a.en",
+        "data.test_source=b.no", "data.test_target=a.en", "data.test_pairs=4",
+        "data.dev_pairs=2",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    assert record(Path("run"))["data"]["overlap"] == 4
+    assert "4 of 4 test sources stand in the training text too" in ended.err
+
+
+def test_pairs_that_are_too_long_are_counted(commands: Commands, models: Models) -> None:
+    ended = commands.train(
+        "recipe=random_seen", "lang=en-es", *model(models.untied), *FEW,
+        "data.train_pairs=24", "data.test_pairs=4", "data.max_length=110",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    dropped = record(Path("run"))["data"]["train"]["dropped"]
+    assert 0 < dropped < 24
+    assert f"{dropped} training pairs are longer than data.max_length" in ended.err
+
+
+PLUGIN = '''
+from dataclasses import dataclass
+
+import torch
+
+from mt_lottery.config import setting
+from mt_lottery.registry import register_tuner
+from mt_lottery.tuner.base import RowsConfig, RowTuner
+
+
+@dataclass
+class FirstRowsConfig(RowsConfig):
+    number: int = setting(3, "how many rows", ge=1)
+
+
+@register_tuner("first_rows", dataclass=FirstRowsConfig)
+class FirstRows(RowTuner):
+    """The first rows of the table."""
+
+    def rows(self, context):
+        return torch.arange(self.config.number)
+'''
+
+
+def test_a_plugin_adds_a_tuner(commands: Commands, models: Models) -> None:
+    Path("plugins").mkdir()
+    Path("plugins/first_rows.py").write_text(PLUGIN)
+    Path("plugins/my_tuner.yaml").write_text(
+        "tuner: {name: first_rows, number: 4}\ntrain: {lr: 0.01}\n"
+    )
+    given = (
+        "lang=en-es", *model(models.untied), "data.train_pairs=16", "data.test_pairs=4",
+        "translate.max_new_tokens=8", "metrics=[chrf]", "user_dir=plugins", "baseline=false",
+    )  # fmt: skip
+    ended = commands.process("mt-train", "recipe=my_tuner", *given)
+    assert ended.code == 0, ended.err
+    found = record(Path("runs/en-es/my_tuner/seed-0"))
+    assert found["method"] == "my_tuner" and found["trainable_parameters"] == 4 * DIMENSION
+    # its run is one that mt-translate opens, from any folder
+    Path("elsewhere").mkdir()
+    said = commands.process(
+        "mt-translate", "--run", "../runs/en-es/my_tuner/seed-0",
+        stdin=b"Hello.\n", cwd=commands.folder / "elsewhere",
+    )  # fmt: skip
+    assert said.code == 0 and said.out.count("\n") == 1, said.err
+    wrong = commands.process(
+        "mt-train", "recipe=my_tuner", "tuner.number=0", "tuner.numer=1", *given
+    )
+    assert "tuner.number" in wrong.mistake() and "tuner.numer" in wrong.mistake()
+    Path("plugins/first_rows.py").write_text("import nothing_of_the_kind\n")
+    broken = commands.process("mt-train", "recipe=my_tuner", *given).mistake()
+    assert "first_rows.py" in broken and "nothing_of_the_kind" in broken
+
+
+@pytest.mark.skipif(
+    not ((SHARED / "NTREX-128").is_dir() and (SHARED / "flores101_dataset").is_dir()),
+    reason=f"NTREX-128 and flores101_dataset are not in {SHARED} (MT_LOTTERY_TEST_DATA)",
+)
+def test_published_corpora(commands: Commands, models: Models) -> None:
+    ended = commands.train(
+        "recipe=ks_lottery", "lang=en-ro", *model(models.tied), *FEW,
+        "data=ntrex", f"data.path={SHARED}", "data.train_pairs=16", "data.dev_pairs=4",
+        "data.test=flores101", f"data.test_path={SHARED}", "data.test_pairs=5",
+        "data.max_length=400",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    found = record(Path("run"))["data"]
+    assert (found["train"]["name"], found["train"]["pairs"]) == ("ntrex", 16)
+    assert (found["test"]["name"], found["test"]["pairs"]) == ("flores101", 5)
+    sources = (SHARED / "flores101_dataset/devtest/eng.devtest").read_text("utf-8").split("\n")
+    assert [x["source"] for x in hypotheses(Path("run"))] == [s.rstrip() for s in sources[:5]]
+    missing = commands.train(
+        "recipe=none", "lang=en-tlh", *model(models.tied), "data=ntrex", f"data.path={SHARED}"
+    ).mistake()
+    assert "tlh" in missing
