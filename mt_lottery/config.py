@@ -99,7 +99,9 @@ class TrainConfig:
     batch_size: int = setting(8, "pairs a batch, at most", ge=1)
     max_tokens: int | None = setting(None, "padded tokens a batch, at most", ge=1)
     accumulate: int = setting(1, "batches an optimizer step", ge=1)
-    optimizer: str = setting("adamw", "registered optimizer: adamw, sgd, or a plugin's")
+    optimizer: str = setting(
+        "adamw", "registered optimizer: adamw, sparse_adam, sgd, or a plugin's"
+    )
     criterion: str = setting(
         "cross_entropy",
         "registered loss: cross_entropy, label_smoothed_cross_entropy, or a plugin's",

@@ -110,7 +110,9 @@ CRITERIA = Registry(
     "criterion",
     _in("train", "cross_entropy=criteria label_smoothed_cross_entropy=criteria"),
 )
-OPTIMIZERS = Registry("optimizer", _in("train", "adamw=optimizers sgd=optimizers"))
+OPTIMIZERS = Registry(
+    "optimizer", _in("train", "adamw=optimizers sgd=optimizers sparse_adam=optimizers")
+)
 TUNERS = Registry(
     "tuner",
     _in(

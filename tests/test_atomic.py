@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mt_lottery.atomic import DiskError, write_bytes, write_text
+from mt_lottery.cli.shared import guarded
 
 
 def test_atomic_write(tmp_path: Path) -> None:
@@ -80,6 +81,16 @@ def test_a_real_limit_on_the_size_of_files(tmp_path: Path) -> None:
     assert limited.stdout == f"{path} cannot be written: File too large.\n", limited.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
     assert path.read_bytes() == b"old"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's always full device")
+def test_a_full_disk_elsewhere_is_a_users_error(capsys: pytest.CaptureFixture[str]) -> None:
+    def command() -> int:
+        with open("/dev/full", "wb", buffering=0) as file:
+            return file.write(b"x")
+
+    assert guarded(command) == 2
+    assert capsys.readouterr().err == "error: the disk is full.\n"
 
 
 def test_where_no_file_can_be(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +228,15 @@ def test_two_processes(tmp_path: Path) -> None:
         process.communicate("")
     with locked(folder), locked(tmp_path / "other"):
         pass
+
+
+def test_a_baseline_waits_for_the_other_process(tmp_path: Path) -> None:
+    process = hold(tmp_path)
+    began = time.monotonic()
+    threading.Timer(0.5, process.communicate, [""]).start()
+    with locked(tmp_path, wait=True):
+        assert time.monotonic() - began > 0.4
+    process.wait()
 
 
 def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import nn, optim
 
 from mt_lottery.config import TrainConfig
+from mt_lottery.errors import ConfigError
 from mt_lottery.registry import register_optimizer
 
 
@@ -18,3 +22,43 @@ def adamw(parameters: list[nn.Parameter], config: TrainConfig) -> optim.Optimize
 def sgd(parameters: list[nn.Parameter], config: TrainConfig) -> optim.Optimizer:
     """Plain stochastic gradient descent, without momentum."""
     return optim.SGD(parameters, lr=config.lr, weight_decay=config.weight_decay)
+
+
+class RowSparseAdam(optim.SparseAdam):
+    """PyTorch's SparseAdam for dense gradients [k, d] of which few rows are not zero.
+
+    A row is updated, and its moments decay, only in steps in which its gradient
+    is not zero.  Dense Adam goes on moving a row by its momentum after the one
+    batch that held its token: some seven learning rates in all, so that rare tokens
+    end up among the most changed rows.
+    """
+
+    def step(self, closure: Any = None) -> Any:
+        """One update; dense gradients become sparse ones first."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                gradient = parameter.grad
+                if gradient is not None and not gradient.is_sparse:
+                    rows = (gradient != 0).flatten(1).any(1).nonzero().flatten()
+                    parameter.grad = torch.sparse_coo_tensor(
+                        rows.unsqueeze(0),
+                        gradient[rows],
+                        gradient.shape,
+                        is_coalesced=True,
+                        check_invariants=False,
+                    )
+        return super().step(closure)
+
+
+@register_optimizer("sparse_adam")
+def sparse_adam(parameters: list[nn.Parameter], config: TrainConfig) -> optim.Optimizer:
+    """Adam that leaves rows without a gradient alone (β = 0.9, 0.999, ε = 1e-8).
+
+    Raises:
+        ConfigError: weight decay, which SparseAdam does not have.
+    """
+    if config.weight_decay > 0:
+        raise ConfigError(
+            f"weight_decay={config.weight_decay:g}: sparse_adam has none; allowed: 0."
+        )
+    return RowSparseAdam(parameters, lr=config.lr)
