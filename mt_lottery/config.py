@@ -152,7 +152,8 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     tuner: TunerConfig = field(default_factory=TunerConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-    probe: TrainConfig = field(default_factory=TrainConfig)
+    # dense Adam would go on moving the rows of rare tokens after their one batch
+    probe: TrainConfig = field(default_factory=lambda: TrainConfig(optimizer="sparse_adam"))
     translate: TranslateConfig = field(default_factory=TranslateConfig)
     metrics: list[str] = setting(("spbleu", "chrf"), "registered metrics; the first one ranks")
     tracker: Any = setting("none", "registered tracker, or a list of them")

@@ -34,12 +34,12 @@ def comparison(records: list[Record]) -> Table:
     # Text: a column's [brackets] are no markup, they say what the score is
     table = Table(title=Text(title), title_justify="left")
     table.add_column("method")
-    for name in ("trained parameters", "rows", "raw", "first line", "stopped", "length ratio"):
+    for name in ("trained", "rows", "raw", "first line", "stopped", "length"):
         table.add_column(name, justify="right")
     for record in records:
         rows = "—" if record.tickets is None else f"{record.tickets.count:,}"
         table.add_row(
-            "none (original model)" if record.method == "none" else record.method,
+            "none (original)" if record.method == "none" else record.method,
             f"{record.trainable_parameters:,}",
             rows,
             _score(record, key, "raw"),
@@ -108,7 +108,8 @@ def show(outcome: Outcome, console: Console | None = None) -> None:
     cost = outcome.record.cost
     console.print(
         f"raw: the whole output, up to end-of-sequence or {records[-1].generation.max_new_tokens} "
-        "tokens; first line: the output up to its first line break."
+        "tokens; first line: the output up to its first line break; trained: number of "
+        "parameters; length: characters, relative to the reference."
     )
     if outcome.record.tickets is not None and outcome.record.tickets.alpha is not None:
         ticket = outcome.record.tickets
