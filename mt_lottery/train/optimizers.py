@@ -47,7 +47,7 @@ class RowSparseAdam(optim.SparseAdam):
                         is_coalesced=True,
                         check_invariants=False,
                     )
-        return super().step(closure)
+        return super().step(closure)  # type: ignore[no-untyped-call]
 
 
 @register_optimizer("sparse_adam")
