@@ -52,7 +52,8 @@ def tau_analytic(alpha: float, dimension: int) -> float:
         raise TuningError(f"The dimension must be ≥ 1, got {dimension}.")
     if alpha == 0:
         return math.inf
-    return math.sqrt(-math.log(alpha / 2) / 2) * math.sqrt(2 / dimension)
+    # ln 2 − ln α, for α / 2 is 0 for the smallest float above 0
+    return math.sqrt((math.log(2) - math.log(alpha)) / 2) * math.sqrt(2 / dimension)
 
 
 def tau_estimated(statistic: Tensor, pvalue: Tensor, alpha: float) -> float:

@@ -36,6 +36,8 @@ class Journal:
         trackers: Sequence[Tracker] = (),
     ) -> None:
         kept = [line for line in read_log(path) if line["step"] <= start] if start else []
+        # what the steps cost before a resume: a method is charged for all of its training
+        self.before = max((float(line.get("seconds", 0.0)) for line in kept), default=0.0)
         text = "".join(json.dumps(line) + "\n" for line in kept)
         write_text(path, text)  # atomic: a second crash must not lose the first run's lines
         self._file = path.open("a", encoding="utf-8")
@@ -63,7 +65,9 @@ class Journal:
         speed = tokens / max(now - self._last, 1e-9)
         self._last = now
         self.tokens += tokens
-        values = {"loss": loss, "lr": lr, "tokens_per_second": round(speed, 1), **more}
+        spent = round(self.before + now - self._began, 3)
+        values = {"loss": loss, "lr": lr, "tokens_per_second": round(speed, 1), "seconds": spent}
+        values |= more
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
         for tracker in self._trackers:

@@ -38,7 +38,7 @@ class TrainResult:
 
     Attributes:
         steps: optimizer steps in all, those before a resume included.
-        seconds: wall-clock time of this process.
+        seconds: wall-clock time, that of the steps before a resume included.
         tokens_per_second: unpadded tokens, this process.
         loss: mean loss of the last step, nats a label.
         dev_loss: mean loss on the dev set after the last epoch, or None.
@@ -339,7 +339,7 @@ def train(
     lines = read_log(log)
     return TrainResult(
         steps=total,
-        seconds=seconds,
+        seconds=journal.before + seconds,
         tokens_per_second=journal.tokens / max(seconds, 1e-9),
         loss=math.nan if (last := _last(lines, "loss")) is None else last,
         dev_loss=_last(lines, "dev_loss"),

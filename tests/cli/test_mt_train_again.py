@@ -146,7 +146,7 @@ def test_same_seed_same_result(recipe: str, commands: Commands, models: Models) 
     weights = "model/model.safetensors" if recipe == "full" else WEIGHTS
     made = {}
     for name, seed in (("one", 0), ("two", 0), ("other", 1)):
-        commands.cache.exists() and shutil.rmtree(commands.cache)
+        shutil.rmtree(commands.cache, ignore_errors=True)
         arguments = small(models.tied, recipe, f"out_dir={name}", f"seed={seed}")
         assert commands.train(*arguments).code == 0
         made[name] = [Path(name, f).read_bytes() for f in (weights, "hypotheses.jsonl")]
@@ -211,6 +211,10 @@ def test_killed_and_interrupted_runs_resume(commands: Commands, models: Models) 
     kept = [[(x["step"], x.get("loss"), x.get("dev_loss")) for x in log] for log in logs]
     assert kept[0] == kept[1]
     assert record(Path("run"))["cost"]["train_steps"] == 210
+    # all of the training is charged, not what came after the last resume
+    spent = [x["seconds"] for x in logs[0] if "seconds" in x]
+    assert spent == sorted(spent)
+    assert record(Path("run"))["cost"]["train_seconds"] >= spent[-1] > spent[40] > 0
 
 
 def test_a_killed_probe_goes_on(commands: Commands, models: Models) -> None:

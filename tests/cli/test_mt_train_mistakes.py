@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tiny_runs import VOCABULARY, Commands, Models, small
 
+Refused = Callable[..., str]
+
 
 @pytest.fixture
-def refused(commands: Commands, models: Models):  # type: ignore[no-untyped-def]
+def refused(commands: Commands, models: Models) -> Refused:
     """Run with these arguments; the message, in which each of ``parts`` must stand."""
 
     def check(*arguments: object, parts: tuple[str, ...], recipe: str = "ks_lottery") -> str:
@@ -85,7 +88,7 @@ def test_all_mistakes_are_told_together(commands: Commands) -> None:
         assert f"`{key}` is missing" in commands.train(*rest).mistake()
 
 
-def test_data(refused, commands: Commands) -> None:  # type: ignore[no-untyped-def]
+def test_data(refused: Refused, commands: Commands) -> None:
     refused("lang=en-de", parts=("mini", "German", "de", "ca, en, es, no, ro"))
     refused("data.train_pairs=9999", parts=("data.train_pairs=9999", "344"))
     refused("data.test_pairs=83", parts=("data.test_pairs=83", "82"))
@@ -107,7 +110,7 @@ def test_data(refused, commands: Commands) -> None:  # type: ignore[no-untyped-d
     refused("data.test=ntrex", parts=("ntrex", "test_path"))
 
 
-def test_models(refused, commands: Commands, models: Models) -> None:  # type: ignore[no-untyped-def]
+def test_models(refused: Refused, commands: Commands, models: Models) -> None:
     refused("model.name_or_path=./nowhere", parts=("./nowhere", "no such folder"))
     refused("model.name_or_path=null", parts=("model.name_or_path",))
     Path("empty").mkdir()
@@ -128,7 +131,7 @@ def test_models(refused, commands: Commands, models: Models) -> None:  # type: i
     refused("model.name_or_path=./m", parts=("tokenizer",))
 
 
-def test_tickets(refused, commands: Commands) -> None:  # type: ignore[no-untyped-def]
+def test_tickets(refused: Refused, commands: Commands) -> None:
     message = refused("tuner.alpha=0.05", parts=("0.05", "five smallest nominal p", "tuner.alpha"))
     smallest = [float(x.rpartition("p = ")[2]) for x in message.split("\n") if " p = " in x]
     assert len(smallest) == 5 and smallest == sorted(smallest) and smallest[0] > 0.05
@@ -153,7 +156,7 @@ def test_tickets(refused, commands: Commands) -> None:  # type: ignore[no-untype
         refused(key, parts=parts)
 
 
-def test_training_that_diverges(refused) -> None:  # type: ignore[no-untyped-def]
+def test_training_that_diverges(refused: Refused) -> None:
     refused("train.lr=1e38", "train.max_grad_norm=0", "train.optimizer=sgd",
             parts=("step", "batch", "train.lr"), recipe="full")  # fmt: skip
     refused("train.weight_decay=0.1", parts=("weight_decay",), recipe="embed")

@@ -6,15 +6,18 @@ import io
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from tiny_runs import Commands, Ended, Models, hypotheses, small
 
+Translate = Callable[..., Ended]
+
 
 @pytest.fixture
-def translate(commands: Commands, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+def translate(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> Translate:
     """Run ``mt-translate`` in this process with these bytes as standard input."""
 
     def run(stdin: bytes, *arguments: object) -> Ended:
@@ -28,7 +31,7 @@ def translate(commands: Commands, monkeypatch: pytest.MonkeyPatch):  # type: ign
             patch.setattr(sys, "stdout", output)
             code = guarded(lambda: command([str(a) for a in arguments]))
         output.flush()
-        content = output.buffer.getvalue().decode("utf-8")  # type: ignore[attr-defined]
+        content = output.buffer.getvalue().decode("utf-8")
         return Ended(code, content, commands._capture()[1])
 
     return run
@@ -44,8 +47,8 @@ def tune(commands: Commands, folder: Path, recipe: str, *more: object) -> Path:
 @pytest.mark.parametrize("recipe", ["none", "full", "embed", "ks_lottery", "ks_transfer"])
 @pytest.mark.parametrize("kind", ["untied", "tied"])
 def test_it_says_what_the_run_said(
-    kind: str, recipe: str, commands: Commands, models: Models, translate
-) -> None:  # type: ignore[no-untyped-def]
+    kind: str, recipe: str, commands: Commands, models: Models, translate: Translate
+) -> None:
     import torch
 
     import mt_lottery as mtl
@@ -72,7 +75,9 @@ def test_it_says_what_the_run_said(
         assert text.removeprefix(" ") == line["hypothesis"]
 
 
-def test_tuning_changes_the_translation(commands: Commands, models: Models, translate) -> None:  # type: ignore[no-untyped-def]
+def test_tuning_changes_the_translation(
+    commands: Commands, models: Models, translate: Translate
+) -> None:
     outputs = set()
     for recipe in ("none", "full", "embed", "ks_lottery"):
         more = [] if recipe == "none" else ["train.lr=0.05"]
@@ -81,7 +86,7 @@ def test_tuning_changes_the_translation(commands: Commands, models: Models, tran
     assert len(outputs) == 4
 
 
-def test_line_by_line(commands: Commands, models: Models, translate) -> None:  # type: ignore[no-untyped-def]
+def test_line_by_line(commands: Commands, models: Models, translate: Translate) -> None:
     run = tune(commands, models.untied, "ks_lottery")
     sentences = [x["source"] for x in hypotheses(run)]
     first = [x["first_line"] for x in hypotheses(run)]
@@ -104,7 +109,7 @@ def test_line_by_line(commands: Commands, models: Models, translate) -> None:  #
     assert translate(sentences[0].encode(), "--run", run, "--beam-size", 3).code == 0
 
 
-def test_input_that_is_no_utf8(commands: Commands, models: Models, translate) -> None:  # type: ignore[no-untyped-def]
+def test_input_that_is_no_utf8(commands: Commands, models: Models, translate: Translate) -> None:
     run = tune(commands, models.untied, "none")
     good = hypotheses(run)[0]
     ended = translate(good["source"].encode() + b"\nhall\xe5!\nmore\n", "--run", run)
@@ -113,7 +118,9 @@ def test_input_that_is_no_utf8(commands: Commands, models: Models, translate) ->
     assert ended.out == good["first_line"] + "\n"  # what came before is not lost
 
 
-def test_runs_that_cannot_be_opened(commands: Commands, models: Models, translate) -> None:  # type: ignore[no-untyped-def]
+def test_runs_that_cannot_be_opened(
+    commands: Commands, models: Models, translate: Translate
+) -> None:
     def refused(run: Path, *parts: str) -> None:
         message = translate(b"Hello.\n", "--run", run).mistake()
         for part in (run.name, *parts):
@@ -153,7 +160,9 @@ def test_runs_that_cannot_be_opened(commands: Commands, models: Models, translat
     refused(full, "model.safetensors")
 
 
-def test_a_model_that_changed_since(commands: Commands, models: Models, translate) -> None:  # type: ignore[no-untyped-def]
+def test_a_model_that_changed_since(
+    commands: Commands, models: Models, translate: Translate
+) -> None:
     shutil.copytree(models.untied, "mine")
     run = tune(commands, Path("mine"), "ks_lottery")
     weights = Path("mine/model.safetensors")
