@@ -182,9 +182,11 @@ def test_killed_and_interrupted_runs_resume(commands: Commands, models: Models) 
 
     process = commands.start("mt-train", *arguments, "out_dir=run", often)
     wait_for(past("run/checkpoints", 5), process)
+    process.send_signal(signal.SIGSTOP)  # it must not end while the next command starts
     busy = commands.train(*arguments, "out_dir=run").mistake()
     assert "another run" in busy and "run" in busy
     process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert b"Traceback" not in said and b"resume=true" in said.strip().split(b"\n")[-1]
