@@ -80,7 +80,11 @@ fit(with_rows(), Path(sys.argv[1]), tracker=At(5, kill), epochs=3, save_steps=2)
 """
     here = Path(__file__).parent
     paths = [str(here), str(here.parent), *sys.path]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+    }
     folder = tmp_path / "cut"
     done = subprocess.run(
         [sys.executable, "-c", script, str(folder)], env=environment, capture_output=True
