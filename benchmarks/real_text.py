@@ -1,6 +1,6 @@
 """The README's table on real text: 400 NTREX-128 pairs, 48 Flores-101 devtest sentences.
 
-    python benchmarks/real_text.py --data DIR --out DIR     # about an hour on 2 idle cores
+    python benchmarks/real_text.py --data DIR --out DIR
     python benchmarks/real_text.py --out DIR --report       # the table from what is there
 
 DIR holds NTREX-128/ and flores101_dataset/.  Finished runs are never done again.

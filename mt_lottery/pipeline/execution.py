@@ -270,7 +270,6 @@ def _probe(
         "template": config.data.template,
         "max_length": config.data.max_length,
         "lang": config.lang,
-        "threads": None,
     }
     scope = tuner.scope or "input"
     return find_or_train(

@@ -88,7 +88,7 @@ def score_probe(selector: str, table: Tensor, probe: Probe) -> RowScores:
         statistic [V] and p-value [V], float64, on the CPU.
     """
     before = table[probe.token_ids.to(table.device)].to(torch.float32)
-    # 20,000 rows take about a second
+    # a short test needs no bar
     long = sys.stderr.isatty() and len(probe.token_ids) > 20_000
     context = {"progress": True} if long and "progress" in selector_context(selector) else {}
     scores = score_rows(selector, before, probe.values.to(before.device), **context)
