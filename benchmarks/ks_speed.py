@@ -12,10 +12,7 @@ kernels is timed apart, in fresh processes.
 from __future__ import annotations
 
 import argparse
-import ctypes
-import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -27,16 +24,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numba
+import common
 import numpy as np
-import scipy
 import torch
 from scipy.stats import ks_2samp
 from torch import Tensor
 
 from mt_lottery.lottery.ks import ks_test
-
-RESULTS = Path(__file__).parent / "results" / "ks_speed.json"
 
 FIRST_CALL = """
 import time, torch
@@ -87,17 +81,10 @@ def sort_both(before: np.ndarray, after: np.ndarray, threads: int) -> None:
 
 def peak_beyond(work: Callable[[], object]) -> float | None:
     """Peak resident memory while ``work`` runs, less that before it, in MB (Linux only)."""
-    status = Path("/proc/self/status")
-    try:
-        ctypes.CDLL(None).malloc_trim(0)  # or freed memory would be used unseen
-        Path("/proc/self/clear_refs").write_text("5")
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        start = int(lines["VmRSS"].split()[0])
-        work()
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return (int(lines["VmHWM"].split()[0]) - start) / 1024
-    except (OSError, KeyError, AttributeError):
-        return None
+    start = common.reset_peak()
+    work()
+    peak = common.peak()
+    return None if start is None or peak is None else (peak - start) / 1e6
 
 
 def measure(
@@ -106,9 +93,6 @@ def measure(
     before, after = tables(rows, d, changed)
     x, y = before.numpy(), after.numpy()
     pick = np.random.default_rng(0).choice(rows, sample, replace=False)
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
     small = slice(None, (1 << 19) // d)
     ks_test(before[small], after[small])  # compiled and imported
     peak = peak_beyond(lambda: ks_test(before, after))
@@ -119,7 +103,7 @@ def measure(
         times["scipy"].append(seconds(lambda: scipy_loop(x[pick], y[pick])) * rows / sample)
         if changed == rows:
             times["sort_1"].append(seconds(lambda: sort_both(x, y, 1)))
-            times["sort_all"].append(seconds(lambda: sort_both(x, y, cores)))
+            times["sort_all"].append(seconds(lambda: sort_both(x, y, common.cores())))
 
     got = ks_test(before, after)
     wanted = np.array(scipy_loop(x[pick], y[pick]))
@@ -160,27 +144,10 @@ def first_calls() -> dict[str, float]:
     return {"compiling": round(runs[0], 3), "from_cache": round(runs[1], 3)}
 
 
-def machine() -> dict[str, Any]:
-    model = platform.processor()
-    if Path("/proc/cpuinfo").exists():
-        names = [s for s in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in s]
-        model = names[0].split(":", 1)[1].strip() if names else model
-    return {
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-        "numba": numba.__version__,
-        "torch": torch.__version__,
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="smaller tables, under a minute")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="JSON file to write")
+    parser.add_argument("--output", type=Path, default=None, help="JSON file to write")
     arguments = parser.parse_args()
     scale = 5 if arguments.quick else 1
     load = os.getloadavg()[0]
@@ -190,16 +157,14 @@ def main() -> None:
         measure("5,000 of 262,144 rows touched, d = 640", 262144, 640, 5000, 2000 // scale, 7),
     ]
     report = {
-        "benchmark": "ks_speed",
         "quick": arguments.quick,
-        "machine": machine(),
+        "machine": common.machine("numpy", "scipy", "numba", "torch"),
         "load_average": {"start": round(load, 2), "end": round(os.getloadavg()[0], 2)},
         "first_call_seconds": first_calls(),
         "cases": cases,
     }
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(report, indent=1) + "\n")
-    print(f"first call: {report['first_call_seconds']}\nwritten: {arguments.output}")
+    written = common.write("ks_speed", report, arguments.output)
+    print(f"first call: {report['first_call_seconds']}\nwritten: {written}")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from mt_lottery.errors import ModelError
 
 IGNORED = -100
-CHUNK_LOGITS = 2**25  # logits held at a time: 128 MiB in float32
+CHUNK_LOGITS = 2**25  # logits held at a time: 64 MiB in bfloat16, and as much for the gradient
 
 SumLoss = Callable[[Tensor, Tensor], Tensor]
 
@@ -168,6 +168,7 @@ def label_loss(
     criterion: SumLoss,
     *,
     run: Callable[..., Any] | None = None,
+    widen: bool = True,
     chunk_logits: int = CHUNK_LOGITS,
 ) -> Tensor:
     """Sum of the loss over all labelled positions.
@@ -177,8 +178,9 @@ def label_loss(
         inputs: ``input_ids`` and ``attention_mask``, int64 [B, T].
         labels: [B, T], -100 where there is no label; position t is predicted
             from the hidden state at t − 1.
-        criterion: logits [N, V] (float32 or wider), labels [N] → summed loss.
+        criterion: logits [N, V], labels [N] → summed loss.
         run: what to call instead of ``model`` (a data-parallel wrapper of it).
+        widen: hand the criterion float32 (or wider); False for one that widens by itself.
         chunk_logits: how many logits are held at a time.
 
     Returns:
@@ -194,8 +196,9 @@ def label_loss(
 
     def loss_of(piece: Tensor, piece_labels: Tensor) -> Tensor:
         logits = adjust_logits(head(piece), config)
-        wide = logits if logits.dtype is torch.float64 else logits.float()
-        return criterion(wide, piece_labels)
+        if widen and logits.dtype is not torch.float64:
+            logits = logits.float()
+        return criterion(logits, piece_labels)
 
     weight = getattr(head, "weight", None)
     vocabulary = int(weight.shape[0]) if isinstance(weight, Tensor) else 2**15

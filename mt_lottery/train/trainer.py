@@ -134,6 +134,7 @@ class LotteryTrainer(Trainer):  # type: ignore[misc]
                 inputs["labels"],
                 lambda logits, labels: self.criterion(logits, labels, self.settings),
                 run=run,
+                widen=not getattr(self.criterion, "any_dtype", False),
             )
 
     def compute_loss(  # type: ignore[override]
