@@ -123,7 +123,10 @@ class TranslateConfig:
 
     beam_size: int = setting(1, "1 is greedy search", ge=1)
     max_new_tokens: int = setting(128, "limit on a translation, in tokens", ge=1)
-    batch_size: int = setting(64, "sentences a batch", ge=1)
+    batch_size: int = setting(128, "sentences a batch, at most", ge=1)
+    max_tokens: int = setting(
+        32_768, "tokens a batch, at most: prompts, beams and translations, padding included", ge=1
+    )
     length_penalty: float = setting(1.0, "exponent on length in beam search")
 
 

@@ -74,6 +74,7 @@ def decode(
             beam_size=settings.beam_size,
             max_new_tokens=settings.max_new_tokens,
             batch_size=settings.batch_size,
+            max_tokens=settings.max_tokens,
             length_penalty=settings.length_penalty,
             eos_ids=eos_ids(loaded.model, loaded.tokenizer),
             pad_id=pad_id(loaded.tokenizer),

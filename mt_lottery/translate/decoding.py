@@ -8,14 +8,18 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from mt_lottery.errors import ConfigError, DataError, ModelError
 from mt_lottery.translate.beam import generate_batch
+from mt_lottery.translate.caches import new_cache, smallest_window
 from mt_lottery.translate.continuation import Continuation
-from mt_lottery.translate.greedy import greedy_batch, new_cache
+from mt_lottery.translate.greedy import greedy_batch
+from mt_lottery.translate.prefix import SharedPrefix, learned_prefix, share_prefix
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +87,8 @@ def translate(
     *,
     beam_size: int = 1,
     max_new_tokens: int,
-    batch_size: int = 32,
+    batch_size: int = 128,
+    max_tokens: int | None = None,
     length_penalty: float = 1.0,
     eos_ids: int | Collection[int],
     pad_id: int,
@@ -98,7 +103,9 @@ def translate(
 
     Args:
         prompts: token ids of each prompt, special tokens included.
-        batch_size: sentences decoded together.
+        batch_size: sentences decoded together, at most.
+        max_tokens: tokens of a batch, at most: its sentences times the longest prompt and
+            ``max_new_tokens``; None for no such limit.  One sentence is always let through.
         length_penalty: beam search only; above 0 favours longer translations.
         eos_ids: tokens that end a translation; may be empty.
         pad_id: fills the left of shorter prompts; masked, so any valid id will do.
@@ -114,8 +121,17 @@ def translate(
             not fit into memory.
 
     """
-    sizes = {"beam_size": beam_size, "max_new_tokens": max_new_tokens, "batch_size": batch_size}
-    problems = [f"translate.{k}={v}: must be at least 1." for k, v in sizes.items() if v < 1]
+    sizes = {
+        "beam_size": beam_size,
+        "max_new_tokens": max_new_tokens,
+        "batch_size": batch_size,
+        "max_tokens": max_tokens,
+    }
+    problems = [
+        f"translate.{k}={v}: must be at least 1."
+        for k, v in sizes.items()
+        if v is not None and v < 1
+    ]
     if problems:
         raise ConfigError(problems)
     empty = [index for index, prompt in enumerate(prompts) if len(prompt) == 0]
@@ -127,6 +143,7 @@ def translate(
     eos = frozenset([eos_ids] if isinstance(eos_ids, int) else eos_ids)
     counter = _Counter(len(prompts), progress)
     plain = new_cache(model) is not None
+    prefix: SharedPrefix | None = None
 
     def decode(batch: Sequence[Sequence[int]]) -> list[Continuation]:
         nonlocal plain
@@ -138,6 +155,7 @@ def translate(
                 eos_ids=eos,
                 pad_id=pad_id,
                 on_step=counter.step,
+                prefix=prefix,
             )
             if results is not None:
                 return results
@@ -150,7 +168,7 @@ def translate(
             length_penalty=length_penalty,
             eos_ids=eos,
             pad_id=pad_id,
-            padded=plain,
+            padded=plain and not learned,
             on_step=counter.step,
         )
 
@@ -158,11 +176,22 @@ def translate(
     order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
     hypotheses: dict[int, Hypothesis] = {}
     start, size = 0, batch_size
+    budget = None if max_tokens is None else max_tokens // beam_size
+    learned = learned_prefix(model) is not None
     # `no_grad`, not `inference_mode`: some models keep buffers made in a forward pass (dynamic
     # RoPE), and an inference tensor among them would break the training that goes on after.
     with _evaluating(model), _contiguous_head_input(model), torch.no_grad():
+        if beam_size == 1 and plain:
+            longest_prompt = prompts[order[0]]
+            prefix = _unless_out_of_memory(lambda _: share_prefix(model, prompts), [longest_prompt])
+        spread = _most_spread(model, prefix, max(map(len, prompts)) + max_new_tokens)
         while start < len(order):
             chosen = order[start : start + size]
+            longest = len(prompts[chosen[0]])
+            if budget is not None:
+                chosen = chosen[: max(1, budget // (longest + max_new_tokens))]
+            if spread is not None:
+                chosen = [i for i in chosen if len(prompts[i]) >= longest - spread]
             counter.begin()
             results = _unless_out_of_memory(decode, [prompts[i] for i in chosen])
             if results is None:
@@ -176,6 +205,18 @@ def translate(
     return [hypotheses[index] for index in range(len(prompts))]
 
 
+def _most_spread(model: Any, prefix: SharedPrefix | None, length: int) -> int | None:
+    """By how many tokens the prompts of one batch may differ in length; None for any number.
+
+    Padding that comes between a learned prefix and a prompt counts in the distance that a
+    sliding window measures: where a window ends before the text does, there must be none.
+    """
+    window = smallest_window(model)
+    if prefix is None or not prefix.virtual or window is None:
+        return None
+    return prefix.tokens if prefix.virtual + length > window else None
+
+
 def _to_text(tokenizer: Any, result: Continuation) -> Hypothesis:
     # Clean-up would rewrite " ." and " n't" in the hypothesis but not in the reference.
     text = tokenizer.decode(
@@ -185,10 +226,9 @@ def _to_text(tokenizer: Any, result: Continuation) -> Hypothesis:
 
 
 def _unless_out_of_memory(
-    decode: Callable[[Sequence[Sequence[int]]], list[Continuation]],
-    batch: Sequence[Sequence[int]],
-) -> list[Continuation] | None:
-    """The batch's continuations, or None if it must be halved."""
+    decode: Callable[[Sequence[Sequence[int]]], T], batch: Sequence[Sequence[int]]
+) -> T | None:
+    """What ``decode`` gives for the batch, or None if the batch must be halved."""
     try:
         return decode(batch)
     except (RuntimeError, MemoryError) as error:

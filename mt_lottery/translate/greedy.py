@@ -2,51 +2,43 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from mt_lottery.translate.caches import base_model, forward_arguments, is_plain, new_cache
 from mt_lottery.translate.continuation import Continuation, OnStep, device_of, left_pad
+from mt_lottery.translate.prefix import SharedPrefix, learned_prefix
 
 #: Finished share of a batch at which its rows are dropped.  Dropping copies the cache once, which
 #: is what every step does anyway to append to it; so it pays early, but not for each sentence.
 COMPACT_SHARE = 1 / 8
 
 
-def is_prompt_learning(model: Any) -> bool:
-    """Whether PEFT puts a learned prefix or prompt before the input (prefix, prompt tuning)."""
-    config = getattr(model, "active_peft_config", None)
-    return bool(getattr(config, "is_prompt_learning", False))
+def _begin(
+    prompts: Sequence[Sequence[int]],
+    prefix: SharedPrefix | None,
+    cache: Any,
+    pad_id: int,
+    device: torch.device,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids [B, R] still to be read, and the mask [B, cached + R]; fills the cache.
 
-
-def forward_arguments(model: Any) -> set[str]:
-    """Names that the model's own ``forward`` takes (PEFT's wrapper hides them)."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return set(inspect.signature(inner.forward).parameters)
-
-
-def _plain(layers: Sequence[Any]) -> bool:
-    """Whether rows can be dropped from each layer of a cache (not so for recurrent states)."""
-    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
-
-    return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
-
-
-def new_cache(model: Any) -> Any | None:
-    """An empty ``DynamicCache`` for the model, or None where it does not work with one.
-
-    The model's config makes the layers with a sliding window keep no more than the window.
+    Each row reads its last R tokens, R the most that any prompt has behind the prefix, and
+    takes what comes before them from the prefix: so real positions stand side by side, as
+    after padding on the left, and a sliding window sees what it would have seen.
     """
-    from transformers import DynamicCache
-
-    supported = getattr(model, "_supports_default_dynamic_cache", None)
-    known = {"past_key_values", "attention_mask", "use_cache"} <= forward_arguments(model)
-    if not known or is_prompt_learning(model) or (supported is not None and not supported()):
-        return None
-    cache = DynamicCache(config=model.config)
-    return cache if _plain(cache.layers) else None
+    if prefix is None:
+        return left_pad(prompts, pad_id, device)
+    width = max(len(prompt) for prompt in prompts) - prefix.tokens
+    kept = [max(len(prompt) - width, 0) for prompt in prompts]
+    ids, mask = left_pad([p[k:] for p, k in zip(prompts, kept, strict=True)], pad_id, device)
+    if prefix.virtual + max(kept):
+        prefix.fill(cache, kept)
+        before = torch.tensor(prefix.mask(kept), device=device)
+        mask = torch.cat([before, mask], dim=1)
+    return ids, mask
 
 
 def greedy_batch(
@@ -57,6 +49,7 @@ def greedy_batch(
     eos_ids: frozenset[int],
     pad_id: int,
     on_step: OnStep,
+    prefix: SharedPrefix | None = None,
 ) -> list[Continuation] | None:
     """The most probable token at each step, for one batch.
 
@@ -66,6 +59,7 @@ def greedy_batch(
     Args:
         prompts: B token id lists, none empty.
         on_step: told of progress after each step.
+        prefix: what all prompts begin with, from :func:`share_prefix`.
 
     Returns:
         B continuations in the order of the prompts, or None if the model cannot be decoded with
@@ -73,18 +67,20 @@ def greedy_batch(
 
     """
     cache = new_cache(model)
-    if cache is None:
+    if cache is None or (prefix is None and learned_prefix(model) is not None):
         return None
     arguments = forward_arguments(model)
+    # PEFT's wrapper would put a learned prefix before each single step
+    run = base_model(model)
     last_only = {"logits_to_keep": 1} if "logits_to_keep" in arguments else {}
-    step_ids, mask = left_pad(prompts, pad_id, device_of(model))
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    step_ids, mask = _begin(prompts, prefix, cache, pad_id, device_of(model))
+    positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -step_ids.shape[1] :]
     results = [Continuation() for _ in prompts]
     rows = list(range(len(prompts)))  # which sentence each row of the batch is
 
     for step in range(max_new_tokens):
         placed = {"position_ids": positions} if "position_ids" in arguments else {}
-        output = model(
+        output = run(
             input_ids=step_ids,
             attention_mask=mask,
             past_key_values=cache,
@@ -95,7 +91,7 @@ def greedy_batch(
         )
         if step == 0:
             filled = output.past_key_values is cache and cache.get_seq_length() == mask.shape[1]
-            if not filled or not _plain(cache.layers):
+            if not filled or not is_plain(cache.layers):
                 return None
         chosen = output.logits[:, -1].float().argmax(-1)
         del output  # the prompt's logits are large where `logits_to_keep` is not supported

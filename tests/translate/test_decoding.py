@@ -71,7 +71,7 @@ def test_a_failed_batch_is_not_counted_twice(monkeypatch: pytest.MonkeyPatch) ->
     small = Small(model, 3, torch.OutOfMemoryError("out of memory"))
     monkeypatch.setattr(type(model), "forward", small.forward)
     calls: list[tuple[int, int, int]] = []
-    run(model, [[3, 4]] * 3, eos_ids=[], progress=lambda *c: calls.append(c))
+    run(model, [[3, 4], [5, 6], [7, 8]], eos_ids=[], progress=lambda *c: calls.append(c))
     assert small.batches == [3, 1, 1, 1]
     assert calls[-1] == (3, 3, 24)
 
@@ -81,7 +81,32 @@ def test_out_of_memory_with_one_sentence(monkeypatch: pytest.MonkeyPatch) -> Non
     small = Small(model, 0, torch.OutOfMemoryError("out of memory"))
     monkeypatch.setattr(type(model), "forward", small.forward)
     with pytest.raises(ModelError, match="single sentence \\(prompt of 3 tokens\\)"):
-        run(model, [[3, 4, 5]] * 3)
+        run(model, [[3, 4, 5], [6, 7, 8], [9, 3, 4]])
+    with pytest.raises(ModelError, match="single sentence \\(prompt of 3 tokens\\)"):
+        run(model, [[3, 4, 5]] * 3)  # already what the prompts share does not fit
+
+
+def test_batches_keep_within_the_token_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, prompts = tiny_model("llama"), random_prompts(12)
+    single = [run(model, [p], eos_ids=[])[0] for p in prompts]
+    lengths = sorted(map(len, prompts), reverse=True)
+    for budget, beam in ((60, 1), (100, 1), (100, 2), (1, 1)):
+        small = Small(model, 99, RuntimeError())
+        with monkeypatch.context() as patch:
+            patch.setattr(type(model), "forward", small.forward)
+            found = run(model, prompts, eos_ids=[], max_tokens=budget, beam_size=beam)
+        planned, start = [], 0
+        while start < len(lengths):
+            size = max(1, budget // beam // (lengths[start] + 8))
+            planned.append(min(size, len(lengths) - start) * beam)
+            start += size
+        at, wanted = 0, []  # a prompt of one token is read as if it were a step of decoding
+        for size in planned:
+            wanted += [size] if lengths[at] > 1 else []
+            at += size // beam
+        assert small.batches == wanted
+        if beam == 1:
+            assert found == single
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("shape mismatch")])
@@ -139,6 +164,7 @@ def test_order_and_progress(beam_size: int) -> None:
         ({"beam_size": 0}, "translate.beam_size=0"),
         ({"batch_size": 0}, "translate.batch_size=0"),
         ({"max_new_tokens": 0}, "translate.max_new_tokens=0"),
+        ({"max_tokens": 0}, "translate.max_tokens=0"),
         ({"max_new_tokens": -1, "batch_size": 0}, "2 settings"),
     ],
 )

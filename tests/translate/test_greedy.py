@@ -17,8 +17,10 @@ from translate_models import (
 )
 
 from mt_lottery.translate import Hypothesis, translate
+from mt_lottery.translate.caches import new_cache
 from mt_lottery.translate.continuation import cut_at_eos
-from mt_lottery.translate.greedy import greedy_batch, new_cache
+from mt_lottery.translate.greedy import greedy_batch
+from mt_lottery.translate.prefix import learned_prefix, share_prefix
 
 
 class Ids:
@@ -170,11 +172,11 @@ def test_lora_model_is_decoded_by_the_loop(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_prompt_tuning_falls_back_on_generate() -> None:
+def test_other_prompt_learning_falls_back_on_generate() -> None:
     peft = pytest.importorskip("peft")
-    config = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
-    model = peft.get_peft_model(tiny_model("llama"), config)
-    assert new_cache(model) is None
+    config = peft.PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+    model = peft.get_peft_model(tiny_model("llama"), config).eval()
+    assert learned_prefix(model) == "other" and share_prefix(model, [[5, 6], [5, 7]]) is None
     prompts = random_prompts(3)
     found = translate(model, Ids(), prompts, max_new_tokens=5, eos_ids=[], pad_id=PAD)
     expected = by_generate(model, prompts, 5, None)
