@@ -198,7 +198,7 @@ def main() -> None:
             if given.run is None:
                 print("tuned: left out, no --run")
                 continue
-            loaded, _ = open_run(given.run, given.device)
+            loaded = open_run(given.run, given.device).loaded
         elif arm == "original":
             loaded = model()
         else:

@@ -29,6 +29,7 @@ def setting(
     le: float | None = None,
     lt: float | None = None,
     choices: Sequence[str] | None = None,
+    file: bool = False,
 ) -> Any:
     """A dataclass field with a meaning and a range.
 
@@ -37,8 +38,10 @@ def setting(
         help: one line for ``--help``.
         ge, gt, le, lt: bounds of a number (≥, >, ≤, <).
         choices: the allowed strings.
+        file: the path of a file that decides the result by its content.
     """
-    metadata = {"help": help, "ge": ge, "gt": gt, "le": le, "lt": lt, "choices": choices}
+    metadata: dict[str, Any] = {"help": help, "ge": ge, "gt": gt, "le": le, "lt": lt}
+    metadata |= {"choices": choices, "file": file}
     if isinstance(default, tuple):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -100,7 +103,7 @@ class TrainConfig:
     max_tokens: int | None = setting(None, "padded tokens a batch, at most", ge=1)
     accumulate: int = setting(1, "batches an optimizer step", ge=1)
     optimizer: str = setting(
-        "adamw", "registered optimizer: adamw, sparse_adam, sgd, or a plugin's"
+        "adamw", "registered optimizer: adamw, adamw_8bit, sparse_adam, sgd, or a plugin's"
     )
     criterion: str = setting(
         "cross_entropy",
@@ -217,6 +220,12 @@ def describe(schema: type, prefix: str = "") -> Iterator[tuple[str, str, str]]:
         if value in (dataclasses.MISSING, "???"):  # a plugin's, without a default
             shown = "must be given"
         yield f"{prefix}{f.name}", f"{shown}", text
+
+
+def file_settings(config: Any) -> list[str]:
+    """Names of the settings of a section that are set and name a file."""
+    named = [f.name for f in dataclasses.fields(config) if f.metadata.get("file")]
+    return [name for name in named if getattr(config, name) is not None]
 
 
 def digest(content: Any) -> str:

@@ -18,7 +18,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,13 +42,18 @@ class Registry:
         self._builtins = dict(builtins)
         self._objects: dict[str, Any] = {}
         self._dataclasses: dict[str, type] = {}
+        self._needs: dict[str, tuple[str, ...]] = {}
 
-    def register(self, name: str, *, dataclass: type | None = None) -> Callable[[T], T]:
+    def register(
+        self, name: str, *, dataclass: type | None = None, needs: Sequence[str] = ()
+    ) -> Callable[[T], T]:
         """Decorator that registers a class or function under ``name``.
 
         Args:
             name: what users write in a recipe or on the command line.
             dataclass: the schema of its own settings, where it has any.
+            needs: packages that are not installed with mt-lottery, as pip writes them
+                (``"bitsandbytes>=0.46"``).
 
         Raises:
             RegistryError: the name is taken.
@@ -69,6 +74,7 @@ class Registry:
             self._objects[name] = target
             if dataclass is not None:
                 self._dataclasses[name] = dataclass
+            self._needs[name] = tuple(needs)
             return target
 
         return decorate
@@ -98,6 +104,29 @@ class Registry:
         self.get(name)
         return self._dataclasses.get(name)
 
+    def missing(self, name: str) -> str | None:
+        """What is not installed that ``name`` needs, as a sentence; None if all is there."""
+        self.get(name)
+        wanted = [need for need in self._needs.get(name, ()) if not _installed(need)]
+        if not wanted:
+            return None
+        quoted = " ".join(f"'{need}'" for need in wanted)
+        return (
+            f"The {self.kind} '{name}' needs {' and '.join(wanted)}, not installed here: "
+            f"pip install {quoted}"
+        )
+
+
+def _installed(need: str) -> bool:
+    from packaging.requirements import Requirement
+
+    requirement = Requirement(need)
+    try:
+        version = importlib.metadata.version(requirement.name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return requirement.specifier.contains(version, prereleases=True)
+
 
 def _in(package: str, names: str) -> dict[str, str]:
     """``"a b=c"`` → name to module: ``a`` in ``package.a``, ``b`` in ``package.c``."""
@@ -111,16 +140,29 @@ CRITERIA = Registry(
     _in("train", "cross_entropy=criteria label_smoothed_cross_entropy=criteria"),
 )
 OPTIMIZERS = Registry(
-    "optimizer", _in("train", "adamw=optimizers sgd=optimizers sparse_adam=optimizers")
+    "optimizer",
+    _in(
+        "train",
+        "adamw=optimizers adamw_8bit=optimizers sgd=optimizers sparse_adam=optimizers",
+    ),
 )
 TUNERS = Registry(
     "tuner",
     _in(
         "tuner",
-        "none full embed random random_seen=random frequency ks_lottery ks_transfer=ks_lottery",
+        "none full embed lora qlora=lora prefix prompt=prefix random random_seen=random "
+        "frequency frequency_matched ks_lottery ks_transfer=ks_lottery ks_freeze "
+        "layer eos_bias few_shot",
     ),
 )
-SELECTORS = Registry("selector", _in("lottery", "ks=selection"))
+SELECTORS = Registry(
+    "selector",
+    _in(
+        "lottery",
+        "ks=selection cos=selectors absolute=selectors relative=selectors ratio=selectors "
+        "kl=selectors frequency=selectors random=selectors",
+    ),
+)
 CORPORA = Registry("corpus", _in("data", "mini=corpora ntrex=corpora flores101=corpora files"))
 TEMPLATES = Registry("template", _in("data", "plain=templates alpaca=templates"))
 METRICS = Registry("metric", _in("score", "spbleu=bleu bleu bleu_subword=bleu chrf=bleu"))

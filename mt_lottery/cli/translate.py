@@ -79,7 +79,8 @@ def command(arguments: Sequence[str]) -> int:
     from mt_lottery.pipeline import open_run
     from mt_lottery.pipeline.decode import decode
 
-    loaded, config = open_run(given.run, given.device)
+    run = open_run(given.run, given.device)
+    config = run.config
     for key in ("batch_size", "beam_size", "max_new_tokens"):
         if getattr(given, key) is not None:
             setattr(config.translate, key, getattr(given, key))
@@ -92,7 +93,8 @@ def command(arguments: Sequence[str]) -> int:
         # an empty line stays an empty line: there is nothing to translate
         full = [i for i, line in enumerate(block) if line.strip()]
         outputs = [""] * len(block)
-        texts = decode(config, loaded, [block[i] for i in full], quiet=True) if full else []
+        sources = [block[i] for i in full]
+        texts = decode(config, run.loaded, sources, lead=run.tuner.lead, quiet=True) if full else []
         for i, text in zip(full, texts, strict=True):
             outputs[i] = text.first_line
         print("\n".join(outputs), flush=True)

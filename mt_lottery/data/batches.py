@@ -83,14 +83,23 @@ def encode_prompts(
     template: Template,
     pair: LanguagePair,
     tokenizer: PreTrainedTokenizerBase,
+    *,
+    lead: str = "",
 ) -> list[list[int]]:
     """Tokenise the prompts for decoding: the same ids that training saw.
+
+    Args:
+        sources: one sentence each.
+        template: the prompt.
+        pair: the direction.
+        tokenizer: as in training.
+        lead: text before every prompt (few-shot examples).
 
     Returns:
         One list of ids a source, unpadded, with BOS where the tokenizer adds it,
         never with EOS.
     """
-    prompts = [template.prompt(source, pair) for source in sources]
+    prompts = [lead + template.prompt(source, pair) for source in sources]
     return [_strip_eos(ids, tokenizer.eos_token_id) for ids in _tokenise(tokenizer, prompts)]
 
 

@@ -9,7 +9,8 @@ A selector is a registered pure function that scores rows, larger = more changed
 It returns a Tensor [V], or a :class:`RowScores` (``KSResult`` will do) where it
 has nominal p-values too; only then can tickets be chosen by α.  A score of -inf
 means "never choose this row".  What it needs beside the two tables it declares
-as keyword-only parameters (:func:`selector_context` lists them).
+as keyword-only parameters (:func:`selector_context` lists them).  The others of
+Appendix C are in :mod:`mt_lottery.lottery.selectors`.
 """
 
 from __future__ import annotations
@@ -103,6 +104,11 @@ def selector_context(selector: str) -> tuple[str, ...]:
     """Names of what a selector takes beside the two tables (``seed``, ``counts``, …)."""
     parameters = list(inspect.signature(SELECTORS.get(selector)).parameters.values())
     return tuple(p.name for p in parameters[2:] if p.kind is not p.VAR_KEYWORD)
+
+
+def looks_at_values(selector: str) -> bool:
+    """Whether a selector reads the two tables (``frequency`` and ``random`` do not)."""
+    return bool(getattr(SELECTORS.get(selector), "looks_at_values", True))
 
 
 def score_rows(selector: str, before: Tensor, after: Tensor, **context: Any) -> RowScores:

@@ -52,7 +52,12 @@ class _Progress:
 
 
 def decode(
-    config: RunConfig, loaded: LoadedModel, sources: Sequence[str], *, quiet: bool = False
+    config: RunConfig,
+    loaded: LoadedModel,
+    sources: Sequence[str],
+    *,
+    lead: str = "",
+    quiet: bool = False,
 ) -> list[Hypothesis]:
     """Translate sources, in order.
 
@@ -60,11 +65,13 @@ def decode(
         config: template, language pair and decoding settings.
         loaded: model and tokenizer.
         sources: one sentence each.
+        lead: text before every prompt (few-shot examples).
         quiet: show no progress.
     """
     settings = config.translate
     template = get_template(config.data.template)
-    prompts = encode_prompts(sources, template, parse_pair(config.lang), loaded.tokenizer)
+    pair = parse_pair(config.lang)
+    prompts = encode_prompts(sources, template, pair, loaded.tokenizer, lead=lead)
     progress = None if quiet else _Progress(len(prompts))
     try:
         return translate(

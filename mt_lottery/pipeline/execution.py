@@ -197,8 +197,8 @@ def _tune_and_score(
     say: Say,
 ) -> Record:
     config, tuner = plan.config, plan.tuner
-    model, tokenizer = loaded.model, loaded.tokenizer
-    context = TuningContext(model, tokenizer, config.seed)
+    tokenizer = loaded.tokenizer
+    context = TuningContext(loaded.model, tokenizer, config.seed)
     cost = CostRecord()
     encoded = dev = None
     if plan.corpora.train is not None:
@@ -208,8 +208,15 @@ def _tune_and_score(
         if encoded.dropped:
             say(f"{len(encoded.dropped)} training pairs are longer than data.max_length: dropped.")
         context.counts = text_counts(tokenizer, plan.corpora.train)
-        inputs = {i for e in encoded.examples for i in (*e.prompt_ids, *e.target_ids)}
-        context.seen = torch.tensor(sorted(inputs), dtype=torch.int64)
+        for example in encoded.examples:
+            context.input_counts.update(example.prompt_ids)
+            context.input_counts.update(example.target_ids)
+        context.seen = torch.tensor(sorted(context.input_counts), dtype=torch.int64)
+        template = get_template(config.data.template)
+        context.examples = [
+            (template.prompt(pair.source, plan.pair), template.target(pair.target))
+            for pair in plan.corpora.train.pairs
+        ]
     if tuner.probe is not None:
         assert encoded is not None
         trained = _probe(plan, context, encoded, dev, trackers, say)
@@ -221,6 +228,7 @@ def _tune_and_score(
         else:
             cost.probe_seconds = trained.probe.seconds
     tuner.apply(context)
+    loaded = dataclasses.replace(loaded, model=context.model)  # some methods wrap the model
     if tuner.trains and tuner.cannot_move(context) and config.train.weight_decay == 0:
         say("None of the rows occurs in a training input: no gradient can reach them, and they")
         say("stay as they are; training is skipped (it would end with exactly this model).")
@@ -229,7 +237,7 @@ def _tune_and_score(
         result = _train(plan, context, encoded, dev, run_dir, resume, trackers, say)
         cost.train_seconds, cost.train_steps = result.seconds, result.steps
         cost.train_tokens_per_second = result.tokens_per_second
-        tuner.finish(model)
+        tuner.finish(context.model)
     if not (run_dir / LOG).exists():
         (run_dir / LOG).touch()
     saved = tuner.save(context, run_dir)
@@ -239,7 +247,7 @@ def _tune_and_score(
         write_tickets(run_dir / TICKETS, tuner.chosen, tokenizer, context.counts)
 
     began = time.monotonic()
-    outputs = decode(config, loaded, [p.source for p in plan.test.pairs])
+    outputs = decode(config, loaded, [p.source for p in plan.test.pairs], lead=tuner.lead)
     cost.decode_seconds = time.monotonic() - began
     references = [p.target for p in plan.test.pairs]
     write_hypotheses(run_dir / HYPOTHESES, [p.source for p in plan.test.pairs], references, outputs)

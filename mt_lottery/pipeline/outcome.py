@@ -132,4 +132,5 @@ def make_record(
         cost=cost,
         environment=environment(plan.device),
         config_hash=plan.config_hash,
+        extra=tuner.details(context),
     )

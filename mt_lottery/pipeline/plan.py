@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from mt_lottery.config import RunConfig, digest
+from mt_lottery.config import RunConfig, digest, file_settings
 from mt_lottery.data.corpora import Corpora, Split, load_corpora
 from mt_lottery.errors import ConfigError, DataError, TuningError
 from mt_lottery.languages import LanguagePair, parse_pair
 from mt_lottery.model.loading import fingerprint
-from mt_lottery.registry import TUNERS
+from mt_lottery.registry import METRICS, OPTIMIZERS, TUNERS, Registry
 from mt_lottery.tuner.base import Tuner
 
 Say = Callable[[str], None]
@@ -69,19 +69,32 @@ def pick_device(wanted: str) -> str:
     return wanted
 
 
-def file_sha256(tuner: Any) -> str:
-    """sha256 of ``tuner.rows_file``: its content decides the result, not where it lies.
+def file_sha256(section: str, config: Any, key: str) -> str:
+    """sha256 of the file that a setting names: its content decides the result, not its place.
 
     Raises:
         TuningError: it cannot be read.
     """
-    path = Path(tuner.rows_file).expanduser()
+    path = getattr(config, key)
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
     except OSError as error:
-        raise TuningError(
-            f"tuner.rows_file={tuner.rows_file}: cannot be read: {error.strerror}."
-        ) from error
+        raise TuningError(f"{section}.{key}={path}: cannot be read: {error.strerror}.") from error
+
+
+def check_packages(*wanted: tuple[str, Registry, str]) -> None:
+    """Make sure that what the chosen plugins need is installed.
+
+    Args:
+        wanted: key, registry and name of each.
+
+    Raises:
+        ConfigError: what is missing, with pip's command, all of it at once.
+    """
+    found = [(key, kind.missing(name)) for key, kind, name in wanted]
+    problems = [f"`{key}`: {missing}" for key, missing in found if missing is not None]
+    if problems:
+        raise ConfigError(problems)
 
 
 def make_plan(config: RunConfig, say: Say) -> Plan:
@@ -96,8 +109,16 @@ def make_plan(config: RunConfig, say: Say) -> Plan:
     """
     pair = parse_pair(config.lang)
     device = pick_device(config.device)
+    sections = [("train", config.train), ("probe", config.probe)]
+    check_packages(
+        ("tuner", TUNERS, config.tuner.name),
+        *((f"{key}.optimizer", OPTIMIZERS, section.optimizer) for key, section in sections),
+        *(("metrics", METRICS, name) for name in config.metrics),
+    )
     tuner: Tuner = TUNERS.get(config.tuner.name)(config.tuner)
-    learns = tuner.trains or tuner.probe is not None
+    if problems := list(tuner.problems_with(config)):
+        raise ConfigError(problems)
+    learns = tuner.trains or tuner.probe is not None or tuner.reads_text
     corpora = load_corpora(config.data, pair, ("train", "dev", "test") if learns else ("test",))
     if corpora.test is None:
         raise DataError(f"data={config.data.name}: no test set; give data.test and data.test_path.")
@@ -124,8 +145,8 @@ def make_plan(config: RunConfig, say: Say) -> Plan:
         }
     else:
         content.pop("seed")
-    if content["tuner"].get("rows_file") is not None:
-        content["tuner"]["rows_file"] = file_sha256(config.tuner)
+    for key in file_settings(config.tuner):
+        content["tuner"][key] = file_sha256("tuner", config.tuner, key)
     for section in ("train", "probe"):
         content[section].pop("save_steps")
     if not tuner.trains and tuner.probe_section != "train":

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from mt_lottery.atomic import DiskError, write_text
 from mt_lottery.compose import to_yaml
-from mt_lottery.config import RunConfig
+from mt_lottery.config import RunConfig, file_settings
 from mt_lottery.errors import RecordError
 from mt_lottery.record import NAME, Record, read_record
 from mt_lottery.translate.decoding import Hypothesis
@@ -32,7 +32,8 @@ LOG = "train_log.jsonl"
 STATE = ".run.json"
 TICKET_COLUMNS = ("token_id", "token", "statistic", "pvalue", "selected", "train_frequency")
 # the record first: while it is there, the folder counts as a finished run
-OURS = (NAME, CONFIG, HYPOTHESES, TICKETS, LOG, STATE, "adapter", "model", "checkpoints")
+FOLDERS = ("adapter", "model", "control", "checkpoints")
+OURS = (NAME, CONFIG, HYPOTHESES, TICKETS, LOG, STATE, *FOLDERS)
 
 
 def default_folder(config: RunConfig) -> Path:
@@ -155,7 +156,7 @@ def with_full_paths(config: RunConfig) -> RunConfig:
         whole,
         model=full(config.model, "name_or_path"),
         data=data,
-        tuner=full(config.tuner, "rows_file"),
+        tuner=full(config.tuner, *file_settings(config.tuner)),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,9 @@ from mt_lottery.compose import compose_saved
 from mt_lottery.config import RunConfig
 from mt_lottery.errors import ModelError
 from mt_lottery.model.loading import LoadedModel, fingerprint, load
-from mt_lottery.pipeline.plan import pick_device
+from mt_lottery.pipeline.plan import check_packages, pick_device
 from mt_lottery.pipeline.rundir import CONFIG
-from mt_lottery.record import read_record
+from mt_lottery.record import Record, read_record
 from mt_lottery.registry import TUNERS
 from mt_lottery.tuner.base import Tuner
 
@@ -30,15 +32,33 @@ def load_tuned(run_dir: str | Path, device: str = "auto") -> tuple[Any, Any]:
         RecordError: no finished run there, or damaged.
         ModelError: the original model has changed since, or cannot be had.
     """
-    loaded, _ = open_run(run_dir, device)
+    loaded = open_run(run_dir, device).loaded
     return loaded.model, loaded.tokenizer
 
 
-def open_run(run_dir: str | Path, device: str = "auto") -> tuple[LoadedModel, RunConfig]:
-    """As :func:`load_tuned`, with the run's configuration."""
+@dataclass(frozen=True)
+class TunedRun:
+    """A finished run, ready to translate.
+
+    Attributes:
+        loaded: the tuned model and its tokenizer.
+        config: the run's configuration.
+        tuner: the method, whose ``lead`` goes before every prompt.
+        record: the run's record.
+    """
+
+    loaded: LoadedModel
+    config: RunConfig
+    tuner: Tuner
+    record: Record
+
+
+def open_run(run_dir: str | Path, device: str = "auto") -> TunedRun:
+    """As :func:`load_tuned`, with what the run's record and configuration say."""
     folder = Path(run_dir).expanduser()
     record = read_record(folder)
     config = compose_saved(folder / CONFIG)
+    check_packages(("tuner", TUNERS, config.tuner.name))
     model_id = fingerprint(config.model)
     if model_id not in (record.model.sha256, record.model.revision):
         raise ModelError(
@@ -48,6 +68,8 @@ def open_run(run_dir: str | Path, device: str = "auto") -> tuple[LoadedModel, Ru
         )
     loaded = load(config.model, pick_device(device))
     tuner: Tuner = TUNERS.get(config.tuner.name)(config.tuner)
-    tuner.restore(loaded.model, folder)
+    model = tuner.restore(loaded.model, folder)
+    if model is not None:  # a plugin may change the model in place and return nothing
+        loaded = dataclasses.replace(loaded, model=model)
     loaded.model.eval()
-    return loaded, config
+    return TunedRun(loaded, config, tuner, record)

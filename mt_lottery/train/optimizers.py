@@ -18,6 +18,19 @@ def adamw(parameters: list[nn.Parameter], config: TrainConfig) -> optim.Optimize
     return optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
 
 
+@register_optimizer("adamw_8bit", needs=["bitsandbytes>=0.46"])
+def adamw_8bit(parameters: list[nn.Parameter], config: TrainConfig) -> optim.Optimizer:
+    """AdamW whose moments are kept in 8 bits (bitsandbytes; Dettmers et al. 2022).
+
+    Two bytes of state a value instead of eight.  Parameters of fewer than 4,096 values
+    keep theirs in float32, so that an 18-row ticket at d < 228 is plain AdamW.
+    """
+    from bitsandbytes.optim import AdamW8bit
+
+    made: optim.Optimizer = AdamW8bit(parameters, lr=config.lr, weight_decay=config.weight_decay)
+    return made
+
+
 @register_optimizer("sgd")
 def sgd(parameters: list[nn.Parameter], config: TrainConfig) -> optim.Optimizer:
     """Plain stochastic gradient descent, without momentum."""

@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,11 @@ class TrainResult:
     tokens_per_second: float
     loss: float
     dev_loss: float | None
+
+
+def _computing(device: str, dtype: torch.dtype | None) -> AbstractContextManager[object]:
+    """Computation in another dtype than the parameters', or in their own (None)."""
+    return contextlib.nullcontext() if dtype is None else torch.autocast(device, dtype=dtype)
 
 
 class EpochBatches:
@@ -123,11 +129,7 @@ class LotteryTrainer(Trainer):  # type: ignore[misc]
 
     def sum_loss(self, inputs: dict[str, Tensor], run: Callable[..., Any] | None = None) -> Tensor:
         """Summed loss of one batch."""
-        device = inputs["input_ids"].device.type
-        cast: Any = contextlib.nullcontext()
-        if self.compute_dtype is not None:
-            cast = torch.autocast(device, dtype=self.compute_dtype)
-        with cast:
+        with _computing(inputs["input_ids"].device.type, self.compute_dtype):
             return label_loss(
                 self.model,
                 {k: inputs[k] for k in ("input_ids", "attention_mask")},
@@ -300,7 +302,8 @@ def train(
         raise TrainingError("No training example is left; see data.max_length.")
     model.eval()
     first = examples[0].prompt_ids + examples[0].target_ids
-    check_logits(model, torch.tensor([first[:8]], device=model.device))
+    with _computing(model.device.type, autocast):
+        check_logits(model, torch.tensor([first[:8]], device=model.device))
     set_seed(seed)
     sampler = BucketBatchSampler(
         [len(e.prompt_ids) + len(e.target_ids) for e in examples],

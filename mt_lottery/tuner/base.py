@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,11 +12,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from mt_lottery.config import TunerConfig, setting
+from mt_lottery.config import RunConfig, TunerConfig, setting
 from mt_lottery.errors import TuningError
 from mt_lottery.model.tables import is_tied
 from mt_lottery.tuner.adapters import load_rows, save_rows
 from mt_lottery.tuner.token_rows import TokenRows, attach, check_scope
+
+DEFAULT_TICKETS = 18  # the paper's smallest ticket (Table 1)
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,9 @@ class TuningContext:
             template and special tokens left out).
         seen: every token id among the training inputs, ascending, [s].
         probe: the embedding-tuned rows, where the tuner declared that it needs them.
+        input_counts: token id → occurrences in the training inputs, template and special
+            tokens included.
+        examples: the training pairs as (prompt, target) text, where they are known.
     """
 
     model: Any
@@ -77,6 +82,8 @@ class TuningContext:
     counts: Counter[int] = field(default_factory=Counter)
     seen: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     probe: Probe | None = None
+    input_counts: Counter[int] = field(default_factory=Counter)
+    examples: Sequence[tuple[str, str]] = ()
 
     @property
     def table(self) -> Tensor:
@@ -90,20 +97,24 @@ class Tuner(ABC):
 
     Attributes:
         trains: False for methods that change nothing, or copy.
+        reads_text: the training text is needed although nothing is trained.
         probe_section: the section that says how the probe is trained: ``probe``,
             or ``train`` for the method that is nothing but the probe.
         autocast: dtype of the computation where the trained master copy is wider
             (None: as the model is).
         chosen: the rows that were chosen, once :meth:`apply` ran, for methods that choose.
+        lead: text that goes before every prompt that is translated.
     """
 
     trains: ClassVar[bool] = True
+    reads_text: ClassVar[bool] = False
     probe_section: ClassVar[str] = "probe"
 
     def __init__(self, config: Any) -> None:
         self.config = config
         self.autocast: torch.dtype | None = None
         self.chosen: ChosenRows | None = None
+        self.lead = ""
 
     @property
     def probe(self) -> str | None:
@@ -115,13 +126,35 @@ class Tuner(ABC):
         """``input`` or ``tied`` for methods that change vocabulary rows."""
         return None
 
+    def problems_with(self, run: RunConfig) -> Iterator[str]:
+        """What this method cannot do of the whole run's settings, one sentence each."""
+        yield from ()
+
     @abstractmethod
     def apply(self, context: TuningContext) -> list[nn.Parameter]:
-        """Change ``context.model`` in place; return the parameters to be trained."""
+        """Change ``context.model`` in place, or put a wrapper of it into the context.
+
+        Returns:
+            the parameters to be trained.
+        """
 
     def trainable_parameters(self, context: TuningContext) -> int:
         """Number of trained values, as the paper's Table 2 counts them."""
         return sum(p.numel() for p in context.model.parameters() if p.requires_grad)
+
+    def count(self, model: Any) -> int:
+        """Trainable values for a model of this shape, weights or none (meta device).
+
+        What Table 2 calls the number of parameters; :meth:`trainable_parameters` after
+        :meth:`apply` gives the same.
+        """
+        context = TuningContext(model, None, 0)
+        self.apply(context)
+        return self.trainable_parameters(context)
+
+    def details(self, context: TuningContext) -> dict[str, Any]:
+        """What the record should say beside the common fields (JSON-like)."""
+        return {}
 
     def cannot_move(self, context: TuningContext) -> bool:
         """Whether no training input reaches the trained parameters: their gradient is 0."""
@@ -134,8 +167,13 @@ class Tuner(ABC):
         """Write what was learnt under ``run_dir``; returns the folder, None if nothing."""
         return None
 
-    def restore(self, model: Any, run_dir: Path) -> None:  # noqa: B027
-        """Change the original ``model`` in place into the tuned one saved in ``run_dir``."""
+    def restore(self, model: Any, run_dir: Path) -> Any:
+        """The tuned model saved in ``run_dir``, from the original one.
+
+        Returns:
+            ``model`` itself, changed in place, or a wrapper of it.
+        """
+        return model
 
 
 @dataclass
@@ -176,6 +214,14 @@ class RowTuner(Tuner):
     def trainable_parameters(self, context: TuningContext) -> int:
         return int(context.model.get_input_embeddings().rows.numel())
 
+    def count(self, model: Any) -> int:
+        rows, width = model.get_input_embeddings().weight.shape
+        return self.count_rows(int(rows)) * int(width) if self.trains else 0
+
+    def count_rows(self, vocab_size: int) -> int:
+        """How many rows are trained, as far as the settings tell."""
+        return int(getattr(self.config, "tickets", None) or DEFAULT_TICKETS)
+
     def cannot_move(self, context: TuningContext) -> bool:
         rows = context.model.get_input_embeddings().token_ids.cpu()
         return self.scope == "input" and not bool(torch.isin(rows, context.seen).any())
@@ -194,16 +240,17 @@ class RowTuner(Tuner):
         )
         return folder
 
-    def restore(self, model: Any, run_dir: Path) -> None:
+    def restore(self, model: Any, run_dir: Path) -> Any:
         token_ids, values = load_rows(run_dir / "adapter")
         attach(model, token_ids, values, tied=self.scope == "tied").rows.requires_grad_(False)
+        return model
 
 
 @dataclass
 class CountedRowsConfig(RowsConfig):
     """Settings of baselines that choose a given number of rows."""
 
-    tickets: int = setting(18, "number of rows", ge=1)
+    tickets: int = setting(DEFAULT_TICKETS, "number of rows", ge=1)
     seed: int | None = setting(None, "of the choice of rows; the run's seed if null", ge=0)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -45,3 +47,6 @@ class EmbedTuner(RowTuner):
 
     def trainable_parameters(self, context: TuningContext) -> int:
         return int(context.table.numel())
+
+    def count(self, model: Any) -> int:
+        return int(model.get_input_embeddings().weight.numel())

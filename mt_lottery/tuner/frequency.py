@@ -1,10 +1,17 @@
-"""``frequency``: the rows of the most frequent tokens of the training text."""
+"""``frequency``: the rows of the most frequent tokens."""
 
 from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from mt_lottery.config import setting
+from mt_lottery.errors import TuningError
 from mt_lottery.registry import register_tuner
 from mt_lottery.tuner.base import (
     ChosenRows,
@@ -14,17 +21,63 @@ from mt_lottery.tuner.base import (
     enough,
 )
 
+_LINES = 1000  # tokenised at a time
 
-@register_tuner("frequency", dataclass=CountedRowsConfig)
+
+@dataclass
+class FrequencyConfig(CountedRowsConfig):
+    """How many rows, and where their tokens are counted."""
+
+    corpus: str | None = setting(
+        None, "a text file, one sentence a line, to count in; the training text if null", file=True
+    )
+
+
+def count_file(path: str, tokenizer: Any) -> Counter[int]:
+    """Occurrences of each token id in a text file; special tokens left out.
+
+    Raises:
+        TuningError: it cannot be read, is not UTF-8, or is empty.
+    """
+    counts: Counter[int] = Counter()
+    block: list[str] = []
+
+    def count() -> None:
+        if block:
+            for ids in tokenizer(block, add_special_tokens=False)["input_ids"]:
+                counts.update(ids)
+            block.clear()
+
+    whole = 0  # lines
+    try:
+        with Path(path).expanduser().open(encoding="utf-8-sig") as lines:
+            for line in lines:
+                whole += 1
+                block.append(" " + line.strip())
+                if len(block) == _LINES:
+                    count()
+    except UnicodeDecodeError as error:
+        raise TuningError(f"tuner.corpus={path}, after line {whole}: not UTF-8.") from error
+    except OSError as error:
+        raise TuningError(f"tuner.corpus={path}: cannot be read: {error.strerror}.") from error
+    count()
+    for special in tokenizer.all_special_ids:
+        counts.pop(special, None)
+    return counts
+
+
+@register_tuner("frequency", dataclass=FrequencyConfig)
 class FrequencyTuner(RowTuner):
     """Most frequent first, ties by token id; template and special tokens are not counted."""
 
     def rows(self, context: TuningContext) -> Tensor:
-        ranked = sorted(context.counts, key=lambda token: (-context.counts[token], token))
+        corpus = self.config.corpus
+        counts = context.counts if corpus is None else count_file(corpus, context.tokenizer)
+        ranked = sorted(counts, key=lambda token: (-counts[token], token))
         rows = enough(
             torch.tensor(ranked, dtype=torch.int64),
             self.config.tickets,
-            "different tokens in the training text",
+            f"different tokens in {'the training text' if corpus is None else corpus}",
         )
         self.chosen = ChosenRows(rows, "frequency")
         return rows

@@ -24,22 +24,30 @@ class FullTuner(Tuner):
         super().__init__(config)
         self._dtypes: dict[str, torch.dtype] = {}
 
+    def chosen_parameters(self, model: Any) -> list[nn.Parameter]:
+        """What is trained."""
+        return list(model.parameters())
+
     def apply(self, context: TuningContext) -> list[nn.Parameter]:
-        model = context.model
+        model = context.model.requires_grad_(False)
+        trained = self.chosen_parameters(model)
         dtype = model.get_input_embeddings().weight.dtype
-        self._dtypes = {name: p.dtype for name, p in model.named_parameters()}
+        ours = {id(p) for p in trained}
+        self._dtypes = {n: p.dtype for n, p in model.named_parameters() if id(p) in ours}
         if dtype is not torch.float32:
             # an update of 2e-5 is lost in bfloat16's 8 bits
             self.autocast = dtype
-            for parameter in model.parameters():
+            for parameter in trained:
                 parameter.data = parameter.data.float()
-        model.requires_grad_(True)
-        return list(model.parameters())
+        for parameter in trained:
+            parameter.requires_grad_(True)
+        return trained
 
     def finish(self, model: Any) -> None:
         # parameter by parameter: model.to() would round the buffers too (RoPE's frequencies)
         for name, parameter in model.named_parameters():
-            parameter.data = parameter.data.to(self._dtypes[name])
+            if name in self._dtypes:
+                parameter.data = parameter.data.to(self._dtypes[name])
 
     def save(self, context: TuningContext, run_dir: Path) -> Path:
         folder, staging = run_dir / "model", run_dir / ".model.partial"
@@ -50,9 +58,10 @@ class FullTuner(Tuner):
         staging.rename(folder)
         return folder
 
-    def restore(self, model: Any, run_dir: Path) -> None:
+    def restore(self, model: Any, run_dir: Path) -> Any:
         file = run_dir / "model" / "model.safetensors"
         try:
             load_model(model, file)
         except (OSError, SafetensorError, RuntimeError) as error:
             raise RecordError(f"{file}: the tuned model cannot be read: {error}") from error
+        return model

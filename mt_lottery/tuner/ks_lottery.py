@@ -12,9 +12,10 @@ import csv
 import io
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,11 +27,13 @@ from mt_lottery.lottery.selection import (
     RowScores,
     correct,
     find_ticket,
+    looks_at_values,
     score_rows,
     selector_context,
 )
 from mt_lottery.registry import SELECTORS, register_tuner
 from mt_lottery.tuner.base import (
+    DEFAULT_TICKETS,
     ChosenRows,
     Probe,
     RowsConfig,
@@ -38,8 +41,6 @@ from mt_lottery.tuner.base import (
     TuningContext,
     iterate_rows,
 )
-
-DEFAULT_TICKETS = 18  # the paper's smallest ticket (Table 1)
 
 
 @dataclass
@@ -55,9 +56,15 @@ class KSLotteryConfig(RowsConfig):
         None, "instead of a number: rows whose nominal p is at most this", ge=0.0, le=1.0
     )
     rows_file: str | None = setting(
-        None, "instead of a number: a file of token ids, one a line, or a tickets.csv"
+        None, "instead of a number: a file of token ids, one a line, or a tickets.csv", file=True
     )
     selector: str = setting("ks", "registered measure of change")
+    reduction: str = setting(
+        "abs",
+        "selectors absolute, relative, ratio: how a row's changes become one number",
+        choices=("abs", "signed"),
+    )
+    selector_seed: int = setting(0, "selector=random: its seed", ge=0)
     correction: str = setting(
         "none", "of p over the vocabulary", choices=("none", "bonferroni", "bh")
     )
@@ -74,24 +81,36 @@ class KSLotteryConfig(RowsConfig):
             yield f"`tuner.selector`: {unknown('selector', self.selector, SELECTORS.names())}"
 
 
-def score_probe(selector: str, table: Tensor, probe: Probe) -> RowScores:
+def score_probe(
+    selector: str, table: Tensor, probe: Probe | None, offered: Mapping[str, Any] | None = None
+) -> RowScores:
     """How much each row of the vocabulary changed.
 
-    Only rows that the probe trained can have moved; all others have D = 0, p = 1.
+    Only rows that the probe trained can have moved; all others have D = 0, p = 1, or, for a
+    selector without p-values, are never chosen.
 
     Args:
         selector: registered name; ``ks`` gives KS distance and nominal p.
         table: the original embedding table, [V, d], any float dtype.
-        probe: the embedding-tuned rows.
+        probe: the embedding-tuned rows; None for a selector that does not look at them.
+        offered: what a selector may ask for beside the two tables (``counts`` [V],
+            ``seed``, ``reduction``); each gets what it declares.
 
     Returns:
         statistic [V] and p-value [V], float64, on the CPU.
     """
-    before = table[probe.token_ids.to(table.device)].to(torch.float32)
+    wanted = selector_context(selector)
     # a short test needs no bar
-    long = sys.stderr.isatty() and len(probe.token_ids) > 20_000
-    context = {"progress": True} if long and "progress" in selector_context(selector) else {}
-    scores = score_rows(selector, before, probe.values.to(before.device), **context)
+    long = sys.stderr.isatty() and probe is not None and len(probe.token_ids) > 20_000
+    context = {k: v for k, v in {**(offered or {}), "progress": long}.items() if k in wanted}
+    if probe is not None and looks_at_values(selector):
+        before = table[probe.token_ids.to(table.device)].to(torch.float32)
+        if "counts" in context:
+            context["counts"] = context["counts"][probe.token_ids]
+        scores = score_rows(selector, before, probe.values.to(before.device), **context)
+    else:
+        scores = score_rows(selector, table, table, **context)
+        return RowScores(scores.statistic.cpu(), scores.pvalue)
     # without p-values a score may be negative: an untouched row must not outrank it
     unmoved = -math.inf if scores.pvalue is None else 0.0
     statistic = torch.full((table.shape[0],), unmoved, dtype=torch.float64)
@@ -154,7 +173,21 @@ class KSLotteryTuner(RowTuner):
 
     @property
     def probe(self) -> str | None:
-        return None if self.config.rows_file is not None else "embed"
+        needed = self.config.rows_file is None and looks_at_values(self.config.selector)
+        return "embed" if needed else None
+
+    def scores(self, context: TuningContext) -> RowScores:
+        """How much each row of the vocabulary changed, by the chosen selector."""
+        counts = torch.zeros(len(context.table), dtype=torch.int64)
+        for token, number in context.counts.items():
+            counts[token] = number
+        config = self.config
+        offered = {
+            "counts": counts,
+            "seed": config.selector_seed,
+            "reduction": config.reduction,
+        }
+        return score_probe(config.selector, context.table, context.probe, offered)
 
     def rows(self, context: TuningContext) -> Tensor:
         config = self.config
@@ -162,13 +195,13 @@ class KSLotteryTuner(RowTuner):
             rows = read_rows_file(config.rows_file, context.table.shape[0])
             statistic = pvalue = None
             if context.probe is not None:
-                scores = score_probe(config.selector, context.table, context.probe)
+                scores = self.scores(context)
                 statistic, pvalue = scores.statistic, scores.pvalue
             self.chosen = ChosenRows(rows, "file", statistic=statistic, pvalue=pvalue)
             return rows
-        if context.probe is None:
+        if context.probe is None and self.probe is not None:
             raise TuningError(f"{config.name} needs an embedding-tuned probe.")
-        scores = score_probe(config.selector, context.table, context.probe)
+        scores = self.scores(context)
         if config.alpha is not None and scores.pvalue is not None:
             adjusted = correct(scores.pvalue, config.correction)
             if not bool((adjusted <= config.alpha).any()):

@@ -23,7 +23,23 @@ TRAINED = {
     "random": 18 * DIMENSION,
     "random_seen": 18 * DIMENSION,
     "frequency": 18 * DIMENSION,
+    "frequency_matched": 18 * DIMENSION,
+    "ks_freeze": (VOCABULARY - 18) * DIMENSION,
+    "lora": 2 * 8 * (DIMENSION + 32 + DIMENSION + 16),  # two layers; q to 32, v to 16
+    "qlora": 2 * 32 * (DIMENSION + 32 + DIMENSION + 16),
+    "prefix": 10 * 2 * 2 * 16,  # positions, layers, key and value, one head of 16
+    "prompt": 10 * DIMENSION,
+    "eos_bias": 1,
+    "few_shot": 0,
 }
+WITH_ROWS = {
+    *("embed", "ks_lottery", "ks_transfer", "ks_freeze"),
+    *("random", "random_seen", "frequency", "frequency_matched"),
+}
+WITH_TICKETS = WITH_ROWS - {"embed"}
+WITH_MODEL = {"full", "layer"}
+WITH_CONTROL = {"eos_bias": "control/eos_bias.json", "few_shot": "control/few_shot.txt"}
+WITH_PROBE = {"ks_lottery", "ks_transfer", "ks_freeze", "frequency_matched"}
 KEYS = """
 seed out_dir resume user_dir device model.name_or_path model.dtype data.path data.train_pairs
 data.dev_pairs data.test_pairs data.dev data.dev_path data.test data.test_path data.template
@@ -46,7 +62,7 @@ def rows(run_dir: Path) -> list[dict[str, str]]:
 @pytest.mark.parametrize("kind", ["untied", "tied"])
 def test_every_recipe_runs(kind: str, commands: Commands, models: Models) -> None:
     folder: Path = getattr(models, kind)
-    assert set(TRAINED) | {"full"} <= set(RECIPES)
+    assert set(TRAINED) | WITH_MODEL == set(RECIPES)
     for recipe in RECIPES:
         ended = commands.train(*small(folder, recipe))
         assert ended.code == 0, (recipe, ended.err)
@@ -64,13 +80,15 @@ def test_every_recipe_runs(kind: str, commands: Commands, models: Models) -> Non
 def _check_files(run_dir: Path, recipe: str) -> None:
     left = contents(run_dir)
     expected = set(ALWAYS)
-    if recipe == "full":
+    if recipe in WITH_MODEL:
         assert "model/model.safetensors" in left and "model/config.json" in left
         assert "model/tokenizer.json" in left
         left = {name for name in left if not name.startswith("model/")}
+    elif recipe in WITH_CONTROL:
+        expected |= {WITH_CONTROL[recipe]}
     elif recipe != "none":
         expected |= ADAPTER | {"adapter/README.md"}
-    if recipe not in ("none", "full", "embed"):
+    if recipe in WITH_TICKETS:
         expected |= {"tickets.csv"}
     assert left == expected, recipe
 
@@ -84,7 +102,11 @@ def _check_record(found: dict[str, Any], recipe: str, kind: str) -> None:
     assert len(model["sha256"]) == 64 and model["revision"] is None
     assert (model["vocab_size"], model["embedding_dim"]) == (VOCABULARY, DIMENSION)
     assert model["tied_embeddings"] == (kind == "tied")
-    assert found["trainable_parameters"] == TRAINED.get(recipe, model["parameters"])
+    if recipe == "layer":  # layers.0: a share of the whole
+        assert 0 < found["trainable_parameters"] < model["parameters"]
+        assert found["layer"]["module"] == "model.layers.0"
+    else:
+        assert found["trainable_parameters"] == TRAINED.get(recipe, model["parameters"])
     assert len(found["config_hash"]) == 64
     data = found["data"]
     assert (data["test"]["name"], data["test"]["pairs"], data["template"]) == ("mini", 6, "plain")
@@ -107,7 +129,7 @@ def _check_record(found: dict[str, Any], recipe: str, kind: str) -> None:
     for package in ("mt_lottery", "torch", "transformers", "peft", "sacrebleu"):
         assert environment[package] == version(package.replace("_", "-"))
     assert environment["device"] == "cpu" and environment["python"].startswith("3.")
-    assert (found["tickets"] is None) == (recipe in ("none", "full", "embed"))
+    assert (found["tickets"] is not None) == (recipe in WITH_TICKETS)
     if found["tickets"] is not None:
         assert found["tickets"]["count"] == 18
         assert found["tickets"]["scope"] == "input"
@@ -139,8 +161,8 @@ def _check_cost(found: dict[str, Any], recipe: str) -> None:
         "probe_seconds", "train_seconds", "train_steps", "train_tokens_per_second",
         "decode_seconds", "peak_memory_bytes", "adapter_bytes",
     }  # fmt: skip
-    assert (cost["probe_seconds"] > 0) == recipe.startswith("ks_")
-    trains = recipe not in ("none", "ks_transfer")
+    assert (cost["probe_seconds"] > 0) == (recipe in WITH_PROBE)
+    trains = recipe not in ("none", "ks_transfer", "few_shot")
     assert (cost["train_seconds"] > 0) == trains
     assert cost["train_steps"] == (6 if trains else 0)  # 24 pairs, batches of 8, 2 epochs
     assert (cost["adapter_bytes"] > 0) == (recipe != "none")

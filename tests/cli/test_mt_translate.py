@@ -44,7 +44,7 @@ def tune(commands: Commands, folder: Path, recipe: str, *more: object) -> Path:
     return out
 
 
-@pytest.mark.parametrize("recipe", ["none", "full", "embed", "ks_lottery", "ks_transfer"])
+@pytest.mark.parametrize("recipe", ["none", "full", "embed", "ks_lottery", "ks_transfer", "lora"])
 @pytest.mark.parametrize("kind", ["untied", "tied"])
 def test_it_says_what_the_run_said(
     kind: str, recipe: str, commands: Commands, models: Models, translate: Translate
@@ -54,7 +54,8 @@ def test_it_says_what_the_run_said(
     import mt_lottery as mtl
 
     more = [] if recipe == "none" else ["train.lr=0.02"]
-    run = tune(commands, getattr(models, kind), recipe, *more)
+    # in bfloat16 `generate` itself differs between batches of another shape, on near ties
+    run = tune(commands, getattr(models, kind), recipe, "model.dtype=float32", *more)
     expected = hypotheses(run)
     stdin = "".join(x["source"] + "\n" for x in expected).encode()
     ended = translate(stdin, "--run", run)

@@ -17,7 +17,7 @@ from mt_lottery.lottery.ks import ks_test
 from mt_lottery.registry import TUNERS, register_selector
 from mt_lottery.tuner.base import CountedRowsConfig, Probe, RowsConfig, TuningContext
 from mt_lottery.tuner.embed import EmbedTuner, probe_rows
-from mt_lottery.tuner.frequency import FrequencyTuner
+from mt_lottery.tuner.frequency import FrequencyConfig, FrequencyTuner
 from mt_lottery.tuner.ks_lottery import (
     KSLotteryConfig,
     KSLotteryTuner,
@@ -103,11 +103,11 @@ def test_random_seen_draws_from_the_text() -> None:
 
 
 def test_frequency_breaks_ties_by_token_id() -> None:
-    tuner = FrequencyTuner(CountedRowsConfig("frequency", tickets=4))
+    tuner = FrequencyTuner(FrequencyConfig("frequency", tickets=4))
     assert apply(tuner, context()) == [41, 7, 20, 3]
     assert tuner.chosen is not None and tuner.chosen.rows.tolist() == [41, 7, 20, 3]
     with pytest.raises(TuningError, match="only 5 different tokens in the training text"):
-        FrequencyTuner(CountedRowsConfig("frequency", tickets=18)).apply(context())
+        FrequencyTuner(FrequencyConfig("frequency", tickets=18)).apply(context())
 
 
 def test_none_changes_nothing() -> None:

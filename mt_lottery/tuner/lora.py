@@ -1,0 +1,100 @@
+"""``lora`` and ``qlora``: low-rank updates beside frozen (or quantised) layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from mt_lottery.config import TunerConfig, setting
+from mt_lottery.registry import register_tuner
+from mt_lottery.tuner.base import TuningContext
+from mt_lottery.tuner.peft_adapter import PeftTuner, check_targets
+from mt_lottery.tuner.quantise import memory_bytes, quantise, quantised_layers
+
+QUANTISED_NOTE = """
+It was trained over a base in 4 bits (bitsandbytes NF4; the output head is not quantised).
+Load the base the same way for the same translations:
+
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    base_model = AutoModelForCausalLM.from_pretrained(
+        "{base}",
+        dtype={dtype},
+        quantization_config=BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant={double},
+            bnb_4bit_compute_dtype={dtype},
+        ),
+    )
+"""
+
+
+@dataclass
+class LoraConfig(TunerConfig):
+    """Settings of LoRA (Hu et al. 2022); the defaults are the paper's (§3, Table 2)."""
+
+    r: int = setting(8, "rank of the update", ge=1)
+    lora_alpha: float = setting(16.0, "the update is scaled by lora_alpha / r", gt=0.0)
+    lora_dropout: float = setting(0.0, "dropout before the update", ge=0.0, lt=1.0)
+    target_modules: list[str] = setting(("q_proj", "v_proj"), "names of the layers it is put on")
+
+
+@register_tuner("lora", dataclass=LoraConfig)
+class LoraTuner(PeftTuner):
+    """Train A and B of W + (lora_alpha / r) · B·A on the attention's query and value layers."""
+
+    def peft_config(self, model: Any) -> Any:
+        import peft
+
+        config = self.config
+        check_targets(model, list(config.target_modules))
+        conv = any(type(m).__name__ == "Conv1D" for m in model.modules())
+        return peft.LoraConfig(
+            task_type="CAUSAL_LM",
+            r=config.r,
+            lora_alpha=config.lora_alpha,
+            lora_dropout=config.lora_dropout,
+            target_modules=list(config.target_modules),
+            fan_in_fan_out=conv,  # GPT-2 keeps its weights transposed
+        )
+
+
+@dataclass
+class QloraConfig(LoraConfig):
+    """Settings of QLoRA (Dettmers et al. 2023); the rank is the paper's (Table 2)."""
+
+    r: int = setting(32, "rank of the update", ge=1)
+    double_quantisation: bool = setting(True, "quantise the blocks' scales too")
+
+
+@register_tuner("qlora", dataclass=QloraConfig, needs=["bitsandbytes>=0.46"])
+class QloraTuner(LoraTuner):
+    """LoRA over a base whose linear layers, but for the output head, are in 4 bits (NF4)."""
+
+    def note(self, model: Any, base: str) -> str:
+        dtype = model.get_base_model().get_input_embeddings().weight.dtype
+        double = self.config.double_quantisation
+        return QUANTISED_NOTE.format(base=base, dtype=dtype, double=double)
+
+    def prepare(self, model: Any) -> None:
+        quantise(model, double=self.config.double_quantisation)
+
+    def details(self, context: TuningContext) -> dict[str, Any]:
+        layers = quantised_layers(context.model)
+        return {
+            "quantization": {
+                "method": "nf4",
+                "double_quantization": self.config.double_quantisation,
+                "layers": len(layers),
+                "parameters": sum(_in_out(layer) for layer in layers.values()),
+                "not_quantized": ["input embedding", "output head", "norms"],
+                "base_bytes": memory_bytes(context.model, trained=False),
+            }
+        }
+
+
+def _in_out(layer: nn.Module) -> int:
+    return int(layer.in_features) * int(layer.out_features)  # type: ignore[arg-type]

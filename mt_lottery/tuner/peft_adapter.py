@@ -1,0 +1,136 @@
+"""Base of the methods that PEFT implements: wrap, train its parameters, save its folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from mt_lottery.atomic import write_text
+from mt_lottery.errors import RecordError, TuningError, nearest
+from mt_lottery.tuner.base import Tuner, TuningContext
+
+README = """# {method} adapter of {base}
+
+Trained by mt-lottery.
+
+    from peft import PeftModel
+    model = PeftModel.from_pretrained(base_model, "{folder}")
+{note}"""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """PEFT's warnings are for its own users: about hubs, tied heads, training modes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def linear_names(model: nn.Module) -> list[str]:
+    """Last parts of the names of all linear layers but the output head, each once."""
+    head = getattr(model, "get_output_embeddings", lambda: None)()
+    names = {
+        name.rpartition(".")[2]
+        for name, module in model.named_modules()
+        if module is not head
+        and (isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D")
+    }
+    return sorted(names)
+
+
+def check_targets(model: nn.Module, targets: list[str]) -> None:
+    """Make sure that every target names linear layers of the model.
+
+    Raises:
+        TuningError: one does not; the message lists what there is.
+    """
+    known = linear_names(model)
+    for target in targets:
+        if target not in known:
+            raise TuningError(
+                f"tuner.target_modules: {type(model).__name__} has no linear layers named "
+                f"'{target}'.{nearest(target, known)} It has: {', '.join(known)}."
+            )
+
+
+class PeftTuner(Tuner):
+    """A method of PEFT's; its parameters are float32, whatever the model's dtype."""
+
+    def note(self, model: Any, base: str) -> str:
+        """What the adapter's README should say beside how PEFT loads it."""
+        return ""
+
+    @abstractmethod
+    def peft_config(self, model: Any) -> Any:
+        """The ``PeftConfig`` for a model.
+
+        Raises:
+            TuningError: the settings do not fit the model.
+        """
+
+    def prepare(self, model: Any) -> None:
+        """Change the original model before it is wrapped (quantisation)."""
+
+    def initialise(self, context: TuningContext) -> None:
+        """Set start values other than PEFT's, once the model is wrapped."""
+
+    def apply(self, context: TuningContext) -> list[nn.Parameter]:
+        import peft
+
+        self.prepare(context.model)
+        settings = self.peft_config(context.model)
+        with quiet(), torch.random.fork_rng(devices=[]):  # a stream of its own for start values
+            torch.manual_seed(context.seed)
+            context.model = peft.get_peft_model(context.model, settings)
+            self.initialise(context)
+        trained = [p for p in context.model.parameters() if p.requires_grad]
+        for parameter in trained:
+            # an update of 1e-4 is lost in bfloat16's 8 bits
+            parameter.data = parameter.data.float()
+        return trained
+
+    def save(self, context: TuningContext, run_dir: Path) -> Path:
+        folder, staging = run_dir / "adapter", run_dir / ".adapter.partial"
+        shutil.rmtree(staging, ignore_errors=True)
+        with quiet():
+            # no embedding layer was resized: PEFT would ask the hub whether one was
+            context.model.save_pretrained(staging, save_embedding_layers=False)
+        base = str(context.model.get_base_model().config._name_or_path or "the base model")
+        write_text(
+            staging / "README.md",
+            README.format(
+                method=self.config.name,
+                base=base,
+                folder=folder.name,
+                note=self.note(context.model, base),
+            ),
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(staging, folder)
+        return folder
+
+    def restore(self, model: Any, run_dir: Path) -> Any:
+        import peft
+
+        folder = run_dir / "adapter"
+        for name in ("adapter_config.json", "adapter_model.safetensors"):
+            if not (folder / name).is_file():
+                raise RecordError(f"{folder / name}: missing; not a finished run.")
+        self.prepare(model)
+        try:
+            with quiet():
+                tuned = peft.PeftModel.from_pretrained(model, str(folder))
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            first = " ".join(str(error).split())[:300]
+            raise RecordError(f"{folder}: the adapter cannot be read: {first}") from error
+        return tuned.requires_grad_(False)
