@@ -27,35 +27,15 @@ from mt_lottery.config import RunConfig, problems
 from mt_lottery.errors import ConfigError, MTLotteryError, PluginError, nearest, unknown
 from mt_lottery.languages import parse_pair
 from mt_lottery.overrides import Number, parse_override
+from mt_lottery.recipe_files import (
+    GROUPS,
+    loose_recipes,
+    recipes_folder,
+    refuse_taken_names,
+    search_path,
+)
 
-GROUPS = ("recipe", "model", "data")
 REGISTRY_OF = {"recipe": registry.TUNERS, "model": registry.MODELS, "data": registry.CORPORA}
-
-
-def recipes_folder() -> Path:
-    """The folder of built-in recipes: in the installed package, or in the checkout.
-
-    Raises:
-        ConfigError: neither is there (a broken installation).
-    """
-    package = Path(__file__).resolve().parent
-    for folder in (package / "recipes", package.parent / "recipes"):
-        if (folder / "config.yaml").is_file():
-            return folder
-    raise ConfigError(f"No recipes at {package / 'recipes'}: the installation is incomplete.")
-
-
-def _search_path() -> list[Path]:
-    folders = []
-    for folder in registry.plugin_folders():
-        nested = folder / "recipes"
-        folders.append(nested if nested.is_dir() else folder)
-    return folders
-
-
-def _loose_recipes() -> dict[str, Path]:
-    """A plugin's ``NAME.yaml`` beside its Python file is a recipe, without a sub-folder."""
-    return {file.stem: file for folder in _search_path() for file in sorted(folder.glob("*.yaml"))}
 
 
 def _all_keys() -> list[str]:
@@ -68,19 +48,6 @@ def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def _refuse_taken_names() -> None:
-    """A plugin's YAML named as a built-in one would be ignored in silence."""
-    owners = {(g, f.stem): f for g in GROUPS for f in (recipes_folder() / g).glob("*.yaml")}
-    for folder in _search_path():
-        files = [(g, f) for g in GROUPS for f in sorted((folder / g).glob("*.yaml"))]
-        for group, file in [*files, *(("recipe", f) for f in sorted(folder.glob("*.yaml")))]:
-            owner = owners.setdefault((group, file.stem), file)
-            if owner.resolve() != file.resolve():
-                raise ConfigError(
-                    f"{file}: {group}={file.stem} is taken by {owner}; choose another name."
-                )
 
 
 @contextlib.contextmanager
@@ -100,14 +67,14 @@ def _load_groups(chosen: dict[str, str | None], found: list[str]) -> dict[str, A
     A name that is not known is put on the list, and None in its place.
     """
     store = ConfigStore.instance()
-    for stem, file in _loose_recipes().items():
+    for stem, file in loose_recipes().items():
         try:
             store.store(group="recipe", name=stem, node=OmegaConf.load(file), provider=str(file))
         except Exception as error:
             if stem == chosen["recipe"]:  # any other YAML may lie there, and is none of ours
                 raise ConfigError(f"{file}: not a readable YAML file: {error}") from error
-    _refuse_taken_names()
-    escaped = [str(p).replace("\\", "\\\\").replace('"', '\\"') for p in _search_path()]
+    refuse_taken_names()
+    escaped = [str(p).replace("\\", "\\\\").replace('"', '\\"') for p in search_path()]
     paths = ",".join(f'"file://{p}"' for p in escaped)
     with _own_hydra(), initialize_config_dir(config_dir=str(recipes_folder()), version_base="1.3"):
         search = [f"hydra.searchpath=[{paths}]"] if paths else []

@@ -359,7 +359,7 @@ def test_compose_twice_and_inside_another_hydra_program() -> None:
     from hydra import compose as other
     from hydra import initialize_config_dir
 
-    from mt_lottery.compose import recipes_folder
+    from mt_lottery.recipe_files import recipes_folder
 
     with initialize_config_dir(config_dir=str(recipes_folder()), version_base="1.3"):
         assert compose(NONE) == compose(NONE)

@@ -14,7 +14,17 @@ import mt_lottery
 
 PACKAGE = Path(mt_lottery.__file__).parent
 ORDER = (
-    *("errors", "atomic", "registry", "languages", "config", "overrides", "compose", "lottery"),
+    *(
+        "errors",
+        "atomic",
+        "registry",
+        "languages",
+        "config",
+        "overrides",
+        "recipe_files",
+        "compose",
+        "lottery",
+    ),
     *("data", "model", "tuner", "train", "translate", "score", "record", "pipeline", "bench"),
     "cli",
 )

@@ -33,8 +33,8 @@ The first argument of a kind chooses a file of the recipes:
 def usage() -> str:
     """The whole of ``--help``."""
     from mt_lottery import registry
-    from mt_lottery.compose import GROUPS, recipes_folder
     from mt_lottery.config import RunConfig, describe
+    from mt_lottery.recipe_files import GROUPS, recipes_folder
 
     lines = [USAGE]
     for group in GROUPS:

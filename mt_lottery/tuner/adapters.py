@@ -39,7 +39,8 @@ NOTE_INPUT_ONLY = """The base model ties its input and output embeddings; these 
 input table only. That is why this folder is a LoRA adapter of rank 1 with a zero update on
 `{target}` and `trainable_token_indices` for the input table (and row 0 of the head,
 unchanged): plain PEFT would otherwise change the head as well. Load it with PEFT as
-above; do **not** call `merge_and_unload()` on it (PEFT would tie the tables again).
+above; do **not** call `merge_and_unload()` on it (PEFT would tie the tables again, in
+silence). `mt-ticket merge RUN OUT` writes a plain model.
 """
 
 

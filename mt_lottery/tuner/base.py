@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from mt_lottery.config import RunConfig, TunerConfig, setting
 from mt_lottery.errors import TuningError
+from mt_lottery.model.saving import cast
 from mt_lottery.model.tables import is_tied
 from mt_lottery.tuner.adapters import load_rows, save_rows
-from mt_lottery.tuner.token_rows import TokenRows, attach, check_scope
+from mt_lottery.tuner.token_rows import TokenRows, attach, check_scope, fold
 
 DEFAULT_TICKETS = 18  # the paper's smallest ticket (Table 1)
 
@@ -98,6 +99,7 @@ class Tuner(ABC):
     Attributes:
         trains: False for methods that change nothing, or copy.
         reads_text: the training text is needed although nothing is trained.
+        leaderboard: ``mt-bench all`` runs it; False for an arm of a single figure.
         probe_section: the section that says how the probe is trained: ``probe``,
             or ``train`` for the method that is nothing but the probe.
         autocast: dtype of the computation where the trained master copy is wider
@@ -108,6 +110,7 @@ class Tuner(ABC):
 
     trains: ClassVar[bool] = True
     reads_text: ClassVar[bool] = False
+    leaderboard: ClassVar[bool] = True
     probe_section: ClassVar[str] = "probe"
 
     def __init__(self, config: Any) -> None:
@@ -174,6 +177,21 @@ class Tuner(ABC):
             ``model`` itself, changed in place, or a wrapper of it.
         """
         return model
+
+    def merge(self, model: Any, dtype: torch.dtype) -> Any:
+        """What :meth:`restore` returned, as a plain transformers model that computes the same.
+
+        Args:
+            model: from :meth:`restore`; used up.
+            dtype: of the weights.
+
+        Raises:
+            TuningError: a plain model cannot hold what this method learnt.
+        """
+        raise TuningError(
+            f"A run of {self.config.name} cannot be merged: what it learnt is no part of a plain "
+            "model's weights. Translate with mt-translate, or load it with mtl.load_tuned."
+        )
 
 
 @dataclass
@@ -244,6 +262,9 @@ class RowTuner(Tuner):
         token_ids, values = load_rows(run_dir / "adapter")
         attach(model, token_ids, values, tied=self.scope == "tied").rows.requires_grad_(False)
         return model
+
+    def merge(self, model: Any, dtype: torch.dtype) -> Any:
+        return fold(cast(model, dtype))
 
 
 @dataclass

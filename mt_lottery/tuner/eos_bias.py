@@ -83,6 +83,5 @@ class EosBiasTuner(Tuner):
             token_id, bias = int(content["token_id"]), float(content["bias"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RecordError(f"{file}: missing or damaged: {error}") from error
-        head = BiasedHead(model.get_output_embeddings(), token_id, bias)
-        model.set_output_embeddings(head.requires_grad_(False))
-        return model
+        model.set_output_embeddings(BiasedHead(model.get_output_embeddings(), token_id, bias))
+        return model.requires_grad_(False)

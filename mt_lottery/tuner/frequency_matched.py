@@ -31,6 +31,8 @@ class FrequencyMatchedTuner(KSLotteryTuner):
     the nearest count is taken (in proportion), ties are drawn, and no row is taken twice.
     """
 
+    leaderboard = False
+
     def rows(self, context: TuningContext) -> Tensor:
         ticket = super().rows(context)
         assert self.chosen is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from safetensors.torch import load_model
 from torch import nn
 
 from mt_lottery.errors import RecordError
+from mt_lottery.model.saving import cast, save_folder
 from mt_lottery.registry import register_tuner
 from mt_lottery.tuner.base import Tuner, TuningContext
 
@@ -50,12 +50,8 @@ class FullTuner(Tuner):
                 parameter.data = parameter.data.to(self._dtypes[name])
 
     def save(self, context: TuningContext, run_dir: Path) -> Path:
-        folder, staging = run_dir / "model", run_dir / ".model.partial"
-        shutil.rmtree(staging, ignore_errors=True)
-        context.model.save_pretrained(staging, max_shard_size="1000GB")
-        context.tokenizer.save_pretrained(staging)
-        shutil.rmtree(folder, ignore_errors=True)
-        staging.rename(folder)
+        folder = run_dir / "model"
+        save_folder(context.model, context.tokenizer, folder)
         return folder
 
     def restore(self, model: Any, run_dir: Path) -> Any:
@@ -65,3 +61,6 @@ class FullTuner(Tuner):
         except (OSError, SafetensorError, RuntimeError) as error:
             raise RecordError(f"{file}: the tuned model cannot be read: {error}") from error
         return model
+
+    def merge(self, model: Any, dtype: torch.dtype) -> Any:
+        return cast(model, dtype)

@@ -22,6 +22,8 @@ class KSFreezeTuner(KSLotteryTuner):
     frozen rows.
     """
 
+    leaderboard = False
+
     def rows(self, context: TuningContext) -> Tensor:
         frozen = super().rows(context)
         others = probe_rows(context, self.scope)

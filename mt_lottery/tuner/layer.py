@@ -54,6 +54,8 @@ def find_module(model: nn.Module, wanted: str) -> tuple[str, list[nn.Parameter]]
 class LayerTuner(FullTuner):
     """Train the weights of one module; all others stay."""
 
+    leaderboard = False
+
     def chosen_parameters(self, model: Any) -> list[nn.Parameter]:
         return find_module(model, self.config.module)[1]
 

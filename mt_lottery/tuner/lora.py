@@ -5,13 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from mt_lottery.config import TunerConfig, setting
+from mt_lottery.model.saving import cast
 from mt_lottery.registry import register_tuner
 from mt_lottery.tuner.base import TuningContext
 from mt_lottery.tuner.peft_adapter import PeftTuner, check_targets
-from mt_lottery.tuner.quantise import memory_bytes, quantise, quantised_layers
+from mt_lottery.tuner.quantise import (
+    dequantise,
+    memory_bytes,
+    plain_layer,
+    quantise,
+    quantised_layers,
+    replace_layer,
+)
 
 QUANTISED_NOTE = """
 It was trained over a base in 4 bits (bitsandbytes NF4; the output head is not quantised).
@@ -61,6 +70,11 @@ class LoraTuner(PeftTuner):
             fan_in_fan_out=conv,  # GPT-2 keeps its weights transposed
         )
 
+    def merge(self, model: Any, dtype: torch.dtype) -> Any:
+        # from float32 to the dtype wanted once, not after each of two roundings
+        merged = cast(model, torch.float32).merge_and_unload()
+        return cast(merged, dtype)
+
 
 @dataclass
 class QloraConfig(LoraConfig):
@@ -81,6 +95,17 @@ class QloraTuner(LoraTuner):
 
     def prepare(self, model: Any) -> None:
         quantise(model, double=self.config.double_quantisation)
+
+    def merge(self, model: Any, dtype: torch.dtype) -> Any:
+        from peft.tuners.lora import LoraLayer
+
+        base = model.get_base_model()
+        for name, layer in list(base.named_modules()):
+            if isinstance(layer, LoraLayer):
+                delta = sum(layer.get_delta_weight(a).float() for a in layer.active_adapters)
+                replace_layer(base, name, plain_layer(layer.base_layer, delta))
+        dequantise(base)
+        return cast(base, dtype)
 
     def details(self, context: TuningContext) -> dict[str, Any]:
         layers = quantised_layers(context.model)

@@ -73,9 +73,7 @@ def quantise(model: Any, *, double: bool = True) -> None:
         held: Any = made.weight
         if held.quant_state is None or held.dtype is not torch.uint8:
             raise TuningError(f"bitsandbytes left {name} as it was on {weight.device}.")
-        made.train(layer.training)
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, made)
+        replace_layer(model, name, made.train(layer.training))
     model.is_loaded_in_4bit = True  # what PEFT asks for
 
 
@@ -93,6 +91,32 @@ def dequantised(layer: Any) -> Tensor:
     weight = layer.weight
     wide: Tensor = dequantize_4bit(weight.data, weight.quant_state)
     return wide.to(layer.compute_dtype or wide.dtype)
+
+
+def plain_layer(layer: Any, added: Any = 0.0) -> nn.Linear:
+    """A float32 linear layer that computes what one in 4 bits does.
+
+    Args:
+        layer: bitsandbytes' ``Linear4bit``.
+        added: to its weight, [out, in].
+    """
+    made = nn.Linear(layer.in_features, layer.out_features, bias=False, device="meta")
+    made.weight = nn.Parameter(dequantised(layer).float() + added, requires_grad=False)
+    made.bias = layer.bias
+    return made
+
+
+def replace_layer(model: nn.Module, name: str, made: nn.Module) -> None:
+    """Put another module where ``name`` is."""
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, made)
+
+
+def dequantise(model: Any) -> None:
+    """Undo :func:`quantise`, in place, in float32; what rounding to 4 bits lost stays lost."""
+    for name, layer in quantised_layers(model).items():
+        replace_layer(model, name, plain_layer(layer))
+    vars(model).pop("is_loaded_in_4bit", None)
 
 
 def memory_bytes(model: nn.Module, *, trained: bool) -> int:

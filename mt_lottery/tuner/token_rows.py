@@ -197,3 +197,28 @@ def detach(model: Any) -> None:
         model.set_input_embeddings(embedding.base)
     if isinstance(head, TiedHead):
         model.set_output_embeddings(head.base)
+
+
+def fold(model: Any) -> Any:
+    """Write the token rows of a model into its own tables, in place.
+
+    A tied model whose output head does not use the rows gets a head of its own, and its
+    configuration says so.
+
+    Returns:
+        the plain model.
+    """
+    embedding = model.get_input_embeddings()
+    assert isinstance(embedding, TokenRows)
+    input_only = is_tied(model) and not isinstance(model.get_output_embeddings(), TiedHead)
+    rows, ids = embedding.rows.detach(), embedding.token_ids
+    detach(model)
+    table = model.get_input_embeddings().weight
+    if input_only:
+        model.get_output_embeddings().weight = nn.Parameter(table.detach().clone(), False)
+        for config in {id(c): c for c in (model.config, model.config.get_text_config())}.values():
+            config.tie_word_embeddings = False
+        model.all_tied_weights_keys = {}  # transformers 5 would leave the head out of the file
+    with torch.no_grad():
+        table[ids] = rows.to(table.dtype)
+    return model

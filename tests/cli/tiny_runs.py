@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -120,9 +121,13 @@ class Commands:
 
     def train(self, *arguments: object) -> Ended:
         """Run ``mt-train`` in this process: imports cost seconds, dozens of runs need them once."""
-        from mt_lottery.cli.shared import guarded
-        from mt_lottery.cli.train import command
+        return self.call("train", *arguments)
 
+    def call(self, module: str, *arguments: object) -> Ended:
+        """Run the command of a module of ``mt_lottery.cli`` in this process."""
+        from mt_lottery.cli.shared import guarded
+
+        command = importlib.import_module(f"mt_lottery.cli.{module}").command
         self._capture()
         code = guarded(lambda: command([str(a) for a in arguments]))
         return Ended(code, *self._capture())

@@ -48,3 +48,23 @@ def test_sparse_adam_refuses_weight_decay() -> None:
         OPTIMIZERS.get("sparse_adam")(
             [nn.Parameter(torch.zeros(1, 1))], TrainConfig(weight_decay=0.1)
         )
+
+
+def test_adamw_8bit_follows_adamw() -> None:
+    torch.manual_seed(0)
+    start = torch.randn(80, 64)
+    target = torch.randn(80, 64)  # more than 4,096 values: the moments are kept in 8 bits
+    ended = {}
+    for name in ("adamw", "adamw_8bit"):
+        parameter = nn.Parameter(start.clone())
+        optimizer = OPTIMIZERS.get(name)([parameter], TrainConfig(lr=0.05))
+        for _ in range(40):
+            optimizer.zero_grad()
+            ((parameter - target) ** 2).sum().backward()
+            optimizer.step()
+        ended[name] = parameter.detach()
+        state = optimizer.state[parameter]
+        kinds = {t.dtype for t in state.values() if isinstance(t, torch.Tensor) and t.numel() > 99}
+        assert (torch.uint8 in kinds) == (name == "adamw_8bit")
+    distance = (ended["adamw"] - ended["adamw_8bit"]).norm() / (ended["adamw"] - start).norm()
+    assert distance < 0.05

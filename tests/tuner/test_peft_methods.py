@@ -1,4 +1,4 @@
-"""LoRA, QLoRA, prefix and prompt tuning: what is trained, what is saved, that plain PEFT loads it."""
+"""LoRA, QLoRA, prefix and prompt tuning: what they train and save, and that PEFT loads it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import tiny
 import torch
 
-from mt_lottery.config import RunConfig, TrainConfig
+from mt_lottery.config import RunConfig, TrainConfig, TunerConfig
 from mt_lottery.errors import RecordError, TuningError
 from mt_lottery.registry import TUNERS
 from mt_lottery.train.trainer import train
@@ -25,8 +25,7 @@ KINDS = ("llama", "gemma3", "mistral", "qwen2")
 
 
 def tuner(name: str, **settings: Any) -> Any:
-    schema = TUNERS.dataclass_of(name)
-    assert schema is not None
+    schema = TUNERS.dataclass_of(name) or TunerConfig
     return TUNERS.get(name)(schema(name, **settings))
 
 

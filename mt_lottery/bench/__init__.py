@@ -1,0 +1,1 @@
+"""The benchmark over methods, languages and seeds."""

@@ -1,0 +1,91 @@
+"""Which methods a leaderboard has, in which order, and how much each trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mt_lottery.compose import compose
+from mt_lottery.errors import MTLotteryError
+from mt_lottery.recipe_files import headline
+from mt_lottery.registry import TUNERS
+from mt_lottery.tuner.base import Tuner
+
+# The paper's Table 2 from top to bottom, each control beside what it controls for.
+ORDER = (
+    *("none", "few_shot", "eos_bias"),
+    *("full", "qlora", "lora", "prefix", "prompt"),
+    *("embed", "random", "random_seen", "frequency", "ks_transfer", "ks_lottery"),
+)
+
+
+def methods() -> list[str]:
+    """Every leaderboard method: the built-in ones in the paper's order, then plugins'.
+
+    A registered tuner with ``leaderboard = False`` (an arm of one figure) is left out.
+    """
+    named = [name for name in TUNERS.names() if TUNERS.get(name).leaderboard]
+    known = {name: place for place, name in enumerate(ORDER)}
+    return sorted(named, key=lambda name: (known.get(name, len(ORDER)), name))
+
+
+def summary(method: str) -> str:
+    """What a method is, in a line: its recipe's headline, or what its class says of itself."""
+    text = (TUNERS.get(method).__doc__ or "").strip().split("\n\n")[0]
+    return headline(method) or " ".join(text.split())
+
+
+@dataclass(frozen=True)
+class ParameterCount:
+    """Trainable parameters of one method for one model.
+
+    Attributes:
+        method: registered name.
+        rows: vocabulary rows, for methods whose number of rows is a setting.
+        trainable: their number, or None where the method does not fit the model.
+        problem: why it does not.
+    """
+
+    method: str
+    rows: int | None
+    trainable: int | None
+    problem: str | None = None
+
+
+def parameter_counts(
+    shape: Callable[[], Any], tickets: Sequence[int] = (), names: Sequence[str] | None = None
+) -> list[ParameterCount]:
+    """Table 2's parameter column.
+
+    Args:
+        shape: makes the model, without weights (:func:`mt_lottery.model.shape.shape_of`);
+            called for each method, which may wrap or change what it gets.
+        tickets: numbers of rows; each method that has that setting is counted for each.
+            The recipe's own where there is none.
+        names: the methods; all of the leaderboard if None.
+    """
+    counts = []
+    for method in methods() if names is None else names:
+        plain = compose([f"recipe={method}", "lang=en-ro"]).tuner
+        choices: Sequence[int | None] = [None]
+        if hasattr(plain, "tickets") and TUNERS.get(method).trains:
+            choices = list(tickets) or [plain.tickets]
+        for rows in choices:
+            more = [] if rows is None else [f"tuner.tickets={rows}"]
+            settings = compose([f"recipe={method}", "lang=en-ro", *more]).tuner
+            tuner: Tuner = TUNERS.get(settings.name)(settings)
+            try:
+                counts.append(ParameterCount(method, rows, tuner.count(shape())))
+            except MTLotteryError as error:
+                counts.append(ParameterCount(method, rows, None, str(error)))
+    return counts
+
+
+def rounded(number: int) -> str:
+    """A count as the paper writes it: 6.74B, 4.19M, 41.0K, 18."""
+    for size, letter in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
+        if number >= size:
+            scaled = number / size
+            return f"{scaled:.1f}{letter}" if scaled >= 100 else f"{scaled:.3g}{letter}"
+    return str(number)

@@ -1,0 +1,98 @@
+"""``mt-ticket merge``: a plain transformers folder says what the run said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_runs import Commands, Models, contents, hypotheses, small
+
+MERGED = ("full", "layer", "embed", "ks_lottery", "ks_transfer", "random", "lora", "qlora")
+
+
+def translated(folder: Path, sources: list[str]) -> list[str]:
+    """By transformers alone: nothing of mt-lottery or PEFT."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    found = []
+    for source in sources:
+        prompt = f"Translate English to Spanish.\nEnglish: {source}\nSpanish:"
+        ids = tokenizer(prompt, return_tensors="pt").input_ids
+        out = model.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, do_sample=False,
+            eos_token_id=1, pad_token_id=2,
+        )  # fmt: skip
+        text = tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+        found.append(text.removeprefix(" "))
+    return found
+
+
+@pytest.mark.parametrize("recipe", MERGED)
+@pytest.mark.parametrize("kind", ["untied", "tied"])
+def test_merged_models_say_what_the_run_said(
+    kind: str, recipe: str, commands: Commands, models: Models
+) -> None:
+    more = ["model.dtype=float32", "train.lr=0.02", "probe.lr=0.02", "baseline=false"]
+    ended = commands.train(*small(getattr(models, kind), recipe, "out_dir=run", *more))
+    assert ended.code == 0, ended.err
+    merged = commands.call("ticket", "merge", "run", "plain")
+    assert merged.code == 0, merged.err
+    said = hypotheses(Path("run"))
+    assert f"{len(said)} of {len(said)} test sentences" in merged.out
+    assert translated(Path("plain"), [x["source"] for x in said]) == [x["hypothesis"] for x in said]
+    assert contents(Path("plain")) == {
+        "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
+        "tokenizer_config.json",
+    }  # fmt: skip
+    config = json.loads(Path("plain/config.json").read_text())
+    own_head = kind == "untied" or recipe in ("embed", "ks_lottery", "ks_transfer", "random")
+    assert config["tie_word_embeddings"] is (not own_head)
+    assert "quantization_config" not in config
+    # transformers 4.57 looks for these, 5.x for rope_parameters
+    assert config["rope_theta"] > 0 and "rope_parameters" in config
+    tokenizer = json.loads(Path("plain/tokenizer_config.json").read_text())
+    assert tokenizer["tokenizer_class"] == "PreTrainedTokenizerFast"
+
+
+def test_rows_of_both_tables_stay_one(commands: Commands, models: Models) -> None:
+    more = ["tuner.scope=tied", "model.dtype=float32", "train.lr=0.02", "baseline=false"]
+    ended = commands.train(*small(models.tied, "frequency", "out_dir=run", *more))
+    assert ended.code == 0, ended.err
+    assert commands.call("ticket", "merge", "run", "plain").code == 0
+    assert json.loads(Path("plain/config.json").read_text())["tie_word_embeddings"] is True
+    said = hypotheses(Path("run"))
+    assert translated(Path("plain"), [x["source"] for x in said]) == [x["hypothesis"] for x in said]
+
+
+def test_dtype_and_what_stands_in_the_way(commands: Commands, models: Models) -> None:
+    from safetensors import safe_open
+
+    ended = commands.train(*small(models.tied, "lora", "out_dir=run", "baseline=false"))
+    assert ended.code == 0, ended.err
+    assert commands.call("ticket", "merge", "run", "plain", "--dtype", "float32").code == 0
+    with safe_open("plain/model.safetensors", "pt") as file:
+        assert {str(file.get_tensor(k).dtype) for k in file.keys()} == {"torch.float32"}  # noqa: SIM118
+    before = contents(Path("plain"))
+    said = commands.call("ticket", "merge", "run", "plain").mistake()
+    assert said.startswith("plain exists") and contents(Path("plain")) == before
+    assert commands.call("ticket", "merge", "run", "plain", "--overwrite").code == 0
+    with safe_open("plain/model.safetensors", "pt") as file:
+        assert {str(file.get_tensor(k).dtype) for k in file.keys()} == {"torch.bfloat16"}  # noqa: SIM118
+
+
+@pytest.mark.parametrize("recipe", ["none", "prefix", "prompt", "eos_bias", "few_shot"])
+def test_what_a_plain_model_cannot_hold(recipe: str, commands: Commands, models: Models) -> None:
+    ended = commands.train(*small(models.untied, recipe, "out_dir=run", "baseline=false"))
+    assert ended.code == 0, ended.err
+    said = commands.call("ticket", "merge", "run", "plain").mistake()
+    assert said.startswith(f"A run of {recipe} cannot be merged")
+    assert not Path("plain").exists()
+
+
+def test_no_run(commands: Commands) -> None:
+    assert "no such file" in commands.call("ticket", "merge", "nowhere", "plain").mistake().lower()
