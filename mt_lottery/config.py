@@ -151,6 +151,9 @@ class RunConfig:
     out_dir: str | None = setting(None, "run directory; runs/LANG/METHOD/seed-N if null")
     resume: bool = setting(False, "continue a run that was interrupted")
     overwrite: bool = setting(False, "replace what stands in out_dir")
+    tune: int = setting(
+        0, "trials of other settings on the dev set first; the best one is then run", ge=0
+    )
     baseline: bool = setting(True, "score the original model too (once; later runs reuse it)")
     user_dir: str | None = setting(None, "folder of plugins to import first")
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps")

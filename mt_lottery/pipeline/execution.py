@@ -36,15 +36,12 @@ from mt_lottery.pipeline.rundir import (
     write_hypotheses,
     write_tickets,
 )
-from mt_lottery.record import (
-    CostRecord,
-    Record,
-    read_record,
-)
-from mt_lottery.registry import TRACKERS
+from mt_lottery.pipeline.search import search
+from mt_lottery.record import CostRecord, Record, read_record
+from mt_lottery.registry import TRACKERS, TUNERS
 from mt_lottery.train.trackers import Tracker
 from mt_lottery.train.trainer import TrainResult, train
-from mt_lottery.tuner.base import TuningContext
+from mt_lottery.tuner.base import Tuner, TuningContext
 
 
 @dataclass(frozen=True)
@@ -91,8 +88,32 @@ def run(config: RunConfig, say: Say = print) -> Outcome:
         baseline_dir = None
         if config.baseline and config.tuner.name != "none":
             baseline_dir = _baseline(plan, loaded, run_dir if given else None, say)
-        record = _execute(plan, loaded, run_dir, resume, baseline_dir, say)
+        tuning = None
+        if config.tune and plan.tuner.search_space:
+            plan, tuning = _searched(plan, run_dir, say)
+        record = _execute(plan, loaded, run_dir, resume, baseline_dir, say, tuning)
     return Outcome(run_dir, record, baseline_dir, False)
+
+
+def _searched(plan: Plan, run_dir: Path, say: Say) -> tuple[Plan, dict[str, Any]]:
+    """The plan with the settings that did best on the dev set, and how they were found."""
+
+    def execute(trial: Plan, folder: Path) -> Record:
+        with locked(folder):
+            prepare(folder, dataclasses.replace(trial.config, overwrite=True), trial.config_hash)
+            # a method may wrap or quantise its model: each trial has one of its own
+            loaded = load(trial.config.model, trial.device)
+            return _execute(trial, loaded, folder, False, None, say, keep=False)
+
+    def done(folder: Path, config_hash: str) -> Record | None:
+        try:
+            return finished(folder, config_hash, False)
+        except RecordError:
+            return None
+
+    config, tuning = search(plan, run_dir, execute, done, say)
+    tuner: Tuner = TUNERS.get(config.tuner.name)(config.tuner)
+    return dataclasses.replace(plan, config=config, tuner=tuner), tuning
 
 
 def _standing(text: str | None) -> Path | None:
@@ -124,6 +145,7 @@ def _baseline(plan: Plan, loaded: LoadedModel, given: Path | None, say: Say) -> 
         resume=False,
         overwrite=False,
         baseline=False,
+        tune=0,
     )
     own = make_plan(config, lambda _: None)
     kept = cache_folder() / "baselines" / own.config_hash
@@ -173,6 +195,8 @@ def _execute(
     resume: bool,
     baseline_dir: Path | None,
     say: Say,
+    tuning: dict[str, Any] | None = None,
+    keep: bool = True,
 ) -> Record:
     config = plan.config
     names = config.tracker if isinstance(config.tracker, list) else [config.tracker]
@@ -180,7 +204,11 @@ def _execute(
     trackers: list[Tracker] = [TRACKERS.get(str(n))(settings, str(run_dir)) for n in names]
     record = None
     try:
-        record = _tune_and_score(plan, loaded, run_dir, resume, baseline_dir, trackers, say)
+        record = _tune_and_score(plan, loaded, run_dir, resume, trackers, say, keep)
+        record.baseline = None if baseline_dir is None else str(baseline_dir)
+        record.tuning = tuning
+        record.write(run_dir)
+        tidy(run_dir)
         return record
     finally:
         for tracker in trackers:
@@ -192,9 +220,9 @@ def _tune_and_score(
     loaded: LoadedModel,
     run_dir: Path,
     resume: bool,
-    baseline_dir: Path | None,
     trackers: Sequence[Tracker],
     say: Say,
+    keep: bool,
 ) -> Record:
     config, tuner = plan.config, plan.tuner
     tokenizer = loaded.tokenizer
@@ -240,7 +268,7 @@ def _tune_and_score(
         tuner.finish(context.model)
     if not (run_dir / LOG).exists():
         (run_dir / LOG).touch()
-    saved = tuner.save(context, run_dir)
+    saved = tuner.save(context, run_dir) if keep else None
     if saved is not None:
         cost.adapter_bytes = sum(f.stat().st_size for f in saved.rglob("*") if f.is_file())
     if tuner.chosen is not None:
@@ -252,11 +280,7 @@ def _tune_and_score(
     references = [p.target for p in plan.test.pairs]
     write_hypotheses(run_dir / HYPOTHESES, [p.source for p in plan.test.pairs], references, outputs)
     cost.peak_memory_bytes = peak_memory(plan.device)
-    record = make_record(plan, loaded, context, outputs, references, cost, encoded)
-    record.baseline = None if baseline_dir is None else str(baseline_dir)
-    record.write(run_dir)
-    tidy(run_dir)
-    return record
+    return make_record(plan, loaded, context, outputs, references, cost, encoded)
 
 
 def _probe(

@@ -145,6 +145,8 @@ def make_plan(config: RunConfig, say: Say) -> Plan:
         }
     else:
         content.pop("seed")
+    if config.tune and corpora.dev is not None:
+        content["data"]["dev"] = corpora.dev.sha256
     for key in file_settings(config.tuner):
         content["tuner"][key] = file_sha256("tuner", config.tuner, key)
     for section in ("train", "probe"):

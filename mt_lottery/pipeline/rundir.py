@@ -32,7 +32,7 @@ LOG = "train_log.jsonl"
 STATE = ".run.json"
 TICKET_COLUMNS = ("token_id", "token", "statistic", "pvalue", "selected", "train_frequency")
 # the record first: while it is there, the folder counts as a finished run
-FOLDERS = ("adapter", "model", "control", "checkpoints")
+FOLDERS = ("adapter", "model", "control", "trials", "checkpoints")
 OURS = (NAME, CONFIG, HYPOTHESES, TICKETS, LOG, STATE, *FOLDERS)
 
 
@@ -106,7 +106,8 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
             f"{', '.join(standing)}, which a run would replace. Give another out_dir."
         )
     interrupted = None
-    begun = state.is_file() and any((run_dir / "checkpoints").glob("checkpoint-*"))
+    kept = [*run_dir.glob("checkpoints/checkpoint-*"), *run_dir.glob(f"trials/*/{NAME}")]
+    begun = state.is_file() and bool(kept)
     if begun and not config.overwrite:
         try:
             interrupted = str(json.loads(state.read_text("utf-8"))["config_hash"])
@@ -126,11 +127,12 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
             )
     resume = config.resume and same
     if not resume:  # before the new hash stands there: it must never vouch for old checkpoints
-        shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
+        for name in ("checkpoints", "trials"):
+            shutil.rmtree(run_dir / name, ignore_errors=True)
     # then at once: what says that this folder is ours must outlive a kill further down
     write_text(state, json.dumps({"status": "running", "config_hash": config_hash}) + "\n")
     for name in OURS:
-        if name == STATE or (resume and name in ("checkpoints", LOG)):
+        if name == STATE or (resume and name in ("checkpoints", LOG, "trials")):
             continue
         path = run_dir / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

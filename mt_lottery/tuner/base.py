@@ -129,6 +129,11 @@ class Tuner(ABC):
         """``input`` or ``tied`` for methods that change vocabulary rows."""
         return None
 
+    @property
+    def search_space(self) -> dict[str, list[Any]]:
+        """Values that ``tune=N`` may try: key (``train.lr``, ``tuner.r``) → list; {} for none."""
+        return {"train.lr": [1e-4, 3e-4, 1e-3, 3e-3], "train.epochs": [2, 4]} if self.trains else {}
+
     def problems_with(self, run: RunConfig) -> Iterator[str]:
         """What this method cannot do of the whole run's settings, one sentence each."""
         yield from ()
@@ -207,6 +212,13 @@ class RowsConfig(TunerConfig):
 
 class RowTuner(Tuner):
     """Base of the methods that tune (or copy) vocabulary rows."""
+
+    @property
+    def search_space(self) -> dict[str, list[Any]]:
+        space: dict[str, list[Any]] = {"train.lr": [3e-3, 1e-2, 3e-2], "train.epochs": [2, 4]}
+        if getattr(self.config, "tickets", None) is not None:  # not where α or a file chooses
+            space["tuner.tickets"] = [18, 100, 400]
+        return space
 
     @property
     def scope(self) -> str:

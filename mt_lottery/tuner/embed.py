@@ -36,6 +36,10 @@ class EmbedTuner(RowTuner):
     def probe(self) -> str | None:
         return "embed"
 
+    @property
+    def search_space(self) -> dict[str, list[Any]]:
+        return {"train.lr": [3e-4, 1e-3, 3e-3], "train.epochs": [2, 4]}
+
     def rows(self, context: TuningContext) -> Tensor:
         if context.probe is None:
             raise TuningError("embed needs an embedding-tuned probe.")

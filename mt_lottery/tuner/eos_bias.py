@@ -59,6 +59,10 @@ class BiasedHead(nn.Module):
 class EosBiasTuner(Tuner):
     """Train the bias of the tokenizer's EOS, the token that ends every training target."""
 
+    @property
+    def search_space(self) -> dict[str, list[Any]]:
+        return {"train.lr": [5e-2, 1e-1, 2e-1, 5e-1]}
+
     def apply(self, context: TuningContext) -> list[nn.Parameter]:
         model = context.model.requires_grad_(False)
         token_id = 0 if context.tokenizer is None else int(context.tokenizer.eos_token_id)

@@ -36,6 +36,10 @@ class FewShotTuner(Tuner):
     trains = False
     reads_text = True
 
+    @property
+    def search_space(self) -> dict[str, list[Any]]:
+        return {"tuner.shots": [1, 3, 5, 8]}
+
     def apply(self, context: TuningContext) -> list[nn.Parameter]:
         context.model.requires_grad_(False)
         shots = self.config.shots

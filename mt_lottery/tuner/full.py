@@ -24,6 +24,10 @@ class FullTuner(Tuner):
         super().__init__(config)
         self._dtypes: dict[str, torch.dtype] = {}
 
+    @property
+    def search_space(self) -> dict[str, list[Any]]:
+        return {"train.lr": [1e-5, 2e-5, 5e-5, 1e-4], "train.epochs": [2, 4]}
+
     def chosen_parameters(self, model: Any) -> list[nn.Parameter]:
         """What is trained."""
         return list(model.parameters())

@@ -252,6 +252,13 @@ class KSTransferTuner(KSLotteryTuner):
     trains = False
 
     @property
+    def search_space(self) -> dict[str, list[Any]]:
+        space: dict[str, list[Any]] = {"probe.lr": [3e-4, 1e-3, 3e-3], "probe.epochs": [2, 4]}
+        if self.config.tickets is not None:
+            space["tuner.tickets"] = [18, 100, 400]
+        return space
+
+    @property
     def probe(self) -> str | None:
         return "embed"
 

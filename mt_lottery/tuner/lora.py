@@ -55,6 +55,14 @@ class LoraConfig(TunerConfig):
 class LoraTuner(PeftTuner):
     """Train A and B of W + (lora_alpha / r) · B·A on the attention's query and value layers."""
 
+    @property
+    def search_space(self) -> dict[str, list[Any]]:
+        return {
+            "train.lr": [3e-4, 1e-3, 3e-3],
+            "train.epochs": [2, 4],
+            "tuner.r": [8, 32],
+        }
+
     def peft_config(self, model: Any) -> Any:
         import peft
 

@@ -32,6 +32,14 @@ class VirtualTokensConfig(TunerConfig):
 class VirtualTokensTuner(PeftTuner):
     """Base of prefix and prompt tuning."""
 
+    @property
+    def search_space(self) -> dict[str, list[Any]]:
+        return {
+            "train.lr": [3e-3, 1e-2, 3e-2],
+            "train.epochs": [2, 4],
+            "tuner.tokens": [10, 20],
+        }
+
     def initialise(self, context: TuningContext) -> None:
         if self.config.init == "random" or not context.examples:
             return

@@ -1,0 +1,143 @@
+"""``tune=N``: the same budget of trials on the dev set for every method, and what is recorded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny_runs import Commands, Models, contents, hypotheses, record, small
+
+from mt_lottery.compose import compose
+from mt_lottery.errors import ConfigError
+from mt_lottery.pipeline.search import candidates, with_settings
+from mt_lottery.registry import TUNERS
+
+SPACE = {"train.lr": [0.1, 0.2], "tuner.tickets": [18, 100], "train.epochs": [2, 4]}
+
+
+def test_candidates() -> None:
+    config = compose(["recipe=ks_lottery", "lang=en-ro", "tuner.tickets=7"])
+    made = candidates(config, SPACE, 5)
+    assert made[0] == {"train.lr": 0.01, "tuner.tickets": 7, "train.epochs": 2}  # as it stands
+    assert len(made) == 5 and len({json.dumps(m, sort_keys=True) for m in made}) == 5
+    assert all(m[k] in SPACE[k] for m in made[1:] for k in SPACE)
+    assert made == candidates(config, SPACE, 5) and made[:3] == candidates(config, SPACE, 3)
+    assert len(candidates(config, SPACE, 99)) == 9
+    other = compose(["recipe=ks_lottery", "lang=en-ro", "tuner.tickets=7", "seed=1"])
+    assert candidates(other, SPACE, 5) != made
+
+
+def test_settings_are_checked() -> None:
+    config = compose(["recipe=lora", "lang=en-ro"])
+    changed = with_settings(config, {"tuner.r": 4, "train.lr": 0.5})
+    assert (changed.tuner.r, changed.train.lr) == (4, 0.5)
+    assert (config.tuner.r, config.train.lr) == (8, 1e-3)
+    with pytest.raises(ConfigError, match=r"recipe=lora has no key 'tuner.rank'"):
+        with_settings(config, {"tuner.rank": 4})
+    with pytest.raises(ConfigError, match=r"`train.lr` must be > 0"):
+        with_settings(config, {"train.lr": -1.0})
+
+
+@pytest.mark.parametrize("recipe", sorted(TUNERS._builtins))
+def test_every_search_space_is_valid(recipe: str) -> None:
+    config = compose([f"recipe={recipe}", "lang=en-ro"])
+    space = TUNERS.get(recipe)(config.tuner).search_space
+    assert bool(space) == (recipe != "none")
+    for key, values in space.items():
+        assert len(set(values)) == len(values) > 1
+        for value in values:
+            with_settings(config, {key: value})
+    given = [k for k in space if k == "tuner.tickets"]
+    if given and recipe.startswith("ks_"):
+        alpha = compose([f"recipe={recipe}", "lang=en-ro", "tuner.alpha=0.5"])
+        assert "tuner.tickets" not in TUNERS.get(recipe)(alpha.tuner).search_space
+
+
+def test_trials_are_scored_on_dev_and_the_best_is_run(commands: Commands, models: Models) -> None:
+    run = small(models.untied, "lora", "out_dir=run", "tune=3", "baseline=false")
+    ended = commands.train(*run)
+    assert ended.code == 0, ended.err
+    found = record(Path("run"))
+    tuning = found["tuning"]
+    assert tuning["trials"] == 3 and tuning["metric"] == "chrf raw, dev"
+    own = {"train.lr": 1e-3, "train.epochs": 2, "tuner.r": 8}
+    assert tuning["tried"][0]["settings"] == own
+    best = max(tuning["tried"], key=lambda t: t["score"])
+    assert tuning["chosen"] == best["settings"]
+    assert (
+        tuning["dev"]["pairs"] == 4 and tuning["dev"]["sha256"] != found["data"]["test"]["sha256"]
+    )
+    mini = Path(__file__).parents[2] / "mt_lottery/data/mini"
+    for number in range(3):
+        trial = Path("run/trials") / str(number)
+        assert contents(trial) == {
+            "config.yaml", "record.json", "hypotheses.jsonl", "train_log.jsonl",
+        }  # fmt: skip
+        dev = (mini / "dev.en.txt").read_text().split("\n")[:4]
+        assert [x["source"] for x in hypotheses(trial)] == dev
+        assert record(trial)["scores"]["chrf"]["raw"]["score"] == tuning["tried"][number]["score"]
+    assert len(hypotheses(Path("run"))) == 6
+
+    # the same as a run with the chosen settings
+    chosen = [f"{key}={value}" for key, value in tuning["chosen"].items()]
+    again = commands.train(
+        *small(models.untied, "lora", "out_dir=alone", "baseline=false", *chosen)
+    )
+    assert again.code == 0, again.err
+    assert hypotheses(Path("alone")) == hypotheses(Path("run"))
+    rank = json.loads(Path("run/adapter/adapter_config.json").read_text())["r"]
+    assert rank == tuning["chosen"]["tuner.r"]
+    assert found["trainable_parameters"] == record(Path("alone"))["trainable_parameters"]
+
+    # done is done; and it translates with the chosen settings
+    assert "finished" in commands.train(*run).err
+    sources = "".join(x["source"] + "\n" for x in hypotheses(Path("run"))).encode()
+    said = commands.process("mt-translate", "--run", "run", stdin=sources)
+    assert said.code == 0, said.err
+    assert said.out.split("\n")[:-1] == [x["first_line"] for x in hypotheses(Path("run"))]
+
+
+def test_finished_trials_are_kept(
+    commands: Commands, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mt_lottery.pipeline import execution
+
+    run = small(models.untied, "eos_bias", "out_dir=run", "tune=2", "baseline=false")
+    real, calls = execution._execute, []
+
+    def dies(plan: object, loaded: object, folder: Path, *rest: object, **more: object) -> object:
+        calls.append(folder.name)
+        if folder.name == "1" and len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(plan, loaded, folder, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(execution, "_execute", dies)
+    assert commands.train(*run).code == 130
+    assert commands.train(*run, "resume=true").code == 0
+    assert calls == ["0", "1", "1", "run"]
+    assert record(Path("run"))["tuning"]["trials"] == 2
+
+
+def test_a_trial_that_fails_has_lost(
+    commands: Commands, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mt_lottery.tuner.lora import LoraTuner
+
+    monkeypatch.setattr(LoraTuner, "search_space", {"tuner.target_modules": [["nothing"]]})
+    ended = commands.train(*small(models.untied, "lora", "out_dir=run", "tune=2", "baseline=false"))
+    assert ended.code == 0, ended.err
+    first, second = record(Path("run"))["tuning"]["tried"]
+    assert first["score"] >= 0 and "no linear layers named 'nothing'" in second["failed"]
+
+    ended = commands.train(
+        *small(models.untied, "lora", "out_dir=all", "tune=2", "baseline=false"),
+        "tuner.target_modules=[nothing]",
+    )
+    assert "Every trial failed" in ended.mistake()
+    assert not Path("all/record.json").exists()
+
+
+def test_none_has_nothing_to_tune(commands: Commands, models: Models) -> None:
+    assert commands.train(*small(models.untied, "none", "out_dir=run", "tune=2")).code == 0
+    assert record(Path("run"))["tuning"] is None
