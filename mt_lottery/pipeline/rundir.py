@@ -106,8 +106,8 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
             f"{', '.join(standing)}, which a run would replace. Give another out_dir."
         )
     interrupted = None
-    kept = [*run_dir.glob("checkpoints/checkpoint-*"), *run_dir.glob(f"trials/*/{NAME}")]
-    begun = state.is_file() and bool(kept)
+    work = [*run_dir.glob("checkpoints/checkpoint-*"), *run_dir.glob(f"trials/*/{NAME}")]
+    begun = state.is_file() and bool(work)
     if begun and not config.overwrite:
         try:
             interrupted = str(json.loads(state.read_text("utf-8"))["config_hash"])

@@ -78,11 +78,6 @@ class LoraTuner(PeftTuner):
             fan_in_fan_out=conv,  # GPT-2 keeps its weights transposed
         )
 
-    def merge(self, model: Any, dtype: torch.dtype) -> Any:
-        # from float32 to the dtype wanted once, not after each of two roundings
-        merged = cast(model, torch.float32).merge_and_unload()
-        return cast(merged, dtype)
-
 
 @dataclass
 class QloraConfig(LoraConfig):

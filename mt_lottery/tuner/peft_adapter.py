@@ -17,6 +17,7 @@ from torch import nn
 
 from mt_lottery.atomic import write_text
 from mt_lottery.errors import RecordError, TuningError, nearest
+from mt_lottery.model.saving import cast
 from mt_lottery.tuner.base import Tuner, TuningContext
 
 README = """# {method} adapter of {base}
@@ -134,3 +135,10 @@ class PeftTuner(Tuner):
             first = " ".join(str(error).split())[:300]
             raise RecordError(f"{folder}: the adapter cannot be read: {first}") from error
         return tuned.requires_grad_(False)
+
+    def merge(self, model: Any, dtype: torch.dtype) -> Any:
+        if not hasattr(model.base_model, "merge_and_unload"):  # prompt learning
+            return super().merge(model, dtype)
+        # from float32 to the dtype wanted once, not after each of two roundings
+        merged = cast(model, torch.float32).merge_and_unload()
+        return cast(merged, dtype)

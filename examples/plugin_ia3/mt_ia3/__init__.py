@@ -1,0 +1,34 @@
+"""IA³ (Liu et al. 2022): learned factors on keys, values and inner activations."""
+
+from dataclasses import dataclass
+
+from mt_lottery.config import TunerConfig, setting
+from mt_lottery.registry import register_tuner
+from mt_lottery.tuner.peft_adapter import PeftTuner, check_targets
+
+
+@dataclass
+class IA3Config(TunerConfig):
+    """Which layers are scaled."""
+
+    attention: list[str] = setting(("k_proj", "v_proj"), "layers whose outputs are scaled")
+    feedforward: list[str] = setting(("down_proj",), "layers whose inputs are scaled")
+
+
+@register_tuner("ia3", dataclass=IA3Config)
+class IA3Tuner(PeftTuner):
+    """One factor a feature of keys, values and the feed-forward layers' inner activations."""
+
+    search_space = {"train.lr": [3e-3, 1e-2, 3e-2], "train.epochs": [2, 4]}
+
+    def peft_config(self, model):
+        """PEFT's configuration for a model."""
+        import peft
+
+        targets = [*self.config.attention, *self.config.feedforward]
+        check_targets(model, targets)
+        return peft.IA3Config(
+            task_type="CAUSAL_LM",
+            target_modules=targets,
+            feedforward_modules=list(self.config.feedforward),
+        )
