@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import sys
 import traceback
-import warnings
 from collections.abc import Callable
 
 from mt_lottery.errors import MTLotteryError
+from mt_lottery.quiet import quieten
 
 RESUME = "Interrupted. The same command with resume=true continues it."
 
@@ -47,16 +46,3 @@ def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:
             file=sys.stderr,
         )
         return 1
-
-
-def quieten() -> None:
-    """Keep the libraries' own chatter off the terminal; their errors still come."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=".*pin_memory.*")
-    logging.getLogger("mt_lottery").setLevel(logging.INFO)
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # faster kernels that it lacks
-    if not logging.getLogger().handlers:
-        logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)

@@ -20,12 +20,13 @@ from mt_lottery.data.templates import get_template
 from mt_lottery.errors import RecordError
 from mt_lottery.model.loading import LoadedModel, load
 from mt_lottery.pipeline.decode import decode, pad_id
-from mt_lottery.pipeline.outcome import make_record, peak_memory
+from mt_lottery.pipeline.outcome import make_record, metric_context, peak_memory, start_peak
 from mt_lottery.pipeline.plan import Plan, Say, make_plan
 from mt_lottery.pipeline.probe import TrainedProbe, find_or_train, probe_hash
 from mt_lottery.pipeline.rundir import (
     HYPOTHESES,
     LOG,
+    SENTENCES,
     TICKETS,
     cache_folder,
     default_folder,
@@ -34,11 +35,13 @@ from mt_lottery.pipeline.rundir import (
     prepare,
     tidy,
     write_hypotheses,
+    write_sentence_scores,
     write_tickets,
 )
 from mt_lottery.pipeline.search import search
 from mt_lottery.record import CostRecord, Record, read_record
 from mt_lottery.registry import TRACKERS, TUNERS
+from mt_lottery.score.report import sentence_statistics
 from mt_lottery.train.trackers import Tracker
 from mt_lottery.train.trainer import TrainResult, train
 from mt_lottery.tuner.base import Tuner, TuningContext
@@ -225,6 +228,7 @@ def _tune_and_score(
     keep: bool,
 ) -> Record:
     config, tuner = plan.config, plan.tuner
+    start_peak(plan.device)
     tokenizer = loaded.tokenizer
     context = TuningContext(loaded.model, tokenizer, config.seed)
     cost = CostRecord()
@@ -280,6 +284,10 @@ def _tune_and_score(
     references = [p.target for p in plan.test.pairs]
     write_hypotheses(run_dir / HYPOTHESES, [p.source for p in plan.test.pairs], references, outputs)
     cost.peak_memory_bytes = peak_memory(plan.device)
+    statistics = sentence_statistics(
+        outputs, references, config.metrics, metric_context(plan, loaded)
+    )
+    write_sentence_scores(run_dir / SENTENCES, statistics)
     return make_record(plan, loaded, context, outputs, references, cost, encoded)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import platform
 import resource
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
@@ -30,12 +32,24 @@ from mt_lottery.translate.decoding import Hypothesis
 from mt_lottery.tuner.base import TuningContext
 
 
+def start_peak(device: str) -> None:
+    """Begin a new measurement of peak memory: a process may do several runs (Linux, CUDA)."""
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+    with contextlib.suppress(OSError):  # elsewhere the peak is that of the whole process
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory(device: str) -> int:
-    """Peak memory so far in bytes: of the GPU, or of this process."""
+    """Peak memory since :func:`start_peak` in bytes: of the GPU, or of this process."""
     if device.startswith("cuda"):
         return int(torch.cuda.max_memory_allocated(device))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak if sys.platform == "darwin" else peak * 1024)
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return int(peak if sys.platform == "darwin" else peak * 1024)
 
 
 def environment(device: str) -> dict[str, str]:
@@ -55,6 +69,11 @@ def tokenizer_name(loaded: LoadedModel) -> str:
     """What a column over the model's own subwords is called: ``gemma3``."""
     kind = str(getattr(loaded.model.config, "model_type", "")).removesuffix("_text")
     return kind or loaded.info.name
+
+
+def metric_context(plan: Plan, loaded: LoadedModel) -> MetricContext:
+    """What the metrics of a run are given."""
+    return MetricContext(loaded.tokenizer, tokenizer_name(loaded), plan.pair.target.code)
 
 
 def _split(split: Split, dropped: int = 0) -> SplitRecord:
@@ -82,7 +101,7 @@ def make_record(
         encoded: the training examples, where there are any.
     """
     config, tuner, info = plan.config, plan.tuner, loaded.info
-    metrics = MetricContext(loaded.tokenizer, tokenizer_name(loaded), plan.pair.target.code)
+    metrics = metric_context(plan, loaded)
     statistics = generation_statistics(
         outputs,
         references,

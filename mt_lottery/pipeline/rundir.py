@@ -27,13 +27,14 @@ from mt_lottery.tuner.base import ChosenRows
 
 CONFIG = "config.yaml"
 HYPOTHESES = "hypotheses.jsonl"
+SENTENCES = "sentence_scores.jsonl"
 TICKETS = "tickets.csv"
 LOG = "train_log.jsonl"
 STATE = ".run.json"
 TICKET_COLUMNS = ("token_id", "token", "statistic", "pvalue", "selected", "train_frequency")
 # the record first: while it is there, the folder counts as a finished run
 FOLDERS = ("adapter", "model", "control", "trials", "checkpoints")
-OURS = (NAME, CONFIG, HYPOTHESES, TICKETS, LOG, STATE, *FOLDERS)
+OURS = (NAME, CONFIG, HYPOTHESES, SENTENCES, TICKETS, LOG, STATE, *FOLDERS)
 
 
 def default_folder(config: RunConfig) -> Path:
@@ -189,8 +190,13 @@ def write_hypotheses(
     write_text(path, "".join(line + "\n" for line in lines))
 
 
+def write_sentence_scores(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    """One JSON object a test sentence: what it adds to each score, raw and first line."""
+    write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
+
+
 def read_hypotheses(path: Path) -> list[dict[str, Any]]:
-    """The lines of a ``hypotheses.jsonl``.
+    """The lines of a ``hypotheses.jsonl`` (or ``sentence_scores.jsonl``).
 
     Raises:
         RecordError: missing or damaged.

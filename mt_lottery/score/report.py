@@ -7,6 +7,7 @@ from typing import Any
 
 from mt_lottery.errors import ScoreError
 from mt_lottery.score.metric import Metric, MetricContext, Scored, check_parallel, make_metric
+from mt_lottery.score.significance import can_be_resampled
 from mt_lottery.translate.decoding import Hypothesis
 
 
@@ -39,6 +40,39 @@ def evaluate(
     check_parallel(raw, references)
     first = [hypothesis.first_line for hypothesis in hypotheses]
     return {metric.key: _both(metric, raw, first, references) for metric in made}
+
+
+def sentence_statistics(
+    hypotheses: Sequence[Hypothesis],
+    references: Sequence[str],
+    metrics: Sequence[str],
+    context: MetricContext,
+) -> list[dict[str, dict[str, list[float]]]]:
+    """What each sentence adds to each score: enough to score any resample of the test set.
+
+    Args:
+        hypotheses: N, in the order of the references.
+        references: N.
+        metrics: registered names; those without sentence statistics are left out.
+        context: as for :func:`evaluate`.
+
+    Returns:
+        N objects: metric key → ``{"raw": [S], "first_line": [S]}``, ready for JSON.
+    """
+    lines: list[dict[str, dict[str, list[float]]]] = [{} for _ in hypotheses]
+    texts = {
+        "raw": [hypothesis.text for hypothesis in hypotheses],
+        "first_line": [hypothesis.first_line for hypothesis in hypotheses],
+    }
+    for name in metrics:
+        metric = make_metric(name, context)
+        if not can_be_resampled(metric):
+            continue
+        for which, outputs in texts.items():
+            for line, numbers in zip(lines, metric.statistics(outputs, references), strict=True):
+                whole = [int(x) if float(x).is_integer() else float(x) for x in numbers]
+                line.setdefault(metric.key, {})[which] = whole
+    return lines
 
 
 def _both(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ Floats = NDArray[np.float64]
 class Resampled(Protocol):
     """A metric that is a function of summed sentence statistics."""
 
+    key: str
+
     def statistics(self, hypotheses: Sequence[str], references: Sequence[str]) -> Floats:
         """Sufficient statistics, [N, S]."""
         ...
@@ -30,6 +32,11 @@ class Resampled(Protocol):
     def corpus_score(self, totals: Floats) -> float:
         """The corpus score from their sum over sentences, [S]."""
         ...
+
+
+def can_be_resampled(metric: Metric) -> TypeGuard[Resampled]:
+    """Whether a metric has sentence statistics (all of ours have; a third party's may not)."""
+    return hasattr(metric, "statistics") and hasattr(metric, "corpus_score")
 
 
 @dataclass(frozen=True)
@@ -98,11 +105,11 @@ def paired_bootstrap(
             statistics (a third party's).
 
     """
-    if not (hasattr(metric, "statistics") and hasattr(metric, "corpus_score")):
+    if not can_be_resampled(metric):
         raise ScoreError(
             f"{type(metric).__name__} has no sentence statistics: it cannot be resampled."
         )
-    corpus = cast(Resampled, metric)
+    corpus: Resampled = metric
     first = corpus.statistics(baseline, references)
     second = corpus.statistics(system, references)
     difference = corpus.corpus_score(second.sum(0)) - corpus.corpus_score(first.sum(0))

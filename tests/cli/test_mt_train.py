@@ -13,7 +13,10 @@ import pytest
 from tiny_runs import DIMENSION, VOCABULARY, Commands, Models, contents, hypotheses, record, small
 
 RECIPES = sorted(p.stem for p in (Path(__file__).parents[2] / "recipes" / "recipe").glob("*.yaml"))
-ALWAYS = {"config.yaml", "record.json", "hypotheses.jsonl", "train_log.jsonl"}
+ALWAYS = {
+    *("config.yaml", "record.json", "hypotheses.jsonl", "sentence_scores.jsonl"),
+    "train_log.jsonl",
+}
 ADAPTER = {f"adapter/{n}" for n in ("adapter_config.json", "adapter_model.safetensors")}
 TRAINED = {
     "none": 0,

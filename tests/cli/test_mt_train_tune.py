@@ -72,7 +72,8 @@ def test_trials_are_scored_on_dev_and_the_best_is_run(commands: Commands, models
     for number in range(3):
         trial = Path("run/trials") / str(number)
         assert contents(trial) == {
-            "config.yaml", "record.json", "hypotheses.jsonl", "train_log.jsonl",
+            "config.yaml", "record.json", "hypotheses.jsonl", "sentence_scores.jsonl",
+            "train_log.jsonl",
         }  # fmt: skip
         dev = (mini / "dev.en.txt").read_text().split("\n")[:4]
         assert [x["source"] for x in hypotheses(trial)] == dev

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from score_data import context, corpus, tokenizer, train_spm
 
@@ -146,3 +147,20 @@ def test_off_target() -> None:
 def test_off_target_looks_at_the_first_line_only() -> None:
     made = [Hypothesis(f"{ROMANIAN}\n{ENGLISH} {ENGLISH} {ENGLISH}", 8, False)]
     assert stats(made, [ROMANIAN])["off_target"] == 0
+
+
+def test_sentence_statistics_add_up_to_the_scores(no_network: Path) -> None:
+    from mt_lottery.score.report import sentence_statistics
+
+    train_spm(no_network)
+    texts, references = corpus(20)
+    hypotheses = [Hypothesis(f"\n {t}\nEnglish: more and more", 9, False) for t in texts]
+    names = ["spbleu", "bleu", "chrf"]
+    found = evaluate(hypotheses, references, names, context())
+    lines = json.loads(json.dumps(sentence_statistics(hypotheses, references, names, context())))
+    assert len(lines) == 20
+    for name in names:
+        metric: Any = make_metric(name, context())
+        for which in ("raw", "first_line"):
+            totals = np.array([line[name][which] for line in lines]).sum(axis=0)
+            assert metric.corpus_score(totals) == found[name][which]["score"]

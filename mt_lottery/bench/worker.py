@@ -1,0 +1,176 @@
+"""A process that does cells one after the other: imports are paid once, a crash stays its own.
+
+Started as ``python -m mt_lottery.bench.worker``; reads one JSON object a line
+(:class:`Order`), does the run, and answers with one JSON object a line.  What
+the run prints goes to the cell's ``log.txt``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import gc
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mt_lottery.atomic import write_text
+from mt_lottery.errors import MTLotteryError, RecordError
+from mt_lottery.quiet import quieten
+
+LOG = "log.txt"
+STATE = "cell.json"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a worker is asked to do.
+
+    Attributes:
+        arguments: of ``mt-train``.
+        folder: the cell's run directory.
+        force: a finished run of another configuration is replaced.
+        threads: for the computation; 0 leaves the choice to PyTorch.
+    """
+
+    arguments: Sequence[str]
+    folder: str
+    force: bool = False
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How it ended.
+
+    Attributes:
+        state: ``done``, ``failed`` (a mistake that the user can mend) or ``crashed``.
+        reason: why it failed; the first line for the table, all of it in the log.
+        seconds: wall-clock time.
+        found: it stood there already.
+    """
+
+    state: str
+    reason: str | None
+    seconds: float
+    found: bool = False
+
+
+def do(order: Order) -> Answer:
+    """Do one cell; whatever goes wrong is in the answer and in the cell's log."""
+    from mt_lottery.compose import compose
+    from mt_lottery.pipeline import run
+
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    try:
+        config = compose([*order.arguments, "resume=true"])
+        try:
+            outcome = run(config, say=say)
+        except RecordError as error:
+            # an interrupted run of another configuration, or (with --force) a finished one
+            replace = order.force or not (Path(order.folder) / "record.json").is_file()
+            if not replace:
+                raise
+            say(f"{error}\nIt is replaced.")
+            outcome = run(dataclasses.replace(config, overwrite=True, resume=False), say=say)
+        answer = Answer("done", None, time.monotonic() - began, outcome.found)
+    except MTLotteryError as error:
+        say(f"error: {error}")
+        answer = Answer("failed", str(error), time.monotonic() - began)
+    except (Exception, SystemExit) as error:
+        text = traceback.format_exc()
+        say(text)
+        reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+            reason = f"out of memory ({reason})"
+        answer = Answer("crashed", reason, time.monotonic() - began)
+    finally:
+        gc.collect()  # the model goes before the next one comes
+    write_state(Path(order.folder), answer)
+    return answer
+
+
+def write_state(folder: Path, answer: Answer) -> None:
+    """Leave ``cell.json`` beside the run: why it failed, how long it took."""
+    if answer.found and (folder / STATE).is_file():
+        return  # the seconds of the run that was done, not of finding it
+    with contextlib.suppress(MTLotteryError):  # a full disk: the answer says it too
+        write_text(folder / STATE, json.dumps(dataclasses.asdict(answer)) + "\n")
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """What ``cell.json`` says; empty where there is none, or a damaged one."""
+    try:
+        content = json.loads((folder / STATE).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+@contextlib.contextmanager
+def output_to(path: Path) -> Iterator[None]:
+    """Standard output and error, those of libraries in C too, to a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2)]
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, descriptor in zip((1, 2), kept, strict=True):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        os.close(file)
+
+
+def die_with_parent() -> None:
+    """On Linux: be killed when the benchmark is, so that a second one finds no one at work."""
+    parent_death_signal = 1
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
+
+
+def main() -> int:
+    """Work until standard input ends."""
+    die_with_parent()
+    quieten()
+    protocol = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # nothing but answers goes to the benchmark
+    for line in sys.stdin:
+        order = Order(**json.loads(line))
+        if order.threads:
+            import torch
+
+            torch.set_num_threads(order.threads)
+        try:
+            with output_to(Path(order.folder) / LOG):
+                answer = do(order)
+        except KeyboardInterrupt:
+            return 130
+        except OSError as error:  # the log cannot be written
+            reason = f"{order.folder}/{LOG}: cannot be written: {error.strerror or error}"
+            answer = Answer("failed", reason, 0.0)
+        protocol.write(json.dumps(dataclasses.asdict(answer)) + "\n")
+        protocol.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
