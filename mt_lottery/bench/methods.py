@@ -20,6 +20,31 @@ ORDER = (
 )
 
 
+LABELS = {
+    "none": "Original model",
+    "few_shot": "Few-shot prompt",
+    "eos_bias": "EOS bias",
+    "full": "Full tuning",
+    "qlora": "QLoRA",
+    "lora": "LoRA",
+    "prefix": "Prefix tuning",
+    "prompt": "Prompt tuning",
+    "embed": "Embedding tuning",
+    "random": "Random rows",
+    "random_seen": "Random rows that occur",
+    "frequency": "Most frequent rows",
+    "frequency_matched": "Rows as frequent as the ticket",
+    "ks_freeze": "All rows but the ticket",
+    "ks_transfer": "KS-Lottery, partial transfer",
+    "ks_lottery": "KS-Lottery, partial tuning",
+}
+
+
+def label(method: str) -> str:
+    """What a leaderboard calls a method; a plugin's own name for those it does not know."""
+    return LABELS.get(method, method)
+
+
 def methods() -> list[str]:
     """Every leaderboard method: the built-in ones in the paper's order, then plugins'.
 

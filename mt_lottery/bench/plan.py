@@ -11,6 +11,7 @@ from typing import Any
 
 from mt_lottery import __version__
 from mt_lottery.atomic import write_text
+from mt_lottery.bench.contamination import Overlap
 from mt_lottery.bench.methods import methods as leaderboard_methods
 from mt_lottery.compose import compose
 from mt_lottery.config import RunConfig, digest
@@ -88,6 +89,7 @@ class Bench:
         seeds: one run of each method and pair a seed.
         overrides: ``key`` → value for every cell, ``METHOD:key`` for those of one method.
         tune: trials on dev for each method; 0 leaves the second block out.
+        overlaps: test text in the training text, filled in when the text is checked.
     """
 
     out: Path
@@ -96,6 +98,7 @@ class Bench:
     seeds: list[int]
     overrides: dict[str, str] = field(default_factory=dict)
     tune: int = 0
+    overlaps: list[Overlap] = field(default_factory=list)
 
     def cells(self) -> list[Cell]:
         """Every cell, the original model first: all others are compared with it."""
@@ -224,7 +227,7 @@ def probe_group(bench: Bench, cell: Cell) -> str | None:
     return f"{cell.lang} {cell.seed} {digest([section, tuner.scope])[:12]}"
 
 
-def check_settings(bench: Bench, *, force: bool) -> None:
+def check_settings(bench: Bench, *, force: bool, command: str) -> None:
     """Compare with what stands in the folder, and write it there.
 
     Raises:
@@ -233,8 +236,10 @@ def check_settings(bench: Bench, *, force: bool) -> None:
     """
     path = bench.out / SETTINGS
     new = bench.settings()
+    asked: dict[str, list[Any]] = {}
     if path.is_file():
         old = read_settings(bench.out)
+        asked = old.get("asked", {})
         changes = difference(old["settings"], new)
         if changes and not force:
             listed = "\n".join(f"  {line}" for line in changes)
@@ -243,15 +248,12 @@ def check_settings(bench: Bench, *, force: bool) -> None:
                 "Give another --out, or --force to go on with the new ones (cells that they "
                 "change are run again)."
             )
-    write_text(
-        path,
-        json.dumps(
-            {"schema": SCHEMA, "settings": new, "mt_lottery": __version__},
-            indent=1,
-            ensure_ascii=False,
-        )
-        + "\n",
-    )
+    for key in ("methods", "langs", "seeds"):
+        known = asked.setdefault(key, [])
+        known += [value for value in getattr(bench, key) if value not in known]
+    new["command"] = command  # the last one; no difference by itself
+    content = {"schema": SCHEMA, "mt_lottery": __version__, "settings": new, "asked": asked}
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_settings(out: Path) -> dict[str, Any]:

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from mt_lottery import __version__
 from mt_lottery.cli.shared import guarded
 
 DESCRIPTION = "All methods over language pairs and seeds, and an honest leaderboard."
+INTERRUPTED = "Interrupted. The same command goes on where it stopped."
 EXAMPLES = """\
 examples:
-  mt-bench list
+  mt-bench all --langs ro,es,ca,no
+  mt-bench all --langs ro,es --preset smoke --out bench/smoke
+  mt-bench ks_lottery lora full --langs ro --seeds 0,1,2 --tune 4 \\
+           data=ntrex data.path=NTREX-128 data.test=flores101 data.test_path=flores101_dataset
+  mt-bench ks_lottery lora --langs ro ks_lottery:tuner.tickets=100 train.epochs=3
+  mt-bench all --langs ro --dry-run
+  mt-bench report bench/smoke          render the leaderboard again
+  mt-bench report bench/one bench/two --out bench/both
+  mt-bench list                        the methods
   mt-bench list --model ./llama-7b --tickets 18,800
+
+Settings of mt-train (key=value) apply to every cell, METHOD:key=value to those of one method.
+Cells that are finished are never run again; the same command goes on where it stopped.
+exit status: 0 done, 1 a cell failed (or a crash), 2 a mistake in what was given, 130 interrupted
 """
 
 
@@ -80,43 +95,115 @@ def list_methods(given: argparse.Namespace) -> int:
     return 0
 
 
-def parser() -> argparse.ArgumentParser:
-    """What the command line understands."""
+def run_bench(given: argparse.Namespace) -> int:
+    """``mt-bench METHODS… --langs …``."""
+    from mt_lottery.bench.run import ask, describe, execute
+
+    bench = ask(given)
+    if given.dry_run:
+        print(describe(bench, given.jobs))
+        return 0
+    return execute(bench, given)
+
+
+def report(given: argparse.Namespace) -> int:
+    """``mt-bench report DIR…``."""
+    from mt_lottery.bench.report import load, write_reports
+    from mt_lottery.bench.run import show
+    from mt_lottery.errors import ConfigError
+
+    if len(given.folders) > 1 and given.out is None:
+        raise ConfigError("Several benchmarks are joined: say where to, with --out.")
+    results = load(given.folders)
+    out = given.out or given.folders[0]
+    command = results.settings.get("command", "mt-bench")
+    show(write_reports(results, out, command=command), out)
+    return 0
+
+
+def _list_parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
-        "mt-bench",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    made.add_argument("--version", action="version", version=f"mt-lottery {__version__}")
-    commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    part = commands.add_parser(
-        "list",
-        help="the methods, and how many parameters each trains",
+        "mt-bench list",
         description=(
             "The methods of the leaderboard. With --model, the trainable parameters of each "
             "(Table 2's column), from config.json alone: no weights are read."
         ),
     )
-    part.add_argument("--model", metavar="DIR", help="folder with config.json, or a hub id")
-    part.add_argument(
+    made.add_argument("--model", metavar="DIR", help="folder with config.json, or a hub id")
+    made.add_argument(
         "--tickets", type=_numbers, metavar="K,…", help="numbers of rows [each recipe's]"
     )
-    part.add_argument("--json", action="store_true", help="print JSON")
-    part.set_defaults(run_command=list_methods)
+    made.add_argument("--json", action="store_true", help="print JSON")
+    made.set_defaults(run_command=list_methods)
+    return made
+
+
+def _report_parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        "mt-bench report",
+        description=(
+            "Write leaderboard.md, .csv, .tex, .json and .html again, from the records alone; "
+            "several benchmarks become one if they can be compared."
+        ),
+    )
+    made.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folder of a benchmark")
+    made.add_argument("--out", type=Path, metavar="DIR", help="where to [the first DIR]")
+    made.set_defaults(run_command=report)
+    return made
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command line understands, but for ``list`` and ``report``."""
+    made = argparse.ArgumentParser(
+        "mt-bench",
+        usage=(
+            "mt-bench METHOD… --langs L,… [options] [key=value …]\n"
+            "       mt-bench report DIR…\n       mt-bench list [--model DIR]"
+        ),
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--version", action="version", version=f"mt-lottery {__version__}")
+    made.add_argument(
+        "methods", nargs="+", metavar="METHOD|key=value", help="methods (all: the leaderboard's)"
+    )
+    made.add_argument("--langs", required=True, metavar="L,…", help="target languages: ro,es,ca,no")
+    made.add_argument("--source", default="en", metavar="L", help="source language [en]")
+    made.add_argument("--seeds", default="0", metavar="N,…", help="seeds [0]")
+    made.add_argument(
+        "--preset",
+        choices=("smoke", "small", "paper"),
+        help="smoke: minutes; small: an hour or two on 2 cores; paper: 10,000 pairs, beam 4",
+    )
+    made.add_argument("--model", metavar="M", help="a recipe of recipes/model, a folder or hub id")
+    made.add_argument("--data", metavar="D", help="a corpus: mini, ntrex, flores101, files, …")
+    made.add_argument("--tune", type=int, default=0, metavar="N", help="trials a method on dev [0]")
+    made.add_argument("--out", type=Path, metavar="DIR", help="folder [bench/PRESET]")
+    made.add_argument("--executor", choices=("local", "slurm"), default="local", help="[local]")
+    made.add_argument("--jobs", type=int, default=1, metavar="N", help="cells at a time [1]")
+    made.add_argument("--user-dir", metavar="DIR", help="folder of plugins to import first")
+    made.add_argument("--force", action="store_true", help="go on with other settings in --out")
+    made.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    made.set_defaults(run_command=run_bench)
     return made
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Run a subcommand; raises what the user can mend."""
-    given = parser().parse_args(arguments)
+    """Run; raises what the user can mend."""
+    others = {"list": _list_parser, "report": _report_parser}
+    if arguments and arguments[0] in others:
+        given = others[arguments[0]]().parse_args(arguments[1:])
+    else:
+        given = parser().parse_intermixed_args(arguments)
+        given.command_line = shlex.join(["mt-bench", *arguments])
     code: int = given.run_command(given)
     return code
 
 
 def main() -> int:
     """Entry point of ``mt-bench``."""
-    return guarded(lambda: command(sys.argv[1:]), "Interrupted.")
+    return guarded(lambda: command(sys.argv[1:]), INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,331 @@
+"""From records to the leaderboard: one plain dictionary that every format is rendered from.
+
+The two halves stand side by side.  *Raw* scores the whole output; *first line*
+what comes before the first line break.  The gain in raw score over the original
+model is split into *learning to stop* (what it exceeds the gain on first lines by)
+and *translating better* (the gain on first lines): accounting, not causation.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mt_lottery.bench import notes
+from mt_lottery.bench.collect import Results, in_order
+from mt_lottery.bench.compare import Interval, Resampler, Statistics, compare_with_best
+from mt_lottery.bench.methods import label, summary
+from mt_lottery.bench.plan import BLOCKS, Cell
+from mt_lottery.errors import MTLotteryError, RecordError
+from mt_lottery.record import Record
+from mt_lottery.registry import TUNERS
+from mt_lottery.score.metric import MetricContext, make_metric
+from mt_lottery.score.significance import can_be_resampled
+
+SCHEMA = 1
+SHARES = ("stopped", "length_ratio", "empty", "truncated", "off_target")
+COSTS = ("probe_seconds", "train_seconds", "decode_seconds", "peak_memory_bytes", "adapter_bytes")
+
+EXPLANATIONS = {
+    "runs": "Each method with the settings of its recipe.",
+    "tuned": "Each method with the best of {trials} settings tried on the dev set.",
+}
+
+
+def build(results: Results, *, command: str, created: str | None = None) -> dict[str, Any]:
+    """The leaderboard.
+
+    Args:
+        results: from :func:`mt_lottery.bench.collect.collect`.
+        command: how the benchmark was started.
+        created: ISO time; now if None.
+
+    Raises:
+        RecordError: no cell is done yet.
+    """
+    if not results.records:
+        raise RecordError(f"{results.out}: no cell is finished yet; there is nothing to show.")
+    return _Builder(results).board(command, created)
+
+
+class _Builder:
+    def __init__(self, results: Results) -> None:
+        self.results = results
+        self.metric = results.metric
+        cells = [*results.records, *results.failures]
+        self.langs = _known_first(results.asked.get("langs", []), [c.lang for c in cells])
+        self.seeds = sorted({*results.asked.get("seeds", []), *(c.seed for c in cells)})
+        first = next(iter(results.records.values()))
+        self.entry = first.scores[self.metric]
+        self.first = first
+        self.resampler = self._resampler()
+        self._resampled: dict[tuple[str, str, str, str], Any] = {}
+
+    def _resampler(self) -> Resampler | None:
+        context = MetricContext(object(), "any", self.langs[0].partition("-")[2])
+        try:
+            metric = make_metric(self.metric, context)
+        except MTLotteryError:  # a plugin's metric, and the plugin is not here
+            return None
+        if not can_be_resampled(metric):
+            return None
+        sizes = {c.lang: r.data.test.pairs for c, r in self.results.records.items()}
+        return Resampler(sizes, metric.corpus_score)
+
+    def board(self, command: str, created: str | None) -> dict[str, Any]:
+        blocks = [self.block(name) for name in BLOCKS if self.methods(name)]
+        return {
+            "schema": SCHEMA,
+            "title": f"mt-lottery: {self.first.model.name}, {', '.join(self.langs)}",
+            "created": created or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "command": command,
+            "metric": {
+                "key": self.metric,
+                "column": self.entry.get("column", self.metric),
+                "signature": self.entry["signature"],
+                "beam_size": self.first.generation.beam_size,
+                "max_new_tokens": self.first.generation.max_new_tokens,
+            },
+            "languages": self.langs,
+            "seeds": self.seeds,
+            "blocks": blocks,
+            "notes": notes.reading(self.results, self.first, len(self.seeds)),
+            "provenance": notes.provenance(self.results, self.langs, self.seeds, command),
+            "contamination": notes.overlaps(self.results),
+        }
+
+    # -- rows
+
+    def methods(self, block: str) -> list[str]:
+        found = [c.method for c in [*self.results.records, *self.results.failures]
+                 if c.block == block]  # fmt: skip
+        if block == "runs":
+            found += self.results.asked.get("methods", [])
+        elif found:
+            found.append("none")  # the baseline of both blocks
+        return in_order(found)
+
+    def cells(self, block: str, method: str, lang: str) -> list[Cell]:
+        """Finished cells, one a seed; the original model's serve in both blocks."""
+        block = "runs" if method == "none" else block
+        return [
+            cell
+            for seed in self.seeds
+            if (cell := Cell(block, method, lang, seed)) in self.results.records
+        ]
+
+    def block(self, name: str) -> dict[str, Any]:
+        methods = self.methods(name)
+        rows = [self.row(name, method) for method in methods]
+        whole = {
+            row["method"]: statistics
+            for row in rows
+            if row["average"] is not None
+            and (statistics := self.statistics(name, row["method"], "raw")) is not None
+        }
+        verdicts = {}
+        if self.resampler is not None and len(whole) == sum(r["average"] is not None for r in rows):
+            verdicts = compare_with_best(whole, self.resampler)
+        for row in rows:
+            verdict = verdicts.get(row["method"])
+            row["mark"] = None if verdict is None else verdict.mark
+            row["pvalue"] = None if verdict is None else verdict.pvalue
+            row["difference"] = None if verdict is None else verdict.difference
+        trials = self.results.settings.get("tune") if name == "tuned" else None
+        explanation = EXPLANATIONS[name].format(trials=trials)
+        if name == "runs" and self.results.settings.get("overrides", {}).get("preset") == "paper":
+            explanation = "Each method with the paper's settings (those the paper gives)."
+        return {
+            "name": self.block_name(name),
+            "trials": trials,
+            "explanation": explanation,
+            "rows": rows,
+        }
+
+    def block_name(self, name: str) -> str:
+        paper = self.results.settings.get("overrides", {}).get("preset") == "paper"
+        return "paper settings" if name == "runs" and paper else BLOCKS[name]
+
+    def row(self, block: str, method: str) -> dict[str, Any]:
+        own = {lang: self.cell(block, method, lang) for lang in self.langs}
+        home = "runs" if method == "none" else block
+        records = [
+            record
+            for cell, record in self.results.records.items()
+            if (cell.block, cell.method) == (home, method)
+        ]
+        tickets = [r.tickets.count for r in records if r.tickets is not None]
+        known = method in TUNERS.names()
+        return {
+            "method": method,
+            "label": label(method),
+            "what": summary(method) if known else "",
+            # where trials chose another size for each language, the largest
+            "trainable_parameters": max((r.trainable_parameters for r in records), default=None),
+            "rows": max(tickets, default=None),
+            "cells": own,
+            "average": self.average(block, method, own),
+        }
+
+    def cell(self, block: str, method: str, lang: str) -> dict[str, Any]:
+        done = self.cells(block, method, lang)
+        failed = [
+            (cell, reason)
+            for cell, reason in self.results.failures.items()
+            if (cell.block, cell.method, cell.lang) == (block, method, lang)
+        ]
+        if failed:
+            return {"state": "failed", "reason": failed[0][1].partition("\n")[0]}
+        if not done:
+            return {"state": "missing", "reason": None}
+        records = [self.results.records[cell] for cell in done]
+        numbers: dict[str, Any] = {
+            "state": "done",
+            "reason": None,
+            "seeds": [cell.seed for cell in done],
+            "raw": self.interval(block, method, [lang], "raw", records),
+            "first_line": self.interval(block, method, [lang], "first_line", records),
+            **_means(records),
+        }
+        numbers["metrics"] = {
+            key: {
+                which: _mean([r.scores[key][which]["score"] for r in records])
+                for which in ("raw", "first_line")
+            }
+            for key in records[0].scores
+            if all(key in r.scores for r in records)
+        }
+        if block == "tuned" and method != "none":
+            numbers["chosen"] = [r.tuning["chosen"] if r.tuning else None for r in records]
+        base = [self.results.records[c] for c in self.cells("runs", "none", lang)]
+        numbers["gain"] = _gain(numbers, base, self.metric) if base and method != "none" else None
+        return numbers
+
+    def average(
+        self, block: str, method: str, own: Mapping[str, dict[str, Any]]
+    ) -> dict[str, Any] | None:
+        cells = list(own.values())
+        if not all(cell["state"] == "done" for cell in cells):
+            return None
+        records = [
+            self.results.records[c] for lang in self.langs for c in self.cells(block, method, lang)
+        ]
+        gains = [cell["gain"] for cell in cells]
+        averaged: dict[str, Any] = {
+            "raw": self.interval(block, method, self.langs, "raw", records),
+            "first_line": self.interval(block, method, self.langs, "first_line", records),
+            "gain": None,
+        }
+        if all(gains):
+            averaged["gain"] = {k: _mean([g[k] for g in gains]) for k in gains[0]}
+        for key in (*SHARES, *COSTS, "seconds"):
+            averaged[key] = _mean([cell[key] for cell in cells])
+        return averaged
+
+    # -- spread
+
+    def statistics(
+        self, block: str, method: str, which: str, langs: Sequence[str] | None = None
+    ) -> Statistics | None:
+        found = {}
+        for lang in langs or self.langs:
+            parts = [
+                self.results.statistics(cell, self.metric, which)
+                for cell in self.cells(block, method, lang)
+            ]
+            if not parts or any(part is None for part in parts):
+                return None
+            found[lang] = [part for part in parts if part is not None]
+        return found
+
+    def interval(
+        self, block: str, method: str, langs: Sequence[str], which: str, records: Sequence[Record]
+    ) -> dict[str, Any]:
+        own = self.statistics(block, method, which, langs)
+        if self.resampler is None or own is None:
+            scores = [r.scores[self.metric][which]["score"] for r in records]
+            alone = len(records) == 1
+            interval = records[0].scores[self.metric][which]["ci95"] if alone else None
+            return {"score": _mean(scores), "sd": None, "ci95": interval}
+        resampled = {}
+        for lang in langs:
+            key = (block, method, which, lang)
+            if key not in self._resampled:
+                self._resampled |= {
+                    (block, method, which, one): scores
+                    for one, scores in self.resampler.scores({lang: own[lang]}, method).items()
+                }
+            resampled[lang] = self._resampled[key]
+        made: Interval = self.resampler.interval(own, resampled)
+        return {"score": made.score, "sd": made.sd, "ci95": list(made.ci95)}
+
+
+def _known_first(asked: Sequence[str], found: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys([*asked, *sorted(found)]))
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return float(np.mean(known)) if len(known) == len(values) and known else None
+
+
+def _means(records: Sequence[Record]) -> dict[str, Any]:
+    numbers: dict[str, Any] = {
+        key: _mean([getattr(r.generation, key) for r in records]) for key in SHARES
+    }
+    numbers |= {key: _mean([getattr(r.cost, key) for r in records]) for key in COSTS}
+    parts = [numbers[k] for k in ("probe_seconds", "train_seconds", "decode_seconds")]
+    numbers["seconds"] = sum(parts)
+    return numbers
+
+
+def _gain(numbers: dict[str, Any], base: Sequence[Record], metric: str) -> dict[str, float]:
+    none = {
+        which: float(np.mean([r.scores[metric][which]["score"] for r in base]))
+        for which in ("raw", "first_line")
+    }
+    raw = numbers["raw"]["score"] - none["raw"]
+    translate = numbers["first_line"]["score"] - none["first_line"]
+    return {"raw": raw, "stop": raw - translate, "translate": translate}
+
+
+def sentences(results: Results, limit: int | None = None) -> dict[str, list[dict[str, Any]]]:
+    """Every method's output side by side, for the page; of each cell's first seed.
+
+    Args:
+        results: the benchmark.
+        limit: sentences a language; all if None.
+
+    Returns:
+        language → sentences with ``source``, ``reference`` and ``outputs`` (block's name →
+        method → ``hypothesis``, ``first_line``, ``stopped``).
+    """
+    from mt_lottery.pipeline.rundir import HYPOTHESES, read_hypotheses
+
+    builder = _Builder(results)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for block in BLOCKS:
+        for method in builder.methods(block):
+            for lang in builder.langs:
+                cells = builder.cells(block, method, lang)
+                if not cells:
+                    continue
+                path = results.folders[cells[0]] / HYPOTHESES
+                lines = read_hypotheses(Path(path))[:limit]
+                rows = found.setdefault(
+                    lang,
+                    [
+                        {"source": x["source"], "reference": x["reference"], "outputs": {}}
+                        for x in lines
+                    ],
+                )
+                for row, line in zip(rows, lines, strict=True):
+                    shown = row["outputs"].setdefault(builder.block_name(block), {})
+                    shown[method] = {
+                        key: line[key] for key in ("hypothesis", "first_line", "stopped")
+                    }
+    return found

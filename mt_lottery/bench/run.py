@@ -1,0 +1,259 @@
+"""``mt-bench`` from the command line to the leaderboard."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mt_lottery import registry
+from mt_lottery.bench import contamination
+from mt_lottery.bench.collect import collect
+from mt_lottery.bench.plan import (
+    PRESETS,
+    Bench,
+    check_settings,
+    choose_langs,
+    choose_methods,
+    probe_group,
+    read_settings,
+)
+from mt_lottery.bench.report import FORMATS, NAME, write_reports
+from mt_lottery.bench.runner import DONE, FAILED, WAITING, Status, held, run_local, standing
+from mt_lottery.bench.tables import number, percent, spread
+from mt_lottery.bench.terminal import Board, duration, remaining
+from mt_lottery.data.corpora import load_corpora
+from mt_lottery.errors import ConfigError
+from mt_lottery.languages import parse_pair
+from mt_lottery.recipe_files import recipes_folder
+
+
+class Asked(Protocol):
+    """What the command line gave."""
+
+    methods: list[str]
+    langs: str
+    source: str
+    seeds: str
+    preset: str | None
+    model: str | None
+    data: str | None
+    tune: int
+    out: Path | None
+    executor: str
+    jobs: int
+    user_dir: str | None
+    force: bool
+    command_line: str
+
+
+def ask(given: Any) -> Bench:
+    """The benchmark that was asked for; every mistake is found before anything runs.
+
+    Raises:
+        ConfigError: with every mistake.
+        DataError: a language that the corpus does not have.
+    """
+    asked: Asked = given
+    if asked.user_dir is not None:
+        registry.load_user_dir(asked.user_dir)
+    names = [m for m in asked.methods if "=" not in m]
+    pairs = [m.partition("=") for m in asked.methods if "=" in m]
+    problems = []
+    if not names:
+        problems.append("No method is given: name some, or `all`.")
+    for key, value in (("--jobs", asked.jobs), ("--tune", asked.tune)):
+        if value < (1 if key == "--jobs" else 0):
+            problems.append(f"{key} must be at least {1 if key == '--jobs' else 0}, not {value}.")
+    seeds = asked.seeds.split(",")
+    if not all(s.isdecimal() for s in seeds):
+        problems.append(f"--seeds must be whole numbers, separated by commas, not '{asked.seeds}'.")
+    langs: list[str] = []
+    for choose in (
+        lambda: choose_methods(names),
+        lambda: langs.extend(choose_langs(asked.source, asked.langs.split(","))),
+    ):
+        try:
+            choose()
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    bench = Bench(
+        out=(asked.out or Path("bench") / (asked.preset or "default")).expanduser(),
+        methods=choose_methods(names),
+        langs=langs,
+        seeds=list(dict.fromkeys(map(int, seeds))),
+        overrides=_overrides(asked, [(k, v) for k, _, v in pairs]),
+        tune=asked.tune,
+    )
+    check(bench)
+    return bench
+
+
+def _overrides(asked: Asked, pairs: list[tuple[str, str]]) -> dict[str, str]:
+    found = dict(PRESETS.get(asked.preset or "", {}))
+    if asked.model is not None:
+        if (recipes_folder() / "model" / f"{asked.model}.yaml").is_file():
+            found["model"] = asked.model
+        else:
+            where = Path(asked.model).expanduser()
+            found["model"] = "hf"
+            found["model.name_or_path"] = str(where.resolve()) if where.exists() else asked.model
+    if asked.data is not None:
+        found["data"] = asked.data
+    if asked.user_dir is not None:
+        found["user_dir"] = str(Path(asked.user_dir).resolve())
+    for key, value in pairs:
+        found[key] = value
+    for key in ("lang", "seed", "out_dir", "recipe", "resume", "overwrite", "baseline", "tune"):
+        if key in found:
+            raise ConfigError(f"{key}={found[key]}: mt-bench sets it itself, for each cell.")
+    return found
+
+
+def check(bench: Bench) -> None:
+    """Compose one cell of each method and read the text of each pair.
+
+    Raises:
+        ConfigError: with every mistake in the settings.
+        DataError: a pair that the corpus does not have, or fewer sentences than asked.
+    """
+    problems: list[str] = []
+    for key in bench.overrides:
+        method = key.partition(":")[0]
+        if ":" in key and method not in bench.methods:
+            problems.append(f"{key}: the method {method} is not among those asked for.")
+    cells = bench.cells()
+    seen: set[tuple[str, str]] = set()
+    for cell in cells:
+        if (cell.block, cell.method) in seen:
+            continue
+        seen.add((cell.block, cell.method))
+        try:
+            bench.config(cell)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+    config = bench.config(cells[0])
+    for lang in bench.langs:
+        corpora = load_corpora(config.data, parse_pair(lang), ("train", "dev", "test"))
+        if corpora.train is not None and corpora.test is not None:
+            bench.overlaps.append(contamination.overlap(lang, corpora.train, corpora.test))
+
+
+def describe(bench: Bench, jobs: int) -> str:
+    """The plan as ``--dry-run`` prints it."""
+    statuses = standing(bench, bench.cells())
+    todo = [s for s in statuses if s.state != DONE]
+    lines = [f"{bench.out}: {len(statuses)} cells, {len(statuses) - len(todo)} done"]
+    for lang in bench.langs:
+        for state in (DONE, WAITING, FAILED):
+            own = [s.cell for s in statuses if s.cell.lang == lang and s.state == state]
+            names = [
+                f"{c.method}{' (tuned)' if c.block == 'tuned' else ''}"
+                f"{f'/{c.seed}' if len(bench.seeds) > 1 else ''}"
+                for c in own
+            ]
+            if names:
+                shown = {WAITING: "to do", DONE: "done", FAILED: "damaged"}[state]
+                lines.append(f"  {lang} {shown}: {', '.join(names)}")
+    groups: dict[str, list[str]] = {}
+    for status in statuses:
+        group = probe_group(bench, status.cell)
+        if group is not None:
+            groups.setdefault(group, []).append(status.cell.method)
+    users = sorted({method for methods in groups.values() for method in methods})
+    lines.append(
+        f"  shared: {len(groups)} embedding-tuned probes (used by {', '.join(users) or 'none'}), "
+        f"{len(bench.langs)} translations of the original model"
+    )
+    seconds, unknown = remaining(todo, jobs)
+    if todo and unknown == len(todo):
+        lines.append("  time: no cell is measured yet; the estimate comes with the first ones")
+    elif todo:
+        rest = f", and {unknown} cells whose method is not measured yet" if unknown else ""
+        lines.append(f"  time: about {duration(seconds)}{rest}")
+    return "\n".join(lines)
+
+
+def execute(bench: Bench, given: Any) -> int:
+    """Do the cells, write the leaderboard, show it.
+
+    Returns:
+        0, or 1 if a cell failed.
+
+    Raises:
+        MTLotteryError: the folder is held, or holds something else.
+    """
+    asked: Asked = given
+    with held(bench.out):
+        check_settings(bench, force=asked.force, command=asked.command_line)
+        contamination.write(bench.out, bench.overlaps)
+        statuses = standing(bench, bench.cells())
+        if asked.force:  # mt-train itself finds what is done and still the same
+            for status in statuses:
+                status.state, status.kept, status.reason = WAITING, False, None
+        waiting = sum(s.state == WAITING for s in statuses)
+        kept = sum(s.state == DONE for s in statuses)
+        print(
+            f"{bench.out}: {len(statuses)} cells, {kept} done, {waiting} to do",
+            file=sys.stderr,
+            flush=True,
+        )
+        with Board(bench, statuses, asked.jobs) as board:
+            run_local(bench, statuses, jobs=asked.jobs, force=asked.force, watch=board.watch)
+        failed = [s for s in statuses if s.state == FAILED]
+        results = collect(bench.out)
+        if results.records:
+            command = read_settings(bench.out)["settings"].get("command", asked.command_line)
+            show(write_reports(results, bench.out, command=command), bench.out)
+    _tell(failed, bench.out)
+    return 1 if failed else 0
+
+
+def _tell(failed: list[Status], out: Path) -> None:
+    for status in failed:
+        first = (status.reason or "").partition("\n")[0]
+        print(f"FAILED {status.cell}: {first}", file=sys.stderr)
+        print(f"       {out / status.cell.folder}", file=sys.stderr)
+
+
+def show(board: dict[str, Any], out: Path) -> None:
+    """The leaderboard on the terminal, and where its files lie."""
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    for block in board["blocks"]:
+        title = f"{board['metric']['column']}, {block['name']}"
+        table = Table(title=Text(title), title_justify="left")
+        table.add_column("method")
+        for name in ("trained", *board["languages"], "average", "first line", "stopped"):
+            table.add_column(name, justify="right")
+        table.add_column("= stop + translate", justify="right")
+        for row in block["rows"]:
+            average = row["average"]
+            gain = average and average["gain"]
+            count = row["trainable_parameters"]
+            cells = [
+                "—" if count is None else f"{count:,}",
+                *[_short(row["cells"][lang]) for lang in board["languages"]],
+                spread(average and average["raw"]),
+                number(average and average["first_line"]["score"]),
+                percent(average and average["stopped"]),
+                f"{gain['stop']:+.1f} {gain['translate']:+.1f}" if gain else "—",
+            ]
+            table.add_row(row["label"], *cells, style="bold" if row["mark"] else None)
+        console.print(table)
+    for note in board["notes"]:
+        console.print(Text(note))
+    print("written: " + ", ".join(str(out / f"{NAME}.{kind}") for kind in FORMATS))
+
+
+def _short(cell: dict[str, Any]) -> str:
+    if cell["state"] == "failed":
+        return "FAILED"
+    return "—" if cell["state"] == "missing" else number(cell["raw"]["score"])

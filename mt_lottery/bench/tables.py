@@ -1,0 +1,281 @@
+"""The leaderboard as Markdown, CSV and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from mt_lottery.bench.methods import rounded
+
+Row = dict[str, Any]
+
+_GAP = "—"
+_SHARES = ("stopped", "length_ratio", "empty", "truncated", "off_target")
+_COSTS = (
+    *("probe_seconds", "train_seconds", "decode_seconds", "seconds"),
+    *("peak_memory_bytes", "adapter_bytes"),
+)
+
+
+def number(value: float | None, form: str = ".1f") -> str:
+    """A number, or a dash where there is none."""
+    return _GAP if value is None else format(value, form)
+
+
+def percent(value: float | None) -> str:
+    """A share in percent."""
+    return number(value, ".0%")
+
+
+def size(value: float | None) -> str:
+    """Bytes, as people read them."""
+    if value is None:
+        return _GAP
+    for unit, letters in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if value >= unit:
+            return f"{value / unit:.3g} {letters}"
+    return f"{value:.0f} B"
+
+
+def spread(found: dict[str, Any] | None) -> str:
+    """A score with its interval, and its standard deviation over seeds."""
+    if not found or found["score"] is None:
+        return _GAP
+    text = f"{found['score']:.1f}"
+    if found.get("sd") is not None:
+        text += f" ± {found['sd']:.1f}"
+    if found.get("ci95"):
+        low, high = found["ci95"]
+        text += f" [{low:.1f}, {high:.1f}]"
+    return text
+
+
+def _cell(cell: Row, shown: Callable[[Row], str]) -> str:
+    if cell["state"] == "failed":
+        return "FAILED"
+    return _GAP if cell["state"] == "missing" else shown(cell)
+
+
+def _average(row: Row, shown: Callable[[Row], str]) -> str:
+    return _GAP if row["average"] is None else shown(row["average"])
+
+
+def _gain(numbers: Row, key: str) -> str:
+    gain = numbers.get("gain")
+    return _GAP if not gain else f"{gain[key]:+.1f}"
+
+
+def _share(numbers: Row, key: str) -> str:
+    return percent(numbers[key])
+
+
+def _parameters(row: Row) -> str:
+    count = row["trainable_parameters"]
+    return _GAP if count is None else f"{count:,}"
+
+
+def _markdown_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rule = ["---", *["--:"] * (len(heads) - 1)]
+    rows = [list(heads), rule, *[[text.replace("|", "\\|") for text in line] for line in lines]]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _name(row: Row) -> str:
+    name = f"{row['label']} (`{row['method']}`)"
+    return f"**{name}**" if row["mark"] else name
+
+
+def markdown(board: dict[str, Any]) -> str:
+    """The whole page: scores, the honest half, cost and outputs of each block, and the notes."""
+    langs = board["languages"]
+    parts = [f"# {board['title']}", "", f"{board['metric']['column']}, {board['created']}."]
+    for block in board["blocks"]:
+        rows = block["rows"]
+        parts += ["", f"## {block['name'].capitalize()}", "", block["explanation"], ""]
+        scores = [
+            [
+                _name(row),
+                _parameters(row),
+                *[_cell(row["cells"][x], lambda c: spread(c["raw"])) for x in langs],
+                f"**{_average(row, lambda a: spread(a['raw']))}**"
+                if row["mark"]
+                else _average(row, lambda a: spread(a["raw"])),
+            ]
+            for row in rows
+        ]
+        parts.append(_markdown_table(["raw score", "trained", *langs, "average"], scores))
+        parts += ["", "### Stopping or translating?", ""]
+        honest = [
+            [
+                _name(row),
+                _average(row, lambda a: spread(a["raw"])),
+                _average(row, lambda a: spread(a["first_line"])),
+                _average(row, lambda a: percent(a["stopped"])),
+                _average(row, lambda a: number(a["length_ratio"], ".2f")),
+                *[_average(row, partial(_gain, key=k)) for k in ("raw", "stop", "translate")],
+            ]
+            for row in rows
+        ]
+        heads = ["average", "raw", "first line", "stopped", "length ratio"]
+        parts.append(_markdown_table([*heads, "gain", "= stop", "+ translate"], honest))
+        firsts = [
+            [
+                _name(row),
+                *[_cell(row["cells"][x], lambda c: spread(c["first_line"])) for x in langs],
+                *[_cell(row["cells"][x], lambda c: percent(c["stopped"])) for x in langs],
+            ]
+            for row in rows
+        ]
+        heads = [*(f"{x} first line" for x in langs), *(f"{x} stopped" for x in langs)]
+        parts += ["", _markdown_table(["each language", *heads], firsts)]
+        parts += ["", "### Cost, and what else came out", ""]
+        costs = [
+            [
+                _name(row),
+                _average(row, lambda a: number(a["probe_seconds"], ",.0f")),
+                _average(row, lambda a: number(a["train_seconds"], ",.0f")),
+                _average(row, lambda a: number(a["decode_seconds"], ",.0f")),
+                _average(row, lambda a: number(a["seconds"], ",.0f")),
+                _average(row, lambda a: size(a["peak_memory_bytes"])),
+                _average(row, lambda a: size(a["adapter_bytes"])),
+                *[_average(row, partial(_share, key=k)) for k in _SHARES[2:]],
+            ]
+            for row in rows
+        ]
+        heads = ["average", "probe s", "train s", "decode s", "sum s", "peak memory", "adapter"]
+        parts.append(_markdown_table([*heads, "empty", "truncated", "off-target"], costs))
+        failed = [
+            f"- {row['label']}, {lang}: {cell['reason']}"
+            for row in rows
+            for lang, cell in row["cells"].items()
+            if cell["state"] == "failed"
+        ]
+        if failed:
+            parts += ["", "### FAILED", "", *failed]
+    parts += ["", "## Notes", "", *(f"- {note}" for note in board["notes"])]
+    if board["contamination"]:
+        parts += ["", "## Contamination", "", *(f"- {line}" for line in board["contamination"])]
+    parts += ["", "## Provenance", ""]
+    parts += [f"- {line['name']}: `{line['value']}`" for line in board["provenance"]]
+    return "\n".join(parts) + "\n"
+
+
+def comma_separated(board: dict[str, Any]) -> str:
+    """One line a block, method and language, and one with the average; every number unrounded."""
+    heads = [
+        *("block", "method", "trainable_parameters", "rows", "language", "state", "reason"),
+        *("seeds", "raw", "raw_sd", "raw_low", "raw_high"),
+        *("first_line", "first_line_sd", "first_line_low", "first_line_high"),
+        *_SHARES,
+        *_COSTS,
+        *("gain_raw", "gain_stop", "gain_translate", "mark", "pvalue", "difference"),
+    ]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, heads, lineterminator="\n")
+    writer.writeheader()
+    for block in board["blocks"]:
+        for row in block["rows"]:
+            common = {
+                "block": block["name"],
+                **{k: row[k] for k in ("method", "trainable_parameters", "rows")},
+            }
+            for lang in board["languages"]:
+                cell = row["cells"][lang]
+                seeds = " ".join(map(str, cell.get("seeds", [])))
+                writer.writerow(
+                    {
+                        **common,
+                        "language": lang,
+                        "state": cell["state"],
+                        "reason": cell["reason"],
+                        "seeds": seeds,
+                        **_flat(cell),
+                    }
+                )
+            if row["average"] is not None:
+                verdict = {k: row[k] for k in ("mark", "pvalue", "difference")}
+                writer.writerow(
+                    {
+                        **common,
+                        "language": "average",
+                        "state": "done",
+                        **_flat(row["average"]),
+                        **verdict,
+                    }
+                )
+    return text.getvalue()
+
+
+def _flat(numbers: Row) -> Row:
+    if "raw" not in numbers:
+        return {}
+    flat = {key: numbers[key] for key in (*_SHARES, *_COSTS)}
+    for which in ("raw", "first_line"):
+        found = numbers[which]
+        low, high = found["ci95"] or (None, None)
+        flat |= {which: found["score"], f"{which}_sd": found["sd"]}
+        flat |= {f"{which}_low": low, f"{which}_high": high}
+    gain = numbers["gain"] or {}
+    return flat | {f"gain_{key}": gain.get(key) for key in ("raw", "stop", "translate")}
+
+
+_TEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
+    "%": r"\%", "_": r"\_", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}",
+    "—": "---", "±": r"$\pm$", "…": r"\dots{}", "’": "'", "α": r"$\alpha$",
+    "³": r"\textsuperscript{3}",
+}  # fmt: skip
+
+
+def escape_tex(text: str) -> str:
+    """Text that LaTeX takes literally."""
+    return "".join(_TEX.get(letter, letter) for letter in text)
+
+
+def latex(board: dict[str, Any]) -> str:
+    r"""A table a block, for ``\input`` in a paper that uses booktabs and graphicx."""
+    langs = board["languages"]
+    lines = ["% mt-bench; needs \\usepackage{booktabs,graphicx}"]
+    column = escape_tex(board["metric"]["column"])
+    for block in board["blocks"]:
+        heads = ["Method", "Trained", *map(escape_tex, langs), "Avg.", "First line", "Stopped"]
+        lines += [
+            r"\begin{table}",
+            r"\centering",
+            r"\resizebox{\linewidth}{!}{%",
+            rf"\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
+            r"\toprule",
+            " & ".join(heads) + r" \\",
+            r"\midrule",
+        ]
+        for row in block["rows"]:
+            count = row["trainable_parameters"]
+            cells = [
+                row["label"],
+                _GAP if count is None else rounded(count),
+                *[_cell(row["cells"][x], lambda c: number(c["raw"]["score"])) for x in langs],
+                _average(row, lambda a: number(a["raw"]["score"])),
+                _average(row, lambda a: number(a["first_line"]["score"])),
+                _average(row, lambda a: percent(a["stopped"])),
+            ]
+            shown = [escape_tex(cell) for cell in cells]
+            if row["mark"]:
+                for place in (0, 2 + len(langs)):
+                    shown[place] = rf"\textbf{{{shown[place]}}}"
+            lines.append(" & ".join(shown) + r" \\")
+        caption = (
+            f"{column}, {escape_tex(block['name'])}. Raw scores of the whole output; first line: "
+            "of the text before the first line break; stopped: share of sentences that the model "
+            "ended itself (averages). "
+        )
+        caption += escape_tex(board["notes"][2])
+        lines += [
+            r"\bottomrule",
+            r"\end{tabular}}",
+            rf"\caption{{{caption}}}",
+            r"\end{table}",
+        ]
+    return "\n".join(lines) + "\n"
