@@ -3,6 +3,8 @@
 One resample draws sentences for each language (the same ones for every method)
 and seeds for each method, scores each language's corpus again, and averages over
 languages.  So a difference must show over languages, sentences and seeds alike.
+Test sets of one size share their draws: those of Flores or NTREX are the same
+sentences in every language, so a hard sentence is hard in all of them at once.
 """
 
 from __future__ import annotations
