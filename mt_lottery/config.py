@@ -66,7 +66,10 @@ class ModelConfig:
 class DataConfig:
     """Which parallel text, how much of it, and how a pair becomes a prompt."""
 
-    name: str = setting("mini", "registered corpus: mini, ntrex, flores101, files, or a plugin's")
+    name: str = setting(
+        "mini",
+        "registered corpus: mini, ntrex, flores101, files, lego_mt, opus100, or a plugin's",
+    )
     path: str | None = setting(None, "folder or file of the corpus")
     train_pairs: int | None = setting(None, "training pairs, from the front; all if null", ge=1)
     dev: str | None = setting(None, "corpus of the dev set, if another")

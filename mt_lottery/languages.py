@@ -262,6 +262,13 @@ def get_language(code: str) -> Language:
     raise ConfigError(f"Unknown language '{code}'.{hint} Known: {known}.")
 
 
+def written_as(language: Language) -> list[str]:
+    """Codes under which a language may stand in a file or in its name, the likeliest first."""
+    more = ["nb", "nor"] if language.code == "no" else []
+    codes = [language.code, language.iso3, language.flores, language.ntrex, *more]
+    return [code for code in dict.fromkeys(codes) if code]
+
+
 def parse_pair(text: str) -> LanguagePair:
     """Read a language pair.
 

@@ -49,12 +49,21 @@ class TicketRecord:
 
 @dataclass
 class SplitRecord:
-    """Text that was used: pairs, those dropped as too long, sha256 of all of it."""
+    """Text that was used: pairs, those dropped as too long, sha256 of all of it.
+
+    Where a corpus is filtered or holds several directions, of its whole pool
+    (which roles may share): ``records`` of the files, ``available`` ones of the
+    wanted direction, and ``filters``, reason → pairs left out of those.  None
+    for a corpus that is read as it is.
+    """
 
     name: str
     pairs: int
     sha256: str
     dropped: int = 0
+    records: int | None = None
+    available: int | None = None
+    filters: dict[str, int] | None = None
 
 
 @dataclass

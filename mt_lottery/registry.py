@@ -163,7 +163,10 @@ SELECTORS = Registry(
         "kl=selectors frequency=selectors random=selectors",
     ),
 )
-CORPORA = Registry("corpus", _in("data", "mini=corpora ntrex=corpora flores101=corpora files"))
+CORPORA = Registry(
+    "corpus",
+    _in("data", "mini=corpora ntrex=corpora flores101=corpora files lego_mt opus100"),
+)
 TEMPLATES = Registry("template", _in("data", "plain=templates alpaca=templates"))
 METRICS = Registry("metric", _in("score", "spbleu=bleu bleu bleu_subword=bleu chrf=bleu"))
 TRACKERS = Registry("tracker", _in("train", "none=trackers"))

@@ -81,7 +81,7 @@ def test_metadata(wheel: Path, names: set[str]) -> None:
     assert metadata["Version"] == mt_lottery.__version__
     assert metadata["License-Expression"] == "Apache-2.0"
     assert f"{info}/licenses/LICENSE" in names
-    assert {"demo", "test", "comet", "all"} <= set(metadata.get_all("Provides-Extra") or [])
+    assert {"demo", "test", "comet", "hub", "all"} <= set(metadata.get_all("Provides-Extra") or [])
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     for script, target in declared.items():
         assert f"{script} = {target}" in commands

@@ -73,6 +73,13 @@ def on_disk(folder: Path, **changes: Any) -> Path:
         {"tickets": None, "method": "none", "trainable_parameters": 0},
         {"tickets": TicketRecord(18, None, None, None, "random", "tied")},
         {"data": DataRecord(None, SplitRecord("flores101", 48, "0" * 64), "alpaca")},
+        {
+            "data": DataRecord(
+                SplitRecord("lego_mt", 900, "0" * 64, 2, 10_000, 935, {"empty": 0, "ratio": 35}),
+                SplitRecord("flores101", 48, "0" * 64),
+                "plain",
+            )
+        },
         {"tuning": {"trials": 3, "metric": "chrf", "chosen": {"train.lr": 0.01}}},
         {"baseline": None, "environment": {}},
         {"extra": {"site": {"host": "a"}, "tags": ["x"]}},
@@ -123,8 +130,18 @@ def test_another_programs_keys_are_kept(tmp_path: Path) -> None:
 
 def test_keys_with_a_default_may_be_missing(tmp_path: Path) -> None:
     """What schema 1's first writers did not know yet is no damage."""
-    folder = on_disk(tmp_path, baseline=..., tuning=..., data__overlap=..., data__test__dropped=...)
+    later = {
+        f"data__{split}__{key}": ...
+        for split in ("train", "test")
+        for key in ("records", "available", "filters", "dropped")
+    }
+    folder = on_disk(tmp_path, baseline=..., tuning=..., data__overlap=..., **later)
     found = read_record(folder)
+    assert found.data.train is not None
+    assert (found.data.train.records, found.data.train.available, found.data.train.filters) == (
+        *(None, None),
+        None,
+    )
     assert (found.baseline, found.tuning, found.data.overlap, found.data.test.dropped) == (
         *(None, None, 0),
         0,

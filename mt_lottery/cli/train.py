@@ -22,6 +22,7 @@ examples:
   mt-train recipe=ks_lottery lang=de-en model=hf model.name_or_path=./my-llama \\
            data=files data.train_source=train.de data.train_target=train.en \\
            data.test_source=test.de data.test_target=test.en
+  mt-train recipe=ks_lottery lang=en-ca data=opus100 data.train_pairs=10000 data.min_chars=60
   mt-train recipe=ks_lottery preset=paper lang=en-ro model=llama_7b
   mt-train recipe=my_tuner user_dir=./plugins lang=en-ro
   mt-train config=runs/en-ro/ks_lottery/seed-0/config.yaml out_dir=runs/again
@@ -43,10 +44,11 @@ def usage() -> str:
     lines.append("  config=FILE  a run's config.yaml: the same run again\n")
     lines.append("\nsettings (default in brackets):\n")
     shown = list(describe(RunConfig))
-    for name in registry.TUNERS.names():
-        schema = registry.TUNERS.dataclass_of(name)
-        if schema is not None:
-            shown += [(k, v, f"{t} [{name}]") for k, v, t in describe(schema, "tuner.")]
+    for section, kind in (("tuner.", registry.TUNERS), ("data.", registry.CORPORA)):
+        for name in kind.names():
+            schema = kind.dataclass_of(name)
+            if schema is not None:
+                shown += [(k, v, f"{t} [{name}]") for k, v, t in describe(schema, section)]
     merged: dict[tuple[str, str, str], list[str]] = {}
     for key, value, text in shown:
         text, _, owner = text.partition(" [")

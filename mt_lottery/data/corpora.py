@@ -1,13 +1,17 @@
 """The corpora with a fixed layout, and how a run's three splits are read.
 
 ``mini`` comes with the package; ``ntrex`` and ``flores101`` are read from the
-folders in which they are published.  Any registered corpus is a class::
+folders in which they are published (``files``, ``lego_mt`` and ``opus100`` have
+modules of their own).  Any registered corpus is a class::
 
     @register_corpus("mine")
     class Mine:
         def __init__(self, path: str | None, config: DataConfig) -> None: ...
         def pool(self, role: str) -> str: ...            # roles with equal pools share it
         def read(self, pool: str, pair: LanguagePair) -> list[Pair]: ...
+
+and may have ``report(pool) -> Report | None`` (:mod:`mt_lottery.data.filters`):
+what it had and what it left out, for the user and the record.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from mt_lottery.data.blocks import plan_blocks
+from mt_lottery.data.filters import Report
 from mt_lottery.data.text import Pair, read_parallel
 from mt_lottery.errors import ConfigError, DataError, MTLotteryError, nearest
 from mt_lottery.languages import Language, LanguagePair, get_language
@@ -51,11 +56,13 @@ class Split:
         name: the corpus they come from.
         pairs: the pairs, in file order.
         available: how many the role could have had (the pool, or its block of a shared one).
+        report: what the pool's files held and what was left out; None where all of it is read.
     """
 
     name: str
     pairs: tuple[Pair, ...]
     available: int
+    report: Report | None = None
 
     @property
     def sha256(self) -> str:
@@ -303,13 +310,16 @@ def load_corpora(config: DataConfig, pair: LanguagePair, roles: Sequence[str] = 
     for source in dict.fromkeys(sources[role] for role in ROLES if role in roles):
         name, _, pool = source
         pairs = readers[source].read(pool, pair)
+        report: Report | None = getattr(readers[source], "report", lambda _: None)(pool)
+        where = f"the corpus '{name}' ({pool}, {pair}{f'; {report.counts()}' if report else ''})"
         sharing = [role for role in sources if sources[role] == source]
         asked = {role: cast("int | None", _setting(config, f"{role}_pairs")) for role in sharing}
-        blocks = plan_blocks(len(pairs), asked, f"the corpus '{name}' ({pool}, {pair})")
+        blocks = plan_blocks(len(pairs), asked, where)
         for role in sharing:
             if role in roles:
                 block = blocks[role]
-                splits[role] = Split(name, tuple(pairs[block.start : block.stop]), block.available)
+                chosen = tuple(pairs[block.start : block.stop])
+                splits[role] = Split(name, chosen, block.available, report)
     train, dev, test = (splits.get(role) for role in ROLES)
     overlap = 0
     if train and test:

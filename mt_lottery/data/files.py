@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from mt_lottery.data.text import Pair, Problems, read_lines, read_parallel
 from mt_lottery.errors import DataError, nearest
-from mt_lottery.languages import Language, LanguagePair
+from mt_lottery.languages import LanguagePair, written_as
 from mt_lottery.registry import register_corpus
 
 if TYPE_CHECKING:
@@ -35,18 +35,11 @@ TSV = (".tsv", ".tab")
 JSONL = (".jsonl", ".ndjson", ".json")
 
 
-def _keys(language: Language) -> list[str]:
-    """Names under which a language may stand in a file, the likeliest first."""
-    more = ["nb", "nor"] if language.code == "no" else []
-    codes = [language.code, language.iso3, language.flores, language.ntrex, *more]
-    return [code for code in dict.fromkeys(codes) if code]
-
-
 def _columns(header: list[str], pair: LanguagePair) -> tuple[int, int] | None:
     """Positions of source and target if this row is a header, else None."""
     row = [cell.strip().lower() for cell in header]
-    sides = {"source", *(key.lower() for key in _keys(pair.source))}
-    others = {"target", *(key.lower() for key in _keys(pair.target))}
+    sides = {"source", *(key.lower() for key in written_as(pair.source))}
+    others = {"target", *(key.lower() for key in written_as(pair.target))}
     if row[0] in sides and row[1] in others:
         return 0, 1
     if row[1] in sides and row[0] in others:
@@ -107,7 +100,7 @@ def _sides(value: Any, pair: LanguagePair) -> tuple[Any, Any]:
         raise ValueError("'translation' must be an object of language codes and texts.")
     sides = []
     for language in (pair.source, pair.target):
-        key = next((key for key in _keys(language) if key in texts), None)
+        key = next((key for key in written_as(language) if key in texts), None)
         if key is None:
             have = sorted(str(key) for key in texts)
             raise ValueError(

@@ -77,7 +77,11 @@ def metric_context(plan: Plan, loaded: LoadedModel) -> MetricContext:
 
 
 def _split(split: Split, dropped: int = 0) -> SplitRecord:
-    return SplitRecord(split.name, len(split.pairs), split.sha256, dropped)
+    made = SplitRecord(split.name, len(split.pairs), split.sha256, dropped)
+    if split.report is not None:
+        made.records, made.available = split.report.records, split.report.available
+        made.filters = dict(split.report.filters)
+    return made
 
 
 def make_record(

@@ -16,7 +16,7 @@ from mt_lottery.data.corpora import Corpora, Split, load_corpora
 from mt_lottery.errors import ConfigError, DataError, TuningError
 from mt_lottery.languages import LanguagePair, parse_pair
 from mt_lottery.model.loading import fingerprint
-from mt_lottery.registry import METRICS, OPTIMIZERS, TUNERS, Registry
+from mt_lottery.registry import CORPORA, METRICS, OPTIMIZERS, TUNERS, Registry
 from mt_lottery.tuner.base import Tuner
 
 Say = Callable[[str], None]
@@ -114,6 +114,11 @@ def make_plan(config: RunConfig, say: Say) -> Plan:
         ("tuner", TUNERS, config.tuner.name),
         *((f"{key}.optimizer", OPTIMIZERS, section.optimizer) for key, section in sections),
         *(("metrics", METRICS, name) for name in config.metrics),
+        *(
+            (f"data.{key}", CORPORA, getattr(config.data, key))
+            for key in ("name", "dev", "test")
+            if getattr(config.data, key) is not None
+        ),
     )
     tuner: Tuner = TUNERS.get(config.tuner.name)(config.tuner)
     if problems := list(tuner.problems_with(config)):
@@ -124,6 +129,10 @@ def make_plan(config: RunConfig, say: Say) -> Plan:
         raise DataError(f"data={config.data.name}: no test set; give data.test and data.test_path.")
     if learns and corpora.train is None:
         raise DataError(f"data={config.data.name}: no training set for {config.recipe}.")
+    splits = (corpora.train, corpora.dev, corpora.test)
+    # roles that share a pool have one report
+    for told in dict.fromkeys(f"{s.name}: {s.report}" for s in splits if s and s.report):
+        say(told)
     if corpora.overlap:
         say(
             f"Warning: {corpora.overlap} of {len(corpora.test.pairs)} test sources stand in the "

@@ -85,6 +85,66 @@ def test_pairs_that_are_too_long_are_counted(commands: Commands, models: Models)
     assert f"{dropped} training pairs are longer than data.max_length" in ended.err
 
 
+def test_the_hubs_corpora_from_folders(
+    commands: Commands, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", commands.cache / "datasets")
+    pairs = list(zip(lines("train.en.txt"), lines("train.ca.txt"), strict=True))[:40]
+    Path("lego").mkdir()
+    both = [("en", "ca", s, t) for s, t in [*pairs[:20], *pairs[:3]]]
+    both += [("ca", "en", t, s) for s, t in pairs[20:30]]
+    keys = ("from", "to", "text", "translation")
+    records = [json.dumps(dict(zip(keys, record, strict=True))) + "\n" for record in both]
+    Path("lego/ca.jsonl").write_text("".join(records), "utf-8")
+    Path("opus/ca-en").mkdir(parents=True)
+    rows = [json.dumps({"translation": {"ca": t, "en": s}}) + "\n" for s, t in pairs[30:]]
+    Path("opus/ca-en/test.jsonl").write_text("".join(rows), "utf-8")
+    given = (
+        "recipe=random_seen", "lang=en-ca", *model(models.untied), *FEW,
+        "data=lego_mt", "data.path=lego", "data.dev_pairs=4",
+        "data.test=opus100", "data.test_path=opus", "data.test_pairs=5",
+    )  # fmt: skip
+    named = (
+        "data.source_field=text", "data.target_field=translation",
+        "data.source_lang_field=from", "data.target_lang_field=to",
+    )  # fmt: skip
+    mistake = commands.train(*given).mistake()
+    assert "Its fields are: from, to, text, translation." in mistake
+    ended = commands.train(*given, *named)
+    assert ended.code == 0, ended.err
+    told = "ca.jsonl: 23 of 33 records are en-ca; left out: 3 duplicate; 20 pairs left."
+    assert ended.err.count(told) == 1
+    assert ended.err.count("test.jsonl: 10 pairs of en-ca; 10 pairs left.") == 1
+    found = record(Path("run"))["data"]
+    assert (found["train"]["name"], found["train"]["pairs"]) == ("lego_mt", 16)
+    assert (found["train"]["records"], found["train"]["available"]) == (33, 23)
+    assert found["train"]["filters"] == {
+        **{"empty": 0, "identical": 0, "too_long": 0, "ratio": 0, "duplicate": 3}
+    }
+    assert (found["test"]["name"], found["test"]["pairs"]) == ("opus100", 5)
+    assert (found["test"]["available"], found["test"]["filters"]) == (10, {"empty": 0})
+    again = commands.train("config=run/config.yaml", "out_dir=run")
+    assert again.code == 0 and "left alone" in again.err
+
+
+def test_a_corpus_whose_library_is_missing(
+    commands: Commands, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mt_lottery.registry import CORPORA
+
+    for name in ("lego_mt", "opus100"):
+        assert CORPORA.missing(name) is None
+        monkeypatch.setitem(CORPORA._needs, name, ("no-such-library>=2",))
+    ended = commands.train(
+        "recipe=none", "lang=en-ca", *model(models.untied), *FEW, "data=lego_mt",
+        "data.test=opus100",
+    )  # fmt: skip
+    mistake = ended.mistake()
+    assert "`data.name`: The corpus 'lego_mt' needs no-such-library>=2" in mistake
+    assert "`data.test`: The corpus 'opus100' needs" in mistake
+    assert "pip install 'no-such-library>=2'" in mistake and "Loading" not in ended.err
+
+
 PLUGIN = '''
 from dataclasses import dataclass
 

@@ -1,0 +1,338 @@
+"""Corpora of the Hugging Face hub, read with the library ``datasets``.
+
+A repository is read from the hub, or from a folder that holds a copy of it (or
+of the part that a run needs) in the hub's own layout: ``data.path=FOLDER``.
+From a folder only JSON Lines and Parquet are read; ``datasets`` 4 and later
+run no code that comes with a repository.
+
+Without a network ``datasets`` asks the hub again and again for half a minute
+before it gives up.  One short question first tells whether the hub is there;
+if it is not, the files that were downloaded before are read as such a folder.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mt_lottery.config import DataConfig, setting
+from mt_lottery.data.filters import FilterConfig, Report, settings_for
+from mt_lottery.data.text import Pair
+from mt_lottery.errors import ConfigError, DataError
+from mt_lottery.languages import LanguagePair
+from mt_lottery.registry import CORPORA
+
+logger = logging.getLogger(__name__)
+
+NEEDS = ("datasets>=4.0",)
+READERS = {".parquet": "parquet", ".jsonl": "json"}  # a file's ending → its reader in `datasets`
+TIMEOUT = 5.0  # seconds for the one question to the hub
+BATCH = 1000  # records converted from Arrow at a time
+SHOWN = 60  # characters of a field's value in a message
+_LFS_POINTER = b"version https://git-lfs"
+
+
+@dataclass
+class HubConfig(FilterConfig):
+    """The ``data`` settings of a corpus of the hub."""
+
+    repo: str = setting("", "repository on the hub, where data.path is not set")
+    revision: str | None = setting(None, "its branch, tag or commit")
+
+
+def shorten(record: Mapping[str, Any]) -> str:
+    """A record as one line of JSON, long values cut."""
+    cut = {}
+    for key, value in record.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        long = len(text) > SHOWN
+        cut[key] = text[:SHOWN] + "…" if long else value
+    return json.dumps(cut, ensure_ascii=False)
+
+
+def what_is_there(dataset: Any) -> str:
+    """The fields and the first record of a dataset, in two sentences."""
+    fields = ", ".join(dataset.column_names) or "none"
+    first = shorten(dataset[0]) if len(dataset) else "none"
+    return f"Its fields are: {fields}. Its first record: {first}."
+
+
+def check_fields(corpus: str, where: str, dataset: Any, wanted: Mapping[str, str]) -> None:
+    """Make sure that a file has the fields that are about to be read.
+
+    Args:
+        corpus: whose settings they are, for the message.
+        where: the file, for the message.
+        dataset: of the library ``datasets``.
+        wanted: setting → the field that it names.
+
+    Raises:
+        DataError: a field is not there; the message shows the fields that are, and the
+            first record.
+    """
+    have = list(dataset.column_names)
+    lacking = {key: name for key, name in wanted.items() if name not in have}
+    if not lacking:
+        return
+    named = ", ".join(f"no field '{name}' ({key})" for key, name in lacking.items())
+    raise DataError(
+        f"{where}: {named}. {what_is_there(dataset)} "
+        f"Name the fields as the file does: {', '.join(f'{key}=FIELD' for key in lacking)} "
+        f"(settings of data={corpus})."
+    )
+
+
+def batches(dataset: Any, where: str) -> Iterator[Mapping[str, list[Any]]]:
+    """The dataset, :data:`BATCH` records at a time: field → values.
+
+    Raises:
+        DataError: text that is not UTF-8, which Arrow notices only now.
+    """
+    try:
+        yield from dataset.iter(BATCH)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{where}: not valid UTF-8: {error.object[max(0, error.start - 20) : error.end]!r}."
+        ) from error
+
+
+def text_of(value: Any, field: str, where: str) -> str:
+    """The text in a field; empty where there is none.
+
+    Raises:
+        DataError: it holds something else.
+    """
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        shown = str(value)[:SHOWN]
+        raise DataError(
+            f"{where}: the field '{field}' must hold texts, found {type(value).__name__}: {shown}."
+        )
+    return value
+
+
+class HubCorpus(ABC):
+    """A repository of the hub, or a folder with its files.
+
+    Attributes:
+        name: of the corpus.
+        layout: the files of the repository, for messages.
+        schema: its settings.
+    """
+
+    name = ""
+    layout = ""
+    schema: type[HubConfig] = HubConfig
+
+    def __init__(self, path: str | None, config: DataConfig) -> None:
+        self.settings: Any = settings_for(config, self.schema)
+        self._path = path
+        self._copy: Path | None = None  # the hub's files in the local cache, if it is not there
+        self._reports: dict[str, Report] = {}
+
+    @abstractmethod
+    def pool(self, role: str) -> str:
+        """The set of pairs that a role reads."""
+
+    @abstractmethod
+    def pairs(self, pool: str, pair: LanguagePair) -> tuple[list[Pair], Report]:
+        """The pairs of a pool, filtered, and the counts."""
+
+    @property
+    def root(self) -> str:
+        """The folder, else the repository and its revision.
+
+        Raises:
+            DataError: no such folder.
+        """
+        return str(self.folder or self._repository)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that ``data.path`` names; None for the hub.
+
+        Raises:
+            DataError: there is none.
+        """
+        if not self._path:
+            return None
+        folder = Path(self._path).expanduser()
+        if not folder.is_dir():
+            raise DataError(
+                f"{folder}: {'a file, not a' if folder.exists() else 'no such'} folder. For "
+                f"data={self.name} the path names a folder with {self.layout}, as in the "
+                f"repository {self.settings.repo} of the hub; without a path the hub is asked."
+            )
+        return folder.resolve()
+
+    @property
+    def _repository(self) -> str:
+        revision = self.settings.revision
+        return f"{self.settings.repo}@{revision}" if revision else str(self.settings.repo)
+
+    def report(self, pool: str) -> Report | None:
+        """The counts of a pool that was read."""
+        return self._reports.get(pool)
+
+    def read(self, pool: str, pair: LanguagePair) -> list[Pair]:
+        """The pairs of a pool, filtered.
+
+        Raises:
+            ConfigError: the library ``datasets`` is not there.
+            DataError: no network, missing or damaged files, other fields, no pairs.
+        """
+        if lacking := CORPORA.missing(self.name):
+            raise ConfigError(lacking)
+        pairs, report = self.pairs(pool, pair)
+        if not pairs:
+            raise DataError(f"{report} Nothing is left to be read: change data's filters.")
+        self._reports[pool] = report
+        return pairs
+
+    @property
+    def local(self) -> Path | None:
+        """The folder with the files: of ``data.path``, or the hub's cache without a network."""
+        return self.folder or self._copy
+
+    @property
+    def place(self) -> str:
+        """Where the files are, for messages."""
+        return str(self.local or self._repository)
+
+    def files(self, part: str) -> list[str]:
+        """Names of the files that can be read, relative to the folder or the repository, sorted.
+
+        Args:
+            part: pattern of the files that the run needs, for a message.
+
+        Raises:
+            DataError: no such folder or repository, or no network.
+        """
+        names = [] if self.local else self._ask_hub(part)
+        if self.local is not None:
+            found = (p.relative_to(self.local) for p in self.local.rglob("*") if p.is_file())
+            # .git, and the .cache that `hf download` leaves
+            names = [p.as_posix() for p in found if not any(x.startswith(".") for x in p.parts)]
+        return sorted(n for n in names if Path(n).suffix in READERS)
+
+    def download(self, part: str, folder: str) -> str:
+        """The command that downloads a part of the repository, for messages."""
+        repo = self.settings.repo
+        return f"`hf download {repo} --repo-type dataset --include '{part}' --local-dir {folder}`"
+
+    def load(self, files: Sequence[str], what: str, **hub: Any) -> tuple[Any, str]:
+        """Load a dataset.
+
+        Args:
+            files: names of its files, all of one ending, where it lies in a folder.
+            what: the part of the repository, for messages.
+            hub: arguments of ``datasets.load_dataset`` where it comes from the hub.
+
+        Returns:
+            the dataset, and what it was read from, for messages.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        import datasets
+
+        arguments: dict[str, Any]
+        if self.local is None:
+            where = f"{self._repository} ({what})"
+            logger.info("Reading %s from the hub or its cache …", where)
+            arguments = {"path": self.settings.repo, "revision": self.settings.revision} | hub
+        else:
+            paths = [self.local / name for name in files]
+            more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+            where = f"{paths[0]}{more}"
+            for path in paths:
+                _refuse_what_is_no_data(path)
+            reader = READERS[paths[0].suffix]
+            arguments = {"path": reader, "data_files": [str(p) for p in paths], "split": "train"}
+        try:
+            return datasets.load_dataset(**arguments), where
+        except Exception as error:  # Arrow, pandas, the hub: every layer has classes of its own
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise  # the commands have words for it
+            raise DataError(
+                f"{where}: cannot be read: {_reason(error)}. Expected: {self.layout}."
+            ) from error
+
+    def _ask_hub(self, part: str) -> list[str]:
+        """All files of the repository; none, but a local copy from now on, without a network.
+
+        Raises:
+            DataError: no such repository or revision, no permission, or neither the hub nor
+                a copy in its local cache.
+        """
+        from huggingface_hub import HfApi, snapshot_download
+        from huggingface_hub.errors import (
+            GatedRepoError,
+            HFValidationError,
+            LocalEntryNotFoundError,
+            RepositoryNotFoundError,
+            RevisionNotFoundError,
+        )
+
+        repo, revision = self.settings.repo, self.settings.revision
+        try:
+            info = HfApi().dataset_info(repo, revision=revision, timeout=TIMEOUT)
+        except HFValidationError as error:
+            raise DataError(f"data.repo={repo} is no hub id ('owner/name'): {error}") from error
+        except GatedRepoError as error:
+            raise DataError(
+                f"data.repo={repo} is gated: accept its terms at "
+                f"https://huggingface.co/datasets/{repo}, then log in with 'hf auth login' or set "
+                "HF_TOKEN."
+            ) from error
+        except RepositoryNotFoundError as error:
+            raise DataError(
+                f"data.repo={repo}: the hub has no such data set that you may read (a private one "
+                "needs 'hf auth login' or HF_TOKEN)."
+            ) from error
+        except RevisionNotFoundError as error:
+            raise DataError(f"data.revision={revision}: {repo} has no such revision.") from error
+        except Exception as error:  # requests or httpx, by the version of huggingface_hub
+            try:
+                copy = snapshot_download(
+                    repo, repo_type="dataset", revision=revision, local_files_only=True
+                )
+            except LocalEntryNotFoundError:
+                raise DataError(
+                    f"data={self.name}: the hub cannot be reached ({_reason(error)}), and {repo} "
+                    "is not in its local cache. Download it where there is a network, "
+                    f"{self.download(part, 'FOLDER')}, and give data.path=FOLDER (data.dev_path, "
+                    "data.test_path for one role)."
+                ) from error
+            self._copy = Path(copy)
+            logger.warning("The hub cannot be reached: the cached copy of %s is used.", repo)
+            return []
+        return [sibling.rfilename for sibling in info.siblings or []]
+
+
+def _refuse_what_is_no_data(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_LFS_POINTER))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}.") from error
+    if not start:
+        raise DataError(f"{path}: the file is empty.")
+    if start == _LFS_POINTER:
+        raise DataError(
+            f"{path} is a pointer of git-lfs, not the data: run 'git lfs pull' in its folder."
+        )
+
+
+def _reason(error: BaseException) -> str:
+    """What was wrong, without the libraries' layers ("an error occurred")."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".rstrip(".: ")
