@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ import pytest
 from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+from slurm_cluster import Cluster, NoCluster, missing, started
 
 # the same examples in every run of CI; other runs go on looking for new ones
 settings.register_profile("ci", derandomize=True, deadline=None)
@@ -36,3 +39,28 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("MT_LOTTERY_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster() -> Iterator[Cluster]:
+    """A Slurm of one node, started for this run of the tests."""
+    reason = missing()
+    if reason is not None:
+        pytest.skip(reason)
+    with contextlib.ExitStack() as stack:
+        try:
+            cluster = stack.enter_context(started())
+        except NoCluster as error:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(str(error))  # a Slurm that wants cgroups, a container without them
+        yield cluster
+
+
+@pytest.fixture
+def slurm(slurm_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """The same, where this process submits; empty before and after."""
+    monkeypatch.setenv("SLURM_CONF", str(slurm_cluster.config))
+    slurm_cluster.empty()
+    yield slurm_cluster
+    slurm_cluster.empty()

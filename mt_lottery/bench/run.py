@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mt_lottery import registry
-from mt_lottery.bench import contamination
+from mt_lottery.bench import contamination, slurm_plan
 from mt_lottery.bench.collect import collect
 from mt_lottery.bench.plan import (
     PRESETS,
@@ -24,6 +24,9 @@ from mt_lottery.bench.plan import (
 )
 from mt_lottery.bench.report import FORMATS, NAME, write_reports
 from mt_lottery.bench.runner import DONE, FAILED, WAITING, Status, held, run_local, standing
+from mt_lottery.bench.slurm import refuse_running, run_slurm
+from mt_lottery.bench.slurm_options import parse_options
+from mt_lottery.bench.slurm_queue import require
 from mt_lottery.bench.tables import number, percent, spread
 from mt_lottery.bench.terminal import Board, duration, remaining
 from mt_lottery.data.corpora import load_corpora
@@ -46,6 +49,7 @@ class Asked(Protocol):
     out: Path | None
     executor: str
     jobs: int
+    slurm: list[str]
     user_dir: str | None
     force: bool
     command_line: str
@@ -69,11 +73,14 @@ def ask(given: Any) -> Bench:
     for key, value in (("--jobs", asked.jobs), ("--tune", asked.tune)):
         if value < (1 if key == "--jobs" else 0):
             problems.append(f"{key} must be at least {1 if key == '--jobs' else 0}, not {value}.")
+    if asked.slurm and asked.executor != "slurm":
+        problems.append(f"--slurm {asked.slurm[0]}: it goes with --executor slurm.")
     seeds = asked.seeds.split(",")
     if not all(s.isdecimal() for s in seeds):
         problems.append(f"--seeds must be whole numbers, separated by commas, not '{asked.seeds}'.")
     langs: list[str] = []
     for choose in (
+        lambda: parse_options(asked.slurm),
         lambda: choose_methods(names),
         lambda: langs.extend(choose_langs(asked.source, asked.langs.split(","))),
     ):
@@ -147,7 +154,7 @@ def check(bench: Bench) -> None:
             bench.overlaps.append(contamination.overlap(lang, corpora.train, corpora.test))
 
 
-def describe(bench: Bench, jobs: int) -> str:
+def describe(bench: Bench, jobs: int, executor: str = "local") -> str:
     """The plan as ``--dry-run`` prints it."""
     statuses = standing(bench, bench.cells())
     todo = [s for s in statuses if s.state != DONE]
@@ -173,6 +180,8 @@ def describe(bench: Bench, jobs: int) -> str:
         f"  shared: {len(groups)} embedding-tuned probes (used by {', '.join(users) or 'none'}), "
         f"{len(bench.langs)} translations of the original model"
     )
+    if executor == "slurm":
+        lines.append(slurm_plan.describe(bench, statuses, jobs))
     seconds, unknown = remaining(todo, jobs)
     if todo and unknown == len(todo):
         lines.append("  time: no cell is measured yet; the estimate comes with the first ones")
@@ -189,10 +198,16 @@ def execute(bench: Bench, given: Any) -> int:
         0, or 1 if a cell failed.
 
     Raises:
-        MTLotteryError: the folder is held, or holds something else.
+        MTLotteryError: the folder is held, or holds something else; Slurm is asked for and not
+            there, or refuses the jobs.
     """
     asked: Asked = given
+    on_slurm = asked.executor == "slurm"
+    if on_slurm:
+        require()
     with held(bench.out):
+        if not on_slurm:
+            refuse_running(bench.out)
         check_settings(bench, force=asked.force, command=asked.command_line)
         contamination.write(bench.out, bench.overlaps)
         statuses = standing(bench, bench.cells())
@@ -207,7 +222,12 @@ def execute(bench: Bench, given: Any) -> int:
             flush=True,
         )
         with Board(bench, statuses, asked.jobs) as board:
-            run_local(bench, statuses, jobs=asked.jobs, force=asked.force, watch=board.watch)
+            jobs, force, watch = asked.jobs, asked.force, board.watch
+            if on_slurm:
+                options = parse_options(asked.slurm)
+                run_slurm(bench, statuses, jobs=jobs, force=force, watch=watch, options=options)
+            else:
+                run_local(bench, statuses, jobs=jobs, force=force, watch=watch)
         failed = [s for s in statuses if s.state == FAILED]
         results = collect(bench.out)
         if results.records:

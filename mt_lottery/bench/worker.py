@@ -102,6 +102,20 @@ def do(order: Order) -> Answer:
     return answer
 
 
+def attempt(order: Order) -> Answer:
+    """As :func:`do`, with the order's threads, and all output in the cell's log."""
+    if order.threads:
+        import torch
+
+        torch.set_num_threads(order.threads)
+    try:
+        with output_to(Path(order.folder) / LOG):
+            return do(order)
+    except OSError as error:  # the log cannot be written
+        reason = f"{order.folder}/{LOG}: cannot be written: {error.strerror or error}"
+        return Answer("failed", reason, 0.0)
+
+
 def write_state(folder: Path, answer: Answer) -> None:
     """Leave ``cell.json`` beside the run: why it failed, how long it took."""
     if answer.found and (folder / STATE).is_file():
@@ -154,19 +168,10 @@ def main() -> int:
     protocol = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # nothing but answers goes to the benchmark
     for line in sys.stdin:
-        order = Order(**json.loads(line))
-        if order.threads:
-            import torch
-
-            torch.set_num_threads(order.threads)
         try:
-            with output_to(Path(order.folder) / LOG):
-                answer = do(order)
+            answer = attempt(Order(**json.loads(line)))
         except KeyboardInterrupt:
             return 130
-        except OSError as error:  # the log cannot be written
-            reason = f"{order.folder}/{LOG}: cannot be written: {error.strerror or error}"
-            answer = Answer("failed", reason, 0.0)
         protocol.write(json.dumps(dataclasses.asdict(answer)) + "\n")
         protocol.flush()
     return 0

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mt_lottery import __version__
+from mt_lottery.bench.slurm_options import OPTIONS
 from mt_lottery.cli.shared import guarded
 
 DESCRIPTION = "All methods over language pairs and seeds, and an honest leaderboard."
@@ -22,6 +23,8 @@ examples:
            data=ntrex data.path=NTREX-128 data.test=flores101 data.test_path=flores101_dataset
   mt-bench ks_lottery lora --langs ro ks_lottery:tuner.tickets=100 train.epochs=3
   mt-bench all --langs ro --dry-run
+  mt-bench all --langs ro,es --executor slurm --jobs 8 \\
+           --slurm partition=gpu --slurm gpus=1 --slurm mem=32G --slurm time=4:00:00
   mt-bench report bench/smoke          render the leaderboard again
   mt-bench report bench/one bench/two --out bench/both
   mt-bench list                        the methods
@@ -29,6 +32,7 @@ examples:
 
 Settings of mt-train (key=value) apply to every cell, METHOD:key=value to those of one method.
 Cells that are finished are never run again; the same command goes on where it stopped.
+With --executor slurm, jobs go on when mt-bench is stopped; the same command watches them again.
 exit status: 0 done, 1 a cell failed (or a crash), 2 a mistake in what was given, 130 interrupted
 """
 
@@ -101,7 +105,7 @@ def run_bench(given: argparse.Namespace) -> int:
 
     bench = ask(given)
     if given.dry_run:
-        print(describe(bench, given.jobs))
+        print(describe(bench, given.jobs, given.executor))
         return 0
     return execute(bench, given)
 
@@ -180,7 +184,19 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--data", metavar="D", help="a corpus: mini, ntrex, flores101, files, …")
     made.add_argument("--tune", type=int, default=0, metavar="N", help="trials a method on dev [0]")
     made.add_argument("--out", type=Path, metavar="DIR", help="folder [bench/PRESET]")
-    made.add_argument("--executor", choices=("local", "slurm"), default="local", help="[local]")
+    made.add_argument(
+        "--executor",
+        choices=("local", "slurm"),
+        default="local",
+        help="slurm: each cell is a job of the cluster (pip install 'mt-lottery[slurm]') [local]",
+    )
+    made.add_argument(
+        "--slurm",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"what each job asks for, may be repeated; keys: {', '.join(OPTIONS)}",
+    )
     made.add_argument("--jobs", type=int, default=1, metavar="N", help="cells at a time [1]")
     made.add_argument("--user-dir", metavar="DIR", help="folder of plugins to import first")
     made.add_argument("--force", action="store_true", help="go on with other settings in --out")

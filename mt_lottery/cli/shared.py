@@ -19,7 +19,7 @@ def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:
 
     Args:
         command: what to do.
-        interrupted: what Ctrl-C says.
+        interrupted: what Ctrl-C says, if the KeyboardInterrupt has no message of its own.
     """
     quieten()
     try:
@@ -27,8 +27,8 @@ def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:
     except MTLotteryError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"\n{interrupted}", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"\n{str(error) or interrupted}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # the reader (`head`, say) has gone; keep the interpreter from complaining at exit
