@@ -176,18 +176,26 @@ def wait_for(path: Path, seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
-def workers() -> set[int]:
+def workers(of: subprocess.Popen[str]) -> set[int]:
+    """Processes that a benchmark has started and that still run."""
     found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
-                line = (entry / "cmdline").read_bytes()
-                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
             except OSError:
                 continue
-            if b"mt_lottery.bench.worker" in line and state != "Z":
+            if int(parent) == of.pid and state != "Z":
                 found.add(int(entry.name))
     return found
+
+
+def running(number: int) -> bool:
+    try:
+        state = (Path("/proc") / str(number) / "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs Linux: it looks at /proc")
@@ -205,12 +213,14 @@ def test_killed_in_the_middle_and_started_again(commands: Commands, models: Mode
     assert "another mt-bench is working in this folder" in second.stderr.read()
     wait_for(Path("out/runs/none/en-ro/seed-0/record.json"))
     wait_for(Path("out/runs/lora/en-ro/seed-0/checkpoints"))
+    own = workers(first)
+    assert own
     first.kill()
     first.wait()
     end = time.monotonic() + 10
-    while workers() and time.monotonic() < end:
+    while any(map(running, own)) and time.monotonic() < end:
         time.sleep(0.05)
-    assert not workers()  # a killed benchmark leaves nobody at work
+    assert not any(map(running, own))  # a killed benchmark leaves nobody at work
     assert not Path("out/runs/prompt/en-ro/seed-0/record.json").exists()
     kept = Path("out/runs/none/en-ro/seed-0/record.json").stat().st_mtime_ns
     again = start(commands, models, *arguments)
@@ -229,7 +239,7 @@ def test_a_worker_that_is_killed_is_a_failed_cell(commands: Commands, models: Mo
     run = start(commands, models, "lora", "eos_bias", "--langs", "ro", "--out", "out",
                 "lora:train.epochs=400")  # fmt: skip
     wait_for(Path("out/runs/lora/en-ro/seed-0/checkpoints"))
-    for number in workers():
+    for number in workers(run):
         os.kill(number, signal.SIGKILL)
     _, said = run.communicate(timeout=120)
     assert run.returncode == 1
