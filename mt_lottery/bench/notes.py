@@ -48,6 +48,8 @@ def reading(results: Results, first: Record, seeds: int) -> list[str]:
         "Seconds: probe (charged to every method that needs it) + training + decoding, one "
         "language and seed; tuning trials not included."
     )
+    if several:
+        said.append("Sentences (on the page): the outputs of each cell's first seed.")
     if results.failures:
         said.append("FAILED: the cell did not finish; it has no score and no part in averages.")
     return said

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import importlib.metadata
 import platform
 import resource
@@ -34,6 +36,9 @@ from mt_lottery.tuner.base import TuningContext
 
 def start_peak(device: str) -> None:
     """Begin a new measurement of peak memory: a process may do several runs (Linux, CUDA)."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)  # what an earlier run has freed is none of this one's
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
     with contextlib.suppress(OSError):  # elsewhere the peak is that of the whole process
