@@ -102,8 +102,10 @@ class TrainConfig:
 
     epochs: int = setting(2, "passes over the training pairs", ge=1)
     lr: float = setting(1e-3, "peak learning rate", gt=0.0)
-    batch_size: int = setting(8, "pairs a batch, at most", ge=1)
-    max_tokens: int | None = setting(None, "padded tokens a batch, at most", ge=1)
+    batch_size: int = setting(8, "pairs a batch, at most, on all processes together", ge=1)
+    max_tokens: int | None = setting(
+        None, "padded tokens a batch, at most, on all processes together", ge=1
+    )
     accumulate: int = setting(1, "batches an optimizer step", ge=1)
     optimizer: str = setting(
         "adamw", "registered optimizer: adamw, adamw_8bit, sparse_adam, sgd, or a plugin's"

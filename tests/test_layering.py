@@ -17,6 +17,7 @@ ORDER = (
     *(
         "errors",
         "quiet",
+        "parallel",
         "atomic",
         "registry",
         "languages",

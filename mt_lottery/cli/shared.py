@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
+from mt_lottery import parallel
 from mt_lottery.errors import MTLotteryError
 from mt_lottery.quiet import quieten
 
@@ -23,13 +24,13 @@ def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:
     """
     quieten()
     try:
-        return command()
+        code = command()
+        parallel.stop()
+        return code
     except MTLotteryError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _end(f"error: {error}", 2)
     except KeyboardInterrupt as error:
-        print(f"\n{str(error) or interrupted}", file=sys.stderr)
-        return 130
+        return _end(f"\n{str(error) or interrupted}", 130)
     except BrokenPipeError:
         # the reader (`head`, say) has gone; keep the interpreter from complaining at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -37,12 +38,17 @@ def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # in a library's writing
             where = f": {error.filename}" if error.filename else ""
-            print(f"error: the disk is full{where}.", file=sys.stderr)
-            return 2
-        traceback.print_exc()
-        print(
-            "\nThis is a bug in mt-lottery (or in a plugin), not a mistake of yours: please "
+            return _end(f"error: the disk is full{where}.", 2)
+        if parallel.lost(error):
+            return _end("error: another process of this run was killed (out of memory?).", 1)
+        return _end(
+            f"{traceback.format_exc()}\n"
+            "This is a bug in mt-lottery (or in a plugin), not a mistake of yours: please "
             "report it with the lines above.",
-            file=sys.stderr,
+            1,
         )
-        return 1
+
+
+def _end(text: str, code: int) -> int:
+    parallel.report(text, code)
+    return code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from mt_lottery import __version__, parallel
 from mt_lottery.cli.shared import guarded
 
 USAGE = """\
@@ -26,6 +27,7 @@ examples:
   mt-train recipe=ks_lottery preset=paper lang=en-ro model=llama_7b
   mt-train recipe=my_tuner user_dir=./plugins lang=en-ro
   mt-train config=runs/en-ro/ks_lottery/seed-0/config.yaml out_dir=runs/again
+  torchrun --nproc-per-node 4 -m mt_lottery.cli.train recipe=full lang=en-ro
 
 The first argument of a kind chooses a file of the recipes:
 """
@@ -64,22 +66,25 @@ def usage() -> str:
 
 def command(arguments: Sequence[str]) -> int:
     """Run with ``key=value`` arguments; raises what the user can mend."""
+    parallel.start()  # first: a mistake in the arguments must be told once
     if not arguments or any(a in ("-h", "--help", "help") for a in arguments):
-        print(usage(), end="")
+        if parallel.is_main():
+            print(usage(), end="")
         return 0 if arguments else 2
     if "--version" in arguments:
-        import mt_lottery
-
-        print(f"mt-lottery {mt_lottery.__version__}")
+        if parallel.is_main():
+            print(f"mt-lottery {__version__}")
         return 0
     from mt_lottery.compose import compose
 
     config = compose(arguments)
-    from mt_lottery.cli.summary import show
     from mt_lottery.pipeline import run
 
     outcome = run(config, say=lambda text: print(text, file=sys.stderr, flush=True))
-    show(outcome)
+    if parallel.is_main():
+        from mt_lottery.cli.summary import show
+
+        show(outcome)
     return 0
 
 

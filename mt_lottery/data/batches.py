@@ -265,3 +265,38 @@ class BucketBatchSampler(Sampler[list[int]]):
 
     def __len__(self) -> int:
         return self._batches
+
+
+class EpochBatches:
+    """The batches of all epochs, one after the other, so that a resume skips a prefix.
+
+    Iterated, it gives the share of one process: every N-th example of each batch, which
+    is none where a batch has fewer examples than there are processes.
+
+    Args:
+        sampler: plans the batches of an epoch.
+        epochs: how many.
+        rank: which process this is, from 0.
+        processes: how many share each batch.
+
+    Attributes:
+        batches: the whole batches, each a list of positions.
+        ends: after how many batches each epoch ends.
+    """
+
+    def __init__(
+        self, sampler: BucketBatchSampler, epochs: int, rank: int = 0, processes: int = 1
+    ) -> None:
+        self.batches: list[list[int]] = []
+        self.ends: list[int] = []
+        for epoch in range(epochs):
+            self.batches += sampler.planned(epoch)
+            self.ends.append(len(self.batches))
+        self._share = slice(rank, None, processes)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        # a batch is sorted by length: every N-th example makes shares of like cost
+        return (batch[self._share] for batch in self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)

@@ -9,6 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from mt_lottery import parallel
 from mt_lottery.config import RunConfig
 from mt_lottery.data.batches import encode_prompts
 from mt_lottery.data.templates import get_template
@@ -29,8 +30,10 @@ class _Progress:
 
     def __init__(self, total: int) -> None:
         self._live = sys.stderr.isatty()
+        shares = parallel.processes()
+        self._title = "Translating" if shares == 1 else f"Translating (1 of {shares} shares)"
         self._bar: Any = tqdm(
-            total=total, desc="Translating", unit="sentence", disable=not self._live
+            total=total, desc=self._title, unit="sentence", disable=not self._live
         )
         self._began = self._spoke = time.monotonic()
 
@@ -42,7 +45,8 @@ class _Progress:
             self._spoke = now
             speed = tokens / max(now - self._began, 1e-9)
             print(
-                f"Translating: {done} of {total} sentences, {tokens} tokens, {speed:.0f} tokens/s",
+                f"{self._title}: {done} of {total} sentences, {tokens} tokens, "
+                f"{speed:.0f} tokens/s",
                 file=sys.stderr,
                 flush=True,
             )
@@ -59,7 +63,7 @@ def decode(
     lead: str = "",
     quiet: bool = False,
 ) -> list[Hypothesis]:
-    """Translate sources, in order.
+    """Translate sources, in order; several processes do a share each, and get all of it.
 
     Args:
         config: template, language pair and decoding settings.
@@ -72,21 +76,25 @@ def decode(
     template = get_template(config.data.template)
     pair = parse_pair(config.lang)
     prompts = encode_prompts(sources, template, pair, loaded.tokenizer, lead=lead)
-    progress = None if quiet else _Progress(len(prompts))
-    try:
-        return translate(
-            loaded.model,
-            loaded.tokenizer,
-            prompts,
-            beam_size=settings.beam_size,
-            max_new_tokens=settings.max_new_tokens,
-            batch_size=settings.batch_size,
-            max_tokens=settings.max_tokens,
-            length_penalty=settings.length_penalty,
-            eos_ids=eos_ids(loaded.model, loaded.tokenizer),
-            pad_id=pad_id(loaded.tokenizer),
-            progress=progress,
-        )
-    finally:
-        if progress is not None:
-            progress.close()
+
+    def share(mine: Sequence[list[int]]) -> list[Hypothesis]:
+        progress = None if quiet or not parallel.is_main() else _Progress(len(mine))
+        try:
+            return translate(
+                loaded.model,
+                loaded.tokenizer,
+                mine,
+                beam_size=settings.beam_size,
+                max_new_tokens=settings.max_new_tokens,
+                batch_size=settings.batch_size,
+                max_tokens=settings.max_tokens,
+                length_penalty=settings.length_penalty,
+                eos_ids=eos_ids(loaded.model, loaded.tokenizer),
+                pad_id=pad_id(loaded.tokenizer),
+                progress=progress,
+            )
+        finally:
+            if progress is not None:
+                progress.close()
+
+    return parallel.spread(prompts, share)

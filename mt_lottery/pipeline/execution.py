@@ -5,20 +5,21 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from mt_lottery import parallel
 from mt_lottery.config import RunConfig, TrainConfig, TunerConfig
-from mt_lottery.data.batches import Encoded, encode
-from mt_lottery.data.corpora import Split
-from mt_lottery.data.templates import get_template
+from mt_lottery.data.batches import Encoded
 from mt_lottery.errors import RecordError
 from mt_lottery.model.loading import LoadedModel, load
+from mt_lottery.parallel import on_main
+from mt_lottery.pipeline.context import make_context
 from mt_lottery.pipeline.decode import decode, pad_id
 from mt_lottery.pipeline.outcome import make_record, metric_context, peak_memory, start_peak
 from mt_lottery.pipeline.plan import Plan, Say, make_plan
@@ -71,21 +72,26 @@ def run(config: RunConfig, say: Say = print) -> Outcome:
         config: from :func:`mt_lottery.compose.compose`.
         say: prints a line for the user.
 
+    Started by torchrun, all processes must call it; they do the run together.
+
     Raises:
         MTLotteryError: anything that the user can mend; no record is left then.
     """
+    parallel.start()
+    if not parallel.is_main():
+        say = _silent
     plan = make_plan(config, say)
     given = config.out_dir is not None
     run_dir = Path(config.out_dir).expanduser() if config.out_dir else default_folder(config)
     with locked(run_dir):
-        found = finished(run_dir, plan.config_hash, config.overwrite)
+        found = on_main(lambda: finished(run_dir, plan.config_hash, config.overwrite))
         if found is not None:
             say(
                 f"{run_dir} holds this very run, finished; it is left alone "
                 "(overwrite=true redoes it)."
             )
             return Outcome(run_dir, found, _standing(found.baseline), True)
-        resume = prepare(run_dir, config, plan.config_hash)
+        resume = on_main(lambda: prepare(run_dir, config, plan.config_hash))
         say(f"Loading {config.model.name_or_path or config.model.name} on {plan.device} …")
         loaded = load(config.model, plan.device)
         baseline_dir = None
@@ -98,19 +104,24 @@ def run(config: RunConfig, say: Say = print) -> Outcome:
     return Outcome(run_dir, record, baseline_dir, False)
 
 
+def _silent(text: str) -> None:
+    """What the processes other than the main one say."""
+
+
 def _searched(plan: Plan, run_dir: Path, say: Say) -> tuple[Plan, dict[str, Any]]:
     """The plan with the settings that did best on the dev set, and how they were found."""
 
     def execute(trial: Plan, folder: Path) -> Record:
         with locked(folder):
-            prepare(folder, dataclasses.replace(trial.config, overwrite=True), trial.config_hash)
+            anew = dataclasses.replace(trial.config, overwrite=True)
+            on_main(lambda: prepare(folder, anew, trial.config_hash))
             # a method may wrap or quantise its model: each trial has one of its own
             loaded = load(trial.config.model, trial.device)
             return _execute(trial, loaded, folder, False, None, say, keep=False)
 
     def done(folder: Path, config_hash: str) -> Record | None:
         try:
-            return finished(folder, config_hash, False)
+            return on_main(lambda: finished(folder, config_hash, False))
         except RecordError:
             return None
 
@@ -157,7 +168,7 @@ def _baseline(plan: Plan, loaded: LoadedModel, given: Path | None, say: Say) -> 
         with locked(folder, wait=True):
             damaged = False
             try:
-                found = finished(folder, own.config_hash, False)
+                found = on_main(partial(finished, folder, own.config_hash, False))
             except RecordError:
                 if folder is not kept:
                     continue  # another model's run stands there, or a damaged one
@@ -166,29 +177,11 @@ def _baseline(plan: Plan, loaded: LoadedModel, given: Path | None, say: Say) -> 
                 say(f"Original model: scored before, in {folder}.")
                 return folder
             wanted = dataclasses.replace(config, out_dir=str(folder), overwrite=damaged)
-            prepare(folder, wanted, own.config_hash)
+            on_main(partial(prepare, folder, wanted, own.config_hash))
             say("Original model: translating the test set (once; later runs reuse it).")
             _execute(own, loaded, folder, False, None, say)
             return folder
     raise RecordError(f"{kept}: the original model's run cannot be kept there.")
-
-
-def _encode(plan: Plan, loaded: LoadedModel, split: Split | None) -> Encoded | None:
-    if split is None:
-        return None
-    template = get_template(plan.config.data.template)
-    return encode(split.pairs, template, plan.pair, loaded.tokenizer, plan.config.data.max_length)
-
-
-def text_counts(tokenizer: Any, split: Split) -> Counter[int]:
-    """Occurrences of each token id in the text: sources and targets, no template, no specials."""
-    texts = [" " + text for p in split.pairs for text in (p.source, p.target)]
-    counts: Counter[int] = Counter()
-    for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]:
-        counts.update(ids)
-    for special in tokenizer.all_special_ids:
-        counts.pop(special, None)
-    return counts
 
 
 def _execute(
@@ -204,14 +197,22 @@ def _execute(
     config = plan.config
     names = config.tracker if isinstance(config.tracker, list) else [config.tracker]
     settings = dataclasses.asdict(config)
-    trackers: list[Tracker] = [TRACKERS.get(str(n))(settings, str(run_dir)) for n in names]
+    trackers: list[Tracker] = []
     record = None
+
+    def begin() -> None:
+        trackers.extend(TRACKERS.get(str(n))(settings, str(run_dir)) for n in names)
+
+    def end(record: Record) -> None:
+        record.write(run_dir)
+        tidy(run_dir)
+
     try:
+        on_main(begin)
         record = _tune_and_score(plan, loaded, run_dir, resume, trackers, say, keep)
         record.baseline = None if baseline_dir is None else str(baseline_dir)
         record.tuning = tuning
-        record.write(run_dir)
-        tidy(run_dir)
+        on_main(partial(end, record))
         return record
     finally:
         for tracker in trackers:
@@ -229,26 +230,8 @@ def _tune_and_score(
 ) -> Record:
     config, tuner = plan.config, plan.tuner
     start_peak(plan.device)
-    tokenizer = loaded.tokenizer
-    context = TuningContext(loaded.model, tokenizer, config.seed)
+    context, encoded, dev = make_context(plan, loaded, say)
     cost = CostRecord()
-    encoded = dev = None
-    if plan.corpora.train is not None:
-        encoded = _encode(plan, loaded, plan.corpora.train)
-        dev = _encode(plan, loaded, plan.corpora.dev)
-        assert encoded is not None
-        if encoded.dropped:
-            say(f"{len(encoded.dropped)} training pairs are longer than data.max_length: dropped.")
-        context.counts = text_counts(tokenizer, plan.corpora.train)
-        for example in encoded.examples:
-            context.input_counts.update(example.prompt_ids)
-            context.input_counts.update(example.target_ids)
-        context.seen = torch.tensor(sorted(context.input_counts), dtype=torch.int64)
-        template = get_template(config.data.template)
-        context.examples = [
-            (template.prompt(pair.source, plan.pair), template.target(pair.target))
-            for pair in plan.corpora.train.pairs
-        ]
     if tuner.probe is not None:
         assert encoded is not None
         trained = _probe(plan, context, encoded, dev, trackers, say)
@@ -256,7 +239,8 @@ def _tune_and_score(
         if tuner.probe_section == "train":  # the method is the probe
             cost.train_seconds, cost.train_steps = trained.probe.seconds, trained.steps
             cost.train_tokens_per_second = trained.tokens_per_second
-            shutil.copyfile(trained.log, run_dir / LOG)
+            if parallel.is_main():
+                shutil.copyfile(trained.log, run_dir / LOG)
         else:
             cost.probe_seconds = trained.probe.seconds
     tuner.apply(context)
@@ -270,25 +254,33 @@ def _tune_and_score(
         cost.train_seconds, cost.train_steps = result.seconds, result.steps
         cost.train_tokens_per_second = result.tokens_per_second
         tuner.finish(context.model)
-    if not (run_dir / LOG).exists():
-        (run_dir / LOG).touch()
-    saved = tuner.save(context, run_dir) if keep else None
-    if saved is not None:
-        cost.adapter_bytes = sum(f.stat().st_size for f in saved.rglob("*") if f.is_file())
-    if tuner.chosen is not None:
-        write_tickets(run_dir / TICKETS, tuner.chosen, tokenizer, context.counts)
 
-    began = time.monotonic()
-    outputs = decode(config, loaded, [p.source for p in plan.test.pairs], lead=tuner.lead)
-    cost.decode_seconds = time.monotonic() - began
+    def save() -> None:
+        if not (run_dir / LOG).exists():
+            (run_dir / LOG).touch()
+        saved = tuner.save(context, run_dir) if keep else None
+        if saved is not None:
+            cost.adapter_bytes = sum(f.stat().st_size for f in saved.rglob("*") if f.is_file())
+        if tuner.chosen is not None:
+            write_tickets(run_dir / TICKETS, tuner.chosen, loaded.tokenizer, context.counts)
+
+    on_main(save)
+    sources = [p.source for p in plan.test.pairs]
     references = [p.target for p in plan.test.pairs]
-    write_hypotheses(run_dir / HYPOTHESES, [p.source for p in plan.test.pairs], references, outputs)
-    cost.peak_memory_bytes = peak_memory(plan.device)
-    statistics = sentence_statistics(
-        outputs, references, config.metrics, metric_context(plan, loaded)
-    )
-    write_sentence_scores(run_dir / SENTENCES, statistics)
-    return make_record(plan, loaded, context, outputs, references, cost, encoded)
+    began = time.monotonic()
+    outputs = decode(config, loaded, sources, lead=tuner.lead)
+    cost.decode_seconds = time.monotonic() - began
+    cost.peak_memory_bytes = max(parallel.gather(peak_memory(plan.device)))
+
+    def score() -> Record:
+        write_hypotheses(run_dir / HYPOTHESES, sources, references, outputs)
+        statistics = sentence_statistics(
+            outputs, references, config.metrics, metric_context(plan, loaded)
+        )
+        write_sentence_scores(run_dir / SENTENCES, statistics)
+        return make_record(plan, loaded, context, outputs, references, cost, encoded)
+
+    return on_main(score)
 
 
 def _probe(

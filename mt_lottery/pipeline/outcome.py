@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from mt_lottery import parallel
 from mt_lottery.data.batches import Encoded
 from mt_lottery.data.corpora import Split
 from mt_lottery.model.loading import LoadedModel
@@ -58,8 +59,9 @@ def peak_memory(device: str) -> int:
 
 
 def environment(device: str) -> dict[str, str]:
-    """Versions of what a number depends on, and the device."""
+    """Versions of what a number depends on, the device, and how many processes had one."""
     versions = {"python": platform.python_version(), "device": device}
+    versions["processes"] = str(parallel.processes())
     if device.startswith("cuda"):
         versions["device"] = f"{device} ({torch.cuda.get_device_name(device)})"
     for package in ("mt_lottery", "torch", "transformers", "peft", "sacrebleu"):

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from mt_lottery import parallel
 from mt_lottery.config import RunConfig, digest, file_settings
 from mt_lottery.data.corpora import Corpora, Split, load_corpora
 from mt_lottery.errors import ConfigError, DataError, TuningError
@@ -54,9 +55,13 @@ class Plan:
 def pick_device(wanted: str) -> str:
     """The device of ``device=auto|cpu|cuda|cuda:N|mps``.
 
+    Each of several processes takes the GPU of its number on its machine.
+
     Raises:
         ConfigError: it is not there.
     """
+    if parallel.started():
+        return _pick_own(wanted)
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if wanted.startswith("cuda"):
@@ -67,6 +72,26 @@ def pick_device(wanted: str) -> str:
     if wanted == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("`device` is mps, but it is not available here.")
     return wanted
+
+
+def _pick_own(wanted: str) -> str:
+    """As :func:`pick_device`, for one of the processes that torchrun started."""
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise ConfigError(
+            f"`device` is {wanted}, but under torchrun each process takes a device of its own; "
+            "allowed: auto, cpu, cuda."
+        )
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted == "cpu" or (wanted == "auto" and count == 0):
+        return "cpu"
+    index, here = parallel.local()
+    if here > count:
+        raise ConfigError(
+            f"`device` is {wanted}, but {here} processes run on this machine, and {count} CUDA "
+            f"devices are there: --nproc-per-node may be {count} at most, or give device=cpu."
+        )
+    torch.cuda.set_device(index)
+    return f"cuda:{index}"
 
 
 def file_sha256(section: str, config: Any, key: str) -> str:
@@ -124,7 +149,8 @@ def make_plan(config: RunConfig, say: Say) -> Plan:
     if problems := list(tuner.problems_with(config)):
         raise ConfigError(problems)
     learns = tuner.trains or tuner.probe is not None or tuner.reads_text
-    corpora = load_corpora(config.data, pair, ("train", "dev", "test") if learns else ("test",))
+    roles = ("train", "dev", "test") if learns else ("test",)
+    corpora = parallel.on_main(lambda: load_corpora(config.data, pair, roles))
     if corpora.test is None:
         raise DataError(f"data={config.data.name}: no test set; give data.test and data.test_path.")
     if learns and corpora.train is None:
@@ -138,7 +164,7 @@ def make_plan(config: RunConfig, say: Say) -> Plan:
             f"Warning: {corpora.overlap} of {len(corpora.test.pairs)} test sources stand in the "
             "training text too; scores are too high by what was memorised."
         )
-    model_id = fingerprint(config.model)
+    model_id = parallel.on_main(lambda: fingerprint(config.model))  # may convert the model first
     content = dataclasses.asdict(config)
     for key in ("out_dir", "resume", "overwrite", "baseline", "user_dir", "tracker", "preset"):
         content.pop(key)

@@ -18,13 +18,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from mt_lottery import parallel
 from mt_lottery.atomic import write_bytes, write_text
 from mt_lottery.config import TrainConfig, digest
 from mt_lottery.data.batches import Example
 from mt_lottery.errors import TuningError
 from mt_lottery.pipeline.rundir import LOG, cache_folder, locked
 from mt_lottery.train.trackers import Tracker
-from mt_lottery.train.trainer import train
+from mt_lottery.train.trainer import TrainResult, train
 from mt_lottery.tuner.base import Probe, TuningContext
 from mt_lottery.tuner.embed import probe_rows
 from mt_lottery.tuner.token_rows import attach, check_scope, detach
@@ -81,6 +82,13 @@ def _read(folder: Path, say: Callable[[str], None]) -> TrainedProbe | None:
         return None
 
 
+def _found(folder: Path, say: Callable[[str], None]) -> TrainedProbe | None:
+    """What stands there; the main process decides, the others read it after that."""
+    mine = _read(folder, say) if parallel.is_main() else None
+    there = parallel.on_main(lambda: mine is not None)
+    return _read(folder, say) if there and not parallel.is_main() else mine
+
+
 def find_or_train(
     context: TuningContext,
     config: TrainConfig,
@@ -121,7 +129,7 @@ def find_or_train(
         )
     folder = cache_folder() / "probes" / key
     with locked(folder, wait=True):
-        found = _read(folder, say)
+        found = _found(folder, say)
         if found is not None:
             say(f"Embedding-tuned probe: found ({found.probe.seconds:.0f} s when it was trained).")
             return found
@@ -146,15 +154,23 @@ def find_or_train(
             detach(context.model)
         order = torch.argsort(token_ids)
         probe = Probe(token_ids[order], values[order].contiguous(), result.seconds)
-        content = save({"token_ids": probe.token_ids, "values": probe.values})
-        write_bytes(folder / WEIGHTS, content)
-        meta = {
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "seconds": result.seconds,
-            "steps": result.steps,
-            "tokens_per_second": result.tokens_per_second,
-            "rows": len(probe.token_ids),
-        }
-        write_text(folder / META, json.dumps(meta, indent=2) + "\n")
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        parallel.on_main(lambda: _keep(folder, probe, result))
+        if not parallel.is_main():  # the very values of the main process
+            kept = _read(folder, say)
+            assert kept is not None
+            probe = kept.probe
         return TrainedProbe(probe, result.steps, result.tokens_per_second, folder / LOG, False)
+
+
+def _keep(folder: Path, probe: Probe, result: TrainResult) -> None:
+    content = save({"token_ids": probe.token_ids, "values": probe.values})
+    write_bytes(folder / WEIGHTS, content)
+    meta = {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "seconds": result.seconds,
+        "steps": result.steps,
+        "tokens_per_second": result.tokens_per_second,
+        "rows": len(probe.token_ids),
+    }
+    write_text(folder / META, json.dumps(meta, indent=2) + "\n")
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from mt_lottery import parallel
 from mt_lottery.atomic import DiskError, write_text
 from mt_lottery.compose import to_yaml
 from mt_lottery.config import RunConfig, file_settings
@@ -52,19 +53,25 @@ def cache_folder() -> Path:
 def locked(run_dir: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold a run directory; a second run that wants it is told so, or waits.
 
+    Of several processes of one run, the main one holds it for all.
+
     Raises:
         RecordError: another process holds it.
         DiskError: the folder cannot be made.
     """
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(run_dir / ".lock")
-        lock.acquire(timeout=-1 if wait else 0)
-    except Timeout as error:
-        raise RecordError(f"{run_dir}: another run is working in this directory.") from error
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise DiskError(f"out_dir={run_dir}: cannot be written: {reason}.") from error
+    lock = FileLock(run_dir / ".lock")
+
+    def hold() -> None:
+        try:
+            run_dir.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=-1 if wait else 0)
+        except Timeout as error:
+            raise RecordError(f"{run_dir}: another run is working in this directory.") from error
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise DiskError(f"out_dir={run_dir}: cannot be written: {reason}.") from error
+
+    parallel.on_main(hold)
     try:
         yield
     finally:

@@ -97,6 +97,23 @@ class Journal:
         self._file.close()
 
 
+class Silence(Journal):
+    """What the other processes of a run have in place of a journal: one of them writes it."""
+
+    def __init__(self) -> None:
+        self.before = 0.0
+        self.tokens = 0
+
+    def step(self, step: int, loss: float, lr: float, tokens: int, **more: float) -> None:
+        """Nothing."""
+
+    def note(self, step: int, **values: float) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 def read_log(path: Path) -> list[dict[str, Any]]:
     """The lines of a ``train_log.jsonl``; a last line that was cut short is left out.
 

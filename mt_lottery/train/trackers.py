@@ -9,7 +9,7 @@ from mt_lottery.registry import register_tracker
 
 @register_tracker("none")
 class Tracker:
-    """Keeps nothing; the base class of the others.
+    """Keeps nothing; the base class of the others. Of several processes, one has trackers.
 
     Args:
         config: the resolved configuration of the run, as plain dictionaries.

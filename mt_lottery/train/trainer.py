@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
+from mt_lottery import parallel
 from mt_lottery.config import TrainConfig
-from mt_lottery.data.batches import BucketBatchSampler, Example, collate
+from mt_lottery.data.batches import BucketBatchSampler, EpochBatches, Example, collate
 from mt_lottery.errors import TrainingError
 from mt_lottery.registry import CRITERIA, OPTIMIZERS
-from mt_lottery.train.journal import Journal, read_log
+from mt_lottery.train.arguments import training_arguments
+from mt_lottery.train.checkpoints import CHECKPOINT, CheckpointTrainer, checkpoints
+from mt_lottery.train.journal import Journal, Silence, read_log
 from mt_lottery.train.label_loss import IGNORED, check_logits, label_loss
 from mt_lottery.train.trackers import Tracker
-
-TRAINED = "trained.safetensors"
-CHECKPOINT = "checkpoint-"
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class TrainResult:
     Attributes:
         steps: optimizer steps in all, those before a resume included.
         seconds: wall-clock time, that of the steps before a resume included.
-        tokens_per_second: unpadded tokens, this process.
+        tokens_per_second: unpadded tokens, of all processes.
         loss: mean loss of the last step, nats a label.
         dev_loss: mean loss on the dev set after the last epoch, or None.
     """
@@ -57,31 +54,8 @@ def _computing(device: str, dtype: torch.dtype | None) -> AbstractContextManager
     return contextlib.nullcontext() if dtype is None else torch.autocast(device, dtype=dtype)
 
 
-class EpochBatches:
-    """The batches of all epochs, one after the other, so that a resume skips a prefix."""
-
-    def __init__(self, sampler: BucketBatchSampler, epochs: int) -> None:
-        self.batches: list[list[int]] = []
-        self.ends: list[int] = []
-        for epoch in range(epochs):
-            self.batches += sampler.planned(epoch)
-            self.ends.append(len(self.batches))
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.batches)
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """Whole checkpoints of an interrupted training, oldest first."""
-    found = [p for p in folder.glob(f"{CHECKPOINT}*") if (p / "trainer_state.json").is_file()]
-    return sorted(found, key=lambda p: int(p.name.removeprefix(CHECKPOINT)))
-
-
-class LotteryTrainer(Trainer):  # type: ignore[misc]
-    """Trainer with the label-position loss, our batches, and small atomic checkpoints."""
+class LotteryTrainer(CheckpointTrainer):
+    """Trainer with the label-position loss and our batches."""
 
     def __init__(
         self,
@@ -100,17 +74,20 @@ class LotteryTrainer(Trainer):  # type: ignore[misc]
         self.pad_id = pad_id
         self.compute_dtype = autocast
         self.criterion = CRITERIA.get(config.criterion)
-        # the loss is divided by the labels of the whole optimizer step (below)
+        # the loss is divided by the labels of the whole optimizer step, of all processes (below)
         self.model_accepts_loss_kwargs = True
         self.loss_is_scaled_for_ga = True
         self.step_loss = 0.0
         self.step_tokens = 0
         self.last_batch: list[int] = []
 
-    def collate(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """Tensors [B, T] of one batch, and which examples they are, [B]."""
-        batch = collate(examples, self.pad_id)
-        batch["example"] = torch.tensor([e.index for e in examples])
+    def collate(self, examples: Sequence[Example]) -> dict[str, Any]:
+        """Tensors [B, T] of one batch, which examples they are, [B], and whether they count."""
+        # a process without a share goes through the motions: the others wait for its gradient
+        present = examples or [min(self.examples, key=len)]
+        batch: dict[str, Any] = dict(collate(present, self.pad_id))
+        batch["example"] = torch.tensor([e.index for e in present])
+        batch["counts"] = bool(examples)
         return batch
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -142,27 +119,38 @@ class LotteryTrainer(Trainer):  # type: ignore[misc]
     def compute_loss(  # type: ignore[override]
         self,
         model: Any,
-        inputs: dict[str, Tensor],
+        inputs: dict[str, Any],
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
         self.last_batch = inputs["example"].tolist()
         total = self.sum_loss(inputs, model)
-        labels = num_items_in_batch
-        if labels is None:
-            labels = (inputs["labels"][:, 1:] != IGNORED).sum()
-        loss = total / labels
-        value = float(loss.detach())
-        if not torch.isfinite(loss.detach()):
+        tokens = inputs["attention_mask"].sum()
+        if not inputs["counts"]:
+            total, tokens = total * 0.0, tokens * 0
+        loss = total / torch.tensor(self.labels_of_step(), device=total.device)
+        value, count = parallel.add(float(loss.detach()), int(tokens))
+        if not math.isfinite(value):
             raise TrainingError(
                 f"The loss is {value} at step {self.state.global_step + 1}; training pairs of the "
                 "batch (0-based, in the order of the corpus): "
-                f"{', '.join(map(str, self.last_batch))}. A lower train.lr, or "
-                "train.max_grad_norm, usually mends it."
+                f"{self.named_batch()}. A lower train.lr, or train.max_grad_norm, usually mends it."
             )
         self.step_loss += value
-        self.step_tokens += int(inputs["attention_mask"].sum())
-        return loss
+        self.step_tokens += int(count)
+        # gradients are averaged over the processes, this loss is summed over them
+        return loss * parallel.processes() if parallel.started() else loss
+
+    def labels_of_step(self) -> int:
+        """Labels of the whole optimizer step: of all its batches, on all processes."""
+        first = self.state.global_step * self.settings.accumulate
+        batches = self.batches.batches[first : first + self.settings.accumulate]
+        return sum(len(self.examples[i].target_ids) for batch in batches for i in batch)
+
+    def named_batch(self) -> str:
+        """The training pairs of the last batch; every process must ask."""
+        pairs = (pair for share in parallel.gather(self.last_batch) for pair in share)
+        return ", ".join(map(str, dict.fromkeys(pairs)))
 
     def check_finite(self) -> None:
         """Refuse trained values that the last update broke (no loss was computed since).
@@ -170,71 +158,45 @@ class LotteryTrainer(Trainer):  # type: ignore[misc]
         Raises:
             TrainingError: NaN or infinity among them.
         """
-        broken = [n for n, p in self._trained().items() if not bool(torch.isfinite(p).all())]
+        broken = [n for n, p in self.trained().items() if not bool(torch.isfinite(p).all())]
         if broken:
             raise TrainingError(
                 f"{broken[0]} is not finite after step {self.state.global_step}, the last one; "
                 "training pairs of its last batch (0-based, in the order of the corpus): "
-                f"{', '.join(map(str, self.last_batch))}. A lower train.lr usually mends it."
+                f"{self.named_batch()}. A lower train.lr usually mends it."
             )
+
+    def find_unreached(self) -> None:
+        """Tell DistributedDataParallel of parameters without a gradient: it would wait for them.
+
+        It looks for them in every step only if there are any (parts of a model that text does
+        not pass through).
+        """
+        example = self._prepare_inputs(self.collate([]))
+        trained = list(self.trained().values())
+        grads = torch.autograd.grad(self.sum_loss(example), trained, allow_unused=True)
+        unreached = any(gradient is None for gradient in grads)
+        self.args.ddp_find_unused_parameters = unreached  # transformers 4 looks here
+        if self.accelerator.ddp_handler is not None:
+            self.accelerator.ddp_handler.find_unused_parameters = unreached
 
     def dev_loss(self, examples: Sequence[Example]) -> float:
         """Mean loss over the labels of the dev examples, in nats."""
         order = sorted(range(len(examples)), key=lambda i: len(examples[i].prompt_ids))
         size = self.settings.batch_size
-        total, count = 0.0, 0
+        total, count = 0.0, 0.0
         self.model.eval()  # type: ignore[union-attr]
         with torch.no_grad():
             for start in range(0, len(order), size):
-                batch = collate([examples[i] for i in order[start : start + size]], self.pad_id)
+                share = parallel.share(order[start : start + size])
+                if not share:
+                    continue
+                batch = collate([examples[i] for i in share], self.pad_id)
                 batch = {k: v.to(self.args.device) for k, v in batch.items()}
                 total += float(self.sum_loss(batch))
                 count += int((batch["labels"][:, 1:] != IGNORED).sum())
-        return total / max(count, 1)
-
-    # -- checkpoints: the trained parameters alone, and whole or not there at all
-
-    def _get_output_dir(self, trial: Any) -> str:
-        return os.path.join(str(self.args.output_dir), ".partial")
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        staging = Path(self._get_output_dir(trial))
-        shutil.rmtree(staging, ignore_errors=True)
-        super()._save_checkpoint(model, trial)
-        name = f"{CHECKPOINT}{self.state.global_step}"
-        final = Path(str(self.args.output_dir)) / name
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(staging / name, final)
-        shutil.rmtree(staging, ignore_errors=True)
-        for old in checkpoints(final.parent):
-            if old != final:
-                shutil.rmtree(old, ignore_errors=True)
-
-    def _trained(self) -> dict[str, nn.Parameter]:
-        return {n: p for n, p in self.model.named_parameters() if p.requires_grad}  # type: ignore[union-attr]
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        assert output_dir is not None
-        Path(output_dir).mkdir(parents=True, exist_ok=True)
-        tensors = {n: p.detach().contiguous() for n, p in self._trained().items()}
-        save_file(tensors, Path(output_dir) / TRAINED)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        try:
-            saved = load_file(Path(resume_from_checkpoint) / TRAINED)
-        except (OSError, SafetensorError) as error:
-            raise TrainingError(
-                f"{resume_from_checkpoint}: the checkpoint is damaged ({error}); remove it to "
-                "start anew."
-            ) from error
-        trained = self._trained()
-        if saved.keys() != trained.keys():
-            raise TrainingError(
-                f"{resume_from_checkpoint}: holds other parameters than this run's."
-            )
-        with torch.no_grad():
-            for name, parameter in trained.items():
-                parameter.copy_(saved[name])
+        total, count = parallel.add(total, count)
+        return total / max(count, 1.0)
 
 
 class _Steps(TrainerCallback):  # type: ignore[misc]
@@ -311,28 +273,36 @@ def train(
         config.max_tokens,
         seed=seed,
     )
-    batches = EpochBatches(sampler, config.epochs)
+    batches = EpochBatches(sampler, config.epochs, parallel.rank(), parallel.processes())
     total = -(-len(batches) // config.accumulate)
-    found = checkpoints(folder) if resume else []
-    if not found:
-        shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    start = int(found[-1].name.removeprefix(CHECKPOINT)) if found else 0
+
+    def last_checkpoint() -> Path | None:
+        found = checkpoints(folder) if resume else []
+        if not found:
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        return found[-1] if found else None
+
+    last = parallel.on_main(last_checkpoint)
+    start = int(last.name.removeprefix(CHECKPOINT)) if last else 0
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    arguments = _arguments(model, config, folder, total, seed)
+    arguments = training_arguments(model, config, folder, total, seed)
     trainer = LotteryTrainer(model, arguments, config, examples, batches, pad_id, autocast)
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
-    journal = Journal(log, title, total, start, trackers)
-    steps = _Steps(trainer, journal, dev)
-    trainer.add_callback(steps)
+    if parallel.started():
+        trainer.find_unreached()
+        torch.manual_seed(seed + (parallel.rank() << 32))  # each process has a dropout of its own
+    main = parallel.is_main()
+    journal = Journal(log, title, total, start, trackers) if main else Silence()
+    trainer.add_callback(_Steps(trainer, journal, dev))
     began = time.monotonic()
     try:
-        if start < total:
-            trainer.train(resume_from_checkpoint=str(found[-1]) if found else None)
+        if last is None or start < total:
+            trainer.train(resume_from_checkpoint=None if last is None else str(last))
         else:
-            trainer._load_from_checkpoint(str(found[-1]))
+            trainer._load_from_checkpoint(str(last))
         trainer.check_finite()
     finally:
         journal.close()
@@ -340,47 +310,21 @@ def train(
             model.gradient_checkpointing_disable()
         model.eval()
     seconds = time.monotonic() - began
-    lines = read_log(log)
-    return TrainResult(
-        steps=total,
-        seconds=journal.before + seconds,
-        tokens_per_second=journal.tokens / max(seconds, 1e-9),
-        loss=math.nan if (last := _last(lines, "loss")) is None else last,
-        dev_loss=_last(lines, "dev_loss"),
-    )
+
+    def result() -> TrainResult:
+        lines = read_log(log)
+        return TrainResult(
+            steps=total,
+            seconds=journal.before + seconds,
+            tokens_per_second=journal.tokens / max(seconds, 1e-9),
+            loss=math.nan if (loss := _last(lines, "loss")) is None else loss,
+            dev_loss=_last(lines, "dev_loss"),
+        )
+
+    return parallel.on_main(result)
 
 
 def _last(lines: Sequence[dict[str, Any]], key: str) -> float | None:
     """The last value of ``key`` in the log: a resumed run may not have measured it itself."""
     values = [float(line[key]) for line in lines if key in line]
     return values[-1] if values else None
-
-
-def _arguments(
-    model: Any, config: TrainConfig, folder: Path, total: int, seed: int
-) -> TrainingArguments:
-    schedule = {"constant": "constant_with_warmup"}.get(config.schedule, config.schedule)
-    arguments = TrainingArguments(
-        output_dir=str(folder),
-        max_steps=total,
-        per_device_train_batch_size=config.batch_size,
-        gradient_accumulation_steps=config.accumulate,
-        learning_rate=config.lr,
-        lr_scheduler_type=schedule,
-        warmup_steps=config.warmup_steps,
-        max_grad_norm=config.max_grad_norm,
-        weight_decay=config.weight_decay,
-        seed=seed,
-        data_seed=seed,
-        logging_strategy="no",
-        save_strategy="steps",
-        save_steps=config.save_steps,
-        report_to=[],
-        remove_unused_columns=False,
-        disable_tqdm=True,
-        use_cpu=model.device.type == "cpu",
-        dataloader_pin_memory=False,
-        ignore_data_skip=False,
-    )
-    arguments._n_gpu = min(arguments.n_gpu, 1)  # never DataParallel: one process, one device
-    return arguments

@@ -172,7 +172,10 @@ class Tuner(ABC):
         """Called once after training, before translation."""
 
     def save(self, context: TuningContext, run_dir: Path) -> Path | None:
-        """Write what was learnt under ``run_dir``; returns the folder, None if nothing."""
+        """Write what was learnt under ``run_dir``; returns the folder, None if nothing.
+
+        Of several processes only the main one is asked.
+        """
         return None
 
     def restore(self, model: Any, run_dir: Path) -> Any:

@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from training import At, Crash, crash, fit, log_of, rows_of, steps_of, with_rows
 
 from mt_lottery.errors import RecordError, TrainingError
+from mt_lottery.train.checkpoints import TRAINED, checkpoints
 from mt_lottery.train.journal import read_log
-from mt_lottery.train.trainer import TRAINED, checkpoints
 
 SETTINGS: dict[str, Any] = {"epochs": 3, "save_steps": 2}  # 12 steps
 
@@ -104,7 +104,7 @@ fit(with_rows(), Path(sys.argv[1]), tracker=At(5, kill), epochs=3, save_steps=2)
 def test_killed_while_a_checkpoint_is_written(
     broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import mt_lottery.train.trainer as module
+    import mt_lottery.train.checkpoints as module
 
     owner: Any = module.os if broken == "replace" else module.shutil
     real = getattr(owner, broken)

@@ -1,0 +1,65 @@
+"""What the training text of a run becomes before a method sees it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import torch
+
+from mt_lottery.data.batches import Encoded, encode
+from mt_lottery.data.corpora import Split
+from mt_lottery.data.templates import get_template
+from mt_lottery.model.loading import LoadedModel
+from mt_lottery.pipeline.plan import Plan, Say
+from mt_lottery.tuner.base import TuningContext
+
+
+def _encode(plan: Plan, loaded: LoadedModel, split: Split | None) -> Encoded | None:
+    if split is None:
+        return None
+    template = get_template(plan.config.data.template)
+    return encode(split.pairs, template, plan.pair, loaded.tokenizer, plan.config.data.max_length)
+
+
+def text_counts(tokenizer: Any, split: Split) -> Counter[int]:
+    """Occurrences of each token id in the text: sources and targets, no template, no specials."""
+    texts = [" " + text for p in split.pairs for text in (p.source, p.target)]
+    counts: Counter[int] = Counter()
+    for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]:
+        counts.update(ids)
+    for special in tokenizer.all_special_ids:
+        counts.pop(special, None)
+    return counts
+
+
+def make_context(
+    plan: Plan, loaded: LoadedModel, say: Say
+) -> tuple[TuningContext, Encoded | None, Encoded | None]:
+    """What the tuner may look at, and the encoded training and dev pairs, where there are any.
+
+    Args:
+        plan: text, template and method.
+        loaded: model and tokenizer.
+        say: prints a line for the user.
+    """
+    tokenizer = loaded.tokenizer
+    context = TuningContext(loaded.model, tokenizer, plan.config.seed)
+    if plan.corpora.train is None:
+        return context, None, None
+    encoded = _encode(plan, loaded, plan.corpora.train)
+    dev = _encode(plan, loaded, plan.corpora.dev)
+    assert encoded is not None
+    if encoded.dropped:
+        say(f"{len(encoded.dropped)} training pairs are longer than data.max_length: dropped.")
+    context.counts = text_counts(tokenizer, plan.corpora.train)
+    for example in encoded.examples:
+        context.input_counts.update(example.prompt_ids)
+        context.input_counts.update(example.target_ids)
+    context.seen = torch.tensor(sorted(context.input_counts), dtype=torch.int64)
+    template = get_template(plan.config.data.template)
+    context.examples = [
+        (template.prompt(pair.source, plan.pair), template.target(pair.target))
+        for pair in plan.corpora.train.pairs
+    ]
+    return context, encoded, dev

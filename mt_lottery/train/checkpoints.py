@@ -1,0 +1,80 @@
+"""Checkpoints of a training: the trained parameters alone, and whole or not there at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import Trainer
+
+from mt_lottery import parallel
+from mt_lottery.errors import TrainingError
+
+TRAINED = "trained.safetensors"
+CHECKPOINT = "checkpoint-"
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Whole checkpoints of an interrupted training, oldest first."""
+    found = [p for p in folder.glob(f"{CHECKPOINT}*") if (p / "trainer_state.json").is_file()]
+    return sorted(found, key=lambda p: int(p.name.removeprefix(CHECKPOINT)))
+
+
+class CheckpointTrainer(Trainer):  # type: ignore[misc]
+    """Trainer whose checkpoints are small and atomic."""
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """Name → parameter of all that is trained."""
+        return {n: p for n, p in self.model.named_parameters() if p.requires_grad}  # type: ignore[union-attr]
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return os.path.join(str(self.args.output_dir), ".partial")
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        staging = Path(self._get_output_dir(trial))
+        parallel.on_main(lambda: shutil.rmtree(staging, ignore_errors=True))
+        super()._save_checkpoint(model, trial)
+        parallel.barrier()  # each process has put its random state there
+        name = f"{CHECKPOINT}{self.state.global_step}"
+        final = Path(str(self.args.output_dir)) / name
+
+        def publish() -> None:
+            shutil.rmtree(final, ignore_errors=True)
+            os.replace(staging / name, final)
+            shutil.rmtree(staging, ignore_errors=True)
+            for old in checkpoints(final.parent):
+                if old != final:
+                    shutil.rmtree(old, ignore_errors=True)
+
+        parallel.on_main(publish)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        assert output_dir is not None
+        if not parallel.is_main():
+            return
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        tensors = {n: p.detach().contiguous() for n, p in self.trained().items()}
+        save_file(tensors, Path(output_dir) / TRAINED)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        try:
+            saved = load_file(Path(resume_from_checkpoint) / TRAINED)
+        except (OSError, SafetensorError) as error:
+            raise TrainingError(
+                f"{resume_from_checkpoint}: the checkpoint is damaged ({error}); remove it to "
+                "start anew."
+            ) from error
+        trained = self.trained()
+        if saved.keys() != trained.keys():
+            raise TrainingError(
+                f"{resume_from_checkpoint}: holds other parameters than this run's."
+            )
+        with torch.no_grad():
+            for name, parameter in trained.items():
+                parameter.copy_(saved[name])
