@@ -43,6 +43,7 @@ from mt_lottery.pipeline.search import search
 from mt_lottery.record import CostRecord, Record, read_record
 from mt_lottery.registry import TRACKERS, TUNERS
 from mt_lottery.score.report import sentence_statistics
+from mt_lottery.train.checkpoints import TRAINED, load_trained, save_trained
 from mt_lottery.train.trackers import Tracker
 from mt_lottery.train.trainer import TrainResult, train
 from mt_lottery.tuner.base import Tuner, TuningContext
@@ -97,10 +98,10 @@ def run(config: RunConfig, say: Say = print) -> Outcome:
         baseline_dir = None
         if config.baseline and config.tuner.name != "none":
             baseline_dir = _baseline(plan, loaded, run_dir if given else None, say)
-        tuning = None
+        tuning, best = None, None
         if config.tune and plan.tuner.search_space:
-            plan, tuning = _searched(plan, run_dir, say)
-        record = _execute(plan, loaded, run_dir, resume, baseline_dir, say, tuning)
+            plan, tuning, best = _searched(plan, run_dir, say)
+        record = _execute(plan, loaded, run_dir, resume, baseline_dir, say, tuning, best)
     return Outcome(run_dir, record, baseline_dir, False)
 
 
@@ -108,8 +109,8 @@ def _silent(text: str) -> None:
     """What the processes other than the main one say."""
 
 
-def _searched(plan: Plan, run_dir: Path, say: Say) -> tuple[Plan, dict[str, Any]]:
-    """The plan with the settings that did best on the dev set, and how they were found."""
+def _searched(plan: Plan, run_dir: Path, say: Say) -> tuple[Plan, dict[str, Any], Path]:
+    """The plan with the settings that did best on the dev set, how they were found, and where."""
 
     def execute(trial: Plan, folder: Path) -> Record:
         with locked(folder):
@@ -117,7 +118,7 @@ def _searched(plan: Plan, run_dir: Path, say: Say) -> tuple[Plan, dict[str, Any]
             on_main(lambda: prepare(folder, anew, trial.config_hash))
             # a method may wrap or quantise its model: each trial has one of its own
             loaded = load(trial.config.model, trial.device)
-            return _execute(trial, loaded, folder, False, None, say, keep=False)
+            return _execute(trial, loaded, folder, False, None, say, is_trial=True)
 
     def done(folder: Path, config_hash: str) -> Record | None:
         try:
@@ -125,9 +126,9 @@ def _searched(plan: Plan, run_dir: Path, say: Say) -> tuple[Plan, dict[str, Any]
         except RecordError:
             return None
 
-    config, tuning = search(plan, run_dir, execute, done, say)
+    config, tuning, best = search(plan, run_dir, execute, done, say)
     tuner: Tuner = TUNERS.get(config.tuner.name)(config.tuner)
-    return dataclasses.replace(plan, config=config, tuner=tuner), tuning
+    return dataclasses.replace(plan, config=config, tuner=tuner), tuning, best
 
 
 def _standing(text: str | None) -> Path | None:
@@ -192,8 +193,22 @@ def _execute(
     baseline_dir: Path | None,
     say: Say,
     tuning: dict[str, Any] | None = None,
-    keep: bool = True,
+    best: Path | None = None,
+    is_trial: bool = False,
 ) -> Record:
+    """Do a run whose folder is prepared.
+
+    Args:
+        plan: what it depends on.
+        loaded: the original model, used up.
+        run_dir: where to.
+        resume: go on from a checkpoint.
+        baseline_dir: the original model's run.
+        say: prints a line for the user.
+        tuning: for the record: how the settings were found.
+        best: the trial with these settings, whose trained parameters serve again.
+        is_trial: keep what was trained, but write no adapter.
+    """
     config = plan.config
     names = config.tracker if isinstance(config.tracker, list) else [config.tracker]
     settings = dataclasses.asdict(config)
@@ -209,7 +224,7 @@ def _execute(
 
     try:
         on_main(begin)
-        record = _tune_and_score(plan, loaded, run_dir, resume, trackers, say, keep)
+        record = _tune_and_score(plan, loaded, run_dir, resume, trackers, say, best, is_trial)
         record.baseline = None if baseline_dir is None else str(baseline_dir)
         record.tuning = tuning
         on_main(partial(end, record))
@@ -226,7 +241,8 @@ def _tune_and_score(
     resume: bool,
     trackers: Sequence[Tracker],
     say: Say,
-    keep: bool,
+    best: Path | None,
+    is_trial: bool,
 ) -> Record:
     config, tuner = plan.config, plan.tuner
     start_peak(plan.device)
@@ -248,17 +264,27 @@ def _tune_and_score(
     if tuner.trains and tuner.cannot_move(context) and config.train.weight_decay == 0:
         say("None of the rows occurs in a training input: no gradient can reach them, and they")
         say("stay as they are; training is skipped (it would end with exactly this model).")
+    elif tuner.trains and best is not None and (best / TRAINED).is_file():
+        load_trained(context.model, best / TRAINED)
+        tried = read_record(best).cost
+        cost.train_seconds, cost.train_steps = tried.train_seconds, tried.train_steps
+        cost.train_tokens_per_second = tried.train_tokens_per_second
+        if parallel.is_main():
+            shutil.copyfile(best / LOG, run_dir / LOG)
+        tuner.finish(context.model)
     elif tuner.trains:
         assert encoded is not None
         result = _train(plan, context, encoded, dev, run_dir, resume, trackers, say)
         cost.train_seconds, cost.train_steps = result.seconds, result.steps
         cost.train_tokens_per_second = result.tokens_per_second
+        if is_trial:
+            on_main(lambda: save_trained(context.model, run_dir / TRAINED))
         tuner.finish(context.model)
 
     def save() -> None:
         if not (run_dir / LOG).exists():
             (run_dir / LOG).touch()
-        saved = tuner.save(context, run_dir) if keep else None
+        saved = None if is_trial else tuner.save(context, run_dir)
         if saved is not None:
             cost.adapter_bytes = sum(f.stat().st_size for f in saved.rglob("*") if f.is_file())
         if tuner.chosen is not None:

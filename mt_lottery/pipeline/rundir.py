@@ -173,6 +173,8 @@ def with_full_paths(config: RunConfig) -> RunConfig:
 def tidy(run_dir: Path) -> None:
     """Remove what only an unfinished run needs."""
     shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
+    for file in run_dir.glob("trials/*/*.safetensors"):
+        file.unlink()
     (run_dir / STATE).unlink(missing_ok=True)
 
 

@@ -68,7 +68,7 @@ def search(
     execute: Callable[[Plan, Path], Record],
     finished: Callable[[Path, str], Record | None],
     say: Say,
-) -> tuple[RunConfig, dict[str, Any]]:
+) -> tuple[RunConfig, dict[str, Any], Path]:
     """Try settings on the dev set and choose the best.
 
     Args:
@@ -79,7 +79,8 @@ def search(
         say: prints a line for the user.
 
     Returns:
-        the configuration of the best trial, and what the record says under ``tuning``.
+        the configuration of the best trial, what the record says under ``tuning``, and the
+        folder of that trial.
 
     Raises:
         ConfigError: there is no dev set.
@@ -91,7 +92,7 @@ def search(
         )
     settings = candidates(config, plan.tuner.search_space, config.tune)
     tried: list[dict[str, Any]] = []
-    best: tuple[float, RunConfig, dict[str, Any]] | None = None
+    best: tuple[float, RunConfig, dict[str, Any], Path] | None = None
     metric, seconds = "", 0.0
     for number, chosen in enumerate(settings):
         trial = with_settings(dataclasses.replace(config, tune=0, baseline=False), chosen)
@@ -118,7 +119,7 @@ def search(
         tried.append({"settings": chosen, "score": score})
         say(f"Trial {number + 1} of {len(settings)}: {metric} {score:.2f} on dev")
         if best is None or score > best[0]:
-            best = (score, trial, chosen)
+            best = (score, trial, chosen, folder)
     if best is None:
         raise ConfigError(
             [f"Every trial failed: {line['settings']}: {line['failed']}" for line in tried]
@@ -131,4 +132,5 @@ def search(
         "tried": tried,
         "dev": {"name": dev.name, "pairs": len(dev.pairs), "sha256": dev.sha256},
     }
-    return dataclasses.replace(best[1], tune=config.tune, baseline=config.baseline), tuning
+    final = dataclasses.replace(best[1], tune=config.tune, baseline=config.baseline)
+    return final, tuning, best[3]

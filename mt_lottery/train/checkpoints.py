@@ -26,12 +26,43 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda p: int(p.name.removeprefix(CHECKPOINT)))
 
 
+def trained_parameters(model: Any) -> dict[str, nn.Parameter]:
+    """Name → parameter of all that is trained."""
+    return {n: p for n, p in model.named_parameters() if p.requires_grad}
+
+
+def save_trained(model: Any, path: Path) -> None:
+    """Write the trained parameters to a safetensors file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({n: p.detach().contiguous() for n, p in trained_parameters(model).items()}, path)
+
+
+def load_trained(model: Any, path: Path) -> None:
+    """Put what :func:`save_trained` wrote into a model in which the same is trained.
+
+    Raises:
+        TrainingError: the file is damaged, or holds other parameters.
+    """
+    try:
+        saved = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(
+            f"{path.parent}: the checkpoint is damaged ({error}); remove it to start anew."
+        ) from error
+    trained = trained_parameters(model)
+    if saved.keys() != trained.keys():
+        raise TrainingError(f"{path.parent}: holds other parameters than this run's.")
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.copy_(saved[name])
+
+
 class CheckpointTrainer(Trainer):  # type: ignore[misc]
     """Trainer whose checkpoints are small and atomic."""
 
     def trained(self) -> dict[str, nn.Parameter]:
         """Name → parameter of all that is trained."""
-        return {n: p for n, p in self.model.named_parameters() if p.requires_grad}  # type: ignore[union-attr]
+        return trained_parameters(self.model)
 
     def _get_output_dir(self, trial: Any) -> str:
         return os.path.join(str(self.args.output_dir), ".partial")
@@ -56,25 +87,8 @@ class CheckpointTrainer(Trainer):  # type: ignore[misc]
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         assert output_dir is not None
-        if not parallel.is_main():
-            return
-        Path(output_dir).mkdir(parents=True, exist_ok=True)
-        tensors = {n: p.detach().contiguous() for n, p in self.trained().items()}
-        save_file(tensors, Path(output_dir) / TRAINED)
+        if parallel.is_main():
+            save_trained(self.model, Path(output_dir) / TRAINED)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        try:
-            saved = load_file(Path(resume_from_checkpoint) / TRAINED)
-        except (OSError, SafetensorError) as error:
-            raise TrainingError(
-                f"{resume_from_checkpoint}: the checkpoint is damaged ({error}); remove it to "
-                "start anew."
-            ) from error
-        trained = self.trained()
-        if saved.keys() != trained.keys():
-            raise TrainingError(
-                f"{resume_from_checkpoint}: holds other parameters than this run's."
-            )
-        with torch.no_grad():
-            for name, parameter in trained.items():
-                parameter.copy_(saved[name])
+        load_trained(self.model, Path(resume_from_checkpoint) / TRAINED)

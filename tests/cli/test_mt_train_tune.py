@@ -54,10 +54,22 @@ def test_every_search_space_is_valid(recipe: str) -> None:
         assert "tuner.tickets" not in TUNERS.get(recipe)(alpha.tuner).search_space
 
 
-def test_trials_are_scored_on_dev_and_the_best_is_run(commands: Commands, models: Models) -> None:
+def test_trials_are_scored_on_dev_and_the_best_is_run(
+    commands: Commands, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mt_lottery.pipeline import execution
+
+    real, trained = execution._train, []
+
+    def counted(plan: object, *rest: object) -> object:
+        trained.append(plan)
+        return real(plan, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(execution, "_train", counted)
     run = small(models.untied, "lora", "out_dir=run", "tune=3", "baseline=false")
     ended = commands.train(*run)
     assert ended.code == 0, ended.err
+    assert len(trained) == 3  # the best trial's parameters serve again
     found = record(Path("run"))
     tuning = found["tuning"]
     assert tuning["trials"] == 3 and tuning["metric"] == "chrf raw, dev"
