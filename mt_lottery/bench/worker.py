@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import errno
 import gc
 import json
 import os
@@ -93,6 +94,8 @@ def do(order: Order) -> Answer:
         text = traceback.format_exc()
         say(text)
         reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # in a library's writing
+            reason = f"the disk is full: {error.filename or order.folder}"
         if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
             reason = f"out of memory ({reason})"
         answer = Answer("crashed", reason, time.monotonic() - began)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +247,35 @@ def test_a_worker_that_is_killed_is_a_failed_cell(commands: Commands, models: Mo
     assert "FAILED lora en-ro seed 0: its process was killed by signal 9" in said
     found = states(board(commands.folder / "out"))
     assert found["lora", "en-ro"] == "failed" and found["eos_bias", "en-ro"] == "done"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of two megabytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"a file system cannot be mounted here: {error}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+def test_a_full_disk_is_named(small_disk: Path, commands: Commands, models: Models) -> None:
+    out = small_disk / "out"
+    assert bench(commands, models, "none", "--langs", "ro", "--out", out).code == 0
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space left"), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    ended = bench(commands, models, "none", "embed", "--langs", "ro", "--out", out)
+    assert ended.code in (1, 2) and "Traceback" not in ended.err
+    assert "disk is full" in ended.err or "No space left" in ended.err
+    filler.unlink()
+    ended = bench(commands, models, "none", "embed", "--langs", "ro", "--out", out)
+    assert ended.code == 0 and "2 cells, 1 done, 1 to do" in ended.err
 
 
 def test_two_at_once_in_one_process_too(commands: Commands, models: Models) -> None:
