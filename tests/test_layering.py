@@ -28,6 +28,7 @@ ORDER = (
         "lottery",
     ),
     *("data", "model", "tuner", "train", "translate", "score", "record", "pipeline", "bench"),
+    "evidence",
     "cli",
 )
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -15,6 +15,11 @@ from mt_lottery.quiet import quieten
 RESUME = "Interrupted. The same command with resume=true continues it."
 
 
+def say(text: str) -> None:
+    """A line for the user that is no result: to stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:
     """Run a command; exit status 0, 2 for a user's mistake, 1 for a crash, 130 for Ctrl-C.
 

@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mt_lottery import parallel
 from mt_lottery.config import RunConfig, TrainConfig, TunerConfig
 from mt_lottery.data.batches import Encoded
@@ -23,7 +21,7 @@ from mt_lottery.pipeline.context import make_context
 from mt_lottery.pipeline.decode import decode, pad_id
 from mt_lottery.pipeline.outcome import make_record, metric_context, peak_memory, start_peak
 from mt_lottery.pipeline.plan import Plan, Say, make_plan
-from mt_lottery.pipeline.probe import TrainedProbe, find_or_train, probe_hash
+from mt_lottery.pipeline.probe import probe_of
 from mt_lottery.pipeline.rundir import (
     HYPOTHESES,
     LOG,
@@ -250,7 +248,7 @@ def _tune_and_score(
     cost = CostRecord()
     if tuner.probe is not None:
         assert encoded is not None
-        trained = _probe(plan, context, encoded, dev, trackers, say)
+        trained = probe_of(plan, context, encoded, dev, trackers, say)
         context.probe = trained.probe
         if tuner.probe_section == "train":  # the method is the probe
             cost.train_seconds, cost.train_steps = trained.probe.seconds, trained.steps
@@ -307,40 +305,6 @@ def _tune_and_score(
         return make_record(plan, loaded, context, outputs, references, cost, encoded)
 
     return on_main(score)
-
-
-def _probe(
-    plan: Plan,
-    context: TuningContext,
-    encoded: Encoded,
-    dev: Encoded | None,
-    trackers: Sequence[Tracker],
-    say: Say,
-) -> TrainedProbe:
-    config, tuner = plan.config, plan.tuner
-    section: TrainConfig = getattr(config, tuner.probe_section)
-    assert plan.corpora.train is not None
-    identity = {
-        "model": plan.model_id,
-        "dtype": config.model.dtype,
-        "device": torch.device(plan.device).type,
-        "train": plan.corpora.train.sha256,
-        "template": config.data.template,
-        "max_length": config.data.max_length,
-        "lang": config.lang,
-    }
-    scope = tuner.scope or "input"
-    return find_or_train(
-        context,
-        section,
-        encoded.examples,
-        key=probe_hash(identity, section, config.seed, scope),
-        scope=scope,
-        pad_id=pad_id(context.tokenizer),
-        dev=dev.examples if dev else None,
-        trackers=trackers if tuner.probe_section == "train" else (),
-        say=say,
-    )
 
 
 def _train(

@@ -21,8 +21,10 @@ from safetensors.torch import load, save
 from mt_lottery import parallel
 from mt_lottery.atomic import write_bytes, write_text
 from mt_lottery.config import TrainConfig, digest
-from mt_lottery.data.batches import Example
+from mt_lottery.data.batches import Encoded, Example
 from mt_lottery.errors import TuningError
+from mt_lottery.pipeline.decode import pad_id as pad_id_of
+from mt_lottery.pipeline.plan import Plan, Say
 from mt_lottery.pipeline.rundir import LOG, cache_folder, locked
 from mt_lottery.train.trackers import Tracker
 from mt_lottery.train.trainer import TrainResult, train
@@ -174,3 +176,50 @@ def _keep(folder: Path, probe: Probe, result: TrainResult) -> None:
     }
     write_text(folder / META, json.dumps(meta, indent=2) + "\n")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
+def probe_of(
+    plan: Plan,
+    context: TuningContext,
+    encoded: Encoded,
+    dev: Encoded | None,
+    trackers: Sequence[Tracker],
+    say: Say,
+) -> TrainedProbe:
+    """The probe that a run's method asks for, found or trained.
+
+    Args:
+        plan: the run.
+        context: the original model, and the token ids of the training inputs.
+        encoded: the training pairs.
+        dev: the dev pairs.
+        trackers: where else the numbers go.
+        say: prints a line for the user.
+
+    Raises:
+        TuningError: as :func:`find_or_train`.
+    """
+    config, tuner = plan.config, plan.tuner
+    section: TrainConfig = getattr(config, tuner.probe_section)
+    assert plan.corpora.train is not None
+    identity = {
+        "model": plan.model_id,
+        "dtype": config.model.dtype,
+        "device": torch.device(plan.device).type,
+        "train": plan.corpora.train.sha256,
+        "template": config.data.template,
+        "max_length": config.data.max_length,
+        "lang": config.lang,
+    }
+    scope = tuner.scope or "input"
+    return find_or_train(
+        context,
+        section,
+        encoded.examples,
+        key=probe_hash(identity, section, config.seed, scope),
+        scope=scope,
+        pad_id=pad_id_of(context.tokenizer),
+        dev=dev.examples if dev else None,
+        trackers=trackers if tuner.probe_section == "train" else (),
+        say=say,
+    )

@@ -1,0 +1,1 @@
+"""What the paper measures about tickets, on finished runs and on model folders."""
