@@ -133,6 +133,10 @@ def _show(found: Comparison) -> None:
     notes = []
     if found.shared:
         notes.append(
+            "Spearman: of D, over the rows that changed in either run; in both: over those that "
+            "changed in both."
+        )
+        notes.append(
             "Tickets of texts that share their source side share its tokens whatever the target "
             "language; chance: common tokens of two random tickets among the rows that changed."
         )
@@ -197,7 +201,8 @@ def _pairs(found: Comparison) -> Any:
     shown = [k for k in measured if k in (18, 100, 400)] or measured[:3]
     table = _made(
         "Two by two: tickets, and how alike D ranks the rows",
-        "first", "second", "differ in", "common", "chance", "Jaccard", "overlap", "Spearman",
+        "first", "second", "differ in", "common", "chance", "Jaccard", "overlap",
+        "Spearman", "in both",
         *(f"top {k}" for k in shown), left=3,
     )  # fmt: skip
     for pair in found.pairs:
@@ -205,6 +210,7 @@ def _pairs(found: Comparison) -> Any:
             Text(pair.first), Text(pair.second), ", ".join(pair.differ) or "nothing",
             "—" if pair.common is None else str(pair.common), _number(pair.chance),
             _number(pair.jaccard), _number(pair.overlap), _number(pair.spearman),
+            _number(pair.spearman_both),
             *(_number(pair.at.get(k)) for k in shown),
         )  # fmt: skip
     return table

@@ -62,6 +62,7 @@ class Pair:
             changed in either, would share on average.
         spearman, rows: rank correlation of D over ``rows`` rows that changed in either;
             None without D.
+        spearman_both, rows_both: the same over the rows that changed in both.
         at: k → share of the k most changed rows in common.
     """
 
@@ -74,6 +75,8 @@ class Pair:
     chance: float | None
     spearman: float | None
     rows: int | None
+    spearman_both: float | None
+    rows_both: int | None
     at: dict[int, float | None]
 
 
@@ -105,13 +108,14 @@ def pairs_of(runs: Sequence[TicketRun], sizes: Sequence[int] = SIZES) -> list[Pa
 
 def _pair(one: TicketRun, other: TicketRun, sizes: Sequence[int]) -> Pair:
     common = len(set(one.rows) & set(other.rows))
-    chance, spearman, rows = None, None, None
+    chance = None
+    ranks: tuple[float | None, int | None, float | None, int | None] = (None,) * 4
     at: dict[int, float | None] = {}
     if one.has_distances and other.has_distances:
         first, second = one.distances(), other.distances()
-        spearman, rows = rank_correlation(first, second)
+        ranks = _ranks(first, second)
         at = overlap_at(first, second, sizes)
-        chance = chance_overlap(len(one.rows), len(other.rows), rows)
+        chance = chance_overlap(len(one.rows), len(other.rows), ranks[1] or 0)
     return Pair(
         one.label,
         other.label,
@@ -120,10 +124,13 @@ def _pair(one: TicketRun, other: TicketRun, sizes: Sequence[int]) -> Pair:
         jaccard(one.rows, other.rows),
         overlap_coefficient(one.rows, other.rows),
         chance,
-        spearman,
-        rows,
+        *ranks,
         at,
     )
+
+
+def _ranks(first: Tensor, second: Tensor) -> tuple[float | None, int, float | None, int]:
+    return (*rank_correlation(first, second), *rank_correlation(first, second, both=True))
 
 
 def null_pair(
@@ -138,9 +145,9 @@ def null_pair(
         statistic: its D from the original, [V].
         sizes: of the top-k lists.
     """
-    spearman, rows = rank_correlation(run.distances(), statistic)
+    ranks = _ranks(run.distances(), statistic)
     at = overlap_at(run.distances(), statistic, sizes)
-    return Pair(run.label, label, (differ,), None, None, None, None, spearman, rows, at)
+    return Pair(run.label, label, (differ,), None, None, None, None, *ranks, at)
 
 
 @dataclass(frozen=True)

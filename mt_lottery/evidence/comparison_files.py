@@ -155,9 +155,11 @@ def write(found: Comparison, out: Path) -> list[Path]:
         sizes = sorted({k for pair in found.pairs for k in pair.at})
         tables["pairs"] = _table(
             ["first", "second", "differ_in", "common", "chance", "jaccard", "overlap_coefficient",
-             "spearman", "rows", *(f"common_share_of_top_{k}" for k in sizes)],
+             "spearman", "rows", "spearman_both", "rows_both",
+             *(f"common_share_of_top_{k}" for k in sizes)],
             [[p.first, p.second, "+".join(p.differ), p.common, p.chance, p.jaccard, p.overlap,
-              p.spearman, p.rows, *(p.at.get(k) for k in sizes)] for p in found.pairs],
+              p.spearman, p.rows, p.spearman_both, p.rows_both, *(p.at.get(k) for k in sizes)]
+             for p in found.pairs],
         )  # fmt: skip
     if found.unchanged:
         tables["unchanged"] = _table(

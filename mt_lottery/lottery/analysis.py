@@ -74,25 +74,29 @@ def most_changed(statistic: Tensor, count: int) -> Tensor:
     return torch.argsort(statistic, descending=True, stable=True)[:count]
 
 
-def rank_correlation(first: Tensor, second: Tensor) -> tuple[float | None, int]:
+def rank_correlation(
+    first: Tensor, second: Tensor, *, both: bool = False
+) -> tuple[float | None, int]:
     """Spearman's ρ of two measurements of D, over the rows that changed in either.
 
     Rows that changed in neither are left out: there are hundreds of thousands of
     them, all tied at 0, and they would agree whatever the rest does.  A row that
-    changed in one only counts, with D = 0 in the other.
+    changed in one only counts, with D = 0 in the other: two texts of different
+    words rank each other's rows last, and ρ can be negative.
 
     Args:
         first: [V].
         second: [V].
+        both: over the rows that changed in both, instead.
 
     Returns:
         ρ (average ranks for ties), None where it is not defined (fewer than two rows,
         or all of one D); and the number of rows.
     """
     _same_vocabulary(first, second)
-    either = (first > 0) | (second > 0)
-    one, other = first[either], second[either]
-    rows = int(either.sum())
+    meant = (first > 0) & (second > 0) if both else (first > 0) | (second > 0)
+    one, other = first[meant], second[meant]
+    rows = int(meant.sum())
     if rows < 2 or bool((one == one[0]).all()) or bool((other == other[0]).all()):
         return None, rows
     from scipy.stats import spearmanr

@@ -1,0 +1,12 @@
+"""The tiny models and the commands of the tests of the command line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("cli", "translate")]
+
+from conftest_cli import commands, models
+
+__all__ = ["commands", "models"]
