@@ -147,8 +147,9 @@ def _show(found: Comparison) -> None:
         )
     if found.nulls:
         notes.append(
-            "beyond: D above 95% of the null, pooled over all trained rows; above own: D above the "
-            "same row's D under the null."
+            "null's last D: of its own most changed rows, as many as the ticket has. rows beyond: "
+            "changed rows with a D above 95% of the null, pooled over all trained rows (5% if the "
+            "two are alike); above own: above the same row's D under the null."
         )
     for note in notes:
         console.print(note)
@@ -246,18 +247,20 @@ def _nulls(found: Comparison) -> Any:
         return None
     table = _made(
         "D against a measured null",
-        "run", "null", "rows", "95% of null", "largest null", "ticket's smallest D",
-        "beyond", "above own", "all changed: beyond", "above own", left=2,
+        "run", "null", "trained rows", "largest D", "null's", "ticket's last D", "null's",
+        "95% of null", "rows beyond", "above own", "ticket above own", left=2,
     )  # fmt: skip
     for null in found.nulls:
         summary = null_summary(null)
-        quantiles, ticket, changed = (summary[k] for k in ("null_quantiles", "ticket", "changed"))
+        ticket, changed = summary["ticket"], summary["changed"]
         table.add_row(
             Text(null.run), f"{null.kind}, seed {null.seed}", f"{summary['rows']:,}",
-            f"{quantiles['0.95']:.4f}", f"{quantiles['1']:.4f}",
-            _number(ticket["smallest_distance"], 4),
-            *(f"{part[name]:,} of {part['rows']:,}" for part in (ticket, changed)
-              for name in ("beyond", "above_own")),
+            *(f"{summary[what][whose]:.4f}" for what in ("largest", "last_of_as_many")
+              for whose in ("run", "null")),
+            f"{summary['null_quantiles']['0.95']:.4f}",
+            f"{changed['beyond'] / max(changed['rows'], 1):.1%}",
+            f"{changed['above_own'] / max(changed['rows'], 1):.1%}",
+            f"{ticket['above_own']} of {ticket['rows']}",
         )  # fmt: skip
     return table
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from mt_lottery.evidence.comparison_files import Comparison
-from mt_lottery.evidence.figures import new_figure, save_figure, style
+from mt_lottery.evidence.figures import COLOURS, new_figure, save_figure, style
 from mt_lottery.evidence.nulls import LEVEL, Null
 
 
@@ -56,26 +56,30 @@ def _overlap_figure(found: Comparison) -> Any:
 
 
 def _stability_figure(found: Comparison) -> Any:
-    """Common share of the k most changed rows against k, a line for each two."""
-    figure, axes = new_figure(width=6.8, height=4.4)
-    names = [label for null in found.nulls for label in [null.label]]
-    for index, pair in enumerate(found.pairs):
+    """Common share of the k most changed rows against k, a line for each two.
+
+    Of more pairs than there are line styles, those with the first run are shown.
+    """
+    figure, axes = new_figure(width=9.2, height=4.4)
+    nulls = {null.label for null in found.nulls}
+    pairs = [pair for pair in found.pairs if any(v is not None for v in pair.at.values())]
+    if len(pairs) > len(COLOURS):
+        first = found.runs[0].label
+        pairs = [pair for pair in pairs if pair.first == first][: 2 * len(COLOURS)]
+    for index, pair in enumerate(pairs):
+        looks = style(index) | ({"linewidth": 2.2} if pair.second in nulls else {})
+        if index >= len(COLOURS):
+            looks |= {"markerfacecolor": "white"}
         points = [(k, v) for k, v in sorted(pair.at.items()) if v is not None]
-        if points:
-            what = f"{pair.first} | {pair.second}"
-            looks = style(index)
-            if pair.second in names:
-                looks |= {"linewidth": 2.2}
-            axes.plot(*zip(*points, strict=True), label=what, **looks)
+        axes.plot(*zip(*points, strict=True), label=f"{pair.first} | {pair.second}", **looks)
     axes.set_xscale("log")
-    ticks = sorted({k for pair in found.pairs for k, v in pair.at.items() if v is not None})
+    ticks = sorted({k for pair in pairs for k, v in pair.at.items() if v is not None})
     axes.set_xticks(ticks, [f"{k:,}" for k in ticks])
     axes.minorticks_off()
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("k, number of most changed rows (log scale)")
     axes.set_ylabel("share of them in common")
     axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    figure.set_size_inches(9.2, 4.4)
     return figure
 
 

@@ -44,6 +44,12 @@ def null_summary(null: Null) -> dict[str, Any]:
     """The numbers of a null, ready for JSON."""
     changed = torch.nonzero(null.statistic > 0).flatten()
     ticket = list(null.ticket)
+    # the k most changed rows are far out in any distribution: hold them against the null's own k
+    ordered = {
+        name: column[null.rows].sort(descending=True).values
+        for name, column in (("run", null.statistic), ("null", null.null))
+    }
+    last = min(len(ticket), len(null.rows)) - 1
     return {
         "run": null.run,
         "kind": null.kind,
@@ -51,6 +57,8 @@ def null_summary(null: Null) -> dict[str, Any]:
         "rows": len(null.rows),
         "null_quantiles": {f"{level:g}": value for level, value in null.quantiles().items()},
         "level": LEVEL,
+        "largest": {name: float(column[0]) for name, column in ordered.items()},
+        "last_of_as_many": {name: float(column[last]) for name, column in ordered.items()},
         "ticket": _held_against(null, ticket),
         "changed": _held_against(null, changed.tolist()),
     }

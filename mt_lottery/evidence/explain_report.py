@@ -249,13 +249,13 @@ def draw(found: Explained, made: Report) -> Any:
     for axes in (left, right):
         axes.set_ylim(len(arms) - 0.5, -0.5)
     left.set_xlim(left=0)
-    left.set_xlabel(f"{column}, 95% interval over {len(found.sources)} sentences")
-    right.set_xlabel("recovery R of the gain (0: original, 1: tuned)")
+    left.set_xlabel(f"{column}\n95% interval over {len(found.sources)} sentences")
+    right.set_xlabel("recovery R of the gain\n(0: original, 1: tuned)")
     for bound in (0, 1):
         right.axvline(bound, color="#555555", linewidth=0.9, linestyle="--")
     values = [arm.recovery[key][way] for arm in arms for way in WAYS]
     ends = [end for value in values if value is not None for end in value.ci95]
-    right.set_xlim(max(min([-0.3, *ends]), -2.0), min(max([1.3, *ends]), 3.0))
+    right.set_xlim(max(min([-0.2, *ends]), -2.0) - 0.1, min(max([1.2, *ends]), 3.0) + 0.1)
     undefined = [way.replace("_", " ") for way in WAYS if without_gain(made, key, way)]
     if undefined:
         right.set_title(f"{' and '.join(undefined)}: the gain is not clear of 0", fontsize=8)

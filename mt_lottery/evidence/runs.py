@@ -94,33 +94,49 @@ def _train(record: Record) -> str:
     return "no text" if train is None else train.sha256[:8]
 
 
+def _corpus(record: Record) -> tuple[str, str, str]:
+    """(``ntrex``, ``targets shuffled`` or nothing) of the training text's name."""
+    return ("no text" if record.data.train is None else record.data.train.name).partition(", ")
+
+
 #: What may set two runs apart, in the order in which a label names it.
 _FACETS: dict[str, Callable[[Record], str]] = {
     "language": lambda r: r.lang,
     "method": lambda r: r.method,
     "amount": lambda r: f"{r.data.train.pairs} pairs" if r.data.train else "no text",
     "template": lambda r: r.data.template,
-    "corpus": lambda r: r.data.train.name if r.data.train else "no text",
+    "corpus": lambda r: _corpus(r)[0],
+    "targets": lambda r: _corpus(r)[2] or "own targets",
     "seed": lambda r: f"seed {r.seed}",
     "rows": lambda r: f"{r.tickets.count} rows" if r.tickets else "",
 }
 
 
 def differences(first: Record, second: Record) -> tuple[str, ...]:
-    """In what two runs differ: language, method, amount, template, corpus, seed, rows; or text.
+    """In what two runs differ: language, method, amount, template, corpus, targets, seed, rows.
 
-    ``text`` stands where nothing else does and the training text is another still.
+    ``text`` stands where none of these explains why the training text is another.
     """
     found = [name for name, value in _FACETS.items() if value(first) != value(second)]
-    if not {"language", "amount", "corpus"} & set(found) and _train(first) != _train(second):
+    explained = {"language", "amount", "corpus", "targets"} & set(found)
+    if not explained and _train(first) != _train(second):
         found.append("text")
     return tuple(found)
 
 
 def _labels(runs: Sequence[TicketRun]) -> list[str]:
-    vary = [n for n, value in _FACETS.items() if len({value(r.record) for r in runs}) > 1]
-    shown = vary if "language" in vary else ["language", *vary]
-    labels = [", ".join(_FACETS[name](r.record) for name in shown) for r in runs]
+    """Language, method where there are several, and in what a run differs from the first."""
+    several = len({run.record.method for run in runs}) > 1
+    first = runs[0].record
+    labels = []
+    for run in runs:
+        shown = [
+            value(run.record)
+            for name, value in _FACETS.items()
+            if name == "language"
+            or (several if name == "method" else value(run.record) != value(first))
+        ]
+        labels.append(", ".join(shown))
     if len(set(labels)) == len(labels):
         return labels
     return [f"{label} ({r.folder})" for label, r in zip(labels, runs, strict=True)]

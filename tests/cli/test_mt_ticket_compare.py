@@ -75,7 +75,9 @@ def test_overlap_and_stability_across_languages(commands: Commands, models: Mode
         assert token["group"] == {3: "all", 2: "most", 1: "one"}[len(wanted)]
     assert {t["token_id"] for t in found["overlap"]["tokens"]} == set().union(*held.values())
     assert found["overlap"]["groups"]["all"] == len(set.intersection(*held.values()))
-    assert "<s>" in ended.out and "in all" in ended.out
+    sizes = found["overlap"]["groups"]
+    title = f"{sizes['all']} in all, {sizes['most']} in most, {sizes['one']} in one"
+    assert f"Tokens of 3 tickets: {title}" in ended.out
 
     d = {out: column(out, "statistic", 600, 0.0) for out in runs}
     names = {lang: out for out, lang in runs.items()}

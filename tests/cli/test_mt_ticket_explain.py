@@ -46,7 +46,12 @@ def test_arms_equal_the_runs_and_are_kept(kind: str, commands: Commands, models:
     assert "6 of 6 translations are word for word the run's own" in ended.out
     assert said(out, "random-0") != said(out, "random-1") != said(out, "tuned")
     found = result(out)
-    names = ["original", "tuned", "bos", "instruction", "source", "target", "random", "random-0",
+    with open("run/tickets.csv", newline="", encoding="utf-8") as file:
+        ticket = {x["token"] for x in csv.DictReader(file) if x["selected"] == "true"}
+    # the first token has an arm of its own where its row was tuned
+    first = ["bos"] if "<s>" in ticket else []
+    assert (found["reads_a_sentence"]["bos"] == 1.0) == bool(first)
+    names = ["original", "tuned", *first, "instruction", "source", "target", "random", "random-0",
              "random-1"]  # fmt: skip
     assert [arm["arm"] for arm in found["arms"]] == names
     # scored as the runs' records are
