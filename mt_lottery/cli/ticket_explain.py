@@ -25,10 +25,21 @@ def _whole(text: str, least: int) -> int:
     return int(text)
 
 
+def arms(text: str) -> list[str]:
+    """``source,target`` as names of arms; the empty text for none."""
+    names = [name for name in text.split(",") if name]
+    known = ("bos", "instruction", "source", "target", "random")
+    for name in names:
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"{name}: allowed: {', '.join(known)}")
+    return names
+
+
 def explain(given: argparse.Namespace) -> int:
     """``mt-ticket explain``."""
     import time
 
+    from mt_lottery.evidence.explain import CHOICES
     from mt_lottery.evidence.explain import explain as run_arms
     from mt_lottery.evidence.explain_report import report, write
     from mt_lottery.evidence.figures import check_matplotlib
@@ -48,6 +59,7 @@ def explain(given: argparse.Namespace) -> int:
         template=given.template,
         sentences=given.sentences,
         seeds=range(given.seed, given.seed + given.controls),
+        wanted=CHOICES if given.arms is None else given.arms,
         device=given.device,
         say=say,
     )
@@ -154,6 +166,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     part.add_argument(
         "--controls", metavar="N", type=lambda text: _whole(text, 0), default=3,
         help="number of random controls, of seeds N, N+1, … [3]",
+    )  # fmt: skip
+    part.add_argument(
+        "--arms", metavar="ARM,…", type=arms,
+        help="beside original and tuned: bos, instruction, source, target, random [all]",
     )  # fmt: skip
     part.add_argument("--out", metavar="DIR", help="folder for the results [RUN/explain]")
     part.add_argument("--no-plot", dest="plot", action="store_false", help="no figure")

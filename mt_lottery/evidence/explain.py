@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,16 @@ class Arm:
     random: int | None = None
 
 
-def arms_of(rows: Sequence[int], prompts: Sequence[Prompt], seeds: Sequence[int]) -> list[Arm]:
+#: Arms that can be left out; ``original`` and ``tuned`` are what they are measured against.
+CHOICES = ("bos", "instruction", "source", "target", "random")
+
+
+def arms_of(
+    rows: Sequence[int],
+    prompts: Sequence[Prompt],
+    seeds: Sequence[int],
+    wanted: Collection[str] = CHOICES,
+) -> list[Arm]:
     """The arms of the experiment.
 
     ``<bos>`` counts as instruction, and has an arm of its own where its row is in the ticket.
@@ -63,18 +72,19 @@ def arms_of(rows: Sequence[int], prompts: Sequence[Prompt], seeds: Sequence[int]
         rows: the ticket.
         prompts: of the test set.
         seeds: of the random controls, which are read everywhere.
+        wanted: of :data:`CHOICES`.
     """
     everywhere = PROMPT_KINDS
     first = any(prompt.count(set(rows))[BOS] for prompt in prompts)
-    return [
-        Arm("original"),
-        Arm("tuned", everywhere, generated=True),
+    arms = [
         *([Arm("bos", (BOS,))] if first else []),
         Arm("instruction", (BOS, INSTRUCTION)),
         Arm("source", (SOURCE,)),
         Arm("target", generated=True),
         *(Arm(f"random-{seed}", everywhere, generated=True, random=seed) for seed in seeds),
     ]
+    chosen = [arm for arm in arms if arm.name.partition("-")[0] in wanted]
+    return [Arm("original"), Arm("tuned", everywhere, generated=True), *chosen]
 
 
 @dataclass
@@ -173,6 +183,7 @@ def explain(
     template: str | None = None,
     sentences: int | None = None,
     seeds: Sequence[int] = (0, 1, 2),
+    wanted: Collection[str] = CHOICES,
     device: str = "auto",
     say: Say = print,
 ) -> Explained:
@@ -186,6 +197,7 @@ def explain(
         template: another registered wording of the prompt; the run's own if None.
         sentences: the first so many of the run's test set; all if None.
         seeds: of the random controls.
+        wanted: arms beside ``original`` and ``tuned``, of :data:`CHOICES`.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         say: prints a line for the user.
 
@@ -207,7 +219,7 @@ def explain(
     references = [str(x["reference"]) for x in lines]
     prompts = split_prompts(sources, wording, parse_pair(run.config.lang), tokenizer, name)
     ids = [int(i) for i in rows.token_ids]
-    arms = arms_of(ids, prompts, seeds)
+    arms = arms_of(ids, prompts, seeds, wanted)
     counts = [prompt.count(set(ids)) for prompt in prompts]
     reads = {kind: sum(c[kind] for c in counts) / len(counts) for kind in PROMPT_KINDS}
 

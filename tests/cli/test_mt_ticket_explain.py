@@ -109,7 +109,8 @@ def test_another_template_and_fewer_sentences(commands: Commands, models: Models
         '        return " " + target\n'
     )
     arguments = ["run", "--sentences", "3", "--controls", "1", "--out", "found", "--no-plot"]
-    for name, more in (("alpaca", []), ("bare", ["--user-dir", "plugins"]), ("plain", [])):
+    options = ["--user-dir", "plugins", "--arms", "source"]
+    for name, more in (("alpaca", []), ("bare", options), ("plain", ["--arms", ""])):
         ended = commands.call("ticket", "explain", *arguments, "--template", name, *more)
         assert ended.code == 0, ended.err
     assert {p.name for p in Path("found").glob("*.json")} == {
@@ -122,6 +123,8 @@ def test_another_template_and_fewer_sentences(commands: Commands, models: Models
     # a longer instruction holds more tokens of the ticket, the sentences as many
     plain = result(Path("found"))
     bare = result(Path("found"), "explain-bare")
+    assert [arm["arm"] for arm in plain["arms"]] == ["original", "tuned"]
+    assert [arm["arm"] for arm in bare["arms"]] == ["original", "tuned", "source"]
     reads = [x["reads_a_sentence"]["instruction"] for x in (alpaca, plain, bare)]
     assert reads[0] > reads[1] > reads[2]
 
@@ -143,7 +146,7 @@ def test_what_cannot_be_explained(commands: Commands, models: Models) -> None:
     assert "--sentences 7: the run's test set has 6" in mistake("run", "--sentences", "7")
     assert "alpaca" in mistake("run", "--template", "alpacca")
     assert contents(Path("run")) == before
-    for wrong in (["--sentences", "0"], ["--seed", "x"], ["--controls", "-1"]):
+    for wrong in (["--sentences", "0"], ["--seed", "x"], ["--controls", "-1"], ["--arms", "sauce"]):
         with pytest.raises(SystemExit) as ended:
             commands.call("ticket", "explain", "run", *wrong)
         assert ended.value.code == 2
