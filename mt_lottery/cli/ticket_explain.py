@@ -120,7 +120,7 @@ def _show(found: Explained, made: Report, cost: dict[str, float]) -> None:
     )
     console.print(
         "R = (arm − original) / (tuned − original), paired bootstrap over sentences; — where the "
-        "gain's interval holds 0."
+        "gain is not clear of 0: its interval reaches 0 or below."
     )
     console.print(
         "Positions a sentence whose token is a row of the ticket: "

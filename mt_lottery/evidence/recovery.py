@@ -78,11 +78,10 @@ def recovery(arm: Scores, original: Scores, tuned: Scores) -> Measured | None:
     0 is the original, 1 the tuned model; it may lie outside.
 
     Returns:
-        None where the gain itself is not clear of 0 (its 95% interval holds 0): there is
-        nothing to recover a share of, and the ratio's interval would mean nothing.
+        None where the gain itself is not clear of 0 (its 95% interval reaches 0 or below):
+        there is nothing to recover a share of, and the ratio's interval would mean nothing.
     """
-    low, high = tuned.minus(original).ci95
-    if low <= 0.0 <= high:
+    if tuned.minus(original).ci95[0] <= 0.0:
         return None
     gain = tuned.score - original.score
     gains = tuned.resamples - original.resamples
