@@ -35,7 +35,10 @@ def add_choice(part: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGrou
     """The arguments that say which rows: shared with ``mt-ticket transfer``."""
     chosen = part.add_mutually_exclusive_group()
     chosen.add_argument(
-        "--top", type=positive, metavar="K", help="the K most changed rows [18, if nothing is given]"
+        "--top",
+        type=positive,
+        metavar="K",
+        help="the K most changed rows [18]",
     )
     chosen.add_argument(
         "--alpha", type=share, metavar="A", help="rows whose nominal p is at most A"
@@ -102,9 +105,11 @@ def find(given: argparse.Namespace) -> int:
     write_tickets(out, chosen, pair.tokenizer, pair.counts)
     console = printer()
     console.print(token_table(read_tickets(out), given.show))
-    moved = int((scores.statistic > (0.0 if scores.pvalue is not None else -float("inf"))).sum())
-    console.print(f"{moved:,} of {pair.rows:,} rows changed; the others have D = 0, p = 1.")
-    line = f"Ticket: {len(chosen.rows):,} rows"
+    if scores.pvalue is not None:
+        moved = int((scores.statistic > 0).sum())
+        console.print(f"{moved:,} of {pair.rows:,} rows changed; the others have D = 0, p = 1.")
+    rows = "1 row" if len(chosen.rows) == 1 else f"{len(chosen.rows):,} rows"
+    line = f"Ticket: {rows}, selector {given.selector}"
     if chosen.alpha is not None and chosen.tau is not None:
         implied = "" if given.alpha is not None else ", implied by their number"
         line += (
@@ -114,7 +119,7 @@ def find(given: argparse.Namespace) -> int:
             "rate"
         )
     console.print(f"{line}.")
-    console.print(f"{out}: written. tuner.rows_file={out} tunes these rows.", soft_wrap=True)
+    console.print(f"{out}: written. tuner.rows_file={out} tunes its selected rows.", soft_wrap=True)
     return 0
 
 

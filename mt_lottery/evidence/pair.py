@@ -56,10 +56,12 @@ class Side:
         tokenizer: of that model; None where there is none.
         counts: token id → occurrences in the run's training text, where that is known.
         config: of a run.
+        tied: whether the model's output head is its input table.
     """
 
     name: str
     table: Table
+    tied: bool
     base: Table | None = None
     tokenizer: Any | None = None
     counts: Counter[int] | None = None
@@ -77,6 +79,7 @@ class Pair:
         tokenizer: names the rows.
         counts: occurrences in the training text, None where there is no corpus.
         model: the original model: a folder, or a run's configuration.
+        tied: whether the output head of BEFORE is its input table.
     """
 
     before: Table
@@ -86,6 +89,7 @@ class Pair:
     tokenizer: Any
     counts: Counter[int] | None
     model: str | RunConfig
+    tied: bool
 
     @property
     def dimension(self) -> int:
@@ -128,14 +132,15 @@ def open_pair(
         names = (f"the original model of {paths[0]}", paths[0])
         tokenizer = run.tokenizer or NoTokenizer()
         rows = run.base.shape[0]
-        return Pair(run.base, run.table, rows, names, tokenizer, run.counts, run.config)
+        return Pair(run.base, run.table, rows, names, tokenizer, run.counts, run.config, run.tied)
     one, other = (open_side(path, device, say) for path in paths)
     rows = _rows(one, other, shared_rows)
-    if one.table.dtype != other.table.dtype and one.base is None and other.base is None:
-        kinds = [str(s.table.dtype).removeprefix("torch.") for s in (one, other)]
+    kinds = one.table.dtype, other.table.dtype
+    if torch.promote_types(*kinds) != kinds[1]:  # not every value of BEFORE can stand in AFTER
+        names = [str(kind).removeprefix("torch.") for kind in kinds]
         say(
-            f"Note: BEFORE is stored in {kinds[0]}, AFTER in {kinds[1]}: rounding alone moves "
-            "rows a little, also those that were never tuned."
+            f"Note: BEFORE is in {names[0]}, AFTER in {names[1]}: rounding alone moves rows a "
+            "little, also those that were never tuned."
         )
     tokenizer = one.tokenizer or other.tokenizer
     if tokenizer is None:
@@ -143,7 +148,8 @@ def open_pair(
         tokenizer = NoTokenizer()
     model = one.config or one.name
     counts = other.counts or one.counts
-    return Pair(one.table, other.table, rows, (one.name, other.name), tokenizer, counts, model)
+    names = (one.name, other.name)
+    return Pair(one.table, other.table, rows, names, tokenizer, counts, model, one.tied)
 
 
 def _rows(one: Side, other: Side, shared: bool) -> int:
@@ -172,7 +178,7 @@ def open_side(where: str, device: str, say: Say) -> Side:
     if is_run(where):
         return _open_run(where, device, say)
     folder = open_model(where)
-    return Side(where, folder.table(), tokenizer=_tokenizer(folder))
+    return Side(where, folder.table(), folder.tied, tokenizer=_tokenizer(folder))
 
 
 def _tokenizer(folder: ModelFolder) -> Any | None:
@@ -189,13 +195,14 @@ def _open_run(where: str, device: str, say: Say) -> Side:
     if record.tuning is not None:
         config = with_settings(config, record.tuning["chosen"])
     check_model(path, record, config)
+    tied = record.model.tied_embeddings
     tuner = TUNERS.get(config.tuner.name)(config.tuner)
     if tuner.probe is not None and config.tuner.name != "embed":
         source = open_source(path, device, say)
         before: Table = MemoryTable(source.table)
         after: Table = PatchedTable(before, source.probe.token_ids, source.probe.values)
         tokenizer, counts = source.loaded.tokenizer, source.context.counts
-        return Side(where, after, before, tokenizer, counts, config)
+        return Side(where, after, tied, before, tokenizer, counts, config)
     if not (path / "model").is_dir():
         rows = _adapter_rows(path, config)
     before, tokenizer = base_table(config)
@@ -204,7 +211,7 @@ def _open_run(where: str, device: str, say: Say) -> Side:
     else:
         after = PatchedTable(before, *rows)
     counts = _training_counts(config, record, tokenizer, say)
-    return Side(where, after, before, tokenizer, counts, config)
+    return Side(where, after, tied, before, tokenizer, counts, config)
 
 
 def _adapter_rows(path: Path, config: RunConfig) -> tuple[torch.Tensor, torch.Tensor]:

@@ -137,9 +137,7 @@ def ticket_of(
     Raises:
         TuningError: as :func:`mt_lottery.lottery.selection.find_ticket`.
     """
-    ticket = find_ticket(
-        scores, alpha=alpha, count=count, correction=correction, selector=selector
-    )
+    ticket = find_ticket(scores, alpha=alpha, count=count, correction=correction, selector=selector)
     tau = None
     if scores.pvalue is not None and ticket.alpha is not None:
         adjusted = correct(scores.pvalue, correction)
