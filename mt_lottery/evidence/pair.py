@@ -210,8 +210,8 @@ def _open_run(where: str, device: str, say: Say) -> Side:
         after = open_model(path / "model").table()
     else:
         after = PatchedTable(before, *rows)
-    counts = _training_counts(config, record, tokenizer, say)
-    return Side(where, after, tied, before, tokenizer, counts, config)
+    found = _training_counts(config, record, tokenizer, say)
+    return Side(where, after, tied, before, tokenizer, found, config)
 
 
 def _adapter_rows(path: Path, config: RunConfig) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,6 +7,7 @@ import io
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -225,9 +226,9 @@ def show_file(path: Path, *, corpus: str | None = None, tokenizer: Any | None = 
     for line in lines:
         line.frequency_rank = ranks.get(line.token_id)
     statistic = torch.tensor([line.statistic for line in lines], dtype=torch.float64)
-    distinct = torch.cat((torch.zeros(1, dtype=torch.float64), statistic)).unique()
     # distances are multiples of 1/d: among many of them two neighbours are 1/d apart
-    step = float(distinct.diff().min()) if len(distinct) > 1 else 1.0
+    distinct = sorted({0.0, *statistic.tolist()})
+    step = min((b - a for a, b in pairwise(distinct)), default=1.0)
     return Shown(str(path), None, None, name, None, lines, histogram(statistic, step))
 
 
