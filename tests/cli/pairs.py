@@ -12,7 +12,28 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM
 
-MOVED = (3, 7, 40, 41, 99, 250, 300, 301, 302, 303, 400, 401, 402, 420, 500, 501, 502, 550, 598, 599)
+MOVED = (
+    3,
+    7,
+    40,
+    41,
+    99,
+    250,
+    300,
+    301,
+    302,
+    303,
+    400,
+    401,
+    402,
+    420,
+    500,
+    501,
+    502,
+    550,
+    598,
+    599,
+)
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:

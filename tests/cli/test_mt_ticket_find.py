@@ -114,9 +114,7 @@ def test_alpha_and_corrections(commands: Commands, models: Models) -> None:
 @pytest.mark.parametrize("selector", ["cos", "absolute", "relative", "ratio", "kl"])
 def test_other_selectors(selector: str, commands: Commands, models: Models) -> None:
     after = changed(models.tied, Path("after"), move_rows)
-    ended = commands.call(
-        "ticket", "find", models.tied, after, "--selector", selector, "--top", 5
-    )
+    ended = commands.call("ticket", "find", models.tied, after, "--selector", selector, "--top", 5)
     assert ended.code == 0, ended.err
     found = rows_of(Path("tickets.csv"))
     name = "model.embed_tokens.weight"
@@ -146,7 +144,8 @@ def test_a_signed_score_never_chooses_a_row_that_stayed(commands: Commands, mode
 
 def test_runs(commands: Commands, models: Models) -> None:
     """A run alone: against its original model, with the file that the run itself wrote."""
-    more = ("baseline=false", "train.lr=0.02", "probe.lr=0.02", "train.epochs=1", "probe.epochs=1")
+    more = ("baseline=false", "train.lr=0.02", "probe.lr=0.02", "train.epochs=1", "probe.epochs=1",
+            "data.test_pairs=2")  # fmt: skip
     for recipe in ("ks_lottery", "embed", "full", "frequency", "lora"):
         ended = commands.train(*small(models.tied, recipe, f"out_dir={recipe}", *more))
         assert ended.code == 0, ended.err

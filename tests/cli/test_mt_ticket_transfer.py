@@ -29,7 +29,9 @@ def plain(folder: str) -> Any:
     return model.eval()
 
 
-@pytest.mark.parametrize(("kind", "scope"), [("untied", "input"), ("tied", "input"), ("tied", "tied")])
+@pytest.mark.parametrize(
+    ("kind", "scope"), [("untied", "input"), ("tied", "input"), ("tied", "tied")]
+)
 def test_equals_the_tuner(kind: str, scope: str, commands: Commands, models: Models) -> None:
     folder = getattr(models, kind)
     more = ("baseline=false", "probe.lr=0.02", "tuner.tickets=30", f"tuner.scope={scope}")
