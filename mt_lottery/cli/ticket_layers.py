@@ -79,7 +79,7 @@ def _print(found: Layers) -> None:
         table.add_row("—" if layer is None else str(layer), *(row.get(k, "") for k in kinds))
     console.print(table)
     total = Table(title="All layers together", title_justify="left")
-    for name in ("kind", "parameters", "rows", "rejecting", "share", "largest D", "d"):
+    for name in ("kind", "parameters", "rows", "rejecting", "share", "tied", "largest D", "d"):
         total.add_column(name, justify="left" if name == "kind" else "right")
     for kind in kinds:
         mine = [g for g in groups if g.kind == kind]
@@ -91,6 +91,7 @@ def _print(found: Layers) -> None:
             f"{rows:,}",
             f"{rejected:,}",
             f"{100 * rejected / rows:.2f}%",
+            f"{sum(g.tied for g in mine):,}",
             f"{max(g.largest for g in mine):.4f}",
             ", ".join(map(str, sizes[:4])) + (", …" if len(sizes) > 4 else ""),
         )
@@ -99,6 +100,12 @@ def _print(found: Layers) -> None:
         "A row of a matrix is one sample of its d coordinates, a vector is one sample. p depends "
         "on d, so shares are comparable between parameters of the same d only; p is nominal."
     )
+    if any(g.tied for g in groups):
+        console.print(
+            "tied: rejecting rows in which at least a share D of the coordinates held one and the "
+            "same value before (weights that were quantised once). Taking such coordinates apart "
+            "makes a D of that size, however small the move."
+        )
     notes = [
         (f"only in {found.before}", found.only_before),
         (f"only in {found.after}", found.only_after),

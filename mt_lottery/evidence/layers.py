@@ -19,7 +19,7 @@ from mt_lottery.atomic import write_text
 from mt_lottery.errors import ModelError, MTLotteryError, TuningError
 from mt_lottery.evidence.tables import DTYPES, ModelFolder, row_bytes, row_parts
 from mt_lottery.lottery.ks import ks_test
-from mt_lottery.lottery.parameters import ParameterChange, as_rows, summarise
+from mt_lottery.lottery.parameters import ParameterChange, as_rows, largest_tie, summarise
 
 #: In the order in which a model uses them.
 KINDS = (
@@ -99,6 +99,7 @@ class Group:
     parameters: int
     rows: int
     rejected: int
+    tied: int
     largest: float
 
     @property
@@ -141,6 +142,7 @@ class Layers:
                 len(changes),
                 sum(c.rows for c in changes),
                 sum(c.rejected for c in changes),
+                sum(c.tied for c in changes),
                 max(c.largest for c in changes),
             )
             for (layer, kind), changes in found.items()
@@ -247,7 +249,7 @@ def _stored_as_columns(folder: ModelFolder, matched: list[tuple[str, str]]) -> s
 def _test(
     before: ModelFolder, mine: str, after: ModelFolder, name: str, alpha: float, columns: bool
 ) -> ParameterChange:
-    statistics, pvalues, dimension = [], [], 1
+    statistics, pvalues, dimension, tied = [], [], 1, 0
     for x, y in _parts(before, mine, after, name, columns):
         dimension = x.shape[1]
         for folder, part in ((before, x), (after, y)):
@@ -256,7 +258,11 @@ def _test(
         result = ks_test(x, y)
         statistics.append(result.statistic)
         pvalues.append(result.pvalue)
-    return summarise(torch.cat(statistics), torch.cat(pvalues), alpha, dimension)
+        rejects = (result.pvalue <= alpha) & (result.statistic > 0)
+        # multiples of 1/d: a hair more than the tie is the tie
+        room = largest_tie(x[rejects]) + 1e-9 if bool(rejects.any()) else 0.0
+        tied += int((result.statistic[rejects] <= room).sum())
+    return summarise(torch.cat(statistics), torch.cat(pvalues), alpha, dimension, tied)
 
 
 def _parts(
@@ -277,7 +283,7 @@ def _parts(
 
 _COLUMNS = (
     "name", "kind", "layer", "shape", "rows", "dimension", "changed", "rejected", "share",
-    "largest", "median",
+    "tied", "largest", "median",
 )  # fmt: skip
 
 

@@ -56,4 +56,11 @@ def draw_layers(found: Layers, stem: Path) -> list[Path]:
         right.set_xlabel("outside of the layers")
         if not both:
             right.set_ylabel(f"rows that reject at α = {found.alpha:g} (%)")
+    rejected, tied = sum(g.rejected for g in groups), sum(g.tied for g in groups)
+    if tied:
+        figure.supxlabel(
+            f"In {tied:,} of the {rejected:,} rejecting rows D is no more than the share of "
+            "coordinates that held one value before: ties taken apart.",
+            fontsize=8,
+        )
     return save_figure(figure, stem)

@@ -137,9 +137,9 @@ def open_pair(
     rows = _rows(one, other, shared_rows)
     kinds = one.table.dtype, other.table.dtype
     if torch.promote_types(*kinds) != kinds[1]:  # not every value of BEFORE can stand in AFTER
-        names = [str(kind).removeprefix("torch.") for kind in kinds]
+        shown = [str(kind).removeprefix("torch.") for kind in kinds]
         say(
-            f"Note: BEFORE is in {names[0]}, AFTER in {names[1]}: rounding alone moves rows a "
+            f"Note: BEFORE is in {shown[0]}, AFTER in {shown[1]}: rounding alone moves rows a "
             "little, also those that were never tuned."
         )
     tokenizer = one.tokenizer or other.tokenizer

@@ -73,7 +73,7 @@ def _frequencies(axes, shown: Shown) -> None:  # type: ignore[no-untyped-def]
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     inputs = bool(shown.lines) and "template" in shown.lines[0].counts
-    where = "training inputs, template included" if inputs else "corpus"
+    where = "training inputs" if inputs else "corpus"
     axes.set_xlabel(f"occurrences in the {where} (log scale)")
     axes.set_ylabel("KS distance D")
     axes.legend(frameon=False, fontsize=8, loc="upper left")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from mt_lottery.errors import TuningError
@@ -19,6 +20,7 @@ class ParameterChange:
         dimension: d, coordinates of each; α means the same only for the same d.
         changed: rows with D > 0.
         rejected: rows with nominal p ≤ α.
+        tied: rejecting rows whose D is no more than their :func:`largest_tie`.
         largest: the largest KS distance.
         median: the median over all rows.
     """
@@ -27,6 +29,7 @@ class ParameterChange:
     dimension: int
     changed: int
     rejected: int
+    tied: int
     largest: float
     median: float
 
@@ -47,7 +50,30 @@ def as_rows(tensor: Tensor) -> Tensor:
     return tensor.reshape(-1, tensor.shape[-1])
 
 
-def summarise(statistic: Tensor, pvalue: Tensor, alpha: float, dimension: int) -> ParameterChange:
+def largest_tie(rows: Tensor) -> Tensor:
+    """Share of a row's coordinates that hold one and the same value, the most common one.
+
+    Weights that were quantised once hold few different values. The smallest move that takes
+    such coordinates apart, all to one side, makes a KS distance of this share: a D that is no
+    larger may say that ties were broken, not that the weights went anywhere.
+
+    Args:
+        rows: [R, d].
+
+    Returns:
+        [R] float64 in [1/d, 1].
+    """
+    values = rows.sort(dim=1).values
+    place = torch.arange(values.shape[1]).expand(values.shape)
+    first = torch.zeros_like(place)
+    first[:, 1:] = torch.where(values[:, 1:] != values[:, :-1], place[:, 1:], 0)
+    run = place - first.cummax(dim=1).values + 1
+    return run.amax(dim=1).double() / values.shape[1]
+
+
+def summarise(
+    statistic: Tensor, pvalue: Tensor, alpha: float, dimension: int, tied: int = 0
+) -> ParameterChange:
     """What the tests of a parameter's rows say together.
 
     Args:
@@ -55,6 +81,7 @@ def summarise(statistic: Tensor, pvalue: Tensor, alpha: float, dimension: int) -
         pvalue: [rows] nominal p-values.
         alpha: in [0, 1]; rows with p ≤ alpha reject.
         dimension: d.
+        tied: rejecting rows whose D is no more than their largest tie.
 
     Raises:
         TuningError: alpha out of range, or no row.
@@ -71,6 +98,7 @@ def summarise(statistic: Tensor, pvalue: Tensor, alpha: float, dimension: int) -
         dimension=dimension,
         changed=int((statistic > 0).sum()),
         rejected=int((pvalue <= alpha).sum()),
+        tied=tied,
         largest=float(statistic.max()),
         median=float(np.median(statistic.numpy())),  # torch's takes the lower of the middle two
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,11 @@ def test_each_parameter_equals_scipy(
         assert (change.rows, change.dimension) == x.shape
         assert change.rejected == rejected and change.share == rejected / len(x)
         assert change.changed == (statistic > 0).sum()
+        most = [max(Counter(row).values()) / len(row) for row in x.tolist()]
+        assert change.tied == sum(
+            t.pvalue <= 0.3 and 0 < t.statistic <= m + 1e-9
+            for t, m in zip(tests, most, strict=True)
+        )
         assert change.largest == pytest.approx(statistic.max(), abs=1e-12)
         assert change.median == pytest.approx(np.median(statistic), abs=1e-12)
     for group in found.groups():

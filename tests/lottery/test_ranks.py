@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mt_lottery.errors import TuningError
-from mt_lottery.lottery.parameters import as_rows, summarise
+from mt_lottery.lottery.ks import ks_test
+from mt_lottery.lottery.parameters import as_rows, largest_tie, summarise
 from mt_lottery.lottery.ranks import histogram, normalised_ranks
 
 
@@ -69,3 +70,19 @@ def test_summary_by_hand() -> None:
     ):
         with pytest.raises(TuningError):
             summarise(statistic, pvalue, alpha, 8)
+
+
+@given(st.lists(st.integers(-2, 2), min_size=1, max_size=12))
+def test_largest_tie_is_the_most_common_value(values: list[int]) -> None:
+    rows = torch.tensor([values, values[::-1]], dtype=torch.float32)
+    share = max(values.count(v) for v in values) / len(values)
+    assert largest_tie(rows).tolist() == [share, share]
+
+
+def test_breaking_a_tie_makes_a_distance_of_its_size() -> None:
+    """A move of one part in a million: D is the share that was tied."""
+    before = torch.randn(1, 100, dtype=torch.float64)
+    before[0, :30] = 0.5
+    moved = before + 1e-6
+    assert float(ks_test(before, moved).statistic) == pytest.approx(0.3)
+    assert float(largest_tie(before)) == pytest.approx(0.3)
