@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 
 from mt_lottery.cli.shared import say
 
@@ -128,12 +129,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     part = commands.add_parser(
         "find",
         help="find the ticket of two model folders, or of a run",
-        description=(
+        description=textwrap.fill(
             "Compare two embedding tables row by row (BEFORE and AFTER embedding tuning), choose "
             "the rows that changed most, and write tickets.csv as a run directory has it. The "
             "tables are read in parts from safetensors; no model is loaded. A run directory "
             "stands for the table that it ended with; alone, it is compared with its original "
-            "model."
+            "model.",
+            width=79,
         ),
         epilog="examples:\n" + EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from mt_lottery.cli.shared import say
@@ -123,10 +124,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     part = commands.add_parser(
         "layers",
         help="test every parameter of a model, layer by layer",
-        description=(
+        description=textwrap.fill(
             "The KS test on every parameter of two model folders, row by row (the paper's Figure "
             "6), streamed from safetensors: neither model is loaded. A run of full stands for its "
-            "model; of other runs write one with mt-ticket merge."
+            "model; of other runs write one with mt-ticket merge.",
+            width=79,
         ),
         epilog="examples:\n" + EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from mt_lottery.cli.shared import say
@@ -164,11 +165,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     part = commands.add_parser(
         "show",
         help="show a ticket's tokens, their frequency, and other measures' ranks",
-        description=(
+        description=textwrap.fill(
             "Show the most changed tokens of a run: KS distance, nominal p, how often they occur "
             "(in the template, in sources and in targets), their rank by every measure of the "
             "paper's Table 3, and a histogram. RUN is a run of ks_lottery, ks_transfer, ks_freeze "
-            "or embed, or a tickets.csv, of which less is known."
+            "or embed, or a tickets.csv, of which less is known.",
+            width=79,
         ),
         epilog="examples:\n" + EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

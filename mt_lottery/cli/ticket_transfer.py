@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 
 from mt_lottery.cli.shared import say
 from mt_lottery.cli.ticket_find import add_choice
@@ -62,11 +63,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         usage="mt-ticket transfer [options] BEFORE AFTER OUT\n"
         "       mt-ticket transfer [options] RUN OUT",
         help="copy the ticket's rows of a tuned model into the original",
-        description=(
+        description=textwrap.fill(
             "Partial transfer: copy the most changed rows of AFTER's embedding table into BEFORE "
             "and write the result as a plain transformers folder, in BEFORE's dtype. RUN stands "
             "for its original model and the table that it ended with (of ks methods: its "
-            "embedding-tuned probe)."
+            "embedding-tuned probe).",
+            width=79,
         ),
         epilog="examples:\n" + EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

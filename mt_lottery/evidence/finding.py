@@ -97,6 +97,7 @@ def _score_parts(pair: Pair, selector: str, context: Mapping[str, Any]) -> RowSc
                     pvalue = torch.ones(pair.rows, dtype=torch.float64)
                 pvalue[start + moved] = scores.pvalue
             bar.update(stop - start)
+            del before, after  # not while the next part is read
     if pvalue is not None:
         statistic[statistic == -math.inf] = 0.0
     return RowScores(statistic, pvalue)

@@ -18,7 +18,7 @@ from mt_lottery.model.gemma3_270m import cached_folder
 from mt_lottery.model.shape import shape_of
 
 DEFAULT_MODEL = "gemma3_270m"
-PART = 32 << 20  # bytes of one tensor that are read at a time
+PART = 16 << 20  # bytes of one tensor that are read at a time
 
 #: What a tensor may be stored in, by safetensors' names.
 DTYPES = {
