@@ -69,6 +69,16 @@ def test_rows_of_both_tables_stay_one(commands: Commands, models: Models) -> Non
     assert translated(Path("plain"), [x["source"] for x in said]) == [x["hypothesis"] for x in said]
 
 
+def test_float32_rows_do_not_widen_a_bfloat16_model(commands: Commands, models: Models) -> None:
+    from safetensors import safe_open
+
+    ended = commands.train(*small(models.tied, "random_seen", "out_dir=run", "baseline=false"))
+    assert ended.code == 0, ended.err
+    assert commands.call("ticket", "merge", "run", "plain").code == 0
+    with safe_open("plain/model.safetensors", "pt") as file:
+        assert {str(file.get_tensor(k).dtype) for k in file.keys()} == {"torch.bfloat16"}  # noqa: SIM118
+
+
 def test_dtype_and_what_stands_in_the_way(commands: Commands, models: Models) -> None:
     from safetensors import safe_open
 
