@@ -49,6 +49,7 @@ def test_merged_models_say_what_the_run_said(
         "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
         "tokenizer_config.json",
     }  # fmt: skip
+    assert Path("plain/model.safetensors").stat().st_mode & 0o044 == 0o044  # others may read it
     config = json.loads(Path("plain/config.json").read_text())
     own_head = kind == "untied" or recipe in ("embed", "ks_lottery", "ks_transfer", "random")
     assert config["tie_word_embeddings"] is (not own_head)
