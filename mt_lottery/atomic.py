@@ -9,7 +9,6 @@ from pathlib import Path
 
 from mt_lottery.errors import MTLotteryError
 
-
 SHARED = 0o644  # read by all, as what a program writes usually is
 
 
