@@ -168,7 +168,7 @@ def violation_rate(
 def alphas_to_check(
     statistic: Tensor, pvalue: Tensor, always: Sequence[float], sizes: Sequence[int] = TICKET_SIZES
 ) -> list[float]:
-    """α of a handful of different tickets: those of the given runs, and of some numbers of rows.
+    """α of a handful of different tickets: the given runs', the paper's 0.05, some numbers of rows.
 
     A forward pass is needed for each, so that not every α is tried.
 
@@ -176,18 +176,17 @@ def alphas_to_check(
         statistic: [V] KS distances.
         pvalue: [V] (corrected) p-values.
         always: α to try in any case.
-        sizes: numbers of rows; as many as have changed at most.
+        sizes: numbers of rows; those of rows that have changed.
 
     Returns:
-        ascending, no two with the same ticket; tickets of no row are left out.
+        ascending; of α with the same ticket only one, but for ``always``.
     """
     changed = int((statistic > 0).sum())
     ranked = torch.argsort(statistic, descending=True, stable=True)
     by_size = [float(pvalue[ranked[k - 1]]) for k in sizes if k <= changed]
     found: dict[int, float] = {}
-    for alpha in [*always, *by_size, 0.05]:
+    for alpha in [*always, 0.05, *by_size]:
         found.setdefault(int((pvalue <= alpha).sum()), float(alpha))
-    found.pop(0, None)
     return sorted({*found.values(), *always})
 
 

@@ -75,6 +75,9 @@ def to_dict(certificate: Certificate) -> dict[str, Any]:
         "positions": len(certificate.positions.references),
         "accuracy_original": certificate.accuracy(certificate.original),
         "accuracy_embed": certificate.accuracy(certificate.embed),
+        # two tokens equally probable, as happens with logits in bfloat16: never certified
+        "exact_ties_original": int((certificate.original.margins == 0).sum()),
+        "exact_ties_embed": int((certificate.embed.margins == 0).sum()),
         "half_margin_quantiles": [{"below": q, "value": v} for q, v in certificate.quantiles],
         "suggestion": None
         if certificate.suggestion is None
