@@ -89,7 +89,7 @@ def certify(given: argparse.Namespace) -> int:
 
     from mt_lottery.evidence.certify import Settings, certify_runs
     from mt_lottery.evidence.certify_figure import draw
-    from mt_lottery.evidence.certify_report import write_report
+    from mt_lottery.evidence.certify_report import check_folder, write_report
     from mt_lottery.evidence.figures import check_matplotlib
 
     settings = Settings(
@@ -102,6 +102,7 @@ def certify(given: argparse.Namespace) -> int:
         suggest=given.suggest,
     )
     settings.check()
+    check_folder(folder)
     if not given.no_plot:
         check_matplotlib()
     certificate = certify_runs(given.runs, settings, device=given.device, say=say)

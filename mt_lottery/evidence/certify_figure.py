@@ -46,7 +46,10 @@ def draw_levels(certificate: Certificate, folder: Path) -> list[Path]:
         alphas, [100 * s.verified_share for s in said], label="verified share", **style(1) | steps
     )
     top.plot(
-        alphas, [100 * s.certified_accuracy for s in said], label="certified accuracy", **style(0)
+        alphas,
+        [100 * s.certified_accuracy for s in said],
+        label="certified accuracy",
+        **style(0) | steps,
     )
     for index, (name, model) in enumerate(
         (("embed-tuned", certificate.embed), ("original", certificate.original)), 2
@@ -117,7 +120,7 @@ def draw_checks(certificate: Certificate, folder: Path) -> list[Path]:
         rates = [100 * (c.rate or 0.0) for c in found]
         bounds = [c.ci95 or (c.rate or 0.0, c.rate or 0.0) for c in found]
         axes.errorbar(
-            [alphas.index(c.alpha) + 0.12 * (index - 1) for c in found],
+            [alphas.index(c.alpha) + 0.2 * (index - 1) for c in found],
             rates,
             yerr=[
                 [rate - 100 * low for rate, (low, _) in zip(rates, bounds, strict=True)],
@@ -130,16 +133,16 @@ def draw_checks(certificate: Certificate, folder: Path) -> list[Path]:
         for c, rate in zip(found, rates, strict=True):
             axes.annotate(
                 f"{rate:.1f}",
-                (alphas.index(c.alpha) + 0.12 * (index - 1), rate),
-                xytext=(7, 0),
+                (alphas.index(c.alpha) + 0.2 * (index - 1), rate),
+                xytext=(0, 9 if rate < 90 else -18),
                 textcoords="offset points",
-                fontsize=7,
-                va="center",
+                fontsize=8,
+                ha="center",
             )
     axes.set_xticks(
         range(len(alphas)), [f"{kept[a]:,} rows\nα = {a:.4g}" for a in alphas], fontsize=8
     )
-    axes.set_xlim(-0.5, len(alphas) - 0.3)
+    axes.set_xlim(-0.5, len(alphas) - 0.5)
     axes.set_ylim(-3, 103)
     axes.set_xlabel("ticket (rows with p ≤ α)")
     axes.set_ylabel("certified predictions that change (%)")

@@ -7,10 +7,11 @@ import dataclasses
 import io
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
-from mt_lottery.atomic import write_text
+from mt_lottery.atomic import DiskError, write_text
 from mt_lottery.evidence.certify import Certificate
 from mt_lottery.evidence.certify_check import MODELS, Check
 from mt_lottery.lottery.certify_levels import Level
@@ -21,6 +22,19 @@ NOTE = (
     "paper's condition (Theorem 2). It is no guarantee: see checks. rows_kept: rejected rows "
     "(p <= alpha), the ticket. p is nominal."
 )
+
+
+def check_folder(folder: Path) -> None:
+    """Make sure, before the long work, that a report can be written there; makes nothing.
+
+    Raises:
+        DiskError: a file stands in the way, or the folder is not ours to write to.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise DiskError(f"--out {folder}: cannot be written: {there} is no folder.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise DiskError(f"--out {folder}: cannot be written: no permission for {there}.")
 
 
 def level_numbers(certificate: Certificate, level: Level) -> dict[str, Any]:

@@ -158,10 +158,12 @@ def test_runs_that_do_not_belong_together(commands: Commands, models: Models) ->
         (["--positions", "0"], "--positions is 0"),
         (["--sentences", "0"], "--sentences is 0"),
         (["--suggest", "1.5"], "--suggest is 1.5"),
+        (["--out", "file/there"], "file is no folder"),
         ([], "no such file"),
     ],
 )
 def test_mistakes(arguments: list[str], said: str, commands: Commands) -> None:
+    Path("file").write_text("")
     assert said in commands.call("ticket", "certify", "nowhere", *arguments).mistake()
 
 
