@@ -87,9 +87,10 @@ def certify(given: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from mt_lottery.evidence.certify import Settings, certify_runs
+    from mt_lottery.evidence.certify import certify_runs
     from mt_lottery.evidence.certify_figure import draw
     from mt_lottery.evidence.certify_report import check_folder, write_report
+    from mt_lottery.evidence.certify_settings import Settings
     from mt_lottery.evidence.figures import check_matplotlib
 
     settings = Settings(
