@@ -82,7 +82,8 @@ def draw_levels(certificate: Certificate, folder: Path) -> list[Path]:
         f"τ {settings.tau}, margin of the {settings.margin} model",
         fontsize=10,
     )
-    top.legend(fontsize=8, ncols=2, loc="best")
+    # below the axes: there is no corner that the curves always leave free
+    top.legend(fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.12))
 
     forms = {
         "estimated": [level.tau_estimated for level in levels],
