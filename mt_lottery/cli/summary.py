@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -56,21 +58,37 @@ def tokens(outcome: Outcome) -> Table | None:
     rows = [r for r in (read_tickets(path) if path.is_file() else []) if r["statistic"]]
     if not rows:
         return None
+    return token_table(rows)
+
+
+def token_table(rows: Sequence[Mapping[str, str]], shown: int = SHOWN_TOKENS) -> Table:
+    """The first rows of a ``tickets.csv`` (see :func:`read_tickets`), for a person."""
     table = Table(title="Most changed tokens (• in the ticket)", title_justify="left")
     for name in ("", "token", "id"):
         table.add_column(name, justify="right" if name == "id" else "left")
-    for name in ("KS distance D", "nominal p", "count in training text"):
+    test = any(row["pvalue"] for row in rows)
+    counted = any(row["train_frequency"] for row in rows)
+    more = ["KS distance D", "nominal p"] if test else ["score"]
+    for name in [*more, "count in training text"] if counted else more:
         table.add_column(name, justify="right")
-    for row in rows[:SHOWN_TOKENS]:
+    for row in rows[:shown]:
+        values = [f"{float(row['statistic']):.4f}"] if row["statistic"] else ["—"]
+        if test:
+            values.append(f"{float(row['pvalue']):.3g}" if row["pvalue"] else "—")
         table.add_row(
             "•" if row["selected"] == "true" else "",
             Text(repr(row["token"])[1:-1]),
             row["token_id"],
-            f"{float(row['statistic']):.4f}",
-            f"{float(row['pvalue']):.3g}" if row["pvalue"] else "—",
-            row["train_frequency"],
+            *values,
+            *([row["train_frequency"]] if counted else []),
         )
     return table
+
+
+def printer() -> Console:
+    """Standard output: as wide as the terminal, or 110 columns in a file or pipe."""
+    console = Console(highlight=False, soft_wrap=False)
+    return console if console.is_terminal else Console(highlight=False, width=110)
 
 
 def _examples(console: Console, outcome: Outcome) -> None:
@@ -97,9 +115,7 @@ def _clip(text: str, width: int = 200) -> str:
 
 def show(outcome: Outcome, console: Console | None = None) -> None:
     """Print a run's summary on standard output."""
-    console = console or Console(highlight=False, soft_wrap=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=110)
+    console = console or printer()
     records = [outcome.record]
     if outcome.baseline_dir is not None:
         records.insert(0, read_record(outcome.baseline_dir))

@@ -102,12 +102,7 @@ def _load(
     commit: str | None = None,
 ) -> LoadedModel:
     import torch
-    from transformers import (
-        AutoConfig,
-        AutoModelForCausalLM,
-        AutoTokenizer,
-        PreTrainedTokenizerFast,
-    )
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     _check_device(device)
     # An explicit False: left out, transformers asks on the terminal and waits.
@@ -134,8 +129,7 @@ def _load(
                 "transformers would fill them with random numbers."
             )
     plain = commit is None and gguf is None and checkpoint.says_plain_tokenizer(Path(where))
-    kind = PreTrainedTokenizerFast if plain else AutoTokenizer
-    tokenizer = _call(kind.from_pretrained, shown, where, **common)
+    tokenizer = _tokenizer(shown, where, plain, common)
     tables.output_head(model)
     table = tables.input_table(model)
     special_tokens.prepare(tokenizer, table.shape[0], shown)
@@ -154,6 +148,24 @@ def _load(
         tied_embeddings=tables.is_tied(model),
     )
     return LoadedModel(model, tokenizer, info)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a local folder, without the model.
+
+    Raises:
+        ModelError: there is none, or it is damaged.
+    """
+    checkpoint.check_tokenizer_files(folder)
+    plain = checkpoint.says_plain_tokenizer(folder)
+    return _tokenizer(str(folder), str(folder), plain, {"trust_remote_code": False})
+
+
+def _tokenizer(shown: str, where: str, plain: bool, common: dict[str, Any]) -> Any:
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    kind = PreTrainedTokenizerFast if plain else AutoTokenizer
+    return _call(kind.from_pretrained, shown, where, **common)
 
 
 def _check_device(device: str) -> None:

@@ -217,10 +217,13 @@ def read_hypotheses(path: Path) -> list[dict[str, Any]]:
         raise RecordError(f"{path}: cannot be read: {error}") from error
 
 
-def write_tickets(path: Path, chosen: ChosenRows, tokenizer: Any, counts: Counter[int]) -> None:
+def write_tickets(
+    path: Path, chosen: ChosenRows, tokenizer: Any, counts: Counter[int] | None
+) -> None:
     """``tickets.csv``: every row that changed, and every selected one, most changed first.
 
-    Rows that are not listed did not change: D = 0, p = 1.
+    Rows that are not listed did not change: D = 0, p = 1. Without ``counts`` (no corpus) the
+    column ``train_frequency`` is empty.
     """
     selected = {int(i) for i in chosen.rows}
     if chosen.statistic is None:
@@ -238,7 +241,8 @@ def write_tickets(path: Path, chosen: ChosenRows, tokenizer: Any, counts: Counte
             for column in (chosen.statistic, chosen.pvalue)
         ]
         picked = str(token_id in selected).lower()
-        lines.append(_csv_line([token_id, token, *numbers, picked, counts.get(token_id, 0)]))
+        frequency = "" if counts is None else counts.get(token_id, 0)
+        lines.append(_csv_line([token_id, token, *numbers, picked, frequency]))
     write_text(path, "".join(lines))
 
 
