@@ -17,7 +17,7 @@ from mt_lottery.cli.shared import guarded
 DESCRIPTION = "Find, look at, check and use winning tickets."
 
 #: In the order in which ``--help`` lists them.
-COMMANDS = ("find", "show", "transfer", "layers", "merge")
+COMMANDS = ("find", "show", "certify", "transfer", "layers", "merge")
 
 
 def parser() -> argparse.ArgumentParser:
