@@ -220,18 +220,13 @@ def _within_limits(sweep: Sweep, *, explicit: bool) -> Sweep:
     """The sweep with what is known of its limits, without the default sizes that exceed them.
 
     Raises:
-        ConfigError: sizes that were asked for and cannot be; or a dev set that is not there.
+        ConfigError: sizes that were asked for and cannot be.
     """
     bench = sweep.bench
     problems: list[str] = []
     for lang in bench.langs:
         config = bench.config(Cell("runs", "embed", lang, bench.seeds[0]))
-        corpora = load_corpora(config.data, parse_pair(lang), ("train", "dev", "test"))
-        if sweep.dev and corpora.dev is None:
-            problems.append(
-                f"data={config.data.name} has no dev set for {lang}, on which the best size is "
-                "chosen: give data.dev (and data.dev_path), or --no-dev."
-            )
+        corpora = load_corpora(config.data, parse_pair(lang), ("train",))
         use = vocabulary_use(config, corpora)
         if use is None:
             continue
