@@ -206,14 +206,17 @@ def _embed_as_probe(overrides: dict[str, str], lang: str) -> dict[str, str]:
     probe = dataclasses.asdict(composed("ks_transfer").probe)
     embed = dataclasses.asdict(composed("embed").train)
     return {
-        f"embed:train.{key}": "null"
-        if value is None
-        else str(value).lower()
-        if isinstance(value, bool)
-        else str(value)
+        f"embed:train.{key}": _written(value)
         for key, value in probe.items()
         if key != "save_steps" and embed[key] != value and f"embed:train.{key}" not in overrides
     }
+
+
+def _written(value: Any) -> str:
+    """A setting as the command line takes it."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _within_limits(sweep: Sweep, *, explicit: bool) -> Sweep:
