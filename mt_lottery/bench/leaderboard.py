@@ -52,6 +52,20 @@ def build(results: Results, *, command: str, created: str | None = None) -> dict
     return _Builder(results).board(command, created)
 
 
+def resampler_of(results: Results) -> Resampler | None:
+    """Resamples of the results' test sets; None for a metric without sentence statistics."""
+    lang = next(iter(results.records)).lang
+    context = MetricContext(object(), "any", lang.partition("-")[2])
+    try:
+        metric = make_metric(results.metric, context)
+    except MTLotteryError:  # a plugin's metric, and the plugin is not here
+        return None
+    if not can_be_resampled(metric):
+        return None
+    sizes = {c.lang: r.data.test.pairs for c, r in results.records.items()}
+    return Resampler(sizes, metric.corpus_score)
+
+
 class _Builder:
     def __init__(self, results: Results) -> None:
         self.results = results
@@ -62,19 +76,8 @@ class _Builder:
         first = next(iter(results.records.values()))
         self.entry = first.scores[self.metric]
         self.first = first
-        self.resampler = self._resampler()
+        self.resampler = resampler_of(results)
         self._resampled: dict[tuple[str, str, str, str], Any] = {}
-
-    def _resampler(self) -> Resampler | None:
-        context = MetricContext(object(), "any", self.langs[0].partition("-")[2])
-        try:
-            metric = make_metric(self.metric, context)
-        except MTLotteryError:  # a plugin's metric, and the plugin is not here
-            return None
-        if not can_be_resampled(metric):
-            return None
-        sizes = {c.lang: r.data.test.pairs for c, r in self.results.records.items()}
-        return Resampler(sizes, metric.corpus_score)
 
     def board(self, command: str, created: str | None) -> dict[str, Any]:
         blocks = [self.block(name) for name in BLOCKS if self.methods(name)]

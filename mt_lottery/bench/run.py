@@ -95,14 +95,21 @@ def ask(given: Any) -> Bench:
         methods=choose_methods(names),
         langs=langs,
         seeds=list(dict.fromkeys(map(int, seeds))),
-        overrides=_overrides(asked, [(k, v) for k, _, v in pairs]),
+        overrides=overrides_of(asked, [(k, v) for k, _, v in pairs]),
         tune=asked.tune,
     )
     check(bench)
     return bench
 
 
-def _overrides(asked: Asked, pairs: list[tuple[str, str]]) -> dict[str, str]:
+def overrides_of(
+    asked: Any, pairs: list[tuple[str, str]], command: str = "mt-bench"
+) -> dict[str, str]:
+    """Settings of every cell: those of ``--preset``, ``--model``, ``--data``, then the pairs.
+
+    Raises:
+        ConfigError: one that the command sets itself.
+    """
     found = dict(PRESETS.get(asked.preset or "", {}))
     if asked.model is not None:
         if (recipes_folder() / "model" / f"{asked.model}.yaml").is_file():
@@ -119,12 +126,12 @@ def _overrides(asked: Asked, pairs: list[tuple[str, str]]) -> dict[str, str]:
         found[key] = value
     for key in ("lang", "seed", "out_dir", "recipe", "resume", "overwrite", "baseline", "tune"):
         if key in found:
-            raise ConfigError(f"{key}={found[key]}: mt-bench sets it itself, for each cell.")
+            raise ConfigError(f"{key}={found[key]}: {command} sets it itself, for each cell.")
     return found
 
 
 def check(bench: Bench) -> None:
-    """Compose one cell of each method and read the text of each pair.
+    """Compose one cell of each method (and variant) and read the text of each pair.
 
     Raises:
         ConfigError: with every mistake in the settings.
@@ -136,11 +143,11 @@ def check(bench: Bench) -> None:
         if ":" in key and method not in bench.methods:
             problems.append(f"{key}: the method {method} is not among those asked for.")
     cells = bench.cells()
-    seen: set[tuple[str, str]] = set()
+    seen: set[str] = set()
     for cell in cells:
-        if (cell.block, cell.method) in seen:
+        if cell.name in seen:
             continue
-        seen.add((cell.block, cell.method))
+        seen.add(cell.name)
         try:
             bench.config(cell)
         except ConfigError as error:
@@ -162,11 +169,7 @@ def describe(bench: Bench, jobs: int, executor: str = "local") -> str:
     for lang in bench.langs:
         for state in (DONE, WAITING, FAILED):
             own = [s.cell for s in statuses if s.cell.lang == lang and s.state == state]
-            names = [
-                f"{c.method}{' (tuned)' if c.block == 'tuned' else ''}"
-                f"{f'/{c.seed}' if len(bench.seeds) > 1 else ''}"
-                for c in own
-            ]
+            names = [f"{c.name}{f'/{c.seed}' if len(bench.seeds) > 1 else ''}" for c in own]
             if names:
                 shown = {WAITING: "to do", DONE: "done", FAILED: "damaged"}[state]
                 lines.append(f"  {lang} {shown}: {', '.join(names)}")
@@ -202,42 +205,55 @@ def execute(bench: Bench, given: Any) -> int:
             there, or refuses the jobs.
     """
     asked: Asked = given
-    on_slurm = asked.executor == "slurm"
-    if on_slurm:
+    if asked.executor == "slurm":
         require()
     with held(bench.out):
-        if not on_slurm:
-            refuse_running(bench.out)
-        check_settings(bench, force=asked.force, command=asked.command_line)
-        contamination.write(bench.out, bench.overlaps)
-        statuses = standing(bench, bench.cells())
-        if asked.force:  # mt-train itself finds what is done and still the same
-            for status in statuses:
-                status.state, status.kept, status.reason = WAITING, False, None
-        waiting = sum(s.state == WAITING for s in statuses)
-        kept = sum(s.state == DONE for s in statuses)
-        print(
-            f"{bench.out}: {len(statuses)} cells, {kept} done, {waiting} to do",
-            file=sys.stderr,
-            flush=True,
-        )
-        with Board(bench, statuses, asked.jobs) as board:
-            jobs, force, watch = asked.jobs, asked.force, board.watch
-            if on_slurm:
-                options = parse_options(asked.slurm)
-                run_slurm(bench, statuses, jobs=jobs, force=force, watch=watch, options=options)
-            else:
-                run_local(bench, statuses, jobs=jobs, force=force, watch=watch)
-        failed = [s for s in statuses if s.state == FAILED]
+        failed = do_cells(bench, asked)
         results = collect(bench.out)
         if results.records:
             command = read_settings(bench.out)["settings"].get("command", asked.command_line)
             show(write_reports(results, bench.out, command=command), bench.out)
-    _tell(failed, bench.out)
+    tell(failed, bench.out)
     return 1 if failed else 0
 
 
-def _tell(failed: list[Status], out: Path) -> None:
+def do_cells(bench: Bench, asked: Asked) -> list[Status]:
+    """Do every cell that is not done, in a folder that is held.
+
+    Returns:
+        those that failed.
+
+    Raises:
+        MTLotteryError: as :func:`execute`.
+    """
+    on_slurm = asked.executor == "slurm"
+    if not on_slurm:
+        refuse_running(bench.out)
+    check_settings(bench, force=asked.force, command=asked.command_line)
+    contamination.write(bench.out, bench.overlaps)
+    statuses = standing(bench, bench.cells())
+    if asked.force:  # mt-train itself finds what is done and still the same
+        for status in statuses:
+            status.state, status.kept, status.reason = WAITING, False, None
+    waiting = sum(s.state == WAITING for s in statuses)
+    kept = sum(s.state == DONE for s in statuses)
+    print(
+        f"{bench.out}: {len(statuses)} cells, {kept} done, {waiting} to do",
+        file=sys.stderr,
+        flush=True,
+    )
+    with Board(bench, statuses, asked.jobs) as board:
+        jobs, force, watch = asked.jobs, asked.force, board.watch
+        if on_slurm:
+            options = parse_options(asked.slurm)
+            run_slurm(bench, statuses, jobs=jobs, force=force, watch=watch, options=options)
+        else:
+            run_local(bench, statuses, jobs=jobs, force=force, watch=watch)
+    return [s for s in statuses if s.state == FAILED]
+
+
+def tell(failed: list[Status], out: Path) -> None:
+    """Say of each failed cell why, and where its log lies."""
     for status in failed:
         first = (status.reason or "").partition("\n")[0]
         print(f"FAILED {status.cell}: {first}", file=sys.stderr)

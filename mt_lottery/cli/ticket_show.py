@@ -69,7 +69,7 @@ def _open(given: argparse.Namespace, path: Path) -> Shown:
             from mt_lottery.evidence.tables import open_model
             from mt_lottery.model.hf import load_tokenizer
 
-            tokenizer = load_tokenizer(open_model(given.tokenizer).path)
+            tokenizer = load_tokenizer(open_model(given.tokenizer).path)[0]
         return show_file(path, corpus=given.corpus, tokenizer=tokenizer)
     try:
         source = open_source(path, given.device, say)

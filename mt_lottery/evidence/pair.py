@@ -183,7 +183,7 @@ def open_side(where: str, device: str, say: Say) -> Side:
 
 def _tokenizer(folder: ModelFolder) -> Any | None:
     try:
-        return load_tokenizer(folder.path)
+        return load_tokenizer(folder.path)[0]
     except ModelError:
         return None
 
