@@ -39,8 +39,9 @@ from mt_lottery.pipeline.rundir import (
 )
 from mt_lottery.pipeline.search import search
 from mt_lottery.record import CostRecord, Record, read_record
-from mt_lottery.registry import TRACKERS, TUNERS
+from mt_lottery.registry import TUNERS
 from mt_lottery.score.report import sentence_statistics
+from mt_lottery.train import trackers as trackers_of
 from mt_lottery.train.checkpoints import TRAINED, load_trained, save_trained
 from mt_lottery.train.trackers import Tracker
 from mt_lottery.train.trainer import TrainResult, train
@@ -208,13 +209,13 @@ def _execute(
         is_trial: keep what was trained, but write no adapter.
     """
     config = plan.config
-    names = config.tracker if isinstance(config.tracker, list) else [config.tracker]
-    settings = dataclasses.asdict(config)
-    trackers: list[Tracker] = []
+    trackers: list[trackers_of.Guarded] = []
     record = None
 
     def begin() -> None:
-        trackers.extend(TRACKERS.get(str(n))(settings, str(run_dir)) for n in names)
+        if not is_trial:  # a run is one experiment, whatever was tried for it
+            settings = dataclasses.asdict(config)
+            trackers.extend(trackers_of.begin(settings, str(run_dir), say))
 
     def end(record: Record) -> None:
         record.write(run_dir)
@@ -228,8 +229,8 @@ def _execute(
         on_main(partial(end, record))
         return record
     finally:
-        for tracker in trackers:
-            tracker.finish(None if record is None else record.to_dict())
+        content = None if record is None else record.to_dict()
+        trackers_of.end(trackers, content, config.tracking.deadline)
 
 
 def _tune_and_score(

@@ -17,7 +17,8 @@ from mt_lottery.data.corpora import Corpora, Split, load_corpora
 from mt_lottery.errors import ConfigError, DataError, TuningError
 from mt_lottery.languages import LanguagePair, parse_pair
 from mt_lottery.model.loading import fingerprint
-from mt_lottery.registry import CORPORA, METRICS, OPTIMIZERS, TUNERS, Registry
+from mt_lottery.registry import CORPORA, METRICS, OPTIMIZERS, TRACKERS, TUNERS, Registry
+from mt_lottery.train.trackers import names_of
 from mt_lottery.tuner.base import Tuner
 
 Say = Callable[[str], None]
@@ -139,6 +140,7 @@ def make_plan(config: RunConfig, say: Say) -> Plan:
         ("tuner", TUNERS, config.tuner.name),
         *((f"{key}.optimizer", OPTIMIZERS, section.optimizer) for key, section in sections),
         *(("metrics", METRICS, name) for name in config.metrics),
+        *(("tracker", TRACKERS, name) for name in names_of(config.tracker)),
         *(
             (f"data.{key}", CORPORA, getattr(config.data, key))
             for key in ("name", "dev", "test")
@@ -166,7 +168,9 @@ def make_plan(config: RunConfig, say: Say) -> Plan:
         )
     model_id = parallel.on_main(lambda: fingerprint(config.model))  # may convert the model first
     content = dataclasses.asdict(config)
-    for key in ("out_dir", "resume", "overwrite", "baseline", "user_dir", "tracker", "preset"):
+    for key in ("out_dir", "resume", "overwrite", "baseline", "user_dir", "preset"):
+        content.pop(key)
+    for key in ("tracker", "tracking", "metric"):
         content.pop(key)
     content["device"] = torch.device(device).type
     content["model"] = {"id": model_id, "dtype": config.model.dtype}

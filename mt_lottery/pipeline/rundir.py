@@ -34,7 +34,7 @@ LOG = "train_log.jsonl"
 STATE = ".run.json"
 TICKET_COLUMNS = ("token_id", "token", "statistic", "pvalue", "selected", "train_frequency")
 # the record first: while it is there, the folder counts as a finished run
-FOLDERS = ("adapter", "model", "control", "trials", "checkpoints")
+FOLDERS = ("adapter", "model", "control", "trials", "checkpoints", "trackers")
 OURS = (NAME, CONFIG, HYPOTHESES, SENTENCES, TICKETS, LOG, STATE, *FOLDERS)
 
 
@@ -140,7 +140,7 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
     # then at once: what says that this folder is ours must outlive a kill further down
     write_text(state, json.dumps({"status": "running", "config_hash": config_hash}) + "\n")
     for name in OURS:
-        if name == STATE or (resume and name in ("checkpoints", LOG, "trials")):
+        if name == STATE or (resume and name in ("checkpoints", LOG, "trials", "trackers")):
             continue
         path = run_dir / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
