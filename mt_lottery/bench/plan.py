@@ -100,6 +100,11 @@ class Bench:
     tune: int = 0
     overlaps: list[Overlap] = field(default_factory=list)
 
+    @property
+    def group(self) -> str:
+        """What the cells' experiments have in common: the folder's name."""
+        return self.out.resolve().name.replace('"', "").replace("\\", "")
+
     def cells(self) -> list[Cell]:
         """Every cell, the original model first: all others are compared with it."""
         blocks = ["runs", *(["tuned"] if self.tune else [])]
@@ -122,6 +127,8 @@ class Bench:
             keys.pop("preset")  # the paper has no schedule of its own for this method
         if cell.block == "tuned":
             keys["tune"] = str(self.tune)
+        if "tracker" in keys:
+            keys.setdefault("tracking.group", f'"{self.group}"')
         fixed = [
             f"recipe={cell.method}",
             f"lang={cell.lang}",
@@ -141,7 +148,14 @@ class Bench:
 
     def settings(self) -> dict[str, Any]:
         """What every cell depends on; methods, pairs and seeds may be added later."""
-        return {"overrides": dict(sorted(self.overrides.items())), "tune": self.tune}
+        kept = {k: v for k, v in self.overrides.items() if not _only_told(k)}
+        return {"overrides": dict(sorted(kept.items())), "tune": self.tune}
+
+
+def _only_told(key: str) -> bool:
+    """Whether a key says where results are shown, and nothing about the results."""
+    name = key.partition(":")[2] or key
+    return name == "tracker" or name.startswith("tracking.")
 
 
 def depends_on_seed(method: str) -> bool:

@@ -29,9 +29,16 @@ from mt_lottery.bench.slurm_options import parse_options
 from mt_lottery.bench.slurm_queue import require
 from mt_lottery.bench.tables import number, percent, spread
 from mt_lottery.bench.terminal import Board, duration, remaining
+from mt_lottery.bench.tracked import log_leaderboard
 from mt_lottery.data.corpora import load_corpora
 from mt_lottery.errors import ConfigError
 from mt_lottery.languages import parse_pair
+from mt_lottery.pipeline.plan import (
+    check_metrics,
+    check_packages,
+    pick_device,
+    trackers_and_metrics,
+)
 from mt_lottery.recipe_files import recipes_folder
 
 
@@ -148,6 +155,8 @@ def check(bench: Bench) -> None:
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     config = bench.config(cells[0])
+    check_packages(*trackers_and_metrics(config))
+    check_metrics(config)
     for lang in bench.langs:
         corpora = load_corpora(config.data, parse_pair(lang), ("train", "dev", "test"))
         if corpora.train is not None and corpora.test is not None:
@@ -232,9 +241,15 @@ def execute(bench: Bench, given: Any) -> int:
         results = collect(bench.out)
         if results.records:
             command = read_settings(bench.out)["settings"].get("command", asked.command_line)
-            show(write_reports(results, bench.out, command=command), bench.out)
+            made = write_reports(results, bench.out, command=command)
+            show(made, bench.out)
+            log_leaderboard(bench, bench.config(bench.cells()[0]), made, _say)
     _tell(failed, bench.out)
     return 1 if failed else 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _tell(failed: list[Status], out: Path) -> None:

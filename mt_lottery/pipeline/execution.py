@@ -20,7 +20,7 @@ from mt_lottery.parallel import on_main
 from mt_lottery.pipeline.context import make_context
 from mt_lottery.pipeline.decode import decode, pad_id
 from mt_lottery.pipeline.outcome import make_record, metric_context, peak_memory, start_peak
-from mt_lottery.pipeline.plan import Plan, Say, make_plan
+from mt_lottery.pipeline.plan import Plan, Say, check_metrics, make_plan
 from mt_lottery.pipeline.probe import probe_of
 from mt_lottery.pipeline.rundir import (
     HYPOTHESES,
@@ -40,7 +40,7 @@ from mt_lottery.pipeline.rundir import (
 from mt_lottery.pipeline.search import search
 from mt_lottery.record import CostRecord, Record, read_record
 from mt_lottery.registry import TUNERS
-from mt_lottery.score.report import sentence_statistics
+from mt_lottery.score.report import evaluate, make_metrics, sentence_statistics
 from mt_lottery.train import trackers as trackers_of
 from mt_lottery.train.checkpoints import TRAINED, load_trained, save_trained
 from mt_lottery.train.trackers import Tracker
@@ -91,6 +91,7 @@ def run(config: RunConfig, say: Say = print) -> Outcome:
                 "(overwrite=true redoes it)."
             )
             return Outcome(run_dir, found, _standing(found.baseline), True)
+        on_main(partial(check_metrics, config))
         resume = on_main(lambda: prepare(run_dir, config, plan.config_hash))
         say(f"Loading {config.model.name_or_path or config.model.name} on {plan.device} …")
         loaded = load(config.model, plan.device)
@@ -299,11 +300,15 @@ def _tune_and_score(
 
     def score() -> Record:
         write_hypotheses(run_dir / HYPOTHESES, sources, references, outputs)
-        statistics = sentence_statistics(
-            outputs, references, config.metrics, metric_context(plan, loaded)
-        )
+        about = metric_context(plan, loaded)
+        # a trial is judged by the first metric; another one may cost as much as the trial
+        metrics = make_metrics(config.metrics[:1] if is_trial else config.metrics, about)
+        if any(hasattr(metric, "ahead") for metric in metrics):
+            say(f"Scoring {len(outputs)} translations with {', '.join(config.metrics)} …")
+        scores = evaluate(outputs, references, metrics, about)
+        statistics = sentence_statistics(outputs, references, metrics, about)
         write_sentence_scores(run_dir / SENTENCES, statistics)
-        return make_record(plan, loaded, context, outputs, references, cost, encoded)
+        return make_record(plan, loaded, context, outputs, references, cost, encoded, scores)
 
     return on_main(score)
 

@@ -162,8 +162,10 @@ def with_full_paths(config: RunConfig) -> RunConfig:
         roles = ("train", "dev", "test")
         data = full(data, *(f"{role}_{side}" for role in roles for side in ("source", "target")))
     whole: RunConfig = full(config, "user_dir")
+    comet = full(config.metric.comet, "command", "model")
     return dataclasses.replace(
         whole,
+        metric=dataclasses.replace(config.metric, comet=comet),
         model=full(config.model, "name_or_path"),
         data=data,
         tuner=full(config.tuner, *file_settings(config.tuner)),

@@ -8,12 +8,13 @@ what is logged: not its arguments, its output or its source.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,9 @@ import mt_lottery
 from mt_lottery.registry import register_tracker
 from mt_lottery.train.secrets import without_secrets
 from mt_lottery.train.tracked import Report, board_report, flat, run_report, step_values
-from mt_lottery.train.trackers import Tracker
+from mt_lottery.train.trackers import Tracker, TrackerError
 
 FOLDER = "trackers"  # of a run directory; a folder a tracker
-
-
-class TrackerError(Exception):
-    """A tracker's client cannot go on; the message says why."""
 
 
 def start_of(config: dict[str, Any], run_dir: str, name: str) -> dict[str, Any]:
@@ -49,6 +46,7 @@ def start_of(config: dict[str, Any], run_dir: str, name: str) -> dict[str, Any]:
     )
     folder = (Path(run_dir) / FOLDER / name).resolve()
     start |= {"folder": str(folder), "offline": tracking["offline"]}
+    start["deadline"] = float(tracking["deadline"])
     return start
 
 
@@ -79,9 +77,12 @@ class RemoteTracker(Tracker):
             env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
             start_new_session=True,  # the terminal's Ctrl-C is for the run; it tells us
         )
-        self._over = threading.Event()
-        self._send({"start": start, "deadline": self.deadline})
-        self._read("started", self.deadline)
+        try:
+            self._send({"start": start})
+            self._read("started", self.deadline)
+        except BaseException:
+            self.give_up()
+            raise
 
     def _send(self, message: dict[str, Any]) -> None:
         assert self._process.stdin is not None
@@ -148,8 +149,9 @@ class RemoteTracker(Tracker):
         return self._told
 
     def give_up(self) -> None:
-        """End the process, whatever it is doing."""
-        self._process.kill()
+        """End the process and those that it started, whatever they are doing."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(5.0)
 
 

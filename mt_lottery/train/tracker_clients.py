@@ -186,6 +186,7 @@ class WandbClient:
             disable_git=True,
             save_code=False,
             silent=True,
+            init_timeout=max(1.0, 0.8 * start["deadline"]),
             x_disable_meta=True,
             x_disable_stats=True,
         )
@@ -242,6 +243,9 @@ class MlflowClient:
         if self.store is not None:
             # a database would be migrated first, for seconds; one run's files need none
             os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
+        # else it tries for minutes, and says nothing
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(max(1, int(start["deadline"]))))
         uri = given if self.store is None else Path(self.store).as_uri()
         self.client = _module("mlflow").MlflowClient(tracking_uri=uri)
         self.entities = _module("mlflow.entities")

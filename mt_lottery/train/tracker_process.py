@@ -1,7 +1,7 @@
 """The process of a tracker's client: reads messages line by line, ends with the run.
 
 Started as ``python -m mt_lottery.train.tracker_process NAME``.  The first message is
-``{"start": …, "deadline": seconds}``, then come ``{"step": N, "values": {…}}`` and
+``{"start": …}``, then come ``{"step": N, "values": {…}}`` and
 ``{"end": report or null}``; the end of the input (a run that was killed) ends it too.
 """
 
@@ -44,7 +44,7 @@ def work(name: str, lines: Any, answer: Any) -> None:
             report = message["end"]
             break
         client.log(message["step"], message["values"])
-    _watch(float(first["deadline"]) + 5.0)  # the run's own deadline comes first, if it lives
+    _watch(first["start"]["deadline"] + 5.0)  # the run's own deadline comes first, if it lives
     answer({"say": client.end(report), "ended": True})
 
 

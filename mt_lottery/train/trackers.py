@@ -20,6 +20,10 @@ from mt_lottery.train.secrets import without_secrets
 Say = Callable[[str], None]
 
 
+class TrackerError(Exception):
+    """A tracker cannot go on; the message says why, and becomes a warning."""
+
+
 @register_tracker("none")
 class Tracker:
     """Keeps nothing; the base class of the others. Of several processes, one has trackers.
@@ -84,7 +88,8 @@ class Guarded(Tracker):
         except Exception as error:
             self._failed.set()
             if not self._given_up.is_set():
-                self._warn(f"{type(error).__name__}: {error}")
+                known = isinstance(error, TrackerError)
+                self._warn(str(error) if known else f"{type(error).__name__}: {error}")
             if self._made is not None:
                 with contextlib.suppress(Exception):
                     self._made.give_up()
