@@ -13,6 +13,7 @@ from rich.text import Text
 from mt_lottery import registry
 from mt_lottery.bench import contamination, slurm_plan
 from mt_lottery.bench.collect import collect
+from mt_lottery.bench.every_metric import headings, pvalue
 from mt_lottery.bench.plan import (
     PRESETS,
     Bench,
@@ -36,7 +37,6 @@ from mt_lottery.languages import parse_pair
 from mt_lottery.pipeline.plan import (
     check_metrics,
     check_packages,
-    pick_device,
     trackers_and_metrics,
 )
 from mt_lottery.recipe_files import recipes_folder
@@ -283,9 +283,30 @@ def show(board: dict[str, Any], out: Path) -> None:
             ]
             table.add_row(row["label"], *cells, style="bold" if row["mark"] else None)
         console.print(table)
+        if len(block.get("metrics") or []) > 1:
+            console.print(_every_metric(board, block))
     for note in board["notes"]:
         console.print(Text(note))
     print("written: " + ", ".join(str(out / f"{NAME}.{kind}") for kind in FORMATS))
+
+
+def _every_metric(board: dict[str, Any], block: dict[str, Any]) -> Table:
+    names = headings(board)
+    title = "every metric, averages; p: against the best (paired bootstrap, Holm)"
+    table = Table(title=Text(title), title_justify="left")
+    table.add_column("method")
+    for metric in block["metrics"]:
+        for name in (names[metric["key"]], "first line", "p"):
+            table.add_column(Text(name), justify="right")
+    for place, row in enumerate(block["rows"]):
+        cells = []
+        for metric in block["metrics"]:
+            own = metric["rows"][place]
+            average = own["average"]
+            cells += [spread(average and average["raw"])]
+            cells += [number(average and average["first_line"]["score"]), pvalue(own)]
+        table.add_row(row["label"], *cells)
+    return table
 
 
 def _short(cell: dict[str, Any]) -> str:

@@ -105,7 +105,7 @@ def version_of(program: Path) -> str:
             text=True,
             timeout=60,
             check=True,
-            env=_environment(),
+            env=own_environment(),
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise ScoreError(
@@ -244,7 +244,7 @@ def run(
             done = subprocess.run(
                 [str(program), *arguments],
                 cwd=folder,
-                env=_environment(device if gpus == 1 else None),
+                env=own_environment(device if gpus == 1 else None),
                 capture_output=True,
                 timeout=seconds,
                 check=False,
@@ -286,7 +286,7 @@ def parse(content: Any, triples: Sequence[Triple], program: Path) -> list[float]
     return scores
 
 
-def _environment(device: str | None = None) -> dict[str, str]:
+def own_environment(device: str | None = None) -> dict[str, str]:
     """The environment without what belongs to this process's own Python, torchrun or Slurm."""
     found = {k: v for k, v in os.environ.items() if not _FOREIGN.fullmatch(k)}
     found["TOKENIZERS_PARALLELISM"] = "false"

@@ -27,7 +27,8 @@ def evaluate(
     Returns:
         metric key (``"bleu_subword"`` if that took the place of ``"spbleu"``) →
         ``{"raw": {"score", "ci95": [lo, hi]}, "first_line": {…}, "signature", "column"}``
-        (and ``"segments"``, ``"shown_times"`` for a metric that has them: COMET); plain numbers, strings and lists, ready for JSON.
+        (and ``"segments"``, ``"shown_times"`` for a metric that has them: COMET); plain numbers,
+        strings and lists, ready for JSON.
 
     Raises:
         RegistryError: unknown metric.
