@@ -172,7 +172,7 @@ def board_report(board: dict[str, Any], folder: Path) -> Report:
                     for which in ("raw", "first_line")
                 }
                 report.numbers[f"{name}/stopped"] = float(average["stopped"])
-    report.tables["leaderboard"] = (columns, rows)
+    report.tables["averages"] = (columns, rows)
     metric = board["metric"]
     report.texts = {"metric": metric["column"], "signature": metric["signature"]}
     names = [f"leaderboard.{kind}" for kind in ("md", "csv", "json")]  # the page has text
