@@ -37,7 +37,7 @@ Triple = tuple[str, str, str]
 # What torchrun and Slurm tell their processes: Lightning would wait for the other ones.
 _FOREIGN = re.compile(
     r"SLURM_.*|TORCHELASTIC_.*|PMI_.*|OMPI_.*|(LOCAL_|GROUP_|NODE_|ROLE_)?RANK|MASTER_(ADDR|PORT)"
-    r"|(LOCAL_|ROLE_|GROUP_)?WORLD_SIZE|PYTHONPATH|PYTHONHOME|VIRTUAL_ENV"
+    r"|(LOCAL_|ROLE_|GROUP_)?WORLD_SIZE|PYTHONPATH|PYTHONHOME|VIRTUAL_ENV|PIP_CONSTRAINT"
 )
 
 
