@@ -126,6 +126,11 @@ class Bench:
         default_factory=dict, repr=False, compare=False
     )
 
+    @property
+    def group(self) -> str:
+        """What the cells' experiments have in common: the folder's name."""
+        return self.out.resolve().name.replace('"', "").replace("\\", "")
+
     def cells(self) -> list[Cell]:
         """Every cell, the original model first: all others are compared with it."""
         blocks = ["runs", *(["tuned"] if self.tune else [])]
@@ -159,6 +164,8 @@ class Bench:
                 keys |= values
         if cell.block == "tuned":
             keys["tune"] = str(self.tune)
+        if "tracker" in keys:
+            keys.setdefault("tracking.group", f'"{self.group}"')
         fixed = [
             f"recipe={cell.method}",
             f"lang={cell.lang}",
@@ -182,7 +189,14 @@ class Bench:
 
     def settings(self) -> dict[str, Any]:
         """What every cell depends on; methods, pairs and seeds may be added later."""
-        return {"overrides": dict(sorted(self.overrides.items())), "tune": self.tune}
+        kept = {k: v for k, v in self.overrides.items() if not _only_told(k)}
+        return {"overrides": dict(sorted(kept.items())), "tune": self.tune}
+
+
+def _only_told(key: str) -> bool:
+    """Whether a key says where results are shown, and nothing about the results."""
+    name = key.partition(":")[2] or key
+    return name == "tracker" or name.startswith("tracking.")
 
 
 def depends_on_seed(method: str) -> bool:

@@ -13,6 +13,7 @@ from rich.text import Text
 from mt_lottery import registry
 from mt_lottery.bench import contamination, slurm_plan
 from mt_lottery.bench.collect import collect
+from mt_lottery.bench.every_metric import headings, pvalue
 from mt_lottery.bench.plan import (
     PRESETS,
     Bench,
@@ -29,9 +30,15 @@ from mt_lottery.bench.slurm_options import parse_options
 from mt_lottery.bench.slurm_queue import require
 from mt_lottery.bench.tables import number, percent, spread
 from mt_lottery.bench.terminal import Board, duration, remaining
+from mt_lottery.bench.tracked import log_leaderboard
 from mt_lottery.data.corpora import load_corpora
 from mt_lottery.errors import ConfigError
 from mt_lottery.languages import parse_pair
+from mt_lottery.pipeline.plan import (
+    check_metrics,
+    check_packages,
+    trackers_and_metrics,
+)
 from mt_lottery.recipe_files import recipes_folder
 
 
@@ -155,6 +162,8 @@ def check(bench: Bench) -> None:
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     config = bench.config(cells[0])
+    check_packages(*trackers_and_metrics(config))
+    check_metrics(config)
     for lang in bench.langs:
         corpora = load_corpora(config.data, parse_pair(lang), ("train", "dev", "test"))
         if corpora.train is not None and corpora.test is not None:
@@ -212,9 +221,15 @@ def execute(bench: Bench, given: Any) -> int:
         results = collect(bench.out)
         if results.records:
             command = read_settings(bench.out)["settings"].get("command", asked.command_line)
-            show(write_reports(results, bench.out, command=command), bench.out)
+            made = write_reports(results, bench.out, command=command)
+            show(made, bench.out)
+            log_leaderboard(bench, bench.config(bench.cells()[0]), made, _say)
     tell(failed, bench.out)
     return 1 if failed else 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def do_cells(bench: Bench, asked: Asked) -> list[Status]:
@@ -284,9 +299,30 @@ def show(board: dict[str, Any], out: Path) -> None:
             ]
             table.add_row(row["label"], *cells, style="bold" if row["mark"] else None)
         console.print(table)
+        if len(block.get("metrics") or []) > 1:
+            console.print(_every_metric(board, block))
     for note in board["notes"]:
         console.print(Text(note))
     print("written: " + ", ".join(str(out / f"{NAME}.{kind}") for kind in FORMATS))
+
+
+def _every_metric(board: dict[str, Any], block: dict[str, Any]) -> Table:
+    names = headings(board)
+    title = "every metric, averages; p: against the best (paired bootstrap, Holm)"
+    table = Table(title=Text(title), title_justify="left")
+    table.add_column("method")
+    for metric in block["metrics"]:
+        for name in (names[metric["key"]], "first line", "p"):
+            table.add_column(Text(name), justify="right")
+    for place, row in enumerate(block["rows"]):
+        cells = []
+        for metric in block["metrics"]:
+            own = metric["rows"][place]
+            average = own["average"]
+            cells += [spread(average and average["raw"])]
+            cells += [number(average and average["first_line"]["score"]), pvalue(own)]
+        table.add_row(row["label"], *cells)
+    return table
 
 
 def _short(cell: dict[str, Any]) -> str:

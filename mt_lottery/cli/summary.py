@@ -20,15 +20,21 @@ def _score(record: Record, key: str, which: str) -> str:
     found = record.scores.get(key)
     if found is None:
         return "—"
-    low, high = found[which]["ci95"]
-    return f"{found[which]['score']:.1f} [{low:.1f}, {high:.1f}]"
+    times = found.get("shown_times", 1)
+    score, low, high = (times * x for x in (found[which]["score"], *found[which]["ci95"]))
+    return f"{score:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def _column(record: Record, key: str) -> str:
+    times = record.scores[key].get("shown_times", 1)
+    return f"{record.scores[key].get('column', key)}{'' if times == 1 else f' ×{times:g}'}"
 
 
 def comparison(records: list[Record]) -> Table:
     """Methods side by side: parameters, rows, raw and first-line score, share stopped."""
     last = records[-1]
     key = next(iter(last.scores))
-    column = last.scores[key].get("column", key)
+    column = _column(last, key)
     title = (
         f"{last.lang}, {last.data.test.name}, {last.data.test.pairs} sentences: {column} "
         "with 95% interval"
@@ -49,6 +55,23 @@ def comparison(records: list[Record]) -> Table:
             f"{record.generation.stopped:.0%}",
             f"{record.generation.length_ratio:.2f}",
         )
+    return table
+
+
+def other_metrics(records: list[Record]) -> Table | None:
+    """The metrics after the first one: raw and first-line score of each method."""
+    last = records[-1]
+    keys = list(last.scores)[1:]
+    if not keys:
+        return None
+    table = Table(title="Other metrics with 95% interval: raw, first line", title_justify="left")
+    table.add_column("method")
+    for key in keys:
+        table.add_column(Text(_column(last, key)), justify="right")
+        table.add_column("first line", justify="right")
+    for record in records:
+        shown = [_score(record, key, which) for key in keys for which in ("raw", "first_line")]
+        table.add_row("none (original)" if record.method == "none" else record.method, *shown)
     return table
 
 
@@ -121,6 +144,8 @@ def show(outcome: Outcome, console: Console | None = None) -> None:
         records.insert(0, read_record(outcome.baseline_dir))
     console.print()
     console.print(comparison(records))
+    if (others := other_metrics(records)) is not None:
+        console.print(others)
     cost = outcome.record.cost
     console.print(
         f"raw: the whole output, up to end-of-sequence or {records[-1].generation.max_new_tokens} "

@@ -34,7 +34,7 @@ LOG = "train_log.jsonl"
 STATE = ".run.json"
 TICKET_COLUMNS = ("token_id", "token", "statistic", "pvalue", "selected", "train_frequency")
 # the record first: while it is there, the folder counts as a finished run
-FOLDERS = ("adapter", "model", "control", "trials", "checkpoints")
+FOLDERS = ("adapter", "model", "control", "trials", "checkpoints", "trackers")
 OURS = (NAME, CONFIG, HYPOTHESES, SENTENCES, TICKETS, LOG, STATE, *FOLDERS)
 
 
@@ -140,7 +140,7 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
     # then at once: what says that this folder is ours must outlive a kill further down
     write_text(state, json.dumps({"status": "running", "config_hash": config_hash}) + "\n")
     for name in OURS:
-        if name == STATE or (resume and name in ("checkpoints", LOG, "trials")):
+        if name == STATE or (resume and name in ("checkpoints", LOG, "trials", "trackers")):
             continue
         path = run_dir / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -162,8 +162,10 @@ def with_full_paths(config: RunConfig) -> RunConfig:
         roles = ("train", "dev", "test")
         data = full(data, *(f"{role}_{side}" for role in roles for side in ("source", "target")))
     whole: RunConfig = full(config, "user_dir")
+    comet = full(config.metric.comet, "command", "model")
     return dataclasses.replace(
         whole,
+        metric=dataclasses.replace(config.metric, comet=comet),
         model=full(config.model, "name_or_path"),
         data=data,
         tuner=full(config.tuner, *file_settings(config.tuner)),
