@@ -90,6 +90,9 @@ class DataConfig:
     dev_target: str | None = setting(None, "data=files: dev text, target side")
     test_source: str | None = setting(None, "data=files: test text, source side (or TSV, JSONL)")
     test_target: str | None = setting(None, "data=files: test text, target side")
+    shuffle_targets: int | None = setting(
+        None, "a control: each training source gets another's target; seed of the shuffle", ge=0
+    )
     template: str = setting("plain", "registered prompt: plain, alpaca, or a plugin's")
     max_length: int = setting(
         512, "tokens of prompt and target; longer training pairs are dropped and counted", ge=8

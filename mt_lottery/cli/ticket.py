@@ -17,7 +17,10 @@ from mt_lottery.cli.shared import guarded
 DESCRIPTION = "Find, look at, check and use winning tickets."
 
 #: In the order in which ``--help`` lists them.
-COMMANDS = ("find", "show", "certify", "transfer", "sweep", "layers", "merge")
+COMMANDS = (
+    *("find", "show", "certify", "transfer", "compare"),
+    *("sweep", "layers", "explain", "merge"),
+)
 
 
 def parser() -> argparse.ArgumentParser:

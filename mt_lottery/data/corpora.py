@@ -16,6 +16,7 @@ what it had and what it left out, for the user and the record.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from mt_lottery.data.blocks import plan_blocks
 from mt_lottery.data.filters import Report
-from mt_lottery.data.text import Pair, read_parallel
+from mt_lottery.data.text import Pair, read_parallel, shuffle_targets
 from mt_lottery.errors import ConfigError, DataError, MTLotteryError, nearest
 from mt_lottery.languages import Language, LanguagePair, get_language
 from mt_lottery.registry import CORPORA, register_corpus
@@ -321,6 +322,10 @@ def load_corpora(config: DataConfig, pair: LanguagePair, roles: Sequence[str] = 
                 chosen = tuple(pairs[block.start : block.stop])
                 splits[role] = Split(name, chosen, block.available, report)
     train, dev, test = (splits.get(role) for role in ROLES)
+    seed = cast("int | None", _setting(config, "shuffle_targets"))
+    if train and seed is not None:
+        mixed = tuple(shuffle_targets(train.pairs, seed))
+        train = dataclasses.replace(train, name=f"{train.name}, targets shuffled", pairs=mixed)
     overlap = 0
     if train and test:
         seen = {_normalised(each.source) for each in train.pairs}

@@ -8,6 +8,8 @@ comparable with those of others on the same files.
 from __future__ import annotations
 
 import codecs
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,31 @@ class Pair:
 
     source: str
     target: str
+
+
+def shuffle_targets(pairs: Sequence[Pair], seed: int) -> list[Pair]:
+    """Each source with the target of another pair (``data.shuffle_targets``).
+
+    A control (DESIGN §2.8): text of the same words and lengths that teaches no translation.
+
+    Args:
+        pairs: at least two.
+        seed: of the order; the same pairs and seed give the same result.
+
+    Raises:
+        DataError: a single pair, which has no other target.
+    """
+    if len(pairs) < 2:
+        raise DataError(
+            f"data.shuffle_targets={seed}: the training set has {len(pairs)} pair; at least 2 "
+            "are needed."
+        )
+    targets = [pair.target for pair in pairs]
+    rng = random.Random(f"shuffle targets {seed}")
+    for last in range(len(targets) - 1, 0, -1):  # Sattolo: one cycle, so no target stays
+        other = rng.randrange(last)
+        targets[last], targets[other] = targets[other], targets[last]
+    return [Pair(pair.source, target) for pair, target in zip(pairs, targets, strict=True)]
 
 
 class Problems:

@@ -25,7 +25,7 @@ def pad_id(tokenizer: Any) -> int:
     return int(tokenizer.eos_token_id if pad is None else pad)
 
 
-class _Progress:
+class Progress:
     """A bar on a terminal, else a line every 15 seconds."""
 
     def __init__(self, total: int) -> None:
@@ -38,6 +38,7 @@ class _Progress:
         self._began = self._spoke = time.monotonic()
 
     def __call__(self, done: int, total: int, tokens: int) -> None:
+        """Show how far it is (what ``translate`` calls after each step)."""
         now = time.monotonic()
         self._bar.set_postfix_str(f"{tokens} tokens", refresh=False)
         self._bar.update(done - self._bar.n)
@@ -52,6 +53,7 @@ class _Progress:
             )
 
     def close(self) -> None:
+        """Leave the line."""
         self._bar.close()
 
 
@@ -78,7 +80,7 @@ def decode(
     prompts = encode_prompts(sources, template, pair, loaded.tokenizer, lead=lead)
 
     def share(mine: Sequence[list[int]]) -> list[Hypothesis]:
-        progress = None if quiet or not parallel.is_main() else _Progress(len(mine))
+        progress = None if quiet or not parallel.is_main() else Progress(len(mine))
         try:
             return translate(
                 loaded.model,

@@ -1,0 +1,178 @@
+"""``mt-ticket explain``: what the ticket does, and where in the text it does it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mt_lottery.cli.shared import say
+
+if TYPE_CHECKING:
+    from mt_lottery.evidence.explain import Explained
+    from mt_lottery.evidence.explain_report import Report
+    from mt_lottery.evidence.recovery import Measured
+
+EXAMPLES = """\
+  mt-ticket explain runs/en-ro/ks_lottery/seed-0
+  mt-ticket explain runs/en-ro/ks_lottery/seed-0 --template alpaca --sentences 100
+"""
+
+
+def _whole(text: str, least: int) -> int:
+    if not (text.isascii() and text.isdecimal()) or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number, {least} or above")
+    return int(text)
+
+
+def arms(text: str) -> list[str]:
+    """``source,target`` as names of arms; the empty text for none."""
+    names = [name for name in text.split(",") if name]
+    known = ("bos", "instruction", "source", "target", "random")
+    for name in names:
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"{name}: allowed: {', '.join(known)}")
+    return names
+
+
+def explain(given: argparse.Namespace) -> int:
+    """``mt-ticket explain``."""
+    import time
+
+    from mt_lottery.evidence.explain import CHOICES
+    from mt_lottery.evidence.explain import explain as run_arms
+    from mt_lottery.evidence.explain_report import report, write
+    from mt_lottery.evidence.figures import check_matplotlib
+    from mt_lottery.pipeline.outcome import peak_memory, start_peak
+    from mt_lottery.registry import load_user_dir
+
+    if given.plot:
+        check_matplotlib()
+    if given.user_dir is not None:
+        load_user_dir(given.user_dir)
+    started = time.monotonic()
+    start_peak("cpu")
+    out = Path(given.out) if given.out else Path(given.run).expanduser() / "explain"
+    found = run_arms(
+        given.run,
+        out,
+        template=given.template,
+        sentences=given.sentences,
+        seeds=range(given.seed, given.seed + given.controls),
+        wanted=CHOICES if given.arms is None else given.arms,
+        device=given.device,
+        say=say,
+    )
+    made = report(found)
+    cost = {
+        "seconds": round(time.monotonic() - started, 1),
+        "peak_memory_bytes": peak_memory(str(found.run.loaded.model.device)),
+    }
+    written = write(found, made, out, cost, given.plot)
+    _show(found, made, cost)
+    say("Written: " + ", ".join(str(path) for path in written))
+    return 0
+
+
+def _interval(value: Measured | None, digits: int) -> str:
+    if value is None:
+        return "—"
+    low, high = value.ci95
+    return f"{value.value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _show(found: Explained, made: Report, cost: dict[str, float]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from mt_lottery.evidence.explain_report import WAYS, shown_name
+
+    console = Console(highlight=False, soft_wrap=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=130)
+    key, column = next(iter(made.columns.items()))
+    record = found.run.record
+    trained = found.run.config.data.template
+    wording = f"template {found.template}"
+    if found.template != trained:
+        wording += f" (trained with {trained})"
+    title = (
+        f"{record.lang}, {record.method}, {len(found.sources)} sentences of "
+        f"{record.data.test.name}, {wording}: {column} with 95% interval"
+    )
+    table = Table(title=Text(title), title_justify="left")
+    table.add_column("the rows are read …")
+    for name in ("raw", "first line", "stopped", "length", "R, raw", "R, first line"):
+        table.add_column(name, justify="right")
+    for arm in made.arms:
+        table.add_row(
+            Text(shown_name(arm, found)),
+            *(_interval(arm.scores[key][way], 1) for way in WAYS),
+            f"{arm.stopped:.0%}",
+            f"{arm.length:.2f}",
+            *(_interval(arm.recovery[key][way], 2) for way in WAYS),
+        )
+    console.print(table)
+    raw, first = (made.gain[key][way] for way in WAYS)
+    console.print(
+        f"Gain of the tuned rows: {_interval(raw, 1)} raw, {_interval(first, 1)} on the first line."
+    )
+    console.print(
+        "R = (arm − original) / (tuned − original), paired bootstrap over sentences; — where the "
+        "gain is not clear of 0: its interval reaches 0 or below."
+    )
+    console.print(
+        "Positions a sentence whose token is a row of the ticket: "
+        + ", ".join(f"{count:.1f} {kind}" for kind, count in found.reads.items())
+        + "."
+    )
+    if found.as_in_run is not None:
+        console.print(
+            f"Tuned, everywhere: {found.as_in_run} of {len(found.sources)} translations are word "
+            "for word the run's own."
+        )
+    console.print(f"{cost['seconds']:.0f} s, peak memory {cost['peak_memory_bytes'] / 1e9:.1f} GB.")
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Teach ``mt-ticket`` this command."""
+    part = commands.add_parser(
+        "explain",
+        help="what the ticket does: its rows read in instruction, source or target only",
+        description=(
+            "Translate the test set of a run again, greedily, with its tuned rows read at some "
+            "positions only: in the instruction (first token included; where it is in the "
+            "ticket, also alone), in the source sentence, in what is generated; and with random "
+            "changes of the same size in their place. For each arm: raw and first-line score, "
+            "share stopped, and which share R of the gain it recovers. Each arm is kept under "
+            "--out: an interrupted command goes on where it was."
+        ),
+    )
+    part.add_argument(
+        "run", metavar="RUN", help="run directory of a method that tunes or copies rows"
+    )
+    part.add_argument(
+        "--template", metavar="NAME", help="another wording of the prompt [the run's]"
+    )
+    part.add_argument(
+        "--sentences", metavar="N", type=lambda text: _whole(text, 1),
+        help="the first N of the test set [all]",
+    )  # fmt: skip
+    part.add_argument(
+        "--seed", metavar="N", type=lambda text: _whole(text, 0), default=0,
+        help="of the first random control [0]",
+    )  # fmt: skip
+    part.add_argument(
+        "--controls", metavar="N", type=lambda text: _whole(text, 0), default=3,
+        help="number of random controls, of seeds N, N+1, … [3]",
+    )  # fmt: skip
+    part.add_argument(
+        "--arms", metavar="ARM,…", type=arms,
+        help="beside original and tuned: bos, instruction, source, target, random [all]",
+    )  # fmt: skip
+    part.add_argument("--out", metavar="DIR", help="folder for the results [RUN/explain]")
+    part.add_argument("--no-plot", dest="plot", action="store_false", help="no figure")
+    part.add_argument("--user-dir", metavar="DIR", help="folder of plugins (templates) to import")
+    part.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps [auto]")
+    part.set_defaults(run_command=explain)
