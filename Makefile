@@ -12,7 +12,7 @@ help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
 
 demo: install-demo
-	@echo "== mt-train recipe=ks_lottery lang=en-ro (about 10 minutes on 2 cores)"
+	@echo "== mt-train recipe=ks_lottery lang=en-ro (5 to 15 minutes on 2 cores)"
 	$(BIN)/mt-train recipe=ks_lottery lang=en-ro
 
 test: install-test

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from mt_lottery.errors import MTLotteryError
 
+SHARED = 0o644  # read by all, as what a program writes usually is
+
 
 class DiskError(MTLotteryError):
     """A file cannot be written: no space, no permission, a file where a folder should be."""
@@ -28,7 +30,7 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes it private
+        os.chmod(temporary, SHARED)  # mkstemp makes it private
         os.replace(temporary, path)
     except BaseException as error:
         if temporary is not None:
@@ -42,3 +44,10 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, content: str) -> None:
     """As :func:`write_bytes`, in UTF-8."""
     write_bytes(path, content.encode("utf-8"))
+
+
+def share(folder: Path) -> None:
+    """Let others read the files of a folder: safetensors writes for the owner alone."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(SHARED)

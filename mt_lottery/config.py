@@ -142,6 +142,42 @@ class TranslateConfig:
 
 
 @dataclass
+class CometConfig:
+    """The COMET metric (``metrics=[spbleu,comet]``): a program of an environment of its own."""
+
+    command: str | None = setting(
+        None, "comet-score program; null: on PATH, or made by mt-bench setup-comet"
+    )
+    model: str = setting(
+        "Unbabel/wmt22-comet-da", "hub id, folder with hparams.yaml, or .ckpt file in one"
+    )
+    batch_size: int = setting(16, "segments a batch", ge=1)
+    gpus: int | None = setting(None, "GPUs of the program; null: one if the run has one", ge=0)
+
+
+@dataclass
+class MetricsConfig:
+    """Settings of metrics that have any."""
+
+    comet: CometConfig = field(default_factory=CometConfig)
+
+
+@dataclass
+class TrackingConfig:
+    """What every tracker is told, and how long one may take."""
+
+    project: str = setting("mt-lottery", "project (MLflow: experiment) that runs go to")
+    group: str | None = setting(None, "what runs belong together, a tag; mt-bench sets it")
+    name: str | None = setting(None, "name of the run; METHOD LANG seed N if null")
+    offline: bool = setting(False, "write to the run directory only, whatever keys there are")
+    deadline: float = setting(
+        15.0, "seconds a tracker has to start, and to end; then it is given up", gt=0.0
+    )
+    samples: int = setting(20, "translations that are shown", ge=0)
+    adapter: bool = setting(False, "keep the adapter there too, as an artifact")
+
+
+@dataclass
 class TunerConfig:
     """Settings that every tuning method has; a method's own schema extends it."""
 
@@ -173,7 +209,9 @@ class RunConfig:
     probe: TrainConfig = field(default_factory=lambda: TrainConfig(optimizer="sparse_adam"))
     translate: TranslateConfig = field(default_factory=TranslateConfig)
     metrics: list[str] = setting(("spbleu", "chrf"), "registered metrics; the first one ranks")
+    metric: MetricsConfig = field(default_factory=MetricsConfig)
     tracker: Any = setting("none", "registered tracker, or a list of them")
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
 
 def _allowed(meta: Any) -> str:

@@ -43,9 +43,15 @@ class Registry:
         self._objects: dict[str, Any] = {}
         self._dataclasses: dict[str, type] = {}
         self._needs: dict[str, tuple[str, ...]] = {}
+        self._extras: dict[str, str | None] = {}
 
     def register(
-        self, name: str, *, dataclass: type | None = None, needs: Sequence[str] = ()
+        self,
+        name: str,
+        *,
+        dataclass: type | None = None,
+        needs: Sequence[str] = (),
+        extra: str | None = None,
     ) -> Callable[[T], T]:
         """Decorator that registers a class or function under ``name``.
 
@@ -54,6 +60,7 @@ class Registry:
             dataclass: the schema of its own settings, where it has any.
             needs: packages that are not installed with mt-lottery, as pip writes them
                 (``"bitsandbytes>=0.46"``).
+            extra: the extra of mt-lottery that brings them, where there is one.
 
         Raises:
             RegistryError: the name is taken.
@@ -75,6 +82,7 @@ class Registry:
             if dataclass is not None:
                 self._dataclasses[name] = dataclass
             self._needs[name] = tuple(needs)
+            self._extras[name] = extra
             return target
 
         return decorate
@@ -111,9 +119,10 @@ class Registry:
         if not wanted:
             return None
         quoted = " ".join(f"'{need}'" for need in wanted)
+        extra = self._extras.get(name)
         return (
             f"The {self.kind} '{name}' needs {' and '.join(wanted)}, not installed here: "
-            f"pip install {quoted}"
+            f"pip install {quoted}" + (f" (or the extra 'mt-lottery[{extra}]')" if extra else "")
         )
 
 
@@ -168,8 +177,15 @@ CORPORA = Registry(
     _in("data", "mini=corpora ntrex=corpora flores101=corpora files lego_mt opus100"),
 )
 TEMPLATES = Registry("template", _in("data", "plain=templates alpaca=templates"))
-METRICS = Registry("metric", _in("score", "spbleu=bleu bleu bleu_subword=bleu chrf=bleu"))
-TRACKERS = Registry("tracker", _in("train", "none=trackers"))
+METRICS = Registry("metric", _in("score", "spbleu=bleu bleu bleu_subword=bleu chrf=bleu comet"))
+TRACKERS = Registry(
+    "tracker",
+    _in(
+        "train",
+        "none=trackers comet=remote_trackers tensorboard=remote_trackers "
+        "wandb=remote_trackers mlflow=remote_trackers",
+    ),
+)
 
 REGISTRIES: dict[str, Registry] = {
     r.kind: r

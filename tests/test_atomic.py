@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mt_lottery.atomic import DiskError, write_bytes, write_text
+from mt_lottery.atomic import DiskError, share, write_bytes, write_text
 from mt_lottery.cli.shared import guarded
 
 
@@ -23,6 +23,18 @@ def test_atomic_write(tmp_path: Path) -> None:
     assert path.read_bytes() == b"\x00new"
     assert [p.name for p in path.parent.iterdir()] == ["file"]
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_what_safetensors_wrote_can_be_shared(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    file = tmp_path / "deep" / "weights.safetensors"
+    file.parent.mkdir()
+    save_file({"a": torch.zeros(1)}, file)
+    file.chmod(0o600)  # what newer versions of safetensors do
+    share(tmp_path)
+    assert file.stat().st_mode & 0o777 == 0o644
 
 
 @pytest.mark.parametrize("step", ["replace", "fsync"])
@@ -67,7 +79,7 @@ def test_a_real_limit_on_the_size_of_files(tmp_path: Path) -> None:
     path.write_bytes(b"old")
     code = (
         "import sys\nfrom pathlib import Path\n"
-        "from mt_lottery.atomic import DiskError, write_bytes\n"
+        "from mt_lottery.atomic import DiskError, share, write_bytes\n"
         "try:\n    write_bytes(Path(sys.argv[1]), b'x' * 100_000)\n"
         "except DiskError as error:\n    print(error)\n"
     )

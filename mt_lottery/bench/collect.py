@@ -82,19 +82,36 @@ def collect(out: Path) -> Results:
         number = seed.removeprefix("seed-")
         if block not in BLOCKS or not number.isdecimal():
             continue
-        cell = Cell(block, method, lang, int(number))
-        results.folders[cell] = folder
-        state = read_state(folder)
-        if (folder / NAME).exists():
-            try:
-                results.records[cell] = read_record(folder)
-                continue
-            except RecordError as error:
-                results.failures[cell] = str(error)
-        elif state.get("state") in ("failed", "crashed"):
-            results.failures[cell] = str(state.get("reason")) + f" (see {folder / LOG})"
+        _take(results, Cell(block, method, lang, int(number)), folder)
     check(results)
     return results
+
+
+def collect_cells(out: Path, cells: Sequence[Cell]) -> Results:
+    """Read some cells of a benchmark's folder, variants among them.
+
+    Raises:
+        RecordError: it is none, or records contradict each other.
+    """
+    content = read_settings(out)
+    results = Results(out, asked=content.get("asked", {}), settings=content["settings"])
+    for cell in cells:
+        _take(results, cell, out / cell.folder)
+    check(results)
+    return results
+
+
+def _take(results: Results, cell: Cell, folder: Path) -> None:
+    """Put what stands in a cell's folder into the results."""
+    results.folders[cell] = folder
+    state = read_state(folder)
+    if (folder / NAME).exists():
+        try:
+            results.records[cell] = read_record(folder)
+        except RecordError as error:
+            results.failures[cell] = str(error)
+    elif state.get("state") in ("failed", "crashed"):
+        results.failures[cell] = str(state.get("reason")) + f" (see {folder / LOG})"
 
 
 def join(parts: Sequence[Results]) -> Results:

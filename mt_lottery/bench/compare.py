@@ -144,11 +144,7 @@ def compare_with_best(
         if method == best:
             continue
         difference = averages[method] - averages[best]
-        resampled_difference = resampled[method] - resampled[best]
-        # centred, the resamples are those of two methods that do not differ
-        centred = np.abs(resampled_difference - resampled_difference.mean())
-        extreme = int((centred >= abs(difference)).sum())
-        raw[method] = (extreme + 1) / (resampler.resamples + 1) if difference else 1.0
+        raw[method] = difference_pvalue(difference, resampled[method] - resampled[best])
     corrected = holm(raw)
     several = any(len(seeds) > 1 for own in statistics.values() for seeds in own.values())
     verdicts = {}
@@ -157,6 +153,20 @@ def compare_with_best(
         mark = (p > 0.05) if several else None
         verdicts[method] = Verdict(method == best, averages[method] - averages[best], p, mark)
     return verdicts
+
+
+def difference_pvalue(difference: float, resampled: Floats) -> float:
+    """Two-sided p of no difference, by the paired bootstrap; 1 where the scores are equal.
+
+    Args:
+        difference: of the two scores on the whole test set.
+        resampled: the same of each resample, [resamples].
+    """
+    if not difference:
+        return 1.0
+    # centred, the resamples are those of two methods that do not differ
+    centred = np.abs(resampled - resampled.mean())
+    return (int((centred >= abs(difference)).sum()) + 1) / (len(resampled) + 1)
 
 
 def holm(pvalues: Mapping[str, float]) -> dict[str, float]:

@@ -18,6 +18,7 @@ import numpy as np
 from mt_lottery.bench import notes
 from mt_lottery.bench.collect import Results, in_order
 from mt_lottery.bench.compare import Interval, Resampler, Statistics, compare_with_best
+from mt_lottery.bench.every_metric import NOTE, common_metrics, every_metric
 from mt_lottery.bench.methods import label, summary
 from mt_lottery.bench.plan import BLOCKS, Cell
 from mt_lottery.errors import MTLotteryError, RecordError
@@ -52,32 +53,56 @@ def build(results: Results, *, command: str, created: str | None = None) -> dict
     return _Builder(results).board(command, created)
 
 
+def resampler_of(results: Results, key: str | None = None, times: float = 1.0) -> Resampler | None:
+    """Resamples of the results' test sets; None for a metric without sentence statistics.
+
+    Args:
+        results: the finished cells.
+        key: of the metric; the one that ranks if None.
+        times: what its scores are multiplied by.
+    """
+    lang = next(iter(results.records)).lang
+    context = MetricContext(object(), "any", lang.partition("-")[2])
+    try:
+        metric = make_metric(key or results.metric, context)
+    except MTLotteryError:  # a plugin's metric, and the plugin is not here
+        return None
+    if not can_be_resampled(metric):
+        return None
+    sizes = {c.lang: r.data.test.pairs for c, r in results.records.items()}
+    own = metric.corpus_score
+    return Resampler(sizes, own if times == 1 else lambda totals: times * own(totals))
+
+
 class _Builder:
-    def __init__(self, results: Results) -> None:
+    def __init__(self, results: Results, metric: str | None = None) -> None:
         self.results = results
-        self.metric = results.metric
+        self.metric = metric or results.metric
         cells = [*results.records, *results.failures]
         self.langs = _known_first(results.asked.get("langs", []), [c.lang for c in cells])
         self.seeds = sorted({*results.asked.get("seeds", []), *(c.seed for c in cells)})
         first = next(iter(results.records.values()))
         self.entry = first.scores[self.metric]
         self.first = first
-        self.resampler = self._resampler()
+        self.times = float(self.entry.get("shown_times", 1))  # COMET's scores are shown × 100
+        self.resampler = resampler_of(results, self.metric, self.times)
         self._resampled: dict[tuple[str, str, str, str], Any] = {}
 
-    def _resampler(self) -> Resampler | None:
-        context = MetricContext(object(), "any", self.langs[0].partition("-")[2])
-        try:
-            metric = make_metric(self.metric, context)
-        except MTLotteryError:  # a plugin's metric, and the plugin is not here
-            return None
-        if not can_be_resampled(metric):
-            return None
-        sizes = {c.lang: r.data.test.pairs for c, r in self.results.records.items()}
-        return Resampler(sizes, metric.corpus_score)
+    @property
+    def column(self) -> str:
+        times = "" if self.times == 1 else f" ×{self.times:g}"
+        return f"{self.entry.get('column', self.metric)}{times}"
 
     def board(self, command: str, created: str | None) -> dict[str, Any]:
         blocks = [self.block(name) for name in BLOCKS if self.methods(name)]
+        keys, left_out = common_metrics(self.results)
+        others = {key: _Builder(self.results, key) for key in keys}
+        for name, block in zip([x for x in BLOCKS if self.methods(x)], blocks, strict=True):
+
+            def rows_of(key: str, name: str = name) -> list[dict[str, Any]]:
+                return others[key].block(name)["rows"]  # type: ignore[no-any-return]
+
+            block["metrics"] = every_metric(keys, block["rows"], rows_of)
         return {
             "schema": SCHEMA,
             "title": f"mt-lottery: {self.first.model.name}, {', '.join(self.langs)}",
@@ -85,7 +110,7 @@ class _Builder:
             "command": command,
             "metric": {
                 "key": self.metric,
-                "column": self.entry.get("column", self.metric),
+                "column": self.column,
                 "signature": self.entry["signature"],
                 "beam_size": self.first.generation.beam_size,
                 "max_new_tokens": self.first.generation.max_new_tokens,
@@ -93,7 +118,15 @@ class _Builder:
             "languages": self.langs,
             "seeds": self.seeds,
             "blocks": blocks,
-            "notes": notes.reading(self.results, self.first, len(self.seeds)),
+            "metrics": [
+                {"key": k, "column": b.column, "signature": b.entry["signature"]}
+                for k, b in others.items()
+            ],
+            "notes": [
+                *notes.reading(self.results, self.first, len(self.seeds)),
+                NOTE,
+                *left_out,
+            ],
             "provenance": notes.provenance(self.results, self.langs, self.seeds, command),
             "contamination": notes.overlaps(self.results),
         }
@@ -202,7 +235,7 @@ class _Builder:
         if block == "tuned" and method != "none":
             numbers["chosen"] = [r.tuning["chosen"] if r.tuning else None for r in records]
         base = [self.results.records[c] for c in self.cells("runs", "none", lang)]
-        numbers["gain"] = _gain(numbers, base, self.metric) if base and method != "none" else None
+        numbers["gain"] = _gain(numbers, base, self) if base and method != "none" else None
         return numbers
 
     def average(
@@ -226,6 +259,9 @@ class _Builder:
             averaged[key] = _mean([cell[key] for cell in cells])
         return averaged
 
+    def score(self, record: Record, which: str) -> float:
+        return self.times * float(record.scores[self.metric][which]["score"])
+
     # -- spread
 
     def statistics(
@@ -247,9 +283,11 @@ class _Builder:
     ) -> dict[str, Any]:
         own = self.statistics(block, method, which, langs)
         if self.resampler is None or own is None:
-            scores = [r.scores[self.metric][which]["score"] for r in records]
-            alone = len(records) == 1
-            interval = records[0].scores[self.metric][which]["ci95"] if alone else None
+            scores = [self.score(r, which) for r in records]
+            interval = None
+            if len(records) == 1:
+                bounds = records[0].scores[self.metric][which]["ci95"]
+                interval = [self.times * float(bound) for bound in bounds]
             return {"score": _mean(scores), "sd": None, "ci95": interval}
         resampled = {}
         for lang in langs:
@@ -283,10 +321,9 @@ def _means(records: Sequence[Record]) -> dict[str, Any]:
     return numbers
 
 
-def _gain(numbers: dict[str, Any], base: Sequence[Record], metric: str) -> dict[str, float]:
+def _gain(numbers: dict[str, Any], base: Sequence[Record], by: _Builder) -> dict[str, float]:
     none = {
-        which: float(np.mean([r.scores[metric][which]["score"] for r in base]))
-        for which in ("raw", "first_line")
+        which: float(np.mean([by.score(r, which) for r in base])) for which in ("raw", "first_line")
     }
     raw = numbers["raw"]["score"] - none["raw"]
     translate = numbers["first_line"]["score"] - none["first_line"]

@@ -18,7 +18,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from mt_lottery.bench.page_detail import detail
+from mt_lottery.bench.page_detail import detail, every_metric
 from mt_lottery.bench.page_numbers import NONE, Json, number
 from mt_lottery.bench.page_plot import plot
 from mt_lottery.bench.page_table import AVERAGE, done, glossary, label_of, table
@@ -132,6 +132,7 @@ def _block(board: Json, block: int) -> str:
     return (
         f'<section class="block" aria-labelledby="block-{block}"><h3 id="block-{block}">'
         f'{name}</h3><p class="text">{said}</p>{table(board, block)}'
+        f"{every_metric(board, block)}"
         f'<details class="methods"><summary>Method by method: {name}</summary>'
         f"{details}</details></section>"
     )

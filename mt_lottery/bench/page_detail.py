@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
+from mt_lottery.bench.every_metric import headings, pvalue
 from mt_lottery.bench.page_numbers import (
     COLUMNS,
+    NONE,
     SCORES,
     Json,
     duration,
@@ -59,6 +61,40 @@ def _numbers(board: Json, row: Json) -> str:
         f'<table class="one"><caption class="vh">All numbers: {name}</caption>'
         f'<thead><tr><th scope="col">Measure</th>{heads}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def every_metric(board: Json, block: int) -> str:
+    """The averages by every metric with the test against the best; empty for an older board."""
+    metrics = board["blocks"][block].get("metrics") or []
+    if not metrics:
+        return ""
+    names = headings(dict(board))
+    heads = "".join(
+        f'<th scope="col">{escape(head)}</th>'
+        for metric in metrics
+        for head in (names[metric["key"]], "first line", "p")
+    )
+    seeds = board.get("seeds") or []
+    lines = []
+    for place, row in enumerate(board["blocks"][block]["rows"]):
+        cells: list[str] = []
+        for metric in metrics:
+            own = metric["rows"][place]
+            average = own["average"]
+            shown = [
+                score_html(average, kind, seeds) if average else NONE
+                for kind in ("raw", "first_line")
+            ]
+            cells += [*shown, escape(pvalue(own))]
+        lines.append(_line(label_of(row), cells))
+    name = escape(str(board["blocks"][block]["name"]))
+    return (
+        f'<details class="methods"><summary>Every metric: {name}</summary>'
+        f'<div class="scroll" role="group" tabindex="0" aria-label="Every metric: {name}">'
+        f'<table class="one"><caption class="vh">Every metric: {name}</caption>'
+        f'<thead><tr><th scope="col">Method (average)</th>{heads}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div></details>"
     )
 
 

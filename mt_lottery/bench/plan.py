@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,19 @@ BLOCKS = {"runs": "recipe settings", "tuned": "equal tuning budget"}
 
 
 @dataclass(frozen=True)
+class Variant:
+    """A method with settings of its own, where a benchmark holds several of one method.
+
+    Attributes:
+        name: of its folders, ``ks-18``.
+        settings: key → value; ``{seed}`` in a value stands for the cell's seed.
+    """
+
+    name: str
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Cell:
     """One run of the benchmark.
 
@@ -61,21 +74,29 @@ class Cell:
         method: recipe.
         lang: ``en-ro``.
         seed: of the run.
+        variant: name of the method's variant; empty for the method as it is.
     """
 
     block: str
     method: str
     lang: str
     seed: int
+    variant: str = ""
 
     @property
     def folder(self) -> str:
         """Run directory, relative to the benchmark's."""
-        return f"{self.block}/{self.method}/{self.lang}/seed-{self.seed}"
+        variant = f"/{self.variant}" if self.variant else ""
+        return f"{self.block}/{self.method}/{self.lang}{variant}/seed-{self.seed}"
+
+    @property
+    def name(self) -> str:
+        """Method, variant and block, as people read them: ``ks_lottery ks-18``."""
+        tuned = " (tuned)" if self.block == "tuned" else ""
+        return f"{self.method}{f' {self.variant}' if self.variant else ''}{tuned}"
 
     def __str__(self) -> str:
-        tuned = " (tuned)" if self.block == "tuned" else ""
-        return f"{self.method}{tuned} {self.lang} seed {self.seed}"
+        return f"{self.name} {self.lang} seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -90,6 +111,7 @@ class Bench:
         overrides: ``key`` → value for every cell, ``METHOD:key`` for those of one method.
         tune: trials on dev for each method; 0 leaves the second block out.
         overlaps: test text in the training text, filled in when the text is checked.
+        variants: method → its variants, a cell each; other methods have one cell.
     """
 
     out: Path
@@ -99,6 +121,15 @@ class Bench:
     overrides: dict[str, str] = field(default_factory=dict)
     tune: int = 0
     overlaps: list[Overlap] = field(default_factory=list)
+    variants: Mapping[str, Sequence[Variant]] = field(default_factory=dict)
+    _composed: dict[tuple[str, ...], RunConfig] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    @property
+    def group(self) -> str:
+        """What the cells' experiments have in common: the folder's name."""
+        return self.out.resolve().name.replace('"', "").replace("\\", "")
 
     def cells(self) -> list[Cell]:
         """Every cell, the original model first: all others are compared with it."""
@@ -110,7 +141,12 @@ class Bench:
                     if block == "tuned" and not searchable(method):
                         continue
                     seeds = self.seeds if depends_on_seed(method) else self.seeds[:1]
-                    found += [Cell(block, method, lang, seed) for seed in seeds]
+                    names = [variant.name for variant in self.variants.get(method, ())]
+                    found += [
+                        Cell(block, method, lang, seed, name)
+                        for name in names or [""]
+                        for seed in seeds
+                    ]
         return sorted(found, key=lambda cell: (cell.method != "none",))
 
     def arguments(self, cell: Cell) -> list[str]:
@@ -120,8 +156,16 @@ class Bench:
         keys |= {k.removeprefix(own): v for k, v in self.overrides.items() if k.startswith(own)}
         if keys.get("preset") and keys["preset"] not in presets_of(cell.method):
             keys.pop("preset")  # the paper has no schedule of its own for this method
+        for variant in self.variants.get(cell.method, ()):
+            if variant.name == cell.variant:
+                values = {
+                    k: v.replace("{seed}", str(cell.seed)) for k, v in variant.settings.items()
+                }
+                keys |= values
         if cell.block == "tuned":
             keys["tune"] = str(self.tune)
+        if "tracker" in keys:
+            keys.setdefault("tracking.group", f'"{self.group}"')
         fixed = [
             f"recipe={cell.method}",
             f"lang={cell.lang}",
@@ -137,11 +181,22 @@ class Bench:
         Raises:
             ConfigError: with every mistake in it.
         """
-        return compose(self.arguments(cell))
+        arguments = self.arguments(cell)
+        key = tuple(arguments)
+        if key not in self._composed:  # Hydra takes a tenth of a second, and a plan has hundreds
+            self._composed[key] = compose(arguments)
+        return self._composed[key]
 
     def settings(self) -> dict[str, Any]:
         """What every cell depends on; methods, pairs and seeds may be added later."""
-        return {"overrides": dict(sorted(self.overrides.items())), "tune": self.tune}
+        kept = {k: v for k, v in self.overrides.items() if not _only_told(k)}
+        return {"overrides": dict(sorted(kept.items())), "tune": self.tune}
+
+
+def _only_told(key: str) -> bool:
+    """Whether a key says where results are shown, and nothing about the results."""
+    name = key.partition(":")[2] or key
+    return name == "tracker" or name.startswith("tracking.")
 
 
 def depends_on_seed(method: str) -> bool:

@@ -13,6 +13,7 @@ from rich.text import Text
 from mt_lottery import registry
 from mt_lottery.bench import contamination, slurm_plan
 from mt_lottery.bench.collect import collect
+from mt_lottery.bench.every_metric import headings, pvalue
 from mt_lottery.bench.plan import (
     PRESETS,
     Bench,
@@ -29,9 +30,15 @@ from mt_lottery.bench.slurm_options import parse_options
 from mt_lottery.bench.slurm_queue import require
 from mt_lottery.bench.tables import number, percent, spread
 from mt_lottery.bench.terminal import Board, duration, remaining
+from mt_lottery.bench.tracked import log_leaderboard
 from mt_lottery.data.corpora import load_corpora
 from mt_lottery.errors import ConfigError
 from mt_lottery.languages import parse_pair
+from mt_lottery.pipeline.plan import (
+    check_metrics,
+    check_packages,
+    trackers_and_metrics,
+)
 from mt_lottery.recipe_files import recipes_folder
 
 
@@ -95,14 +102,21 @@ def ask(given: Any) -> Bench:
         methods=choose_methods(names),
         langs=langs,
         seeds=list(dict.fromkeys(map(int, seeds))),
-        overrides=_overrides(asked, [(k, v) for k, _, v in pairs]),
+        overrides=overrides_of(asked, [(k, v) for k, _, v in pairs]),
         tune=asked.tune,
     )
     check(bench)
     return bench
 
 
-def _overrides(asked: Asked, pairs: list[tuple[str, str]]) -> dict[str, str]:
+def overrides_of(
+    asked: Any, pairs: list[tuple[str, str]], command: str = "mt-bench"
+) -> dict[str, str]:
+    """Settings of every cell: those of ``--preset``, ``--model``, ``--data``, then the pairs.
+
+    Raises:
+        ConfigError: one that the command sets itself.
+    """
     found = dict(PRESETS.get(asked.preset or "", {}))
     if asked.model is not None:
         if (recipes_folder() / "model" / f"{asked.model}.yaml").is_file():
@@ -119,12 +133,12 @@ def _overrides(asked: Asked, pairs: list[tuple[str, str]]) -> dict[str, str]:
         found[key] = value
     for key in ("lang", "seed", "out_dir", "recipe", "resume", "overwrite", "baseline", "tune"):
         if key in found:
-            raise ConfigError(f"{key}={found[key]}: mt-bench sets it itself, for each cell.")
+            raise ConfigError(f"{key}={found[key]}: {command} sets it itself, for each cell.")
     return found
 
 
 def check(bench: Bench) -> None:
-    """Compose one cell of each method and read the text of each pair.
+    """Compose one cell of each method (and variant) and read the text of each pair.
 
     Raises:
         ConfigError: with every mistake in the settings.
@@ -136,11 +150,11 @@ def check(bench: Bench) -> None:
         if ":" in key and method not in bench.methods:
             problems.append(f"{key}: the method {method} is not among those asked for.")
     cells = bench.cells()
-    seen: set[tuple[str, str]] = set()
+    seen: set[str] = set()
     for cell in cells:
-        if (cell.block, cell.method) in seen:
+        if cell.name in seen:
             continue
-        seen.add((cell.block, cell.method))
+        seen.add(cell.name)
         try:
             bench.config(cell)
         except ConfigError as error:
@@ -148,6 +162,8 @@ def check(bench: Bench) -> None:
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     config = bench.config(cells[0])
+    check_packages(*trackers_and_metrics(config))
+    check_metrics(config)
     for lang in bench.langs:
         corpora = load_corpora(config.data, parse_pair(lang), ("train", "dev", "test"))
         if corpora.train is not None and corpora.test is not None:
@@ -162,11 +178,7 @@ def describe(bench: Bench, jobs: int, executor: str = "local") -> str:
     for lang in bench.langs:
         for state in (DONE, WAITING, FAILED):
             own = [s.cell for s in statuses if s.cell.lang == lang and s.state == state]
-            names = [
-                f"{c.method}{' (tuned)' if c.block == 'tuned' else ''}"
-                f"{f'/{c.seed}' if len(bench.seeds) > 1 else ''}"
-                for c in own
-            ]
+            names = [f"{c.name}{f'/{c.seed}' if len(bench.seeds) > 1 else ''}" for c in own]
             if names:
                 shown = {WAITING: "to do", DONE: "done", FAILED: "damaged"}[state]
                 lines.append(f"  {lang} {shown}: {', '.join(names)}")
@@ -202,42 +214,61 @@ def execute(bench: Bench, given: Any) -> int:
             there, or refuses the jobs.
     """
     asked: Asked = given
-    on_slurm = asked.executor == "slurm"
-    if on_slurm:
+    if asked.executor == "slurm":
         require()
     with held(bench.out):
-        if not on_slurm:
-            refuse_running(bench.out)
-        check_settings(bench, force=asked.force, command=asked.command_line)
-        contamination.write(bench.out, bench.overlaps)
-        statuses = standing(bench, bench.cells())
-        if asked.force:  # mt-train itself finds what is done and still the same
-            for status in statuses:
-                status.state, status.kept, status.reason = WAITING, False, None
-        waiting = sum(s.state == WAITING for s in statuses)
-        kept = sum(s.state == DONE for s in statuses)
-        print(
-            f"{bench.out}: {len(statuses)} cells, {kept} done, {waiting} to do",
-            file=sys.stderr,
-            flush=True,
-        )
-        with Board(bench, statuses, asked.jobs) as board:
-            jobs, force, watch = asked.jobs, asked.force, board.watch
-            if on_slurm:
-                options = parse_options(asked.slurm)
-                run_slurm(bench, statuses, jobs=jobs, force=force, watch=watch, options=options)
-            else:
-                run_local(bench, statuses, jobs=jobs, force=force, watch=watch)
-        failed = [s for s in statuses if s.state == FAILED]
+        failed = do_cells(bench, asked)
         results = collect(bench.out)
         if results.records:
             command = read_settings(bench.out)["settings"].get("command", asked.command_line)
-            show(write_reports(results, bench.out, command=command), bench.out)
-    _tell(failed, bench.out)
+            made = write_reports(results, bench.out, command=command)
+            show(made, bench.out)
+            log_leaderboard(bench, bench.config(bench.cells()[0]), made, _say)
+    tell(failed, bench.out)
     return 1 if failed else 0
 
 
-def _tell(failed: list[Status], out: Path) -> None:
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def do_cells(bench: Bench, asked: Asked) -> list[Status]:
+    """Do every cell that is not done, in a folder that is held.
+
+    Returns:
+        those that failed.
+
+    Raises:
+        MTLotteryError: as :func:`execute`.
+    """
+    on_slurm = asked.executor == "slurm"
+    if not on_slurm:
+        refuse_running(bench.out)
+    check_settings(bench, force=asked.force, command=asked.command_line)
+    contamination.write(bench.out, bench.overlaps)
+    statuses = standing(bench, bench.cells())
+    if asked.force:  # mt-train itself finds what is done and still the same
+        for status in statuses:
+            status.state, status.kept, status.reason = WAITING, False, None
+    waiting = sum(s.state == WAITING for s in statuses)
+    kept = sum(s.state == DONE for s in statuses)
+    print(
+        f"{bench.out}: {len(statuses)} cells, {kept} done, {waiting} to do",
+        file=sys.stderr,
+        flush=True,
+    )
+    with Board(bench, statuses, asked.jobs) as board:
+        jobs, force, watch = asked.jobs, asked.force, board.watch
+        if on_slurm:
+            options = parse_options(asked.slurm)
+            run_slurm(bench, statuses, jobs=jobs, force=force, watch=watch, options=options)
+        else:
+            run_local(bench, statuses, jobs=jobs, force=force, watch=watch)
+    return [s for s in statuses if s.state == FAILED]
+
+
+def tell(failed: list[Status], out: Path) -> None:
+    """Say of each failed cell why, and where its log lies."""
     for status in failed:
         first = (status.reason or "").partition("\n")[0]
         print(f"FAILED {status.cell}: {first}", file=sys.stderr)
@@ -268,9 +299,30 @@ def show(board: dict[str, Any], out: Path) -> None:
             ]
             table.add_row(row["label"], *cells, style="bold" if row["mark"] else None)
         console.print(table)
+        if len(block.get("metrics") or []) > 1:
+            console.print(_every_metric(board, block))
     for note in board["notes"]:
         console.print(Text(note))
     print("written: " + ", ".join(str(out / f"{NAME}.{kind}") for kind in FORMATS))
+
+
+def _every_metric(board: dict[str, Any], block: dict[str, Any]) -> Table:
+    names = headings(board)
+    title = "every metric, averages; p: against the best (paired bootstrap, Holm)"
+    table = Table(title=Text(title), title_justify="left")
+    table.add_column("method")
+    for metric in block["metrics"]:
+        for name in (names[metric["key"]], "first line", "p"):
+            table.add_column(Text(name), justify="right")
+    for place, row in enumerate(block["rows"]):
+        cells = []
+        for metric in block["metrics"]:
+            own = metric["rows"][place]
+            average = own["average"]
+            cells += [spread(average and average["raw"])]
+            cells += [number(average and average["first_line"]["score"]), pvalue(own)]
+        table.add_row(row["label"], *cells)
+    return table
 
 
 def _short(cell: dict[str, Any]) -> str:

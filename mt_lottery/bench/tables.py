@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from mt_lottery.bench.every_metric import headings, pvalue
 from mt_lottery.bench.methods import rounded
 
 Row = dict[str, Any]
@@ -147,6 +148,13 @@ def markdown(board: dict[str, Any]) -> str:
         ]
         heads = ["average", "probe s", "train s", "decode s", "sum s", "peak memory", "adapter"]
         parts.append(_markdown_table([*heads, "empty", "truncated", "off-target"], costs))
+        if block.get("metrics"):
+            parts += [
+                "",
+                "### Every metric, with its significance",
+                "",
+                _every_metric(board, block),
+            ]
         failed = [
             f"- {row['label']}, {lang}: {cell['reason']}"
             for row in rows
@@ -163,8 +171,23 @@ def markdown(board: dict[str, Any]) -> str:
     return "\n".join(parts) + "\n"
 
 
+def _every_metric(board: dict[str, Any], block: Row) -> str:
+    names = headings(board)
+    columns = [x for m in block["metrics"] for x in (names[m["key"]], "first line", "p")]
+    lines = []
+    for place, row in enumerate(block["rows"]):
+        line = [_name(row)]
+        for metric in block["metrics"]:
+            own = metric["rows"][place]
+            line += [_average(own, lambda a: spread(a["raw"]))]
+            line += [_average(own, lambda a: spread(a["first_line"])), pvalue(own)]
+        lines.append(line)
+    return _markdown_table(["average", *columns], lines)
+
+
 def comma_separated(board: dict[str, Any]) -> str:
     """One line a block, method and language, and one with the average; every number unrounded."""
+    more = [f"{m['key']}_{k}" for m in (board.get("metrics") or [])[1:] for k in _OTHERS]
     heads = [
         *("block", "method", "trainable_parameters", "rows", "language", "state", "reason"),
         *("seeds", "raw", "raw_sd", "raw_low", "raw_high"),
@@ -172,12 +195,13 @@ def comma_separated(board: dict[str, Any]) -> str:
         *_SHARES,
         *_COSTS,
         *("gain_raw", "gain_stop", "gain_translate", "mark", "pvalue", "difference"),
+        *more,
     ]
     text = io.StringIO()
     writer = csv.DictWriter(text, heads, lineterminator="\n")
     writer.writeheader()
     for block in board["blocks"]:
-        for row in block["rows"]:
+        for place, row in enumerate(block["rows"]):
             common = {
                 "block": block["name"],
                 **{k: row[k] for k in ("method", "trainable_parameters", "rows")},
@@ -204,9 +228,32 @@ def comma_separated(board: dict[str, Any]) -> str:
                         "state": "done",
                         **_flat(row["average"]),
                         **verdict,
+                        **_others(block, place),
                     }
                 )
     return text.getvalue()
+
+
+_OTHERS = (
+    *("raw", "raw_low", "raw_high", "first_line", "first_line_low", "first_line_high"),
+    *("mark", "pvalue", "difference"),
+)
+
+
+def _others(block: Row, place: int) -> Row:
+    """The averages of the metrics after the first one, which has columns of its own."""
+    flat: Row = {}
+    for metric in (block.get("metrics") or [])[1:]:
+        row, key = metric["rows"][place], metric["key"]
+        if row["average"] is None:
+            continue
+        for which in ("raw", "first_line"):
+            found = row["average"][which]
+            low, high = found["ci95"] or (None, None)
+            flat |= {f"{key}_{which}": found["score"]}
+            flat |= {f"{key}_{which}_low": low, f"{key}_{which}_high": high}
+        flat |= {f"{key}_{k}": row[k] for k in ("mark", "pvalue", "difference")}
+    return flat
 
 
 def _flat(numbers: Row) -> Row:

@@ -122,21 +122,10 @@ class Board:
         table.add_column("method")
         for lang, seed in columns:
             table.add_column(f"{lang} {seed}" if several else lang, justify="right")
-        rows = dict.fromkeys((s.cell.block, s.cell.method) for s in self.statuses)
-        by_cell = {s.cell: s for s in self.statuses}
-        for block, method in rows:
-            shown = [Text(f"{method} (tuned)" if block == "tuned" else method)]
-            for lang, seed in columns:
-                found = next(
-                    (
-                        s
-                        for c, s in by_cell.items()
-                        if (c.block, c.method, c.lang, c.seed) == (block, method, lang, seed)
-                    ),
-                    None,
-                )
-                shown.append(self._state(found))
-            table.add_row(*shown)
+        at = {(s.cell.name, s.cell.lang, s.cell.seed): s for s in self.statuses}
+        for name in dict.fromkeys(s.cell.name for s in self.statuses):
+            states = [self._state(at.get((name, lang, seed))) for lang, seed in columns]
+            table.add_row(Text(name), *states)
         lines = [
             Text(
                 f"{s.cell}: {last_line(self.bench.out / s.cell.folder / LOG)}", overflow="ellipsis"

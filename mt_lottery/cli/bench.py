@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mt_lottery import __version__
 from mt_lottery.bench.slurm_options import OPTIONS
+from mt_lottery.cli import bench_comet
 from mt_lottery.cli.shared import guarded
 
 DESCRIPTION = "All methods over language pairs and seeds, and an honest leaderboard."
@@ -29,6 +30,8 @@ examples:
   mt-bench report bench/one bench/two --out bench/both
   mt-bench list                        the methods
   mt-bench list --model ./llama-7b --tickets 18,800
+  mt-bench ks_lottery lora --langs ro "metrics=[spbleu,chrf,comet]" "tracker=[comet,tensorboard]"
+  mt-bench setup-comet                 the environment of the COMET metric
 
 Settings of mt-train (key=value) apply to every cell, METHOD:key=value to those of one method.
 Cells that are finished are never run again; the same command goes on where it stopped.
@@ -162,7 +165,8 @@ def parser() -> argparse.ArgumentParser:
         "mt-bench",
         usage=(
             "mt-bench METHOD… --langs L,… [options] [key=value …]\n"
-            "       mt-bench report DIR…\n       mt-bench list [--model DIR]"
+            "       mt-bench report DIR…\n       mt-bench list [--model DIR]\n"
+            "       mt-bench setup-comet"
         ),
         description=DESCRIPTION,
         epilog=EXAMPLES,
@@ -207,7 +211,7 @@ def parser() -> argparse.ArgumentParser:
 
 def command(arguments: Sequence[str]) -> int:
     """Run; raises what the user can mend."""
-    others = {"list": _list_parser, "report": _report_parser}
+    others = {"list": _list_parser, "report": _report_parser, "setup-comet": bench_comet.parser}
     if arguments and arguments[0] in others:
         given = others[arguments[0]]().parse_args(arguments[1:])
     else:

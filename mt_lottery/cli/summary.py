@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,15 +20,21 @@ def _score(record: Record, key: str, which: str) -> str:
     found = record.scores.get(key)
     if found is None:
         return "—"
-    low, high = found[which]["ci95"]
-    return f"{found[which]['score']:.1f} [{low:.1f}, {high:.1f}]"
+    times = found.get("shown_times", 1)
+    score, low, high = (times * x for x in (found[which]["score"], *found[which]["ci95"]))
+    return f"{score:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def _column(record: Record, key: str) -> str:
+    times = record.scores[key].get("shown_times", 1)
+    return f"{record.scores[key].get('column', key)}{'' if times == 1 else f' ×{times:g}'}"
 
 
 def comparison(records: list[Record]) -> Table:
     """Methods side by side: parameters, rows, raw and first-line score, share stopped."""
     last = records[-1]
     key = next(iter(last.scores))
-    column = last.scores[key].get("column", key)
+    column = _column(last, key)
     title = (
         f"{last.lang}, {last.data.test.name}, {last.data.test.pairs} sentences: {column} "
         "with 95% interval"
@@ -50,27 +58,60 @@ def comparison(records: list[Record]) -> Table:
     return table
 
 
+def other_metrics(records: list[Record]) -> Table | None:
+    """The metrics after the first one: raw and first-line score of each method."""
+    last = records[-1]
+    keys = list(last.scores)[1:]
+    if not keys:
+        return None
+    table = Table(title="Other metrics with 95% interval: raw, first line", title_justify="left")
+    table.add_column("method")
+    for key in keys:
+        table.add_column(Text(_column(last, key)), justify="right")
+        table.add_column("first line", justify="right")
+    for record in records:
+        shown = [_score(record, key, which) for key in keys for which in ("raw", "first_line")]
+        table.add_row("none (original)" if record.method == "none" else record.method, *shown)
+    return table
+
+
 def tokens(outcome: Outcome) -> Table | None:
     """The most changed tokens with KS distance and nominal p, where a test was made."""
     path = outcome.run_dir / TICKETS
     rows = [r for r in (read_tickets(path) if path.is_file() else []) if r["statistic"]]
     if not rows:
         return None
+    return token_table(rows)
+
+
+def token_table(rows: Sequence[Mapping[str, str]], shown: int = SHOWN_TOKENS) -> Table:
+    """The first rows of a ``tickets.csv`` (see :func:`read_tickets`), for a person."""
     table = Table(title="Most changed tokens (• in the ticket)", title_justify="left")
     for name in ("", "token", "id"):
         table.add_column(name, justify="right" if name == "id" else "left")
-    for name in ("KS distance D", "nominal p", "count in training text"):
+    test = any(row["pvalue"] for row in rows)
+    counted = any(row["train_frequency"] for row in rows)
+    more = ["KS distance D", "nominal p"] if test else ["score"]
+    for name in [*more, "count in training text"] if counted else more:
         table.add_column(name, justify="right")
-    for row in rows[:SHOWN_TOKENS]:
+    for row in rows[:shown]:
+        values = [f"{float(row['statistic']):.4f}"] if row["statistic"] else ["—"]
+        if test:
+            values.append(f"{float(row['pvalue']):.3g}" if row["pvalue"] else "—")
         table.add_row(
             "•" if row["selected"] == "true" else "",
             Text(repr(row["token"])[1:-1]),
             row["token_id"],
-            f"{float(row['statistic']):.4f}",
-            f"{float(row['pvalue']):.3g}" if row["pvalue"] else "—",
-            row["train_frequency"],
+            *values,
+            *([row["train_frequency"]] if counted else []),
         )
     return table
+
+
+def printer() -> Console:
+    """Standard output: as wide as the terminal, or 110 columns in a file or pipe."""
+    console = Console(highlight=False, soft_wrap=False)
+    return console if console.is_terminal else Console(highlight=False, width=110)
 
 
 def _examples(console: Console, outcome: Outcome) -> None:
@@ -97,14 +138,14 @@ def _clip(text: str, width: int = 200) -> str:
 
 def show(outcome: Outcome, console: Console | None = None) -> None:
     """Print a run's summary on standard output."""
-    console = console or Console(highlight=False, soft_wrap=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=110)
+    console = console or printer()
     records = [outcome.record]
     if outcome.baseline_dir is not None:
         records.insert(0, read_record(outcome.baseline_dir))
     console.print()
     console.print(comparison(records))
+    if (others := other_metrics(records)) is not None:
+        console.print(others)
     cost = outcome.record.cost
     console.print(
         f"raw: the whole output, up to end-of-sequence or {records[-1].generation.max_new_tokens} "

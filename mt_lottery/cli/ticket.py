@@ -17,7 +17,10 @@ from mt_lottery.cli.shared import guarded
 DESCRIPTION = "Find, look at, check and use winning tickets."
 
 #: In the order in which ``--help`` lists them.
-COMMANDS = ("compare", "explain", "merge")
+COMMANDS = (
+    *("find", "show", "certify", "transfer", "compare"),
+    *("sweep", "layers", "explain", "merge"),
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,7 +41,14 @@ def parser() -> argparse.ArgumentParser:
 
 def command(arguments: Sequence[str]) -> int:
     """Run a subcommand; raises what the user can mend."""
-    given = parser().parse_args(arguments)
+    made = parser()
+    given, rest = made.parse_known_args(arguments)
+    # argparse takes positional arguments from one place; key=value may stand among the options
+    if any(text.startswith("-") for text in rest) or (rest and not hasattr(given, "settings")):
+        made.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        given.settings = [*given.settings, *rest]
+    given.arguments = list(arguments)
     code: int = given.run_command(given)
     return code
 

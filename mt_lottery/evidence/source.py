@@ -60,6 +60,33 @@ class Source:
         return score_probe("ks", self.table, self.probe)
 
 
+def open_plan(run_dir: str | Path, device: str = "auto") -> tuple[Record, Plan]:
+    """Record and plan of a finished run, from its files and its text; no model is loaded.
+
+    Args:
+        run_dir: a run directory.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+
+    Raises:
+        RecordError: no finished run there, or its text or model has changed since.
+    """
+    folder = Path(run_dir).expanduser()
+    record = read_record(folder)
+    config = dataclasses.replace(compose_saved(folder / CONFIG), device=device, tracker="none")
+    plan = make_plan(config, lambda _: None)
+    if plan.config_hash != record.config_hash:
+        raise RecordError(
+            f"{folder}: what the run depends on has changed since (its text, its model, or this "
+            f"package's defaults): its config_hash is {record.config_hash[:12]}, now it would be "
+            f"{plan.config_hash[:12]}. Run it again (overwrite=true)."
+        )
+    if record.tuning is not None:
+        config = with_settings(config, record.tuning["chosen"])
+        tuner = TUNERS.get(config.tuner.name)(config.tuner)
+        plan = dataclasses.replace(plan, config=config, tuner=tuner)
+    return record, plan
+
+
 def open_source(run_dir: str | Path, device: str = "auto", say: Say = print) -> Source:
     """Open a finished run of a method that has an embedding-tuned probe.
 
@@ -76,25 +103,13 @@ def open_source(run_dir: str | Path, device: str = "auto", say: Say = print) -> 
         TuningError: its method has no probe.
     """
     folder = Path(run_dir).expanduser()
-    record = read_record(folder)
-    config = dataclasses.replace(compose_saved(folder / CONFIG), device=device, tracker="none")
-    plan = make_plan(config, lambda _: None)
-    if plan.config_hash != record.config_hash:
-        raise RecordError(
-            f"{folder}: what the run depends on has changed since (its text, its model, or this "
-            f"package's defaults): its config_hash is {record.config_hash[:12]}, now it would be "
-            f"{plan.config_hash[:12]}. Run it again (overwrite=true)."
-        )
-    if record.tuning is not None:
-        config = with_settings(config, record.tuning["chosen"])
-        tuner = TUNERS.get(config.tuner.name)(config.tuner)
-        plan = dataclasses.replace(plan, config=config, tuner=tuner)
+    record, plan = open_plan(folder, device)
     if plan.tuner.probe is None:
         raise TuningError(
-            f"{folder}: recipe={config.recipe} has no embedding-tuned probe; allowed: runs of "
+            f"{folder}: recipe={plan.config.recipe} has no embedding-tuned probe; allowed: runs of "
             "ks_lottery, ks_transfer, ks_freeze and embed."
         )
-    loaded = load(config.model, plan.device)
+    loaded = load(plan.config.model, plan.device)
     context, encoded, dev = make_context(plan, loaded, say)
     assert encoded is not None
     context.probe = probe_of(plan, context, encoded, dev, (), say).probe

@@ -214,6 +214,13 @@ class Gemma3:
         _only_itself(config)
         return load_folder(cached_folder(), name=GEMMA.name, dtype=config.dtype, device=device)
 
+    def tokenizer(self, config: Any) -> tuple[Any, int]:
+        """See :func:`mt_lottery.model.loading.tokenizer_of`; converts the model first."""
+        from mt_lottery.model.hf import load_tokenizer
+
+        _only_itself(config)
+        return load_tokenizer(cached_folder())
+
     def fingerprint(self, config: Any) -> str:
         """See :func:`mt_lottery.model.loading.fingerprint`; converts the model first."""
         from mt_lottery.model.checkpoint import fingerprint_folder

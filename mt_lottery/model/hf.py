@@ -10,6 +10,7 @@ from typing import Any
 from mt_lottery.errors import ModelError
 from mt_lottery.model import checkpoint, hub, special_tokens, tables
 from mt_lottery.model.loading import LoadedModel, ModelInfo
+from mt_lottery.model.shape import shape_of
 from mt_lottery.registry import register_model
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,16 @@ class HuggingFace:
             return _load(name, device=device, commit=found.commit, **options)
         _no_revision(config)
         return load_folder(local, name=local.resolve().name, device=device, **options)
+
+    def tokenizer(self, config: Any) -> tuple[Any, int] | None:
+        """See :func:`mt_lottery.model.loading.tokenizer_of`."""
+        name = _name(config)
+        folder = checkpoint.find_local(name)
+        if folder is None:
+            folder = hub.find(name, config.revision).folder
+        if folder is None or not (folder / "config.json").is_file():
+            return None  # a GGUF file's tokenizer takes as long as its weights
+        return load_tokenizer(folder, trust_remote_code=config.trust_remote_code)
 
     def fingerprint(self, config: Any) -> str:
         """See :func:`mt_lottery.model.loading.fingerprint`."""
@@ -102,12 +113,7 @@ def _load(
     commit: str | None = None,
 ) -> LoadedModel:
     import torch
-    from transformers import (
-        AutoConfig,
-        AutoModelForCausalLM,
-        AutoTokenizer,
-        PreTrainedTokenizerFast,
-    )
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     _check_device(device)
     # An explicit False: left out, transformers asks on the terminal and waits.
@@ -134,11 +140,9 @@ def _load(
                 "transformers would fill them with random numbers."
             )
     plain = commit is None and gguf is None and checkpoint.says_plain_tokenizer(Path(where))
-    kind = PreTrainedTokenizerFast if plain else AutoTokenizer
-    tokenizer = _call(kind.from_pretrained, shown, where, **common)
     tables.output_head(model)
     table = tables.input_table(model)
-    special_tokens.prepare(tokenizer, table.shape[0], shown)
+    tokenizer = _tokenizer(shown, where, plain, table.shape[0], common)
     if dtype == "auto" and device == "cpu" and model.dtype == torch.float16:
         model = model.float()  # a checkpoint that does not say so in its config
     model = model.to(device).eval().requires_grad_(False)
@@ -154,6 +158,29 @@ def _load(
         tied_embeddings=tables.is_tied(model),
     )
     return LoadedModel(model, tokenizer, info)
+
+
+def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> tuple[Any, int]:
+    """The tokenizer of a local folder as :func:`load_folder` makes it, and V; no weights are read.
+
+    Raises:
+        ModelError: something is missing, damaged, or no causal language model.
+    """
+    checkpoint.check_tokenizer_files(folder)
+    shape = shape_of(str(folder), trust_remote_code=trust_remote_code)
+    rows = int(tables.input_table(shape).shape[0])
+    common = {"trust_remote_code": trust_remote_code}
+    plain = checkpoint.says_plain_tokenizer(folder)
+    return _tokenizer(str(folder), str(folder), plain, rows, common), rows
+
+
+def _tokenizer(shown: str, where: str, plain: bool, rows: int, common: dict[str, Any]) -> Any:
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    kind = PreTrainedTokenizerFast if plain else AutoTokenizer
+    tokenizer = _call(kind.from_pretrained, shown, where, **common)
+    special_tokens.prepare(tokenizer, rows, shown)
+    return tokenizer
 
 
 def _check_device(device: str) -> None:

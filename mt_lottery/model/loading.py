@@ -60,6 +60,23 @@ def load(config: Any, device: str) -> LoadedModel:
     return loaded
 
 
+def tokenizer_of(config: Any) -> tuple[Any, int] | None:
+    """The tokenizer as :func:`load` gives it, and V, without reading weights.
+
+    Returns:
+        None where that cannot be had: a model that must be downloaded first, a GGUF file, or a
+        plugin's loader that has no method ``tokenizer(config)``.
+
+    Raises:
+        RegistryError, ModelError: as :func:`load`.
+    """
+    loader = MODELS.get(config.name)()
+    found: tuple[Any, int] | None = None
+    if hasattr(loader, "tokenizer"):
+        found = loader.tokenizer(config)
+    return found
+
+
 def fingerprint(config: Any) -> str:
     """A name for exactly this model, without loading it.
 

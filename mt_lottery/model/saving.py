@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from mt_lottery.atomic import write_text
+from mt_lottery.atomic import share, write_text
 
 
 def cast(model: Any, dtype: Any) -> Any:
@@ -36,6 +36,7 @@ def save_folder(model: Any, tokenizer: Any, folder: Path) -> None:
         if path.is_file():
             content = mend(json.loads(path.read_text("utf-8")))
             write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    share(staging)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(staging, folder)
 

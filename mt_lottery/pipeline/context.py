@@ -33,6 +33,15 @@ def text_counts(tokenizer: Any, split: Split) -> Counter[int]:
     return counts
 
 
+def input_counts(encoded: Encoded) -> Counter[int]:
+    """Occurrences of each token id in the training inputs, template and specials included."""
+    counts: Counter[int] = Counter()
+    for example in encoded.examples:
+        counts.update(example.prompt_ids)
+        counts.update(example.target_ids)
+    return counts
+
+
 def make_context(
     plan: Plan, loaded: LoadedModel, say: Say
 ) -> tuple[TuningContext, Encoded | None, Encoded | None]:
@@ -53,9 +62,7 @@ def make_context(
     if encoded.dropped:
         say(f"{len(encoded.dropped)} training pairs are longer than data.max_length: dropped.")
     context.counts = text_counts(tokenizer, plan.corpora.train)
-    for example in encoded.examples:
-        context.input_counts.update(example.prompt_ids)
-        context.input_counts.update(example.target_ids)
+    context.input_counts = input_counts(encoded)
     context.seen = torch.tensor(sorted(context.input_counts), dtype=torch.int64)
     template = get_template(plan.config.data.template)
     context.examples = [

@@ -20,7 +20,7 @@ from mt_lottery.parallel import on_main
 from mt_lottery.pipeline.context import make_context
 from mt_lottery.pipeline.decode import decode, pad_id
 from mt_lottery.pipeline.outcome import make_record, metric_context, peak_memory, start_peak
-from mt_lottery.pipeline.plan import Plan, Say, make_plan
+from mt_lottery.pipeline.plan import Plan, Say, check_metrics, make_plan
 from mt_lottery.pipeline.probe import probe_of
 from mt_lottery.pipeline.rundir import (
     HYPOTHESES,
@@ -39,8 +39,9 @@ from mt_lottery.pipeline.rundir import (
 )
 from mt_lottery.pipeline.search import search
 from mt_lottery.record import CostRecord, Record, read_record
-from mt_lottery.registry import TRACKERS, TUNERS
-from mt_lottery.score.report import sentence_statistics
+from mt_lottery.registry import TUNERS
+from mt_lottery.score.report import evaluate, make_metrics, sentence_statistics
+from mt_lottery.train import trackers as trackers_of
 from mt_lottery.train.checkpoints import TRAINED, load_trained, save_trained
 from mt_lottery.train.trackers import Tracker
 from mt_lottery.train.trainer import TrainResult, train
@@ -90,6 +91,7 @@ def run(config: RunConfig, say: Say = print) -> Outcome:
                 "(overwrite=true redoes it)."
             )
             return Outcome(run_dir, found, _standing(found.baseline), True)
+        on_main(partial(check_metrics, config))
         resume = on_main(lambda: prepare(run_dir, config, plan.config_hash))
         say(f"Loading {config.model.name_or_path or config.model.name} on {plan.device} …")
         loaded = load(config.model, plan.device)
@@ -208,13 +210,13 @@ def _execute(
         is_trial: keep what was trained, but write no adapter.
     """
     config = plan.config
-    names = config.tracker if isinstance(config.tracker, list) else [config.tracker]
-    settings = dataclasses.asdict(config)
-    trackers: list[Tracker] = []
+    trackers: list[trackers_of.Guarded] = []
     record = None
 
     def begin() -> None:
-        trackers.extend(TRACKERS.get(str(n))(settings, str(run_dir)) for n in names)
+        if not is_trial:  # a run is one experiment, whatever was tried for it
+            settings = dataclasses.asdict(config)
+            trackers.extend(trackers_of.begin(settings, str(run_dir), say))
 
     def end(record: Record) -> None:
         record.write(run_dir)
@@ -228,8 +230,8 @@ def _execute(
         on_main(partial(end, record))
         return record
     finally:
-        for tracker in trackers:
-            tracker.finish(None if record is None else record.to_dict())
+        content = None if record is None else record.to_dict()
+        trackers_of.end(trackers, content, config.tracking.deadline)
 
 
 def _tune_and_score(
@@ -298,11 +300,15 @@ def _tune_and_score(
 
     def score() -> Record:
         write_hypotheses(run_dir / HYPOTHESES, sources, references, outputs)
-        statistics = sentence_statistics(
-            outputs, references, config.metrics, metric_context(plan, loaded)
-        )
+        about = metric_context(plan, loaded)
+        # a trial is judged by the first metric; another one may cost as much as the trial
+        metrics = make_metrics(config.metrics[:1] if is_trial else config.metrics, about)
+        if any(hasattr(metric, "ahead") for metric in metrics):
+            say(f"Scoring {len(outputs)} translations with {', '.join(config.metrics)} …")
+        scores = evaluate(outputs, references, metrics, about)
+        statistics = sentence_statistics(outputs, references, metrics, about)
         write_sentence_scores(run_dir / SENTENCES, statistics)
-        return make_record(plan, loaded, context, outputs, references, cost, encoded)
+        return make_record(plan, loaded, context, outputs, references, cost, encoded, scores)
 
     return on_main(score)
 

@@ -66,7 +66,7 @@ def merge_run(
         raise RecordError(f"{folder} exists; give another folder, or --overwrite.")
     said = read_hypotheses(Path(run_dir).expanduser() / HYPOTHESES)[:CHECKED]
     run = open_run(run_dir, device)
-    wide = run.loaded.model.dtype if dtype is None else getattr(torch, dtype)
+    wide = run.dtype if dtype is None else getattr(torch, dtype)
     model = run.tuner.merge(run.loaded.model, wide).eval()
     loaded: LoadedModel = dataclasses.replace(run.loaded, model=model)
     say(f"Translating {len(said)} test sentences with the merged model …")

@@ -11,6 +11,7 @@ import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -30,7 +31,6 @@ from mt_lottery.record import (
 )
 from mt_lottery.score.generation import generation_statistics
 from mt_lottery.score.metric import MetricContext
-from mt_lottery.score.report import evaluate
 from mt_lottery.translate.decoding import Hypothesis
 from mt_lottery.tuner.base import TuningContext
 
@@ -80,7 +80,14 @@ def tokenizer_name(loaded: LoadedModel) -> str:
 
 def metric_context(plan: Plan, loaded: LoadedModel) -> MetricContext:
     """What the metrics of a run are given."""
-    return MetricContext(loaded.tokenizer, tokenizer_name(loaded), plan.pair.target.code)
+    return MetricContext(
+        loaded.tokenizer,
+        tokenizer_name(loaded),
+        plan.pair.target.code,
+        sources=[pair.source for pair in plan.test.pairs],
+        settings=plan.config.metric,
+        device=plan.device,
+    )
 
 
 def _split(split: Split, dropped: int = 0) -> SplitRecord:
@@ -99,20 +106,21 @@ def make_record(
     references: Sequence[str],
     cost: CostRecord,
     encoded: Encoded | None,
+    scores: dict[str, Any],
 ) -> Record:
-    """Score the outputs and put everything together.
+    """Put everything together.
 
     Args:
         plan: what the run depends on.
-        loaded: the model (its tokenizer serves BLEU over subwords).
+        loaded: the model.
         context: what the tuner worked on.
         outputs: one hypothesis a test sentence.
         references: one a test sentence.
         cost: seconds, bytes.
         encoded: the training examples, where there are any.
+        scores: of the outputs, from :func:`mt_lottery.score.report.evaluate`.
     """
     config, tuner, info = plan.config, plan.tuner, loaded.info
-    metrics = metric_context(plan, loaded)
     statistics = generation_statistics(
         outputs,
         references,
@@ -157,7 +165,7 @@ def make_record(
             template=config.data.template,
             overlap=plan.corpora.overlap,
         ),
-        scores=evaluate(outputs, references, config.metrics, metrics),
+        scores=scores,
         generation=GenerationRecord(**statistics),  # type: ignore[arg-type]
         cost=cost,
         environment=environment(plan.device),

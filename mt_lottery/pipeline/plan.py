@@ -17,7 +17,8 @@ from mt_lottery.data.corpora import Corpora, Split, load_corpora
 from mt_lottery.errors import ConfigError, DataError, TuningError
 from mt_lottery.languages import LanguagePair, parse_pair
 from mt_lottery.model.loading import fingerprint
-from mt_lottery.registry import CORPORA, METRICS, OPTIMIZERS, TUNERS, Registry
+from mt_lottery.registry import CORPORA, METRICS, OPTIMIZERS, TRACKERS, TUNERS, Registry
+from mt_lottery.train.trackers import names_of
 from mt_lottery.tuner.base import Tuner
 
 Say = Callable[[str], None]
@@ -122,6 +123,26 @@ def check_packages(*wanted: tuple[str, Registry, str]) -> None:
         raise ConfigError(problems)
 
 
+def trackers_and_metrics(config: RunConfig) -> list[tuple[str, Registry, str]]:
+    """For :func:`check_packages`: what every cell of a benchmark has in common."""
+    return [
+        *(("metrics", METRICS, name) for name in config.metrics),
+        *(("tracker", TRACKERS, name) for name in names_of(config.tracker)),
+    ]
+
+
+def check_metrics(config: RunConfig) -> None:
+    """Have every metric that can say so make sure that it will work, before any work is done.
+
+    Raises:
+        ScoreError: what a metric needs is missing; with what mends it.
+    """
+    for name in config.metrics:
+        check = getattr(METRICS.get(name), "check", None)
+        if check is not None:
+            check(config.metric)
+
+
 def make_plan(config: RunConfig, say: Say) -> Plan:
     """Load the text, name the model, and hash what the result depends on.
 
@@ -138,7 +159,7 @@ def make_plan(config: RunConfig, say: Say) -> Plan:
     check_packages(
         ("tuner", TUNERS, config.tuner.name),
         *((f"{key}.optimizer", OPTIMIZERS, section.optimizer) for key, section in sections),
-        *(("metrics", METRICS, name) for name in config.metrics),
+        *trackers_and_metrics(config),
         *(
             (f"data.{key}", CORPORA, getattr(config.data, key))
             for key in ("name", "dev", "test")
@@ -166,8 +187,14 @@ def make_plan(config: RunConfig, say: Say) -> Plan:
         )
     model_id = parallel.on_main(lambda: fingerprint(config.model))  # may convert the model first
     content = dataclasses.asdict(config)
-    for key in ("out_dir", "resume", "overwrite", "baseline", "user_dir", "tracker", "preset"):
+    for key in ("out_dir", "resume", "overwrite", "baseline", "user_dir", "preset"):
         content.pop(key)
+    for key in ("tracker", "tracking", "metric"):
+        content.pop(key)
+    kinds = [METRICS.get(name) for name in config.metrics]
+    # a metric's own settings count by what they choose, not by where it lies
+    chosen = {k.key: k.identity(config.metric) for k in kinds if hasattr(k, "identity")}
+    content |= {"metric": chosen} if chosen else {}
     content["device"] = torch.device(device).type
     content["model"] = {"id": model_id, "dtype": config.model.dtype}
     # text counts by content, not by the path or the number of pairs that led to it

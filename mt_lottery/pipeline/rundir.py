@@ -34,7 +34,7 @@ LOG = "train_log.jsonl"
 STATE = ".run.json"
 TICKET_COLUMNS = ("token_id", "token", "statistic", "pvalue", "selected", "train_frequency")
 # the record first: while it is there, the folder counts as a finished run
-FOLDERS = ("adapter", "model", "control", "trials", "checkpoints")
+FOLDERS = ("adapter", "model", "control", "trials", "checkpoints", "trackers")
 OURS = (NAME, CONFIG, HYPOTHESES, SENTENCES, TICKETS, LOG, STATE, *FOLDERS)
 
 
@@ -140,7 +140,7 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
     # then at once: what says that this folder is ours must outlive a kill further down
     write_text(state, json.dumps({"status": "running", "config_hash": config_hash}) + "\n")
     for name in OURS:
-        if name == STATE or (resume and name in ("checkpoints", LOG, "trials")):
+        if name == STATE or (resume and name in ("checkpoints", LOG, "trials", "trackers")):
             continue
         path = run_dir / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -162,8 +162,10 @@ def with_full_paths(config: RunConfig) -> RunConfig:
         roles = ("train", "dev", "test")
         data = full(data, *(f"{role}_{side}" for role in roles for side in ("source", "target")))
     whole: RunConfig = full(config, "user_dir")
+    comet = full(config.metric.comet, "command", "model")
     return dataclasses.replace(
         whole,
+        metric=dataclasses.replace(config.metric, comet=comet),
         model=full(config.model, "name_or_path"),
         data=data,
         tuner=full(config.tuner, *file_settings(config.tuner)),
@@ -217,10 +219,13 @@ def read_hypotheses(path: Path) -> list[dict[str, Any]]:
         raise RecordError(f"{path}: cannot be read: {error}") from error
 
 
-def write_tickets(path: Path, chosen: ChosenRows, tokenizer: Any, counts: Counter[int]) -> None:
+def write_tickets(
+    path: Path, chosen: ChosenRows, tokenizer: Any, counts: Counter[int] | None
+) -> None:
     """``tickets.csv``: every row that changed, and every selected one, most changed first.
 
-    Rows that are not listed did not change: D = 0, p = 1.
+    Rows that are not listed did not change: D = 0, p = 1. Without ``counts`` (no corpus) the
+    column ``train_frequency`` is empty.
     """
     selected = {int(i) for i in chosen.rows}
     if chosen.statistic is None:
@@ -238,7 +243,8 @@ def write_tickets(path: Path, chosen: ChosenRows, tokenizer: Any, counts: Counte
             for column in (chosen.statistic, chosen.pvalue)
         ]
         picked = str(token_id in selected).lower()
-        lines.append(_csv_line([token_id, token, *numbers, picked, counts.get(token_id, 0)]))
+        frequency = "" if counts is None else counts.get(token_id, 0)
+        lines.append(_csv_line([token_id, token, *numbers, picked, frequency]))
     write_text(path, "".join(lines))
 
 

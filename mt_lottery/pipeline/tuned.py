@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mt_lottery.compose import compose_saved
 from mt_lottery.config import RunConfig
 from mt_lottery.errors import ModelError
@@ -46,12 +48,14 @@ class TunedRun:
         config: the run's configuration.
         tuner: the method, whose ``lead`` goes before every prompt.
         record: the run's record.
+        dtype: of the original model's weights; trained rows beside them may be wider.
     """
 
     loaded: LoadedModel
     config: RunConfig
     tuner: Tuner
     record: Record
+    dtype: torch.dtype
 
 
 def open_run(run_dir: str | Path, device: str = "auto") -> TunedRun:
@@ -70,9 +74,10 @@ def open_run(run_dir: str | Path, device: str = "auto") -> TunedRun:
     if record.tuning is not None:
         config = with_settings(config, record.tuning["chosen"])
     loaded = load(config.model, pick_device(device))
+    dtype = loaded.model.dtype
     tuner: Tuner = TUNERS.get(config.tuner.name)(config.tuner)
     model = tuner.restore(loaded.model, folder)
     if model is not None:  # a plugin may change the model in place and return nothing
         loaded = dataclasses.replace(loaded, model=model)
     loaded.model.eval()
-    return TunedRun(loaded, config, tuner, record)
+    return TunedRun(loaded, config, tuner, record, dtype)

@@ -20,6 +20,9 @@ class MetricContext:
         target: code of the target language (``"ro"``), or an object with such a ``code``.
         bootstrap: resamples for intervals and comparisons.
         seed: of the resampling; sacrebleu's own default.
+        sources: the texts that were translated, one a reference, for a metric that reads them.
+        settings: the section ``metric`` of the configuration; None where it does not matter.
+        device: the run's, for a metric that computes much.
 
     Raises:
         ScoreError: ``bootstrap`` below 1.
@@ -31,6 +34,9 @@ class MetricContext:
     target: Any
     bootstrap: int = 1000
     seed: int = 12345
+    sources: Sequence[str] | None = None
+    settings: Any = None
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.bootstrap < 1:
@@ -42,7 +48,7 @@ class Scored:
     """One score of one set of hypotheses.
 
     Attributes:
-        score: as sacrebleu gives it, 0 to 100.
+        score: as sacrebleu gives it, 0 to 100; a model's as it gives it (COMET: mostly 0 to 1).
         ci95: bounds of the 95% bootstrap percentile interval over sentences.
         signature: how it was computed; a score is not comparable with one of another signature.
 
@@ -55,6 +61,12 @@ class Scored:
 
 class Metric(Protocol):
     """What ``@register_metric`` registers: called with a context, it gives an object like this.
+
+    It may have more: ``statistics`` and ``corpus_score`` (see :mod:`.significance`),
+    ``ahead(systems, references)`` to score several outputs at once, ``shown_times`` (a factor
+    for tables), ``keeps_segments`` (the record lists the sentences' scores); and the registered
+    class ``check(settings)``, called before any work, and ``identity(settings)``, which
+    belongs to the run's hash.
 
     Attributes:
         key: under which the record keeps it; may differ from the name asked for (a fallback).

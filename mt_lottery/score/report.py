@@ -14,7 +14,7 @@ from mt_lottery.translate.decoding import Hypothesis
 def evaluate(
     hypotheses: Sequence[Hypothesis],
     references: Sequence[str],
-    metrics: Sequence[str],
+    metrics: Sequence[str | Metric],
     context: MetricContext,
 ) -> dict[str, dict[str, Any]]:
     """Score raw outputs and first lines with every metric.
@@ -22,12 +22,13 @@ def evaluate(
     Args:
         hypotheses: N, in the order of the references.
         references: N.
-        metrics: registered names.
+        metrics: registered names, or metrics that are made already.
 
     Returns:
         metric key (``"bleu_subword"`` if that took the place of ``"spbleu"``) →
-        ``{"raw": {"score", "ci95": [lo, hi]}, "first_line": {…}, "signature", "column"}``;
-        plain numbers, strings and lists, ready for JSON.
+        ``{"raw": {"score", "ci95": [lo, hi]}, "first_line": {…}, "signature", "column"}``
+        (and ``"segments"``, ``"shown_times"`` for a metric that has them: COMET); plain numbers,
+        strings and lists, ready for JSON.
 
     Raises:
         RegistryError: unknown metric.
@@ -35,17 +36,33 @@ def evaluate(
             cannot be computed here.
 
     """
-    made = [make_metric(name, context) for name in metrics]
+    made = make_metrics(metrics, context)
     raw = [hypothesis.text for hypothesis in hypotheses]
     check_parallel(raw, references)
     first = [hypothesis.first_line for hypothesis in hypotheses]
-    return {metric.key: _both(metric, raw, first, references) for metric in made}
+    found = {}
+    for metric in made:
+        _ahead(metric, [raw, first], references)
+        found[metric.key] = _both(metric, raw, first, references)
+    return found
+
+
+def make_metrics(metrics: Sequence[str | Metric], context: MetricContext) -> list[Metric]:
+    """Metrics by name; one that is made already stays, with all that it has computed."""
+    return [make_metric(m, context) if isinstance(m, str) else m for m in metrics]
+
+
+def _ahead(metric: Metric, systems: Sequence[Sequence[str]], references: Sequence[str]) -> None:
+    """Have a metric that can do so score several outputs at once."""
+    together = getattr(metric, "ahead", None)
+    if together is not None:
+        together(systems, references)
 
 
 def sentence_statistics(
     hypotheses: Sequence[Hypothesis],
     references: Sequence[str],
-    metrics: Sequence[str],
+    metrics: Sequence[str | Metric],
     context: MetricContext,
 ) -> list[dict[str, dict[str, list[float]]]]:
     """What each sentence adds to each score: enough to score any resample of the test set.
@@ -53,7 +70,7 @@ def sentence_statistics(
     Args:
         hypotheses: N, in the order of the references.
         references: N.
-        metrics: registered names; those without sentence statistics are left out.
+        metrics: as for :func:`evaluate`; those without sentence statistics are left out.
         context: as for :func:`evaluate`.
 
     Returns:
@@ -64,8 +81,8 @@ def sentence_statistics(
         "raw": [hypothesis.text for hypothesis in hypotheses],
         "first_line": [hypothesis.first_line for hypothesis in hypotheses],
     }
-    for name in metrics:
-        metric = make_metric(name, context)
+    for metric in make_metrics(metrics, context):
+        _ahead(metric, list(texts.values()), references)
         if not can_be_resampled(metric):
             continue
         for which, outputs in texts.items():
@@ -84,12 +101,19 @@ def _both(
             f"Metric '{metric.key}' changed its signature between raw output and first line: "
             f"{whole.signature} and {line.signature}."
         )
-    return {
+    found: dict[str, Any] = {
         "raw": _numbers(whole),
         "first_line": _numbers(line),
         "signature": whole.signature,
         "column": metric.column,
     }
+    if getattr(metric, "keeps_segments", False) and can_be_resampled(metric):
+        for which, outputs in (("raw", raw), ("first_line", first)):
+            each = metric.statistics(outputs, references)
+            found[which]["segments"] = [metric.corpus_score(one) for one in each]
+    if (times := getattr(metric, "shown_times", 1)) != 1:
+        found["shown_times"] = times
+    return found
 
 
 def _numbers(scored: Scored) -> dict[str, Any]:

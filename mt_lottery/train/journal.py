@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -14,6 +15,18 @@ from tqdm import tqdm
 from mt_lottery.atomic import write_text
 from mt_lottery.errors import RecordError
 from mt_lottery.train.trackers import Tracker
+
+
+def memory_in_use() -> int:
+    """Bytes in use now: of the GPU, where there is one in use, or of this process (Linux)."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return int(torch.cuda.memory_allocated())
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 class Journal:
@@ -67,6 +80,7 @@ class Journal:
         self.tokens += tokens
         spent = round(self.before + now - self._began, 3)
         values = {"loss": loss, "lr": lr, "tokens_per_second": round(speed, 1), "seconds": spent}
+        values["memory_bytes"] = memory_in_use()
         values |= more
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()

@@ -33,8 +33,10 @@ class FrequencyConfig(CountedRowsConfig):
     )
 
 
-def count_file(path: str, tokenizer: Any) -> Counter[int]:
+def count_file(path: str, tokenizer: Any, *, setting: str = "tuner.corpus=") -> Counter[int]:
     """Occurrences of each token id in a text file; special tokens left out.
+
+    ``setting`` is what gave the path, for messages.
 
     Raises:
         TuningError: it cannot be read, is not UTF-8, or is empty.
@@ -57,9 +59,9 @@ def count_file(path: str, tokenizer: Any) -> Counter[int]:
                 if len(block) == _LINES:
                     count()
     except UnicodeDecodeError as error:
-        raise TuningError(f"tuner.corpus={path}, after line {whole}: not UTF-8.") from error
+        raise TuningError(f"{setting}{path}, after line {whole}: not UTF-8.") from error
     except OSError as error:
-        raise TuningError(f"tuner.corpus={path}: cannot be read: {error.strerror}.") from error
+        raise TuningError(f"{setting}{path}: cannot be read: {error.strerror}.") from error
     count()
     for special in tokenizer.all_special_ids:
         counts.pop(special, None)

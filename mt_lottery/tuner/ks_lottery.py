@@ -122,8 +122,59 @@ def score_probe(
     return RowScores(statistic, pvalue)
 
 
-def read_rows_file(path: str | Path, vocab_size: int) -> Tensor:
+def ticket_of(
+    scores: RowScores, *, alpha: float | None, count: int | None, correction: str, selector: str
+) -> ChosenRows:
+    """The ticket, by α or by count, with the α and the τ that belong to it.
+
+    Args:
+        scores: of every row of the vocabulary.
+        alpha: rows whose p is at most this; or None.
+        count: the most changed rows, so many; or None.
+        correction: of p over the vocabulary.
+        selector: what made the scores.
+
+    Raises:
+        TuningError: as :func:`mt_lottery.lottery.selection.find_ticket`.
+    """
+    ticket = find_ticket(scores, alpha=alpha, count=count, correction=correction, selector=selector)
+    tau = None
+    if scores.pvalue is not None and ticket.alpha is not None:
+        adjusted = correct(scores.pvalue, correction)
+        tau = tau_estimated(scores.statistic, adjusted, ticket.alpha)
+    return ChosenRows(
+        ticket.rows,
+        selector,
+        alpha=ticket.alpha,
+        correction=correction,
+        tau=tau,
+        statistic=scores.statistic,
+        pvalue=scores.pvalue,
+    )
+
+
+def nearest_rows(scores: RowScores, correction: str, tokenizer: Any, count: int = 5) -> str:
+    """For a ticket that came out empty: the rows that were nearest to it, a line each."""
+    assert scores.pvalue is not None
+    adjusted = correct(scores.pvalue, correction)
+    order = torch.argsort(scores.statistic, descending=True, stable=True)[:count]
+    names = tokenizer.convert_ids_to_tokens(order.tolist())
+    return "\n".join(
+        f"  {token!r} (id {int(i)}): D = {float(scores.statistic[i]):.4f}, "
+        f"p = {float(adjusted[i]):.4g}"
+        for token, i in zip(names, order, strict=True)
+    )
+
+
+def read_rows_file(
+    path: str | Path, vocab_size: int, *, setting: str = "tuner.rows_file="
+) -> Tensor:
     """Token ids of a file: one a line (``#`` comments), or a ``tickets.csv``'s selected rows.
+
+    Args:
+        path: the file.
+        vocab_size: V.
+        setting: what gave the path, for messages.
 
     Raises:
         TuningError: no such file, a line that is no id, an id out of range or given twice.
@@ -133,10 +184,10 @@ def read_rows_file(path: str | Path, vocab_size: int) -> Tensor:
         text = file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise TuningError(f"tuner.rows_file={path}: cannot be read: {reason}.") from error
+        raise TuningError(f"{setting}{path}: cannot be read: {reason}.") from error
     found: dict[int, int] = {}
     for number, word in _words(text):
-        where = f"tuner.rows_file={path}, line {number}"
+        where = f"{setting}{path}, line {number}"
         if not (word.isascii() and word.isdecimal()):
             raise TuningError(f"{where}: '{word}' is no token id (0 or above).")
         token_id = int(word)
@@ -152,7 +203,7 @@ def read_rows_file(path: str | Path, vocab_size: int) -> Tensor:
             )
         found[token_id] = number
     if not found:
-        raise TuningError(f"tuner.rows_file={path}: no token id in it; nothing to tune.")
+        raise TuningError(f"{setting}{path}: no token id in it; nothing to tune.")
     return torch.tensor(list(found), dtype=torch.int64)
 
 
@@ -205,40 +256,22 @@ class KSLotteryTuner(RowTuner):
         if config.alpha is not None and scores.pvalue is not None:
             adjusted = correct(scores.pvalue, config.correction)
             if not bool((adjusted <= config.alpha).any()):
-                raise TuningError(self._nothing_rejected(context, scores.statistic, adjusted))
-        ticket = find_ticket(
+                raise TuningError(self._nothing_rejected(context, scores))
+        self.chosen = ticket_of(
             scores,
             alpha=config.alpha,
             count=config.tickets,
             correction=config.correction,
             selector=config.selector,
         )
-        tau = None
-        if scores.pvalue is not None and ticket.alpha is not None:
-            adjusted = correct(scores.pvalue, config.correction)
-            tau = tau_estimated(scores.statistic, adjusted, ticket.alpha)
-        self.chosen = ChosenRows(
-            ticket.rows,
-            config.selector,
-            alpha=ticket.alpha,
-            correction=config.correction,
-            tau=tau,
-            statistic=scores.statistic,
-            pvalue=scores.pvalue,
-        )
-        return ticket.rows
+        return self.chosen.rows
 
-    def _nothing_rejected(self, context: TuningContext, statistic: Tensor, adjusted: Tensor) -> str:
-        order = torch.argsort(statistic, descending=True, stable=True)[:5]
-        names = context.tokenizer.convert_ids_to_tokens(order.tolist())
-        lines = "\n".join(
-            f"  {token!r} (id {int(i)}): D = {float(statistic[i]):.4f}, "
-            f"p = {float(adjusted[i]):.4g}"
-            for token, i in zip(names, order, strict=True)
-        )
-        corrected = "" if self.config.correction == "none" else f" ({self.config.correction})"
+    def _nothing_rejected(self, context: TuningContext, scores: RowScores) -> str:
+        config = self.config
+        corrected = "" if config.correction == "none" else f" ({config.correction})"
+        lines = nearest_rows(scores, config.correction, context.tokenizer)
         return (
-            f"No row of the vocabulary rejects at tuner.alpha={self.config.alpha:g}: there is "
+            f"No row of the vocabulary rejects at tuner.alpha={config.alpha:g}: there is "
             f"nothing to tune. The five smallest nominal p-values{corrected}:\n{lines}\n"
             "Raise tuner.alpha, train the probe longer (probe.epochs, probe.lr), or choose by "
             f"number: tuner.tickets={DEFAULT_TICKETS}."

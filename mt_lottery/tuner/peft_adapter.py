@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from mt_lottery.atomic import write_text
+from mt_lottery.atomic import share, write_text
 from mt_lottery.errors import RecordError, TuningError, nearest
 from mt_lottery.model.saving import cast
 from mt_lottery.tuner.base import Tuner, TuningContext
@@ -116,6 +116,7 @@ class PeftTuner(Tuner):
                 note=self.note(context.model, base),
             ),
         )
+        share(staging)
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(staging, folder)
         return folder

@@ -49,6 +49,7 @@ def test_merged_models_say_what_the_run_said(
         "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
         "tokenizer_config.json",
     }  # fmt: skip
+    assert Path("plain/model.safetensors").stat().st_mode & 0o044 == 0o044  # others may read it
     config = json.loads(Path("plain/config.json").read_text())
     own_head = kind == "untied" or recipe in ("embed", "ks_lottery", "ks_transfer", "random")
     assert config["tie_word_embeddings"] is (not own_head)
@@ -67,6 +68,16 @@ def test_rows_of_both_tables_stay_one(commands: Commands, models: Models) -> Non
     assert json.loads(Path("plain/config.json").read_text())["tie_word_embeddings"] is True
     said = hypotheses(Path("run"))
     assert translated(Path("plain"), [x["source"] for x in said]) == [x["hypothesis"] for x in said]
+
+
+def test_float32_rows_do_not_widen_a_bfloat16_model(commands: Commands, models: Models) -> None:
+    from safetensors import safe_open
+
+    ended = commands.train(*small(models.tied, "random_seen", "out_dir=run", "baseline=false"))
+    assert ended.code == 0, ended.err
+    assert commands.call("ticket", "merge", "run", "plain").code == 0
+    with safe_open("plain/model.safetensors", "pt") as file:
+        assert {str(file.get_tensor(k).dtype) for k in file.keys()} == {"torch.bfloat16"}  # noqa: SIM118
 
 
 def test_dtype_and_what_stands_in_the_way(commands: Commands, models: Models) -> None:

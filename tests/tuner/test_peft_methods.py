@@ -101,6 +101,8 @@ def test_trained_saved_and_loaded_by_plain_peft(kind: str, method: str, tmp_path
         "adapter_config.json",
         "adapter_model.safetensors",
     ]
+    weights = tmp_path / "adapter" / "adapter_model.safetensors"
+    assert weights.stat().st_mode & 0o044 == 0o044  # others may read it
     said = (tmp_path / "adapter" / "README.md").read_text()
     assert "PeftModel.from_pretrained" in said and ("nf4" in said) == (method == "qlora")
 

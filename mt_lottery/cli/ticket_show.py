@@ -1,0 +1,201 @@
+"""``mt-ticket show``: the tokens of a ticket, how frequent they are, what other measures say."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from mt_lottery.cli.shared import say
+from mt_lottery.cli.ticket_find import positive
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mt_lottery.evidence.showing import Shown
+
+EXAMPLES = """\
+  mt-ticket show runs/en-ro/ks_lottery/seed-0 --top 40
+  mt-ticket show runs/en-ro/embed/seed-0 --corpus news.ro --csv tokens.csv
+  mt-ticket show tickets.csv --no-plot --json
+"""
+
+_BAR = 40  # characters of the longest bar
+
+
+def show(given: argparse.Namespace) -> int:
+    """``mt-ticket show``."""
+    from pathlib import Path
+
+    from mt_lottery.evidence.figures import check_matplotlib
+    from mt_lottery.evidence.showing import write_csv
+
+    if given.plot:
+        check_matplotlib()
+    path = Path(given.run).expanduser()
+    shown = _open(given, path)
+    if given.csv:
+        write_csv(shown, Path(given.csv).expanduser())
+        say(f"{given.csv}: {len(shown.lines):,} rows.")
+    if given.plot:
+        from mt_lottery.evidence.ticket_figure import draw_ticket
+
+        folder = path if path.is_dir() else path.parent
+        stem = Path(given.figure).expanduser() if given.figure else folder / "ticket"
+        for written in draw_ticket(shown, stem):
+            say(f"Figure: {written}")
+    if given.json:
+        import json
+
+        print(json.dumps(shown.to_dict(given.top), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        _print(shown, given.top)
+    return 0
+
+
+def _open(given: argparse.Namespace, path: Path) -> Shown:
+    from mt_lottery.errors import ConfigError, MTLotteryError, RecordError
+    from mt_lottery.evidence.showing import show_file, show_source
+    from mt_lottery.evidence.source import open_source
+
+    if path.is_file():
+        tokenizer: Any = None
+        if given.corpus is not None:
+            if given.tokenizer is None:
+                raise ConfigError(
+                    f"--corpus {given.corpus}: to count tokens, {path} alone is not enough; give "
+                    "--tokenizer FOLDER as well (the model's), or the run directory."
+                )
+            from mt_lottery.evidence.tables import open_model
+            from mt_lottery.model.hf import load_tokenizer
+
+            tokenizer = load_tokenizer(open_model(given.tokenizer).path)[0]
+        return show_file(path, corpus=given.corpus, tokenizer=tokenizer)
+    try:
+        source = open_source(path, given.device, say)
+    except MTLotteryError as error:
+        if not (path / "tickets.csv").is_file():
+            raise
+        raise RecordError(
+            f"{error} What is known without it: mt-ticket show {path / 'tickets.csv'}"
+        ) from error
+    return show_source(source, corpus=given.corpus, among=given.ranks)
+
+
+def _print(shown: Shown, top: int) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from mt_lottery.cli.summary import printer
+
+    console = printer()
+    lines = shown.lines[:top]
+    parts = [
+        p for p in ("corpus", "template", "source", "target") if lines and p in lines[0].counts
+    ]
+    table = Table(title="Most changed tokens (• in the ticket)", title_justify="left")
+    for name in ("", "token"):
+        table.add_column(name)
+    headings = ["id", "D", "nominal p"]
+    if parts:
+        headings += ["frequency rank", *("text" if p == "corpus" else p for p in parts)]
+    for name in headings:
+        table.add_column(name, justify="right")
+    for line in lines:
+        cells = [str(line.token_id), f"{line.statistic:.4f}", _number(line.pvalue, ".3g")]
+        if parts:
+            rank = "—" if line.frequency_rank is None else f"{line.frequency_rank:,}"
+            cells += [rank, *(f"{line.counts.get(p, 0):,}" for p in parts)]
+        table.add_row("•" if line.selected else "", Text(repr(line.token)[1:-1]), *cells)
+    console.print(table)
+    if shown.corpus:
+        text = f"Frequency rank and text: occurrences in {shown.corpus}"
+        if "source" in parts:
+            text += ", special tokens left out; template, source, target: in the training inputs"
+        console.print(Text(f"{text}."))
+    if lines and lines[0].ranks:
+        console.print(_rank_table(shown, top))
+    console.print(_histogram(shown))
+    if shown.dimension:
+        console.print(
+            f"{len(shown.lines):,} of {shown.vocabulary:,} rows changed; d = {shown.dimension}. p "
+            "is nominal: it ranks rows, it controls no error rate."
+        )
+
+
+def _number(value: float | None, form: str) -> str:
+    return "—" if value is None else format(value, form)
+
+
+def _rank_table(shown: Shown, top: int) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = (
+        f"the {len(shown.lines):,} changed rows"
+        if shown.among == "changed"
+        else f"all {shown.vocabulary:,} rows"
+    )
+    table = Table(title=f"Rank among {rows}, 1 = most changed", title_justify="left")
+    table.add_column("token")
+    for measure in shown.lines[0].ranks:
+        table.add_column(measure.replace("_", "\n"), justify="right")
+    for line in shown.lines[:top]:
+        values = [f"{rank:.3f}" for rank in line.ranks.values()]
+        table.add_row(Text(repr(line.token)[1:-1]), *values)
+    return table
+
+
+def _histogram(shown: Shown) -> Any:
+    import math
+
+    from rich.text import Text
+
+    counts, edges = shown.histogram.counts, shown.histogram.edges
+    longest = math.log10(max(counts, default=0) + 1) or 1.0
+    lines = ["Histogram of D (bars: logarithm of the number of rows)"]
+    for place, number in enumerate(counts):
+        bar = "█" * round(_BAR * math.log10(number + 1) / longest)
+        lines.append(f"  {edges[place]:.4f} to {edges[place + 1]:.4f}  {number:>8,}  {bar}")
+    return Text("\n".join(lines))
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Teach ``mt-ticket`` this command."""
+    part = commands.add_parser(
+        "show",
+        help="show a ticket's tokens, their frequency, and other measures' ranks",
+        description=textwrap.fill(
+            "Show the most changed tokens of a run: KS distance, nominal p, how often they occur "
+            "(in the template, in sources and in targets), their rank by every measure of the "
+            "paper's Table 3, and a histogram. RUN is a run of ks_lottery, ks_transfer, ks_freeze "
+            "or embed, or a tickets.csv, of which less is known.",
+            width=79,
+        ),
+        epilog="examples:\n" + EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    part.add_argument("run", metavar="RUN", help="run directory of mt-train, or a tickets.csv")
+    part.add_argument("--top", type=positive, default=20, metavar="N", help="tokens shown [20]")
+    part.add_argument(
+        "--corpus", metavar="FILE", help="count tokens in this text file [the training text]"
+    )
+    part.add_argument(
+        "--ranks",
+        choices=("changed", "all"),
+        default="changed",
+        help="rank among the changed rows, or all of the vocabulary [changed]",
+    )
+    part.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    part.add_argument("--csv", metavar="FILE", help="write every changed row to a CSV file")
+    part.add_argument(
+        "--plot", action=argparse.BooleanOptionalAction, default=True, help="draw the figure [yes]"
+    )
+    part.add_argument("--figure", metavar="STEM", help="write STEM.png and STEM.svg [RUN/ticket]")
+    part.add_argument(
+        "--tokenizer", metavar="FOLDER", help="model folder; for a tickets.csv with --corpus"
+    )
+    part.add_argument(
+        "--device", default="auto", help="for a run whose probe must be trained again [auto]"
+    )
+    part.set_defaults(run_command=show)
