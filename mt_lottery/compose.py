@@ -189,6 +189,7 @@ def _check_names(config: RunConfig, found: list[str]) -> None:
     check("train.criterion", registry.CRITERIA, config.train.criterion)
     check("probe.optimizer", registry.OPTIMIZERS, config.probe.optimizer)
     check("probe.criterion", registry.CRITERIA, config.probe.criterion)
+    check("engine", registry.ENGINES, config.engine)
     check("data.template", registry.TEMPLATES, config.data.template)
     for role in ("dev", "test"):
         if getattr(config.data, role) is not None:

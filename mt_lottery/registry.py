@@ -170,6 +170,10 @@ CORPORA = Registry(
 TEMPLATES = Registry("template", _in("data", "plain=templates alpaca=templates"))
 METRICS = Registry("metric", _in("score", "spbleu=bleu bleu bleu_subword=bleu chrf=bleu"))
 TRACKERS = Registry("tracker", _in("train", "none=trackers"))
+ENGINES = Registry(
+    "engine",
+    {"transformers": "mt_lottery.train.trainer", "fairseq2": "mt_lottery.fairseq2.engine"},
+)
 
 REGISTRIES: dict[str, Registry] = {
     r.kind: r
@@ -183,6 +187,7 @@ REGISTRIES: dict[str, Registry] = {
         TEMPLATES,
         METRICS,
         TRACKERS,
+        ENGINES,
     )
 }
 
@@ -195,6 +200,7 @@ register_corpus = CORPORA.register
 register_template = TEMPLATES.register
 register_metric = METRICS.register
 register_tracker = TRACKERS.register
+register_engine = ENGINES.register
 
 _plugin_folders: dict[str, Path] = {}
 _entry_points_loaded = False
