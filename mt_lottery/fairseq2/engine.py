@@ -23,7 +23,7 @@ from mt_lottery.train.journal import Journal, Silence
 from mt_lottery.train.objective import Objective, TrainResult
 from mt_lottery.train.trackers import Tracker
 
-OUTPUT = "fairseq2"  # logs and metrics, beside our own log
+OUTPUT = Path("fairseq2/train")  # its log and metrics, beside our own
 
 
 @register_engine("fairseq2", needs=["fairseq2==0.8.1"])

@@ -59,7 +59,8 @@ def own_logging() -> Iterator[None]:
     """fairseq2 takes over the root logger, and adds a file to its own; all undone on leaving."""
     loggers = [logging.getLogger(), logging.getLogger("fairseq2")]
     kept = [(list(log.handlers), log.level, log.propagate) for log in loggers]
-    loggers[0].handlers = []  # it would close them
+    for each in loggers:
+        each.handlers = []  # it would close them; and a recipe around this one has a file of its own
     loggers[1].setLevel(logging.WARNING)  # until its terminal is quiet
     show = warnings.showwarning
 
