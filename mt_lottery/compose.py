@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +189,7 @@ def _check_names(config: RunConfig, found: list[str]) -> None:
     check("train.criterion", registry.CRITERIA, config.train.criterion)
     check("probe.optimizer", registry.OPTIMIZERS, config.probe.optimizer)
     check("probe.criterion", registry.CRITERIA, config.probe.criterion)
+    check("engine", registry.ENGINES, config.engine)
     check("data.template", registry.TEMPLATES, config.data.template)
     for role in ("dev", "test"):
         if getattr(config.data, role) is not None:
@@ -251,6 +252,19 @@ def compose(overrides: Sequence[str]) -> RunConfig:
     found: list[str] = []
     keys = [*_all_keys(), *GROUPS, "config"]
     pairs = [p for p in (parse_override(text, keys, found) for text in overrides) if p]
+    return _compose(pairs, found)
+
+
+def compose_settings(settings: Mapping[str, Any]) -> RunConfig:
+    """As :func:`compose`, for keys with values that are no text any more.
+
+    Args:
+        settings: dotted key → value; ``recipe``, ``model`` and ``data`` choose a YAML.
+    """
+    return _compose(list(settings.items()), [])
+
+
+def _compose(pairs: Sequence[tuple[str, Any]], found: list[str]) -> RunConfig:
     values = dict(pairs)
     saved = _read_saved(str(values.pop("config"))) if values.get("config") else {}
     user_dir = values.get("user_dir", saved.get("user_dir"))

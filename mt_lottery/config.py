@@ -201,6 +201,12 @@ class RunConfig:
     baseline: bool = setting(True, "score the original model too (once; later runs reuse it)")
     user_dir: str | None = setting(None, "folder of plugins to import first")
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps")
+    engine: str = setting("transformers", "registered trainer: transformers, fairseq2")
+    data_parallelism: str = setting(
+        "ddp",
+        "several processes: each holds all of the model, or a part of it (engine=fairseq2)",
+        choices=("ddp", "fsdp"),
+    )
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     tuner: TunerConfig = field(default_factory=TunerConfig)

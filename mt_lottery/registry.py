@@ -186,6 +186,10 @@ TRACKERS = Registry(
         "wandb=remote_trackers mlflow=remote_trackers",
     ),
 )
+ENGINES = Registry(
+    "engine",
+    {"transformers": "mt_lottery.train.trainer", "fairseq2": "mt_lottery.fairseq2.engine"},
+)
 
 REGISTRIES: dict[str, Registry] = {
     r.kind: r
@@ -199,6 +203,7 @@ REGISTRIES: dict[str, Registry] = {
         TEMPLATES,
         METRICS,
         TRACKERS,
+        ENGINES,
     )
 }
 
@@ -211,6 +216,7 @@ register_corpus = CORPORA.register
 register_template = TEMPLATES.register
 register_metric = METRICS.register
 register_tracker = TRACKERS.register
+register_engine = ENGINES.register
 
 _plugin_folders: dict[str, Path] = {}
 _entry_points_loaded = False

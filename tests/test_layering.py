@@ -27,7 +27,9 @@ ORDER = (
         "compose",
         "lottery",
     ),
-    *("data", "model", "tuner", "train", "translate", "score", "record", "pipeline", "bench"),
+    *("data", "model", "tuner", "train", "translate", "score", "record", "pipeline"),
+    "fairseq2",
+    "bench",
     "evidence",
     "cli",
 )

@@ -43,8 +43,8 @@ from mt_lottery.registry import TUNERS
 from mt_lottery.score.report import evaluate, make_metrics, sentence_statistics
 from mt_lottery.train import trackers as trackers_of
 from mt_lottery.train.checkpoints import TRAINED, load_trained, save_trained
+from mt_lottery.train.objective import Engine, TrainResult
 from mt_lottery.train.trackers import Tracker
-from mt_lottery.train.trainer import TrainResult, train
 from mt_lottery.tuner.base import Tuner, TuningContext
 
 
@@ -65,12 +65,13 @@ class Outcome:
     found: bool
 
 
-def run(config: RunConfig, say: Say = print) -> Outcome:
+def run(config: RunConfig, say: Say = print, engine: Engine | None = None) -> Outcome:
     """Do one run, or find it done.
 
     Args:
         config: from :func:`mt_lottery.compose.compose`.
         say: prints a line for the user.
+        engine: what trains, in place of the registered ``config.engine``.
 
     Started by torchrun, all processes must call it; they do the run together.
 
@@ -80,7 +81,7 @@ def run(config: RunConfig, say: Say = print) -> Outcome:
     parallel.start()
     if not parallel.is_main():
         say = _silent
-    plan = make_plan(config, say)
+    plan = make_plan(config, say, engine)
     given = config.out_dir is not None
     run_dir = Path(config.out_dir).expanduser() if config.out_dir else default_folder(config)
     with locked(run_dir):
@@ -326,7 +327,7 @@ def _train(
     config, tuner = plan.config, plan.tuner
     count = tuner.trainable_parameters(context)
     say(f"Training {count:,} parameters on {len(encoded.examples)} pairs ({config.recipe}).")
-    return train(
+    return plan.engine.train(
         context.model,
         config.train,
         encoded.examples,

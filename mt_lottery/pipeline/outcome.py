@@ -72,6 +72,15 @@ def environment(device: str) -> dict[str, str]:
     return versions
 
 
+def _environment(plan: Plan) -> dict[str, str]:
+    made = environment(plan.device)
+    if plan.config.engine != "transformers":
+        made["engine"] = plan.config.engine
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # a plugin's
+            made[plan.config.engine] = importlib.metadata.version(plan.config.engine)
+    return made
+
+
 def tokenizer_name(loaded: LoadedModel) -> str:
     """What a column over the model's own subwords is called: ``gemma3``."""
     kind = str(getattr(loaded.model.config, "model_type", "")).removesuffix("_text")
@@ -168,7 +177,7 @@ def make_record(
         scores=scores,
         generation=GenerationRecord(**statistics),  # type: ignore[arg-type]
         cost=cost,
-        environment=environment(plan.device),
+        environment=_environment(plan),
         config_hash=plan.config_hash,
         extra=tuner.details(context),
     )

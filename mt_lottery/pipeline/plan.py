@@ -17,7 +17,16 @@ from mt_lottery.data.corpora import Corpora, Split, load_corpora
 from mt_lottery.errors import ConfigError, DataError, TuningError
 from mt_lottery.languages import LanguagePair, parse_pair
 from mt_lottery.model.loading import fingerprint
-from mt_lottery.registry import CORPORA, METRICS, OPTIMIZERS, TRACKERS, TUNERS, Registry
+from mt_lottery.registry import (
+    CORPORA,
+    ENGINES,
+    METRICS,
+    OPTIMIZERS,
+    TRACKERS,
+    TUNERS,
+    Registry,
+)
+from mt_lottery.train.objective import Engine
 from mt_lottery.train.trackers import names_of
 from mt_lottery.tuner.base import Tuner
 
@@ -35,6 +44,7 @@ class Plan:
         corpora: the text that the method needs.
         model_id: sha256 or commit of the model.
         tuner: the method.
+        engine: what trains it.
         config_hash: of all that can change the result.
     """
 
@@ -44,6 +54,7 @@ class Plan:
     corpora: Corpora
     model_id: str
     tuner: Tuner
+    engine: Engine
     config_hash: str
 
     @property
@@ -143,12 +154,13 @@ def check_metrics(config: RunConfig) -> None:
             check(config.metric)
 
 
-def make_plan(config: RunConfig, say: Say) -> Plan:
+def make_plan(config: RunConfig, say: Say, engine: Engine | None = None) -> Plan:
     """Load the text, name the model, and hash what the result depends on.
 
     Args:
         config: from :func:`mt_lottery.compose.compose`.
         say: prints a line for the user.
+        engine: in place of the registered one.
 
     Raises:
         MTLotteryError: a setting, the text or the model is not as it must be.
@@ -158,6 +170,7 @@ def make_plan(config: RunConfig, say: Say) -> Plan:
     sections = [("train", config.train), ("probe", config.probe)]
     check_packages(
         ("tuner", TUNERS, config.tuner.name),
+        ("engine", ENGINES, config.engine),
         *((f"{key}.optimizer", OPTIMIZERS, section.optimizer) for key, section in sections),
         *trackers_and_metrics(config),
         *(
@@ -167,7 +180,8 @@ def make_plan(config: RunConfig, say: Say) -> Plan:
         ),
     )
     tuner: Tuner = TUNERS.get(config.tuner.name)(config.tuner)
-    if problems := list(tuner.problems_with(config)):
+    engine = engine or ENGINES.get(config.engine)(config)
+    if problems := [*tuner.problems_with(config), *engine.problems()]:
         raise ConfigError(problems)
     learns = tuner.trains or tuner.probe is not None or tuner.reads_text
     roles = ("train", "dev", "test") if learns else ("test",)
@@ -189,12 +203,15 @@ def make_plan(config: RunConfig, say: Say) -> Plan:
     content = dataclasses.asdict(config)
     for key in ("out_dir", "resume", "overwrite", "baseline", "user_dir", "preset"):
         content.pop(key)
-    for key in ("tracker", "tracking", "metric"):
+    for key in ("tracker", "tracking", "metric", "data_parallelism"):
         content.pop(key)
     kinds = [METRICS.get(name) for name in config.metrics]
     # a metric's own settings count by what they choose, not by where it lies
     chosen = {k.key: k.identity(config.metric) for k in kinds if hasattr(k, "identity")}
     content |= {"metric": chosen} if chosen else {}
+    trained = tuner.trains or tuner.probe is not None
+    if config.engine == "transformers" or not trained:  # hashes of before there was another
+        content.pop("engine")
     content["device"] = torch.device(device).type
     content["model"] = {"id": model_id, "dtype": config.model.dtype}
     # text counts by content, not by the path or the number of pairs that led to it
@@ -217,4 +234,4 @@ def make_plan(config: RunConfig, say: Say) -> Plan:
         content.pop("train")
     if tuner.probe is None or tuner.probe_section != "probe":
         content.pop("probe")
-    return Plan(config, pair, device, corpora, model_id, tuner, digest(content))
+    return Plan(config, pair, device, corpora, model_id, tuner, engine, digest(content))

@@ -26,8 +26,8 @@ from mt_lottery.errors import TuningError
 from mt_lottery.pipeline.decode import pad_id as pad_id_of
 from mt_lottery.pipeline.plan import Plan, Say
 from mt_lottery.pipeline.rundir import LOG, cache_folder, locked
+from mt_lottery.train.objective import Engine, TrainResult
 from mt_lottery.train.trackers import Tracker
-from mt_lottery.train.trainer import TrainResult, train
 from mt_lottery.tuner.base import Probe, TuningContext
 from mt_lottery.tuner.embed import probe_rows
 from mt_lottery.tuner.token_rows import attach, check_scope, detach
@@ -96,6 +96,7 @@ def find_or_train(
     config: TrainConfig,
     examples: Sequence[Example],
     *,
+    engine: Engine,
     key: str,
     scope: str,
     pad_id: int,
@@ -112,6 +113,7 @@ def find_or_train(
         context: model, tokenizer, seed and the token ids of the training inputs.
         config: how the probe is trained.
         examples: training examples.
+        engine: what trains it.
         key: :func:`probe_hash`.
         scope: ``input`` or ``tied``.
         pad_id: fills up batches.
@@ -137,7 +139,7 @@ def find_or_train(
             return found
         embedding = attach(context.model, probe_rows(context, scope), tied=scope == "tied")
         try:
-            result = train(
+            result = engine.train(
                 context.model,
                 config,
                 examples,
@@ -211,11 +213,14 @@ def probe_of(
         "max_length": config.data.max_length,
         "lang": config.lang,
     }
+    if config.engine != "transformers":
+        identity["engine"] = config.engine
     scope = tuner.scope or "input"
     return find_or_train(
         context,
         section,
         encoded.examples,
+        engine=plan.engine,
         key=probe_hash(identity, section, config.seed, scope),
         scope=scope,
         pad_id=pad_id_of(context.tokenizer),

@@ -34,7 +34,12 @@ LOG = "train_log.jsonl"
 STATE = ".run.json"
 TICKET_COLUMNS = ("token_id", "token", "statistic", "pvalue", "selected", "train_frequency")
 # the record first: while it is there, the folder counts as a finished run
-FOLDERS = ("adapter", "model", "control", "trials", "checkpoints", "trackers")
+FOLDERS = (
+    *("adapter", "model", "control", "trials", "checkpoints"),
+    *("trackers", "fairseq2/train"),
+)
+#: What a run that is resumed goes on with.
+RESUMED = ("checkpoints", LOG, "trials", "trackers", "fairseq2/train")
 OURS = (NAME, CONFIG, HYPOTHESES, SENTENCES, TICKETS, LOG, STATE, *FOLDERS)
 
 
@@ -114,7 +119,8 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
             f"{', '.join(standing)}, which a run would replace. Give another out_dir."
         )
     interrupted = None
-    work = [*run_dir.glob("checkpoints/checkpoint-*"), *run_dir.glob(f"trials/*/{NAME}")]
+    kinds = ("checkpoints/checkpoint-*", "checkpoints/step_*", f"trials/*/{NAME}")  # both engines'
+    work = [path for kind in kinds for path in run_dir.glob(kind)]
     begun = state.is_file() and bool(work)
     if begun and not config.overwrite:
         try:
@@ -140,7 +146,7 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
     # then at once: what says that this folder is ours must outlive a kill further down
     write_text(state, json.dumps({"status": "running", "config_hash": config_hash}) + "\n")
     for name in OURS:
-        if name == STATE or (resume and name in ("checkpoints", LOG, "trials", "trackers")):
+        if name == STATE or (resume and name in RESUMED):
             continue
         path = run_dir / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from training import SHORT, At, Crash, crash, steps_of
 
-from mt_lottery.config import TrainConfig
+from mt_lottery.config import RunConfig, TrainConfig
 from mt_lottery.errors import TuningError
 from mt_lottery.pipeline.probe import META, WEIGHTS, TrainedProbe, find_or_train, probe_hash
 from mt_lottery.train.trackers import Tracker
+from mt_lottery.train.trainer import TransformersEngine
 from mt_lottery.tuner.base import RowsConfig, TuningContext
 from mt_lottery.tuner.embed import EmbedTuner
 from mt_lottery.tuner.ks_lottery import KSLotteryConfig, KSLotteryTuner, KSTransferTuner
@@ -51,6 +52,7 @@ def find(
         where,
         config,
         EXAMPLES,
+        engine=TransformersEngine(RunConfig()),
         key=probe_hash(IDENTITY, config, where.seed, scope),
         scope=scope,
         pad_id=tiny.PAD,

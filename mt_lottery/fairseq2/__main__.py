@@ -1,0 +1,32 @@
+"""``python -m mt_lottery.fairseq2 OUT --config lang=en-ro tuner.name=ks_lottery …``."""
+
+from __future__ import annotations
+
+import sys
+
+from mt_lottery.quiet import quieten
+from mt_lottery.registry import ENGINES
+
+
+def main() -> None:
+    """Run the recipe with fairseq2's command line."""
+    if missing := ENGINES.missing("fairseq2"):
+        print(f"error: {missing}", file=sys.stderr)
+        sys.exit(2)
+    from mt_lottery.config import RunConfig
+
+    for problem in ENGINES.get("fairseq2")(RunConfig()).problems():
+        print(f"error: {problem}", file=sys.stderr)
+        sys.exit(2)
+    from fairseq2.recipe.cli import main as run_recipe
+
+    from mt_lottery.fairseq2.recipe import LotteryRecipe
+    from mt_lottery.fairseq2.surroundings import only_harmless_variables
+
+    quieten()
+    with only_harmless_variables() as reveal:
+        run_recipe(LotteryRecipe(reveal))
+
+
+if __name__ == "__main__":
+    main()
