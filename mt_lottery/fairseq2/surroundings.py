@@ -60,7 +60,7 @@ def own_logging() -> Iterator[None]:
     loggers = [logging.getLogger(), logging.getLogger("fairseq2")]
     kept = [(list(log.handlers), log.level, log.propagate) for log in loggers]
     for each in loggers:
-        each.handlers = []  # it would close them; and a recipe around this one has a file of its own
+        each.handlers = []  # it would close the one's; the other's are a recipe's around this one
     loggers[1].setLevel(logging.WARNING)  # until its terminal is quiet
     show = warnings.showwarning
 
