@@ -93,7 +93,7 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_nine_kinds_with_their_builtins() -> None:
+def test_ten_kinds_with_their_builtins() -> None:
     assert set(REGISTRIES) == set(KINDS)
     for kind, names in KINDS.items():
         assert set(names) <= set(REGISTRIES[kind].names())

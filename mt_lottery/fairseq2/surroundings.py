@@ -91,7 +91,7 @@ def shared_group() -> Iterator[None]:
     gang: Any = ProcessGroupGang
     kept = {name: gang.__dict__[name] for name in ("create_default_process_group", "close")}
 
-    def stand_in(cls: Any, device: torch.device, **settings: Any) -> Any:
+    def stand_in(cls: Any, /, device: torch.device, **settings: Any) -> Any:
         return cls(torch.distributed.group.WORLD, device)
 
     gang.create_default_process_group = classmethod(stand_in)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,19 +11,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
 
 from conftest_cli import commands, models
+from fairseq2_there import MISSING
 
 __all__ = ["commands", "models"]
-
-
-def _missing() -> str | None:
-    try:
-        found = importlib.metadata.version("fairseq2")
-    except importlib.metadata.PackageNotFoundError:
-        return "fairseq2 is not installed here; tox -e fairseq2 has an environment with it"
-    return None if found == "0.8.1" else f"fairseq2 {found} is installed, not 0.8.1"
-
-
-MISSING = _missing()
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import MISSING
+from fairseq2_there import MISSING
 from launch import run
 from safetensors.torch import load_file
 from tiny_runs import Commands, Models, hypotheses, record, small
