@@ -1,12 +1,14 @@
 # make demo   one real run: a language model learns to translate from 18 token embeddings
 # make test   lint, types and the tests
-# Both make the virtual environment .venv first; PYTHON=python3.12 chooses another Python.
+# make test-fairseq2   the same for fairseq2 as the trainer, in .venv-fairseq2 (8 GB)
+# Each makes its virtual environment first; PYTHON=python3.12 chooses another Python.
 
 PYTHON ?= python3
 VENV ?= .venv
+VENV_FAIRSEQ2 ?= .venv-fairseq2
 BIN = $(VENV)/bin
 
-.PHONY: demo test install-demo install-test clean help
+.PHONY: demo test test-fairseq2 install-demo install-test clean help
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -24,6 +26,9 @@ test: install-test
 	@echo "== tests (tests/e2e runs a real model: some minutes)"
 	$(BIN)/pytest
 
+test-fairseq2:
+	@scripts/test_fairseq2 "$(PYTHON)" "$(VENV_FAIRSEQ2)" $(TESTS)
+
 install-demo:
 	@scripts/install "$(PYTHON)" "$(VENV)" demo
 
@@ -31,4 +36,4 @@ install-test:
 	@scripts/install "$(PYTHON)" "$(VENV)" demo,test
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV_FAIRSEQ2) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -37,6 +37,7 @@ _WHERE = {
         "template",
         "metric",
         "tracker",
+        "engine",
     )
 }
 
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from mt_lottery.record import read_record as read_record
     from mt_lottery.registry import register_corpus as register_corpus
     from mt_lottery.registry import register_criterion as register_criterion
+    from mt_lottery.registry import register_engine as register_engine
     from mt_lottery.registry import register_metric as register_metric
     from mt_lottery.registry import register_model as register_model
     from mt_lottery.registry import register_optimizer as register_optimizer

@@ -85,6 +85,14 @@ def test_the_science_needs_little(file: Path) -> None:
             assert name.split(".")[0] in allowed, f"{file}:{line}: {name}"
 
 
+@pytest.mark.parametrize("file", FILES, ids=module_of)
+def test_fairseq2_is_imported_by_its_layer_alone(file: Path) -> None:
+    ours = layer(module_of(file)) == "fairseq2"
+    for line, name in imports(file):
+        assert ours or name.split(".")[0] != "fairseq2", f"{file}:{line}"
+        assert ours or not name.startswith("mt_lottery.fairseq2"), f"{file}:{line}"  # by its name
+
+
 def loaded_by(code: str) -> set[str]:
     """Top-level modules in memory after ``code``, in a fresh interpreter."""
     script = f"{code}\nimport sys\nprint(*{{m.split('.')[0] for m in sys.modules}})"

@@ -1,4 +1,4 @@
-"""The registry: nine kinds, names, entry points, ``user_dir``."""
+"""The registry: ten kinds, names, entry points, ``user_dir``."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ KINDS = {
     "template": ("plain", "alpaca"),
     "metric": ("spbleu", "bleu", "bleu_subword", "chrf"),
     "tracker": ("none",),
+    "engine": ("transformers", "fairseq2"),
 }
 TUNER = """\
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_nine_kinds_with_their_builtins() -> None:
+def test_ten_kinds_with_their_builtins() -> None:
     assert set(REGISTRIES) == set(KINDS)
     for kind, names in KINDS.items():
         assert set(names) <= set(REGISTRIES[kind].names())

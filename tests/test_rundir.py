@@ -169,6 +169,7 @@ def test_a_kill_while_the_old_run_is_removed(
     done(tmp_path)
     for name in OURS:
         if not (tmp_path / name).exists() and name != STATE:
+            (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text("x")
     calls = 0
     unlink = Path.unlink

@@ -10,6 +10,7 @@ from mt_lottery.registry import ENGINES
 
 def main() -> None:
     """Run the recipe with fairseq2's command line."""
+    quieten()
     if missing := ENGINES.missing("fairseq2"):
         print(f"error: {missing}", file=sys.stderr)
         sys.exit(2)
@@ -23,7 +24,6 @@ def main() -> None:
     from mt_lottery.fairseq2.recipe import LotteryRecipe
     from mt_lottery.fairseq2.surroundings import only_harmless_variables
 
-    quieten()
     with only_harmless_variables() as reveal:
         run_recipe(LotteryRecipe(reveal))
 

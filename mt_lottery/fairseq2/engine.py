@@ -169,5 +169,5 @@ def _put_back(objective: Objective, holder: Any, model: Any) -> None:
     whole = dict(model.named_parameters())
     with torch.no_grad():
         for name, part in objective.trained.items():
-            whole[name].copy_(part.full_tensor())  # type: ignore[operator]
+            whole[name].copy_(part.full_tensor())  # type: ignore[attr-defined]
     objective.model = model

@@ -110,17 +110,19 @@ def make_optimizer(name: str, parameters: Sequence[nn.Parameter], config: TrainC
         config: the ``train`` section.
     """
     make = registry.OPTIMIZERS.get(name)
-    sharded = [p for p in parameters if isinstance(p, DTensor)]
+    sharded: list[Any] = [p for p in parameters if isinstance(p, DTensor)]
     if not sharded:
         made: Optimizer = make(list(parameters), config)
         return made
-    own = [nn.Parameter(p.detach().to_local()) for p in sharded]  # the same memory
+    own = [nn.Parameter(p.detach().to_local()) for p in sharded]
     made = make(own, config)
 
     def take_gradients(*_: Any) -> None:
         for whole, part in zip(sharded, own, strict=True):
             if whole.grad is not None:
-                part.grad = whole.grad.to_local()  # type: ignore[attr-defined]
+                # the same memory; FSDP2 has moved it since if the shards are not of one size
+                part.data = whole.detach().to_local()
+                part.grad = whole.grad.to_local()
                 whole.grad = None
 
     made.register_step_pre_hook(take_gradients)

@@ -89,14 +89,14 @@ def run_config(config: LotteryConfig, run_dir: Path, device: str) -> RunConfig:
     for key in ("preset", "metrics", "tracker", "user_dir"):
         if getattr(config, key) is not None:
             settings[key] = getattr(config, key)
-    for key, section in (("model", config.model), ("data", config.dataset)):
-        if not section.family.startswith(PREFIX):
+    for key, chosen in (("model", config.model), ("data", config.dataset)):
+        if not chosen.family.startswith(PREFIX):
             given = "dataset" if key == "data" else key
             raise ConfigError(
-                f"`{given}.family` is {section.family}; this recipe has families of its own: "
+                f"`{given}.family` is {chosen.family}; this recipe has families of its own: "
                 f"{PREFIX}NAME."
             )
-        settings[key] = section.family.removeprefix(PREFIX)
+        settings[key] = chosen.family.removeprefix(PREFIX)
     sections = {"model": config.model.config_overrides, "data": config.dataset.config_overrides}
     sections |= {"tuner": config.tuner.config, "train": config.train, "probe": config.probe}
     for name, section in {**sections, "translate": config.translate}.items():

@@ -60,7 +60,7 @@ def own_logging() -> Iterator[None]:
     loggers = [logging.getLogger(), logging.getLogger("fairseq2")]
     kept = [(list(log.handlers), log.level, log.propagate) for log in loggers]
     for each in loggers:
-        each.handlers = []  # it would close them; and a recipe around this one has a file of its own
+        each.handlers = []  # it would close the one's; the other's are a recipe's around this one
     loggers[1].setLevel(logging.WARNING)  # until its terminal is quiet
     show = warnings.showwarning
 
@@ -91,7 +91,7 @@ def shared_group() -> Iterator[None]:
     gang: Any = ProcessGroupGang
     kept = {name: gang.__dict__[name] for name in ("create_default_process_group", "close")}
 
-    def stand_in(cls: Any, device: torch.device, **settings: Any) -> Any:
+    def stand_in(cls: Any, /, device: torch.device, **settings: Any) -> Any:
         return cls(torch.distributed.group.WORLD, device)
 
     gang.create_default_process_group = classmethod(stand_in)

@@ -1,0 +1,38 @@
+"""These tests need fairseq2, which has an environment of its own: ``tox -e fairseq2``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
+
+from conftest_cli import commands, models
+from fairseq2_there import MISSING
+
+__all__ = ["commands", "models"]
+
+
+@pytest.fixture(autouse=True)
+def needs_fairseq2(request: pytest.FixtureRequest) -> None:
+    if MISSING is not None and request.node.get_closest_marker("without_fairseq2") is None:
+        pytest.skip(MISSING)
+
+
+@pytest.fixture(autouse=True)
+def extension_must_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """fairseq2 only warns of an extension that fails."""
+    monkeypatch.setenv("FAIRSEQ2_EXTENSION_TRACE", "1")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
