@@ -29,8 +29,9 @@ from mt_lottery.bench.slurm import refuse_running, run_slurm
 from mt_lottery.bench.slurm_options import parse_options
 from mt_lottery.bench.slurm_queue import require
 from mt_lottery.bench.tables import number, percent, spread
-from mt_lottery.bench.terminal import Board, duration, remaining
+from mt_lottery.bench.terminal import Board, time_line
 from mt_lottery.bench.tracked import log_leaderboard
+from mt_lottery.bench.worker import say
 from mt_lottery.data.corpora import load_corpora
 from mt_lottery.errors import ConfigError
 from mt_lottery.languages import parse_pair
@@ -194,13 +195,7 @@ def describe(bench: Bench, jobs: int, executor: str = "local") -> str:
     )
     if executor == "slurm":
         lines.append(slurm_plan.describe(bench, statuses, jobs))
-    seconds, unknown = remaining(todo, jobs)
-    if todo and unknown == len(todo):
-        lines.append("  time: no cell is measured yet; the estimate comes with the first ones")
-    elif todo:
-        rest = f", and {unknown} cells whose method is not measured yet" if unknown else ""
-        lines.append(f"  time: about {duration(seconds)}{rest}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *time_line(todo, jobs, "cell")])
 
 
 def execute(bench: Bench, given: Any) -> int:
@@ -223,13 +218,9 @@ def execute(bench: Bench, given: Any) -> int:
             command = read_settings(bench.out)["settings"].get("command", asked.command_line)
             made = write_reports(results, bench.out, command=command)
             show(made, bench.out)
-            log_leaderboard(bench, bench.config(bench.cells()[0]), made, _say)
+            log_leaderboard(bench, bench.config(bench.cells()[0]), made, say)
     tell(failed, bench.out)
     return 1 if failed else 0
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def do_cells(bench: Bench, asked: Asked) -> list[Status]:

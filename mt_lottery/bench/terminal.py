@@ -45,6 +45,23 @@ def remaining(statuses: Sequence[Status], jobs: int) -> tuple[float, int]:
     return known / jobs, unknown
 
 
+def time_line(todo: Sequence[Status], jobs: int, what: str) -> list[str]:
+    """The line of a plan that says how long it will take; none where nothing is to do.
+
+    Args:
+        todo: what is not done.
+        jobs: how many at a time.
+        what: what they are called (``cell``).
+    """
+    seconds, unknown = remaining(todo, jobs)
+    if not todo:
+        return []
+    if unknown == len(todo):
+        return [f"  time: no {what} is measured yet; the estimate comes with the first ones"]
+    rest = f", and {unknown} {what}s whose method is not measured yet" if unknown else ""
+    return [f"  time: about {duration(seconds)}{rest}"]
+
+
 def time_left(statuses: Sequence[Status], jobs: int) -> str:
     """``about 12 min left``, with how many cells it leaves out."""
     seconds, unknown = remaining(statuses, jobs)

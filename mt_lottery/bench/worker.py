@@ -65,16 +65,17 @@ class Answer:
     found: bool = False
 
 
+def say(text: str) -> None:
+    """A line for the user: to stderr, a cell's log."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def do(order: Order) -> Answer:
     """Do one cell; whatever goes wrong is in the answer and in the cell's log."""
     from mt_lottery.compose import compose
     from mt_lottery.pipeline import run
 
     began = time.monotonic()
-
-    def say(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-
     try:
         config = compose([*order.arguments, "resume=true"])
         try:

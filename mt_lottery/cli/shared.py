@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import os
 import sys
@@ -18,6 +19,18 @@ RESUME = "Interrupted. The same command with resume=true continues it."
 def say(text: str) -> None:
     """A line for the user that is no result: to stderr."""
     print(text, file=sys.stderr, flush=True)
+
+
+def whole(text: str, least: int = 0) -> int:
+    """A whole number of at least ``least``, for argparse."""
+    if not (text.isascii() and text.isdecimal()) or int(text) < least:
+        raise argparse.ArgumentTypeError(f"must be a whole number ≥ {least}, not '{text}'")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """A whole number above 0, for argparse."""
+    return whole(text, 1)
 
 
 def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:

@@ -108,10 +108,10 @@ def token_table(rows: Sequence[Mapping[str, str]], shown: int = SHOWN_TOKENS) ->
     return table
 
 
-def printer() -> Console:
-    """Standard output: as wide as the terminal, or 110 columns in a file or pipe."""
+def printer(width: int = 110) -> Console:
+    """Standard output: as wide as the terminal, or ``width`` columns in a file or pipe."""
     console = Console(highlight=False, soft_wrap=False)
-    return console if console.is_terminal else Console(highlight=False, width=110)
+    return console if console.is_terminal else Console(highlight=False, width=width)
 
 
 def _examples(console: Console, outcome: Outcome) -> None:

@@ -85,8 +85,7 @@ def certify(given: argparse.Namespace) -> int:
         check_alphas = parse_alphas(checked, "--check-alphas")
     folder = Path(given.out).expanduser() if given.out else Path(given.runs[0]) / "certificate"
 
-    from rich.console import Console
-
+    from mt_lottery.cli.summary import printer
     from mt_lottery.evidence.certify import certify_runs
     from mt_lottery.evidence.certify_figure import draw
     from mt_lottery.evidence.certify_report import check_folder, write_report
@@ -110,9 +109,7 @@ def certify(given: argparse.Namespace) -> int:
     written = write_report(certificate, folder)
     if not given.no_plot:
         written += draw(certificate, folder)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=120)
+    console = printer(120)
     _show(certificate, console)
     console.print(f"Written: {', '.join(str(path) for path in written)}", soft_wrap=True)
     return 0

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mt_lottery.cli.shared import say
+from mt_lottery.cli.shared import positive, say, whole
 
 if TYPE_CHECKING:
     from mt_lottery.evidence.comparison_files import Comparison
@@ -41,19 +41,6 @@ def counts(text: str) -> list[int]:
     if not all(count >= 1 for count in found):
         raise argparse.ArgumentTypeError(f"{text}: each must be at least 1")
     return found
-
-
-def _count(text: str) -> int:
-    found = counts(text)
-    if len(found) != 1:
-        raise argparse.ArgumentTypeError(f"{text}: one number is expected")
-    return found[0]
-
-
-def _seed(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text}: expected a whole number, 0 or above")
-    return int(text)
 
 
 def compare(given: argparse.Namespace) -> int:
@@ -122,11 +109,9 @@ def compare(given: argparse.Namespace) -> int:
 
 
 def _show(found: Comparison) -> None:
-    from rich.console import Console
+    from mt_lottery.cli.summary import printer
 
-    console = Console(highlight=False, soft_wrap=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=120)
+    console = printer(120)
     for table in (_tokens(found), _pairs(found), _unchanged(found), _nulls(found)):
         if table is not None:
             console.print(table)
@@ -287,7 +272,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "against its probe (from the cache, or trained again) [0.05,0.1,0.3,0.5,0.7,0.9 and own]",
     )  # fmt: skip
     part.add_argument(
-        "--top", type=_count, metavar="K", help="the K most changed rows as ticket [each run's own]"
+        "--top",
+        type=positive,
+        metavar="K",
+        help="the K most changed rows as ticket [its own]",
     )
     part.add_argument(
         "--at", type=counts, metavar="K,K,…",
@@ -299,7 +287,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "(from the cache, or trained: minutes for each run)",
     )  # fmt: skip
     part.add_argument(
-        "--null-seed", type=_seed, metavar="N",
+        "--null-seed", type=whole, metavar="N",
         help="of the other probe [the run's seed + 1], or of the shuffle [0]",
     )  # fmt: skip
     part.add_argument("--out", default="compare", help="folder for CSV, JSON, figures [compare]")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mt_lottery.cli.shared import say
+from mt_lottery.cli.shared import positive, say, whole
 
 if TYPE_CHECKING:
     from mt_lottery.evidence.explain import Explained
@@ -17,12 +17,6 @@ EXAMPLES = """\
   mt-ticket explain runs/en-ro/ks_lottery/seed-0
   mt-ticket explain runs/en-ro/ks_lottery/seed-0 --template alpaca --sentences 100
 """
-
-
-def _whole(text: str, least: int) -> int:
-    if not (text.isascii() and text.isdecimal()) or int(text) < least:
-        raise argparse.ArgumentTypeError(f"{text}: expected a whole number, {least} or above")
-    return int(text)
 
 
 def arms(text: str) -> list[str]:
@@ -82,15 +76,13 @@ def _interval(value: Measured | None, digits: int) -> str:
 
 
 def _show(found: Explained, made: Report, cost: dict[str, float]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from mt_lottery.cli.summary import printer
     from mt_lottery.evidence.explain_report import WAYS, shown_name
 
-    console = Console(highlight=False, soft_wrap=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=130)
+    console = printer(130)
     key, column = next(iter(made.columns.items()))
     record = found.run.record
     trained = found.run.config.data.template
@@ -156,15 +148,15 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--template", metavar="NAME", help="another wording of the prompt [the run's]"
     )
     part.add_argument(
-        "--sentences", metavar="N", type=lambda text: _whole(text, 1),
+        "--sentences", metavar="N", type=positive,
         help="the first N of the test set [all]",
     )  # fmt: skip
     part.add_argument(
-        "--seed", metavar="N", type=lambda text: _whole(text, 0), default=0,
+        "--seed", metavar="N", type=whole, default=0,
         help="of the first random control [0]",
     )  # fmt: skip
     part.add_argument(
-        "--controls", metavar="N", type=lambda text: _whole(text, 0), default=3,
+        "--controls", metavar="N", type=whole, default=3,
         help="number of random controls, of seeds N, N+1, … [3]",
     )  # fmt: skip
     part.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import textwrap
 
-from mt_lottery.cli.shared import say
+from mt_lottery.cli.shared import positive, say
 
 EXAMPLES = """\
   mt-ticket find gemma3_270m gemma3-embed-tuned --out tickets.csv
@@ -23,13 +23,6 @@ def share(text: str) -> float:
     if not 0.0 <= value <= 1.0:
         raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not '{text}'")
     return value
-
-
-def positive(text: str) -> int:
-    """A whole number above 0."""
-    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number ≥ 1, not '{text}'")
-    return int(text)
 
 
 def add_choice(part: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:

@@ -6,8 +6,7 @@ import argparse
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from mt_lottery.cli.shared import say
-from mt_lottery.cli.ticket_find import positive
+from mt_lottery.cli.shared import positive, say
 
 if TYPE_CHECKING:
     from pathlib import Path

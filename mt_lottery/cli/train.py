@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from mt_lottery import __version__, parallel
-from mt_lottery.cli.shared import guarded
+from mt_lottery.cli.shared import guarded, say
 
 USAGE = """\
 usage: mt-train recipe=NAME lang=SRC-TGT [key=value …]
@@ -80,7 +80,7 @@ def command(arguments: Sequence[str]) -> int:
     config = compose(arguments)
     from mt_lottery.pipeline import run
 
-    outcome = run(config, say=lambda text: print(text, file=sys.stderr, flush=True))
+    outcome = run(config, say=say)
     if parallel.is_main():
         from mt_lottery.cli.summary import show
 

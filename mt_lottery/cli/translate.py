@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from mt_lottery import __version__
-from mt_lottery.cli.shared import guarded
+from mt_lottery.cli.shared import guarded, positive
 
 EXAMPLES = """\
 examples:
@@ -31,16 +31,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--version", action="version", version=f"mt-lottery {__version__}")
     made.add_argument("--run", required=True, metavar="DIR", help="run directory of mt-train")
     made.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps [auto]")
-    made.add_argument("--batch-size", type=_positive, help="sentences a batch [the run's]")
-    made.add_argument("--beam-size", type=_positive, help="1 is greedy search [the run's]")
-    made.add_argument("--max-new-tokens", type=_positive, help="limit in tokens [the run's]")
+    made.add_argument("--batch-size", type=positive, help="sentences a batch [the run's]")
+    made.add_argument("--beam-size", type=positive, help="1 is greedy search [the run's]")
+    made.add_argument("--max-new-tokens", type=positive, help="limit in tokens [the run's]")
     return made
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number ≥ 1, not '{text}'")
-    return int(text)
 
 
 def blocks(lines: BinaryIO, size: int) -> Iterator[list[str]]:

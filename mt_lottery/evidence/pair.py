@@ -31,7 +31,7 @@ from mt_lottery.model.tables import input_table
 from mt_lottery.pipeline.context import text_counts
 from mt_lottery.pipeline.plan import Say
 from mt_lottery.pipeline.rundir import CONFIG
-from mt_lottery.pipeline.search import with_settings
+from mt_lottery.pipeline.search import as_chosen
 from mt_lottery.record import NAME, Record, read_record
 from mt_lottery.registry import TUNERS
 from mt_lottery.tuner.adapters import load_rows
@@ -192,8 +192,7 @@ def _open_run(where: str, device: str, say: Say) -> Side:
     path = Path(where).expanduser()
     record = read_record(path)
     config = compose_saved(path / CONFIG)
-    if record.tuning is not None:
-        config = with_settings(config, record.tuning["chosen"])
+    config = as_chosen(config, record)
     check_model(path, record, config)
     tied = record.model.tied_embeddings
     tuner = TUNERS.get(config.tuner.name)(config.tuner)

@@ -17,7 +17,7 @@ from mt_lottery.pipeline.context import make_context
 from mt_lottery.pipeline.plan import Plan, Say, make_plan
 from mt_lottery.pipeline.probe import probe_of
 from mt_lottery.pipeline.rundir import CONFIG
-from mt_lottery.pipeline.search import with_settings
+from mt_lottery.pipeline.search import as_chosen
 from mt_lottery.record import Record, read_record
 from mt_lottery.registry import TUNERS
 from mt_lottery.tuner.base import Probe, TuningContext
@@ -81,7 +81,7 @@ def open_plan(run_dir: str | Path, device: str = "auto") -> tuple[Record, Plan]:
             f"{plan.config_hash[:12]}. Run it again (overwrite=true)."
         )
     if record.tuning is not None:
-        config = with_settings(config, record.tuning["chosen"])
+        config = as_chosen(config, record)
         tuner = TUNERS.get(config.tuner.name)(config.tuner)
         plan = dataclasses.replace(plan, config=config, tuner=tuner)
     return record, plan

@@ -21,7 +21,7 @@ from mt_lottery.bench.leaderboard import resampler_of
 from mt_lottery.bench.plan import Cell, probe_group
 from mt_lottery.bench.run import do_cells
 from mt_lottery.bench.runner import DONE, Status, held, standing
-from mt_lottery.bench.terminal import duration, remaining
+from mt_lottery.bench.terminal import time_line
 from mt_lottery.evidence.curve import (
     WHICH,
     Against,
@@ -102,13 +102,7 @@ def describe(sweep: Sweep, jobs: int) -> str:
     )
     if sweep.dev:
         lines.append("  each run also translates the dev set, on which the best size is chosen")
-    seconds, unknown = remaining(todo, jobs)
-    if todo and unknown == len(todo):
-        lines.append("  time: no run is measured yet; the estimate comes with the first ones")
-    elif todo:
-        rest = f", and {unknown} runs whose method is not measured yet" if unknown else ""
-        lines.append(f"  time: about {duration(seconds)}{rest}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *time_line(todo, jobs, "run")])
 
 
 def _marked(name: str, state: str) -> str:

@@ -44,6 +44,11 @@ def with_settings(config: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
     return changed
 
 
+def as_chosen(config: RunConfig, record: Record) -> RunConfig:
+    """A run's configuration with the settings that its trials on dev chose, if it had any."""
+    return config if record.tuning is None else with_settings(config, record.tuning["chosen"])
+
+
 def candidates(config: RunConfig, space: Space, trials: int) -> list[dict[str, Any]]:
     """Settings of each trial: the recipe's own first, then ``trials`` − 1 drawn ones.
 

@@ -15,7 +15,7 @@ from mt_lottery.errors import ModelError
 from mt_lottery.model.loading import LoadedModel, fingerprint, load
 from mt_lottery.pipeline.plan import check_packages, pick_device
 from mt_lottery.pipeline.rundir import CONFIG
-from mt_lottery.pipeline.search import with_settings
+from mt_lottery.pipeline.search import as_chosen
 from mt_lottery.record import Record, read_record
 from mt_lottery.registry import TUNERS
 from mt_lottery.tuner.base import Tuner
@@ -71,8 +71,7 @@ def open_run(run_dir: str | Path, device: str = "auto") -> TunedRun:
             f"tuned from: its hash is {model_id[:12]}…, the record's "
             f"{(record.model.sha256 or record.model.revision or '?')[:12]}…."
         )
-    if record.tuning is not None:
-        config = with_settings(config, record.tuning["chosen"])
+    config = as_chosen(config, record)
     loaded = load(config.model, pick_device(device))
     dtype = loaded.model.dtype
     tuner: Tuner = TUNERS.get(config.tuner.name)(config.tuner)

@@ -5,11 +5,7 @@ torchrun --nproc-per-node 2 fits.py FOLDER
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import json
-import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,37 +15,17 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import tiny
 import torch
+from interrupting import breaking_after
 from safetensors.torch import save_file
 from torch import Tensor
 
 from mt_lottery import parallel
 from mt_lottery.config import RunConfig, TrainConfig, TunerConfig
-from mt_lottery.registry import CRITERIA, ENGINES, TUNERS
-from mt_lottery.train.cross_entropy import summed_cross_entropy
+from mt_lottery.registry import ENGINES, TUNERS
 from mt_lottery.train.objective import TrainResult
 from mt_lottery.train.trackers import Tracker
 from mt_lottery.tuner.base import TuningContext
 from mt_lottery.tuner.token_rows import attach
-
-
-class At(Tracker):
-    """Calls ``action`` right after a step."""
-
-    def __init__(self, step: int, action: Callable[[], None]) -> None:
-        super().__init__({}, "")
-        self.step, self.action = step, action
-
-    def log(self, step: int, values: dict[str, float]) -> None:
-        if step == self.step and "loss" in values:
-            self.action()
-
-
-class Crash(Exception):
-    """The power went."""
-
-
-def kill() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def with_rows(
@@ -161,19 +137,8 @@ def main() -> None:
 
 def cut_short(folder: Path, sharding: str) -> None:
     """A training of rows that ends in the seventh of its 12 steps, on every process at once."""
-    calls = itertools.count(1)
-
-    def breaks_down(logits: Tensor, labels: Tensor, config: TrainConfig) -> Tensor:
-        if next(calls) > 6:
-            raise Crash
-        return summed_cross_entropy(logits, labels)
-
-    CRITERIA.register("breaks_down")(breaks_down)
-    try:
-        with contextlib.suppress(Crash):
-            fit(with_rows(), folder, sharding=sharding, criterion="breaks_down", **RESUMED)
-    finally:
-        del CRITERIA._objects["breaks_down"]
+    with breaking_after(6) as criterion:
+        fit(with_rows(), folder, sharding=sharding, criterion=criterion, **RESUMED)
     assert any((folder / "checkpoints").glob("step_[46]"))
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from fits import CASES, RESUMED, At, Crash, fit, log_of, values_of, with_rows
+from fits import CASES, RESUMED, fit, log_of, values_of, with_rows
+from interrupting import At, Crash, crash
 from launch import run
 from safetensors.torch import load_file
 
@@ -22,10 +23,6 @@ from mt_lottery.errors import TrainingError
 
 HERE = Path(__file__).parent
 TWENTY: dict[str, Any] = {"epochs": 5}  # of 4 batches
-
-
-def crash() -> None:
-    raise Crash
 
 
 def assert_close(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], room: float) -> None:
@@ -62,7 +59,8 @@ def test_the_first_case_has_twenty_steps(tmp_path: Path) -> None:
 def test_killed_and_resumed(tmp_path: Path) -> None:
     """SIGKILL in another process, after a checkpoint."""
     script = (
-        "import sys; from pathlib import Path; from fits import *\n"
+        "import sys; from pathlib import Path\n"
+        "from fits import *; from interrupting import At, kill\n"
         "fit(with_rows(), Path(sys.argv[1]), tracker=At(8, kill), **RESUMED)"
     )
     paths = [str(HERE), *sys.path]

@@ -5,9 +5,7 @@ torchrun --nproc-per-node 2 ddp_fits.py FOLDER
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import itertools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,14 +13,15 @@ from typing import Any
 
 import tiny
 import torch
+from interrupting import breaking_after
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from training import Crash, fit, with_rows
+from training import fit, with_rows
 
 from mt_lottery import parallel
-from mt_lottery.config import TrainConfig, TunerConfig
-from mt_lottery.registry import CRITERIA, TUNERS
+from mt_lottery.config import TunerConfig
+from mt_lottery.registry import TUNERS
 from mt_lottery.train.cross_entropy import summed_cross_entropy
 from mt_lottery.train.label_loss import label_loss
 from mt_lottery.tuner.base import TuningContext
@@ -80,20 +79,8 @@ RESUMED: dict[str, Any] = {"epochs": 3, "save_steps": 2}
 
 def cut_short(kind: str, folder: Path) -> None:
     """A training of rows that ends in the ninth of its 12 steps, on every process at once."""
-    calls = itertools.count(1)
-
-    def breaks_down(logits: Tensor, labels: Tensor, config: TrainConfig) -> Tensor:
-        if next(calls) > 8:
-            raise Crash
-        return summed_cross_entropy(logits, labels)
-
-    CRITERIA.register("breaks_down")(breaks_down)
-    try:
-        with contextlib.suppress(Crash):
-            fit(with_rows(kind), folder, criterion="breaks_down", **RESUMED)
-    finally:
-        del CRITERIA._objects["breaks_down"]
-    assert next(calls) > 9
+    with breaking_after(8) as criterion:
+        fit(with_rows(kind), folder, criterion=criterion, **RESUMED)
 
 
 def gone_on(kind: str, folder: Path) -> dict[str, Tensor]:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from interrupting import At, Crash, crash
 from torch import Tensor
-from training import SHORT, At, Crash, crash, steps_of
+from training import SHORT, steps_of
 
 from mt_lottery.config import RunConfig, TrainConfig
 from mt_lottery.errors import TuningError

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from interrupting import At, Crash, crash
 from safetensors.torch import load_file
-from training import At, Crash, crash, fit, log_of, rows_of, steps_of, with_rows
+from training import fit, log_of, rows_of, steps_of, with_rows
 
 from mt_lottery.errors import RecordError, TrainingError
 from mt_lottery.train.checkpoints import TRAINED, checkpoints
@@ -72,10 +73,10 @@ def test_crash_after_the_last_step(tmp_path: Path) -> None:
 def test_killed(tmp_path: Path) -> None:
     """SIGKILL in another process, after the first checkpoint and in the middle of a line."""
     script = """
-import os, signal, sys
+import sys
 from pathlib import Path
-from training import At, fit, with_rows
-kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
+from interrupting import At, kill
+from training import fit, with_rows
 fit(with_rows(), Path(sys.argv[1]), tracker=At(5, kill), epochs=3, save_steps=2)
 """
     here = Path(__file__).parent

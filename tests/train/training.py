@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +19,6 @@ from mt_lottery.tuner.token_rows import attach
 
 ROWS = torch.arange(4, 24)
 SHORT = {"epochs": 2, "lr": 0.02, "batch_size": 4}
-
-
-class At(Tracker):
-    """Calls ``action`` right after a step."""
-
-    def __init__(self, step: int, action: Callable[[], None]) -> None:
-        super().__init__({}, "")
-        self.step, self.action = step, action
-
-    def log(self, step: int, values: dict[str, float]) -> None:
-        if step == self.step and "loss" in values:
-            self.action()
-
-
-class Crash(Exception):
-    """The power went."""
-
-
-def crash() -> None:
-    raise Crash
 
 
 def fit(
