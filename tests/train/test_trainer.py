@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from interrupting import At
 from torch import Tensor, nn
 from torch.nn import functional as F
-from training import At, fit, log_of, rows_of, steps_of, with_rows
+from training import fit, log_of, rows_of, steps_of, with_rows
 
 from mt_lottery.config import TrainConfig
 from mt_lottery.data.batches import BucketBatchSampler
