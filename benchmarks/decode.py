@@ -7,7 +7,8 @@ The peer decodes fixed batches of 16 in file order with `model.generate`; ours s
 batches, shares the prompts' common prefix and lets finished sentences leave.  Both
 take turns in one process on the same loaded model.  Arms: the tuned model of --run,
 the original, and PEFT adapters with random weights (LoRA, prefix, prompt), which
-never stop either.  Hypotheses of the two are compared.
+never stop either.  Hypotheses of the two are compared.  The results are written after
+each arm, so that an interrupted run keeps what it measured.
 """
 
 from __future__ import annotations
@@ -167,7 +168,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=None, help="JSON file to write")
     given = parser.parse_args()
     arms = given.arms.split(",")
-    results = []
+    results: list[dict[str, Any]] = []
 
     def model() -> LoadedModel:
         if given.quick:
@@ -193,6 +194,14 @@ def main() -> None:
         template = get_template("plain")
         sources = [p.source for p in test.pairs]
         prompts = encode_prompts(sources, template, pair, model().tokenizer)
+    report = {
+        "quick": given.quick,
+        "device": given.device,
+        "lang": given.lang,
+        "peer": f"transformers generate, fixed batches of {FIXED} in file order",
+        "machine": common.machine("torch", "transformers", "peft", device=given.device),
+        "arms": results,
+    }
     for arm in arms:
         if arm == "tuned":
             if given.run is None:
@@ -205,15 +214,8 @@ def main() -> None:
             loaded = with_adapter(model(), arm)
         some = prompts if arm in ("tuned", "original") else prompts[: given.adapter_sentences]
         results.append(measure(arm, loaded, some, given.new, given.repeats))
-    report = {
-        "quick": given.quick,
-        "device": given.device,
-        "lang": given.lang,
-        "peer": f"transformers generate, fixed batches of {FIXED} in file order",
-        "machine": common.machine("torch", "transformers", "peft", device=given.device),
-        "arms": results,
-    }
-    print(f"written: {common.write('decode', report, given.output)}")
+        written = common.write("decode", report, given.output)
+        print(f"written: {written}", flush=True)
 
 
 if __name__ == "__main__":

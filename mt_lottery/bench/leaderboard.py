@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,7 +49,7 @@ def build(results: Results, *, command: str, created: str | None = None) -> dict
     """
     if not results.records:
         raise RecordError(f"{results.out}: no cell is finished yet; there is nothing to show.")
-    return _Builder(results).board(command, created)
+    return Builder(results).board(command, created)
 
 
 def resampler_of(results: Results, key: str | None = None, times: float = 1.0) -> Resampler | None:
@@ -74,7 +73,14 @@ def resampler_of(results: Results, key: str | None = None, times: float = 1.0) -
     return Resampler(sizes, own if times == 1 else lambda totals: times * own(totals))
 
 
-class _Builder:
+class Builder:
+    """What a leaderboard's blocks, rows and cells hold, by one metric.
+
+    Args:
+        results: the finished cells.
+        metric: its key; the one that ranks if None.
+    """
+
     def __init__(self, results: Results, metric: str | None = None) -> None:
         self.results = results
         self.metric = metric or results.metric
@@ -90,13 +96,15 @@ class _Builder:
 
     @property
     def column(self) -> str:
+        """The heading that the metric's scores are shown under."""
         times = "" if self.times == 1 else f" ×{self.times:g}"
         return f"{self.entry.get('column', self.metric)}{times}"
 
     def board(self, command: str, created: str | None) -> dict[str, Any]:
+        """The whole leaderboard, as :func:`build` returns it."""
         blocks = [self.block(name) for name in BLOCKS if self.methods(name)]
         keys, left_out = common_metrics(self.results)
-        others = {key: _Builder(self.results, key) for key in keys}
+        others = {key: Builder(self.results, key) for key in keys}
         for name, block in zip([x for x in BLOCKS if self.methods(x)], blocks, strict=True):
 
             def rows_of(key: str, name: str = name) -> list[dict[str, Any]]:
@@ -134,6 +142,7 @@ class _Builder:
     # -- rows
 
     def methods(self, block: str) -> list[str]:
+        """Methods of a block in the leaderboard's order, those without a finished cell included."""
         found = [c.method for c in [*self.results.records, *self.results.failures]
                  if c.block == block]  # fmt: skip
         if block == "runs":
@@ -152,6 +161,7 @@ class _Builder:
         ]
 
     def block(self, name: str) -> dict[str, Any]:
+        """One block: its rows, each judged against the best of the block."""
         methods = self.methods(name)
         rows = [self.row(name, method) for method in methods]
         whole = {
@@ -180,10 +190,12 @@ class _Builder:
         }
 
     def block_name(self, name: str) -> str:
+        """What a block is called: *paper settings*, *recipe settings* or *equal tuning budget*."""
         paper = self.results.settings.get("overrides", {}).get("preset") == "paper"
         return "paper settings" if name == "runs" and paper else BLOCKS[name]
 
     def row(self, block: str, method: str) -> dict[str, Any]:
+        """One method: its cells (one a language) and their average."""
         own = {lang: self.cell(block, method, lang) for lang in self.langs}
         home = "runs" if method == "none" else block
         records = [
@@ -205,6 +217,7 @@ class _Builder:
         }
 
     def cell(self, block: str, method: str, lang: str) -> dict[str, Any]:
+        """One method on one language, over its seeds; ``state`` is done, failed or missing."""
         done = self.cells(block, method, lang)
         failed = [
             (cell, reason)
@@ -241,6 +254,7 @@ class _Builder:
     def average(
         self, block: str, method: str, own: Mapping[str, dict[str, Any]]
     ) -> dict[str, Any] | None:
+        """Means over the languages; None unless every one of them is done."""
         cells = list(own.values())
         if not all(cell["state"] == "done" for cell in cells):
             return None
@@ -260,6 +274,7 @@ class _Builder:
         return averaged
 
     def score(self, record: Record, which: str) -> float:
+        """A run's ``raw`` or ``first_line`` score as it is shown."""
         return self.times * float(record.scores[self.metric][which]["score"])
 
     # -- spread
@@ -267,6 +282,7 @@ class _Builder:
     def statistics(
         self, block: str, method: str, which: str, langs: Sequence[str] | None = None
     ) -> Statistics | None:
+        """Sentence statistics of a method; None where a run has none."""
         found = {}
         for lang in langs or self.langs:
             parts = [
@@ -281,6 +297,7 @@ class _Builder:
     def interval(
         self, block: str, method: str, langs: Sequence[str], which: str, records: Sequence[Record]
     ) -> dict[str, Any]:
+        """Score, standard deviation over seeds and bootstrap interval, over some languages."""
         own = self.statistics(block, method, which, langs)
         if self.resampler is None or own is None:
             scores = [self.score(r, which) for r in records]
@@ -321,48 +338,10 @@ def _means(records: Sequence[Record]) -> dict[str, Any]:
     return numbers
 
 
-def _gain(numbers: dict[str, Any], base: Sequence[Record], by: _Builder) -> dict[str, float]:
+def _gain(numbers: dict[str, Any], base: Sequence[Record], by: Builder) -> dict[str, float]:
     none = {
         which: float(np.mean([by.score(r, which) for r in base])) for which in ("raw", "first_line")
     }
     raw = numbers["raw"]["score"] - none["raw"]
     translate = numbers["first_line"]["score"] - none["first_line"]
     return {"raw": raw, "stop": raw - translate, "translate": translate}
-
-
-def sentences(results: Results, limit: int | None = None) -> dict[str, list[dict[str, Any]]]:
-    """Every method's output side by side, for the page; of each cell's first seed.
-
-    Args:
-        results: the benchmark.
-        limit: sentences a language; all if None.
-
-    Returns:
-        language → sentences with ``source``, ``reference`` and ``outputs`` (block's name →
-        method → ``hypothesis``, ``first_line``, ``stopped``).
-    """
-    from mt_lottery.pipeline.rundir import HYPOTHESES, read_hypotheses
-
-    builder = _Builder(results)
-    found: dict[str, list[dict[str, Any]]] = {}
-    for block in BLOCKS:
-        for method in builder.methods(block):
-            for lang in builder.langs:
-                cells = builder.cells(block, method, lang)
-                if not cells:
-                    continue
-                path = results.folders[cells[0]] / HYPOTHESES
-                lines = read_hypotheses(Path(path))[:limit]
-                rows = found.setdefault(
-                    lang,
-                    [
-                        {"source": x["source"], "reference": x["reference"], "outputs": {}}
-                        for x in lines
-                    ],
-                )
-                for row, line in zip(rows, lines, strict=True):
-                    shown = row["outputs"].setdefault(builder.block_name(block), {})
-                    shown[method] = {
-                        key: line[key] for key in ("hypothesis", "first_line", "stopped")
-                    }
-    return found

@@ -9,7 +9,8 @@ from typing import Any
 
 from mt_lottery.atomic import write_text
 from mt_lottery.bench.collect import Results, collect, join
-from mt_lottery.bench.leaderboard import build, sentences
+from mt_lottery.bench.leaderboard import build
+from mt_lottery.bench.side_by_side import sentences
 from mt_lottery.bench.tables import comma_separated, latex, markdown
 from mt_lottery.errors import RecordError
 
