@@ -90,6 +90,11 @@ class Cell:
         return f"{self.block}/{self.method}/{self.lang}{variant}/seed-{self.seed}"
 
     @property
+    def unsearched(self) -> Cell | None:
+        """The cell with the recipe's own settings, for one whose settings are searched."""
+        return dataclasses.replace(self, block="runs") if self.block == "tuned" else None
+
+    @property
     def name(self) -> str:
         """Method, variant and block, as people read them: ``ks_lottery ks-18``."""
         tuned = " (tuned)" if self.block == "tuned" else ""

@@ -204,6 +204,14 @@ class Scheduler:
             self.trained.add(group)
 
 
+def order_of(bench: Bench, cell: Cell, force: bool, threads: int = 0) -> Order:
+    """What a worker is asked to do for a cell."""
+    out = bench.out.resolve()
+    alone = cell.unsearched
+    unsearched = str(out / alone.folder) if alone is not None else ""
+    return Order(bench.arguments(cell), str(out / cell.folder), force, threads, unsearched)
+
+
 def run_local(
     bench: Bench, statuses: Sequence[Status], *, jobs: int, force: bool, watch: Watch
 ) -> None:
@@ -228,9 +236,7 @@ def run_local(
                     continue
                 status.state, status.began = RUNNING, time.monotonic()
                 watch(status)
-                folder = bench.out / status.cell.folder
-                arguments = bench.arguments(status.cell)
-                worker.give(status, Order(arguments, str(folder), force, threads))
+                worker.give(status, order_of(bench, status.cell, force, threads))
             if all(worker.busy is None for worker in workers):
                 return
             number, status, answer = answers.get()

@@ -20,6 +20,7 @@ from mt_lottery.bench.runner import (
     Watch,
     conclude,
     finished_record,
+    order_of,
     standing,
 )
 from mt_lottery.bench.slurm_jobs import FOLDER, JOBS, Book, Wave, fingerprint, undisturbed
@@ -83,10 +84,7 @@ def run_slurm(
     """
     out = bench.out.resolve()
     book = Book.read(out)
-    orders = {
-        s.cell.folder: Order(bench.arguments(s.cell), str(out / s.cell.folder), force)
-        for s in statuses
-    }
+    orders = {s.cell.folder: order_of(bench, s.cell, force) for s in statuses}
     ours: list[Job] = []  # filled from within: Ctrl-C may come at any time, and names them
     try:
         _attach(bench, book, statuses, orders, force, ours)

@@ -40,12 +40,14 @@ class Order:
         folder: the cell's run directory.
         force: a finished run of another configuration is replaced.
         threads: for the computation; 0 leaves the choice to PyTorch.
+        unsearched: run directory of the same cell without a search; empty for none.
     """
 
     arguments: Sequence[str]
     folder: str
     force: bool = False
     threads: int = 0
+    unsearched: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,15 +80,17 @@ def do(order: Order) -> Answer:
     began = time.monotonic()
     try:
         config = compose([*order.arguments, "resume=true"])
+        unsearched = Path(order.unsearched) if order.unsearched else None
         try:
-            outcome = run(config, say=say)
+            outcome = run(config, say=say, unsearched=unsearched)
         except RecordError as error:
             # an interrupted run of another configuration, or (with --force) a finished one
             replace = order.force or not (Path(order.folder) / "record.json").is_file()
             if not replace:
                 raise
             say(f"{error}\nIt is replaced.")
-            outcome = run(dataclasses.replace(config, overwrite=True, resume=False), say=say)
+            anew = dataclasses.replace(config, overwrite=True, resume=False)
+            outcome = run(anew, say=say, unsearched=unsearched)
         answer = Answer("done", None, time.monotonic() - began, outcome.found)
     except MTLotteryError as error:
         say(f"error: {error}")

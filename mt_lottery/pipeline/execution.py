@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 import time
@@ -19,13 +20,11 @@ from mt_lottery.model.loading import LoadedModel, load
 from mt_lottery.parallel import on_main
 from mt_lottery.pipeline.context import make_context
 from mt_lottery.pipeline.decode import decode, pad_id
-from mt_lottery.pipeline.outcome import make_record, metric_context, peak_memory, start_peak
+from mt_lottery.pipeline.outcome import make_record, peak_memory, score_outputs, start_peak
 from mt_lottery.pipeline.plan import Plan, Say, check_metrics, make_plan
 from mt_lottery.pipeline.probe import probe_of
 from mt_lottery.pipeline.rundir import (
-    HYPOTHESES,
     LOG,
-    SENTENCES,
     TICKETS,
     cache_folder,
     default_folder,
@@ -33,14 +32,12 @@ from mt_lottery.pipeline.rundir import (
     locked,
     prepare,
     tidy,
-    write_hypotheses,
-    write_sentence_scores,
     write_tickets,
 )
 from mt_lottery.pipeline.search import search
+from mt_lottery.pipeline.standing import is_unsearched, take, trial_of
 from mt_lottery.record import CostRecord, Record, read_record
 from mt_lottery.registry import TUNERS
-from mt_lottery.score.report import evaluate, make_metrics, sentence_statistics
 from mt_lottery.train import trackers as trackers_of
 from mt_lottery.train.checkpoints import TRAINED, load_trained, save_trained
 from mt_lottery.train.objective import Engine, TrainResult
@@ -65,13 +62,20 @@ class Outcome:
     found: bool
 
 
-def run(config: RunConfig, say: Say = print, engine: Engine | None = None) -> Outcome:
+def run(
+    config: RunConfig,
+    say: Say = print,
+    engine: Engine | None = None,
+    unsearched: Path | None = None,
+) -> Outcome:
     """Do one run, or find it done.
 
     Args:
         config: from :func:`mt_lottery.compose.compose`.
         say: prints a line for the user.
         engine: what trains, in place of the registered ``config.engine``.
+        unsearched: where a run of the same settings without ``tune`` may lie: if it is finished,
+            it serves as the search's first trial, and as its result where no other did better.
 
     Started by torchrun, all processes must call it; they do the run together.
 
@@ -99,10 +103,12 @@ def run(config: RunConfig, say: Say = print, engine: Engine | None = None) -> Ou
         baseline_dir = None
         if config.baseline and config.tuner.name != "none":
             baseline_dir = _baseline(plan, loaded, run_dir if given else None, say)
-        tuning, best = None, None
+        tuning, best, taken = None, None, None
         if config.tune and plan.tuner.search_space:
-            plan, tuning, best = _searched(plan, run_dir, say)
-        record = _execute(plan, loaded, run_dir, resume, baseline_dir, say, tuning, best)
+            standing = unsearched if is_unsearched(plan, unsearched) else None
+            plan, tuning, best = _searched(plan, run_dir, say, standing)
+            taken = standing if plan.config == config else None  # no other settings were chosen
+        record = _execute(plan, loaded, run_dir, resume, baseline_dir, say, tuning, best, taken)
     return Outcome(run_dir, record, baseline_dir, False)
 
 
@@ -110,13 +116,19 @@ def _silent(text: str) -> None:
     """What the processes other than the main one say."""
 
 
-def _searched(plan: Plan, run_dir: Path, say: Say) -> tuple[Plan, dict[str, Any], Path]:
+def _searched(
+    plan: Plan, run_dir: Path, say: Say, standing: Path | None
+) -> tuple[Plan, dict[str, Any], Path]:
     """The plan with the settings that did best on the dev set, how they were found, and where."""
+    as_it_is = dataclasses.replace(plan.config, tune=0, baseline=False, out_dir=None)
 
     def execute(trial: Plan, folder: Path) -> Record:
         with locked(folder):
             anew = dataclasses.replace(trial.config, overwrite=True)
             on_main(lambda: prepare(folder, anew, trial.config_hash))
+            own = dataclasses.replace(trial.config, out_dir=None)
+            if standing is not None and own == as_it_is:
+                return trial_of(trial, standing, folder, say)
             # a method may wrap or quantise its model: each trial has one of its own
             loaded = load(trial.config.model, trial.device)
             return _execute(trial, loaded, folder, False, None, say, is_trial=True)
@@ -134,13 +146,11 @@ def _searched(plan: Plan, run_dir: Path, say: Say) -> tuple[Plan, dict[str, Any]
 
 def _standing(text: str | None) -> Path | None:
     """The baseline's folder, if it is still there: the cache may have been emptied since."""
-    if text is None:
-        return None
-    try:
-        read_record(text)
-    except RecordError:
-        return None
-    return Path(text)
+    if text is not None:
+        with contextlib.suppress(RecordError):
+            read_record(text)
+            return Path(text)
+    return None
 
 
 def _baseline(plan: Plan, loaded: LoadedModel, given: Path | None, say: Say) -> Path:
@@ -195,6 +205,7 @@ def _execute(
     say: Say,
     tuning: dict[str, Any] | None = None,
     best: Path | None = None,
+    taken: Path | None = None,
     is_trial: bool = False,
 ) -> Record:
     """Do a run whose folder is prepared.
@@ -208,6 +219,7 @@ def _execute(
         say: prints a line for the user.
         tuning: for the record: how the settings were found.
         best: the trial with these settings, whose trained parameters serve again.
+        taken: a finished run with these settings, whose result serves.
         is_trial: keep what was trained, but write no adapter.
     """
     config = plan.config
@@ -225,7 +237,10 @@ def _execute(
 
     try:
         on_main(begin)
-        record = _tune_and_score(plan, loaded, run_dir, resume, trackers, say, best, is_trial)
+        if taken is not None:
+            record = take(plan, taken, run_dir, say)
+        else:
+            record = _tune_and_score(plan, loaded, run_dir, resume, trackers, say, best, is_trial)
         record.baseline = None if baseline_dir is None else str(baseline_dir)
         record.tuning = tuning
         on_main(partial(end, record))
@@ -293,23 +308,16 @@ def _tune_and_score(
 
     on_main(save)
     sources = [p.source for p in plan.test.pairs]
-    references = [p.target for p in plan.test.pairs]
     began = time.monotonic()
     outputs = decode(config, loaded, sources, lead=tuner.lead)
     cost.decode_seconds = time.monotonic() - began
     cost.peak_memory_bytes = max(parallel.gather(peak_memory(plan.device)))
 
     def score() -> Record:
-        write_hypotheses(run_dir / HYPOTHESES, sources, references, outputs)
-        about = metric_context(plan, loaded)
         # a trial is judged by the first metric; another one may cost as much as the trial
-        metrics = make_metrics(config.metrics[:1] if is_trial else config.metrics, about)
-        if any(hasattr(metric, "ahead") for metric in metrics):
-            say(f"Scoring {len(outputs)} translations with {', '.join(config.metrics)} …")
-        scores = evaluate(outputs, references, metrics, about)
-        statistics = sentence_statistics(outputs, references, metrics, about)
-        write_sentence_scores(run_dir / SENTENCES, statistics)
-        return make_record(plan, loaded, context, outputs, references, cost, encoded, scores)
+        names = config.metrics[:1] if is_trial else config.metrics
+        scores = score_outputs(plan, loaded, outputs, run_dir, names, say)
+        return make_record(plan, loaded, context, outputs, cost, encoded, scores)
 
     return on_main(score)
 

@@ -19,7 +19,13 @@ from mt_lottery import parallel
 from mt_lottery.data.batches import Encoded
 from mt_lottery.data.corpora import Split
 from mt_lottery.model.loading import LoadedModel
-from mt_lottery.pipeline.plan import Plan
+from mt_lottery.pipeline.plan import Plan, Say
+from mt_lottery.pipeline.rundir import (
+    HYPOTHESES,
+    SENTENCES,
+    write_hypotheses,
+    write_sentence_scores,
+)
 from mt_lottery.record import (
     CostRecord,
     DataRecord,
@@ -31,6 +37,7 @@ from mt_lottery.record import (
 )
 from mt_lottery.score.generation import generation_statistics
 from mt_lottery.score.metric import MetricContext
+from mt_lottery.score.report import evaluate, make_metrics, sentence_statistics
 from mt_lottery.translate.decoding import Hypothesis
 from mt_lottery.tuner.base import TuningContext
 
@@ -99,7 +106,8 @@ def metric_context(plan: Plan, loaded: LoadedModel) -> MetricContext:
     )
 
 
-def _split(split: Split, dropped: int = 0) -> SplitRecord:
+def split_record(split: Split, dropped: int = 0) -> SplitRecord:
+    """What a record says of a corpus; ``dropped`` pairs were too long."""
     made = SplitRecord(split.name, len(split.pairs), split.sha256, dropped)
     if split.report is not None:
         made.records, made.available = split.report.records, split.report.available
@@ -107,12 +115,58 @@ def _split(split: Split, dropped: int = 0) -> SplitRecord:
     return made
 
 
+def generation_of(plan: Plan, outputs: Sequence[Hypothesis]) -> GenerationRecord:
+    """How the translations of a plan's test set ended: stopped, empty, off target, length."""
+    statistics = generation_statistics(
+        outputs,
+        [pair.target for pair in plan.test.pairs],
+        source=plan.pair.source.code,
+        target=plan.pair.target.code,
+        beam_size=plan.config.translate.beam_size,
+        max_new_tokens=plan.config.translate.max_new_tokens,
+    )
+    return GenerationRecord(**statistics)  # type: ignore[arg-type]
+
+
+def score_outputs(
+    plan: Plan,
+    loaded: LoadedModel,
+    outputs: Sequence[Hypothesis],
+    run_dir: Path,
+    names: Sequence[str],
+    say: Say,
+) -> dict[str, Any]:
+    """Write a run's translations and what each sentence adds to its scores.
+
+    Args:
+        plan: what the run depends on.
+        loaded: the model.
+        outputs: one hypothesis a test sentence.
+        run_dir: where to.
+        names: of the metrics.
+        say: prints a line for the user.
+
+    Returns:
+        the scores, as a record has them.
+    """
+    sources = [pair.source for pair in plan.test.pairs]
+    references = [pair.target for pair in plan.test.pairs]
+    write_hypotheses(run_dir / HYPOTHESES, sources, references, outputs)
+    about = metric_context(plan, loaded)
+    metrics = make_metrics(names, about)
+    if any(hasattr(metric, "ahead") for metric in metrics):
+        say(f"Scoring {len(outputs)} translations with {', '.join(names)} …")
+    scores = evaluate(outputs, references, metrics, about)
+    statistics = sentence_statistics(outputs, references, metrics, about)
+    write_sentence_scores(run_dir / SENTENCES, statistics)
+    return scores
+
+
 def make_record(
     plan: Plan,
     loaded: LoadedModel,
     context: TuningContext,
     outputs: Sequence[Hypothesis],
-    references: Sequence[str],
     cost: CostRecord,
     encoded: Encoded | None,
     scores: dict[str, Any],
@@ -124,20 +178,11 @@ def make_record(
         loaded: the model.
         context: what the tuner worked on.
         outputs: one hypothesis a test sentence.
-        references: one a test sentence.
         cost: seconds, bytes.
         encoded: the training examples, where there are any.
-        scores: of the outputs, from :func:`mt_lottery.score.report.evaluate`.
+        scores: of the outputs, from :func:`score_outputs`.
     """
     config, tuner, info = plan.config, plan.tuner, loaded.info
-    statistics = generation_statistics(
-        outputs,
-        references,
-        source=plan.pair.source.code,
-        target=plan.pair.target.code,
-        beam_size=config.translate.beam_size,
-        max_new_tokens=config.translate.max_new_tokens,
-    )
     tickets = None
     if tuner.chosen is not None:
         chosen = tuner.chosen
@@ -167,15 +212,15 @@ def make_record(
         trainable_parameters=tuner.trainable_parameters(context) if trains else 0,
         tickets=tickets,
         data=DataRecord(
-            train=_split(train_split, len(encoded.dropped) if encoded else 0)
+            train=split_record(train_split, len(encoded.dropped) if encoded else 0)
             if train_split
             else None,
-            test=_split(plan.test),
+            test=split_record(plan.test),
             template=config.data.template,
             overlap=plan.corpora.overlap,
         ),
         scores=scores,
-        generation=GenerationRecord(**statistics),  # type: ignore[arg-type]
+        generation=generation_of(plan, outputs),
         cost=cost,
         environment=_environment(plan),
         config_hash=plan.config_hash,
