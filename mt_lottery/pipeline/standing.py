@@ -49,7 +49,7 @@ def trial_of(trial: Plan, standing: Path, folder: Path, say: Say) -> Record:
         the trial's record, written; training cost is the standing run's.
     """
     say(f"{standing} is this very training, done: its model translates the dev set.")
-    tuned = open_run(standing, trial.device)
+    tuned = open_run(standing, trial.config.device)
     began = time.monotonic()
     sources = [pair.source for pair in trial.test.pairs]
     outputs = decode(trial.config, tuned.loaded, sources, lead=tuned.tuner.lead)
