@@ -47,7 +47,7 @@ class Report:
     """All arms, and what they are measured against.
 
     Attributes:
-        arms: in order: original, tuned, …, random, and each random seed.
+        arms: in order: original, tuned, …, random, and each random seed where there are several.
         gain: metric key → raw or first line → tuned less original, with interval.
         columns: metric key → its heading.
     """
@@ -78,7 +78,7 @@ def report(found: Explained, resamples: int = 1000) -> Report:
     random = {arm.name: [found.outputs[arm.name]] for arm in found.arms if arm.random is not None}
     if random:
         groups["random"] = [outputs for (outputs,) in random.values()]
-        groups |= random
+        groups |= random if len(random) > 1 else {}  # a mean of one is that one
     columns: dict[str, str] = {}
     scores: dict[tuple[str, str, str], Scores] = {}
     for name in found.run.config.metrics:
@@ -224,7 +224,7 @@ def shown_name(arm: ArmScores, found: Explained) -> str:
         "instruction": "only in the instruction",
         "source": "only in the source",
         "target": "only in the target",
-        "random": f"random rows (mean of {number})",
+        "random": "random rows" if number == 1 else f"random rows (mean of {number})",
     }.get(arm.name, arm.name)
 
 

@@ -120,6 +120,7 @@ def test_another_template_and_fewer_sentences(commands: Commands, models: Models
     alpaca = result(Path("found"), "explain-alpaca")
     assert alpaca["template"] == "alpaca" and alpaca["run"]["trained_template"] == "plain"
     assert alpaca["test"]["sentences"] == 3 and alpaca["as_in_run"] is None
+    assert [arm["arm"] for arm in alpaca["arms"]][-2:] == ["target", "random"]  # one control
     # a longer instruction holds more tokens of the ticket, the sentences as many
     plain = result(Path("found"))
     bare = result(Path("found"), "explain-bare")
