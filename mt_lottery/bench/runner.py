@@ -185,6 +185,11 @@ class Scheduler:
     groups: Sequence[str | None]
     trained: set[str] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        # cells done by an earlier call have left their probes in the cache
+        for status in self.statuses:
+            self.ended(status)
+
     def next(self) -> Status | None:
         """A waiting cell that may start now; None if all wait for another, or none is left."""
         training = {
