@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mt_lottery import __version__
 from mt_lottery.bench.slurm_options import OPTIONS
-from mt_lottery.cli import bench_comet
+from mt_lottery.cli import bench_comet, bench_compare
 from mt_lottery.cli.shared import guarded
 
 DESCRIPTION = "All methods over language pairs and seeds, and an honest leaderboard."
@@ -28,6 +28,7 @@ examples:
            --slurm partition=gpu --slurm gpus=1 --slurm mem=32G --slurm time=4:00:00
   mt-bench report bench/smoke          render the leaderboard again
   mt-bench report bench/one bench/two --out bench/both
+  mt-bench compare bench/smoke --against embed
   mt-bench list                        the methods
   mt-bench list --model ./llama-7b --tickets 18,800
   mt-bench ks_lottery lora --langs ro "metrics=[spbleu,chrf,comet]" "tracker=[comet,tensorboard]"
@@ -160,13 +161,13 @@ def _report_parser() -> argparse.ArgumentParser:
 
 
 def parser() -> argparse.ArgumentParser:
-    """What the command line understands, but for ``list`` and ``report``."""
+    """What the command line understands, but for the words that :func:`command` knows."""
     made = argparse.ArgumentParser(
         "mt-bench",
         usage=(
             "mt-bench METHOD… --langs L,… [options] [key=value …]\n"
-            "       mt-bench report DIR…\n       mt-bench list [--model DIR]\n"
-            "       mt-bench setup-comet"
+            "       mt-bench report DIR…\n       mt-bench compare DIR… --against METHOD\n"
+            "       mt-bench list [--model DIR]\n       mt-bench setup-comet"
         ),
         description=DESCRIPTION,
         epilog=EXAMPLES,
@@ -211,7 +212,10 @@ def parser() -> argparse.ArgumentParser:
 
 def command(arguments: Sequence[str]) -> int:
     """Run; raises what the user can mend."""
-    others = {"list": _list_parser, "report": _report_parser, "setup-comet": bench_comet.parser}
+    others = {
+        **{"list": _list_parser, "report": _report_parser},
+        **{"compare": bench_compare.parser, "setup-comet": bench_comet.parser},
+    }
     if arguments and arguments[0] in others:
         given = others[arguments[0]]().parse_args(arguments[1:])
     else:

@@ -46,8 +46,10 @@ class Comparison:
     Attributes:
         difference: score of the system less that of the baseline.
         ci95: 95% percentile interval of the difference over resamples.
-        pvalue: two-sided, of no difference; as sacrebleu's paired bootstrap, but 1 where the
-            scores are equal.
+        pvalue: of no difference, as sacrebleu's paired bootstrap computes it, but 1 where the
+            scores are equal.  It centres absolute differences, so a clear difference gets about
+            half of the two-sided p (``bench.compare.difference_pvalue``): the interval may hold
+            0 where p < 0.05.
 
     """
 

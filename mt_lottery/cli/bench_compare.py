@@ -1,0 +1,110 @@
+"""``mt-bench compare``: the methods of a benchmark against one of them."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+EXAMPLES = """\
+examples:
+  mt-bench compare bench/small --against embed
+  mt-bench compare bench/small --against embed --methods ks_lottery,frequency
+  mt-bench compare bench/small --against lora --block tuned --score first_line
+  mt-bench compare bench/one bench/two --against none --metric chrf --json
+"""
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in (part.strip() for part in text.split(",")) if name]
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command line understands."""
+    made = argparse.ArgumentParser(
+        "mt-bench compare",
+        description=(
+            "By how much each method of a benchmark differs from a chosen one, in each language "
+            "and on average, from the records alone: paired bootstrap over sentences and seeds."
+        ),
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folder of a benchmark")
+    made.add_argument("--against", required=True, metavar="METHOD", help="compare with this one")
+    made.add_argument(
+        "--methods", type=_names, default=[], metavar="M,…", help="only these [all others]"
+    )
+    made.add_argument(
+        "--block",
+        choices=("recipe", "tuned"),
+        default="recipe",
+        help="recipe (or paper) settings, or the equal tuning budget [recipe]",
+    )
+    made.add_argument(
+        "--score",
+        choices=("raw", "first_line"),
+        default="raw",
+        help="of the whole output, or of its first line [raw]",
+    )
+    made.add_argument("--metric", metavar="KEY", help="spbleu, chrf, … [the one that ranks]")
+    made.add_argument("--json", action="store_true", help="print JSON")
+    made.set_defaults(run_command=compare)
+    return made
+
+
+def compare(given: argparse.Namespace) -> int:
+    """Do it, and print a table."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from mt_lottery.bench.against import Gap, compare_with
+    from mt_lottery.bench.compare import RESAMPLES
+    from mt_lottery.bench.methods import label
+    from mt_lottery.bench.report import load
+
+    found = compare_with(
+        load(given.folders),
+        given.against,
+        methods=given.methods,
+        block={"recipe": "runs", "tuned": "tuned"}[given.block],
+        which=given.score,
+        metric=given.metric,
+    )
+    if given.json:
+        print(json.dumps(dataclasses.asdict(found), indent=1, ensure_ascii=False))
+        return 0
+
+    def shown(gap: Gap | None) -> Text:
+        if gap is None:
+            return Text("—")
+        # 0.0 is added because a rounded −0.04 is a minus zero
+        low, high = (round(bound, 1) + 0.0 for bound in gap.ci95)
+        sign = "≤" if gap.least else "="
+        difference = round(gap.difference, 1) + 0.0
+        text = f"{difference:+.1f} [{low:.1f}, {high:.1f}]\np {sign} {gap.corrected:.3f}"
+        return Text(text, style="bold" if gap.corrected <= 0.05 else "")
+
+    of = {"raw": "the whole output", "first_line": "the first line"}[found.which]
+    console = Console(width=None if sys.stdout.isatty() else 130, highlight=False)
+    table = Table(
+        title=Text(f"{found.column} of {of}, less that of {label(found.against)}"),
+        title_justify="left",
+        show_lines=True,
+    )
+    table.add_column("method")
+    for column in found.columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    for method, gaps in found.gaps.items():
+        table.add_row(label(method), *[shown(gaps.get(column)) for column in found.columns])
+    console.print(table)
+    several = len(found.gaps)
+    holm = f", Holm-corrected over the {several} methods of a column" if several > 1 else ""
+    console.print(
+        f"Brackets: 95% interval; p: two-sided (paired bootstrap, {RESAMPLES:,} resamples){holm}; "
+        "bold: p ≤ 0.05. ≤: the least that so many resamples can show."
+    )
+    return 0
