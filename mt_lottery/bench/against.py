@@ -12,7 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from mt_lottery.bench.collect import Results
-from mt_lottery.bench.compare import Floats, Resampler, Statistics, difference_pvalue, holm
+from mt_lottery.bench.compare import (
+    Floats,
+    Resampler,
+    Statistics,
+    difference_pvalue,
+    holm,
+    is_least,
+)
 from mt_lottery.bench.leaderboard import Builder
 from mt_lottery.errors import ConfigError, RecordError, unknown
 from mt_lottery.score.significance import percentile_interval
@@ -173,8 +180,7 @@ def _column(
             difference_pvalue(difference, drawn),
         )
     corrected = holm({method: p for method, (_, _, p) in raw.items()})
-    floor = 1.5 / (resampler.resamples + 1)
     return [
-        (method, Gap(difference, interval, p, corrected[method], p < floor))
+        (method, Gap(difference, interval, p, corrected[method], is_least(p, resampler.resamples)))
         for method, (difference, interval, p) in raw.items()
     ]

@@ -49,12 +49,14 @@ class Verdict:
         best: whether it is the best one itself.
         difference: its average score less that of the best, ≤ 0.
         pvalue: two-sided, Holm-corrected over all comparisons; 1 for the best.
+        least: no resample was as far: so many can show no smaller p, and it is at most that.
         mark: the best, or not significantly worse at 5%; None where there is one seed only.
     """
 
     best: bool
     difference: float
     pvalue: float
+    least: bool
     mark: bool | None
 
 
@@ -151,7 +153,9 @@ def compare_with_best(
     for method in statistics:
         p = corrected.get(method, 1.0)
         mark = (p > 0.05) if several else None
-        verdicts[method] = Verdict(method == best, averages[method] - averages[best], p, mark)
+        least = is_least(raw.get(method, 1.0), resampler.resamples)
+        difference = averages[method] - averages[best]
+        verdicts[method] = Verdict(method == best, difference, p, least, mark)
     return verdicts
 
 
@@ -167,6 +171,11 @@ def difference_pvalue(difference: float, resampled: Floats) -> float:
     # centred, the resamples are those of two methods that do not differ
     centred = np.abs(resampled - resampled.mean())
     return (int((centred >= abs(difference)).sum()) + 1) / (len(resampled) + 1)
+
+
+def is_least(pvalue: float, resamples: int) -> bool:
+    """Whether an uncorrected p of :func:`difference_pvalue` is the least that it can be."""
+    return pvalue < 1.5 / (resamples + 1)
 
 
 def holm(pvalues: Mapping[str, float]) -> dict[str, float]:

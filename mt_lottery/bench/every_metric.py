@@ -49,7 +49,8 @@ def every_metric(
     Returns:
         for each metric ``key`` and ``rows``: ``method``, ``label``, ``average`` (``raw``,
         ``first_line``, each with score and interval, or None), ``difference`` to the best
-        average, ``pvalue`` (paired bootstrap, Holm-corrected) and ``mark``.
+        average, ``pvalue`` (paired bootstrap, Holm-corrected), ``pvalue_is_least`` (it is at
+        most that) and ``mark``.
     """
     made = []
     for place, key in enumerate(keys):
@@ -58,7 +59,8 @@ def every_metric(
             average = row["average"]
             shown.append(
                 {
-                    **{k: row[k] for k in ("method", "label", "difference", "pvalue", "mark")},
+                    **{k: row[k] for k in ("method", "label", "difference", "mark")},
+                    **{k: row[k] for k in ("pvalue", "pvalue_is_least")},
                     "average": average and {k: average[k] for k in ("raw", "first_line")},
                 }
             )
@@ -77,11 +79,14 @@ def pvalue(row: dict[str, Any]) -> str:
         return "—"
     if row["difference"] == 0 and row["pvalue"] == 1:
         return "best"
-    return f"{row['pvalue']:.3f}" if row["pvalue"] >= 0.001 else "<0.001"
+    if row["pvalue"] < 0.001:
+        return "<0.001"
+    return ("≤" if row.get("pvalue_is_least") else "") + f"{row['pvalue']:.3f}"
 
 
 NOTE = (
     "p: of no difference to the best average by that metric, raw scores; paired bootstrap over "
-    "sentences (and seeds, where there are several), Holm-corrected over the methods. With one "
-    "seed it says nothing of how a method varies from seed to seed."
+    "sentences (and seeds, where there are several), Holm-corrected over the methods; ≤: the least "
+    "that so many resamples can show. With one seed it says nothing of how a method varies from "
+    "seed to seed."
 )

@@ -177,6 +177,7 @@ class Builder:
             verdict = verdicts.get(row["method"])
             row["mark"] = None if verdict is None else verdict.mark
             row["pvalue"] = None if verdict is None else verdict.pvalue
+            row["pvalue_is_least"] = verdict is not None and verdict.least
             row["difference"] = None if verdict is None else verdict.difference
         trials = self.results.settings.get("tune") if name == "tuned" else None
         explanation = EXPLANATIONS[name].format(trials=trials)

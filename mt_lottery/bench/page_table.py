@@ -72,7 +72,8 @@ def significance(row: Json) -> str:
     """A method's difference to the best one with its p-value; empty where neither is known."""
     difference, pvalue = number(row, "difference"), number(row, "pvalue")
     said = [] if difference is None else [f"difference to the best {plain(difference, 2)}"]
-    said += [] if pvalue is None else [f"p = {pvalue:.3g}"]
+    sign = "≤" if row.get("pvalue_is_least") else "="
+    said += [] if pvalue is None else [f"p {sign} {pvalue:.3g}"]
     return ", ".join(said)
 
 

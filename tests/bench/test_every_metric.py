@@ -13,6 +13,7 @@ from given_cells import SENTENCES, bench, cell, scores
 from scipy import stats
 
 from mt_lottery.bench.collect import collect
+from mt_lottery.bench.every_metric import pvalue
 from mt_lottery.bench.leaderboard import build
 from mt_lottery.bench.page import render_page
 from mt_lottery.bench.report import write_reports
@@ -53,6 +54,9 @@ def test_comets_intervals_and_pvalues_are_those_of_means(out: Path) -> None:
     assert 0.01 < theirs < 0.5  # a pair that says something
     assert found["eos_bias"]["pvalue"] == pytest.approx(theirs, abs=0.04)
     assert found["none"]["pvalue"] < 0.01
+    # clearly worse in every resample: of 1,000 no smaller p can come, two comparisons by Holm
+    assert pvalue(found["none"]) == "≤0.002" and pvalue(found["lora"]) == "best"
+    assert pvalue(found["eos_bias"]) == f"{found['eos_bias']['pvalue']:.3f}"
 
 
 def test_every_format_has_every_metric(out: Path) -> None:
