@@ -196,9 +196,11 @@ def distances_cpu(
         a.sort(axis=1)
         b.sort(axis=1)
         distance = np.empty(len(a), np.int64)
+        # NumPy sorts NaN to the end, so the last value tells. The merge would never end on one.
+        nan = np.isnan(a[:, -1]) | np.isnan(b[:, -1])
+        a[nan], b[nan] = 0, 0
         merge(a, b, distance)
-        # NumPy sorts NaN to the end, so the last value tells.
-        distance[np.isnan(a[:, -1]) | np.isnan(b[:, -1])] = -1
+        distance[nan] = -1
         return distance
 
     def compare(start: int) -> int:

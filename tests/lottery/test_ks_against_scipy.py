@@ -253,13 +253,17 @@ def test_strided_views_and_parameters(implementation: str, dtype: torch.dtype) -
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("where", ["before", "after", "both"])
-def test_nan_is_refused(implementation: str, dtype: torch.dtype, where: str) -> None:
-    before, after = (table.to(dtype) for table in noisy(8, 600))
+@pytest.mark.parametrize("at", [0, 40, -1])
+@pytest.mark.parametrize("d", [1, 64, 600])  # sorted and merged, and by buckets
+def test_nan_is_refused(
+    implementation: str, dtype: torch.dtype, where: str, at: int, d: int
+) -> None:
+    before, after = (table.to(dtype) for table in noisy(8, d))
     after[5] = before[5]
     if where != "after":
-        before[5, 599] = float("nan")
+        before[5, at % d] = float("nan")
     if where != "before":
-        after[5, 599] = float("nan")
+        after[5, at % d] = float("nan")
     with pytest.raises(TuningError, match=f"Row 5 of {where.replace('both', 'before')}.*NaN"):
         ks_test(before, after)
 
