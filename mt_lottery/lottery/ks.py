@@ -126,7 +126,7 @@ class _Table:
     """A CPU tensor as NumPy rows; bfloat16, which NumPy lacks, as its bits."""
 
     def __init__(self, tensor: Tensor, dtype: torch.dtype) -> None:
-        tensor = tensor.detach()
+        tensor = tensor.detach().resolve_neg()  # of a lazily negated view NumPy gets the copy
         self.own = tensor.dtype
         raw = tensor.view(torch.int16) if self.own == torch.bfloat16 else tensor
         self.raw: NDArray[Any] = raw.numpy()

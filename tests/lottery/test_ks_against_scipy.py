@@ -248,6 +248,8 @@ def test_strided_views_and_parameters(implementation: str, dtype: torch.dtype) -
     assert torch.equal(flipped.statistic, straight)
     wide = torch.stack((before, after), dim=2)
     assert torch.equal(ks_test(wide[:, :, 0], wide[:, :, 1]).statistic, straight)
+    imaginary = torch._neg_view(-before)  # what `.conj().imag` is: negated when it is read
+    assert torch.equal(ks_test(imaginary, after).statistic, straight)
     assert torch.equal(before, noisy(64, 64)[0].to(dtype)), "the inputs are left alone"
 
 
