@@ -12,7 +12,7 @@ from mt_lottery.config import TunerConfig, setting
 from mt_lottery.model.saving import cast
 from mt_lottery.registry import register_tuner
 from mt_lottery.tuner.base import TuningContext
-from mt_lottery.tuner.peft_adapter import PeftTuner, check_targets
+from mt_lottery.tuner.peft_adapter import PeftTuner, check_targets, query_and_value_layers
 from mt_lottery.tuner.quantise import (
     dequantise,
     memory_bytes,
@@ -48,7 +48,9 @@ class LoraConfig(TunerConfig):
     r: int = setting(8, "rank of the update", ge=1)
     lora_alpha: float = setting(16.0, "the update is scaled by lora_alpha / r", gt=0.0)
     lora_dropout: float = setting(0.0, "dropout before the update", ge=0.0, lt=1.0)
-    target_modules: list[str] = setting(("q_proj", "v_proj"), "names of the layers it is put on")
+    target_modules: list[str] = setting(
+        (), "names of the layers it is put on [the attention's query and value layers]"
+    )
 
 
 @register_tuner("lora", dataclass=LoraConfig)
@@ -67,14 +69,15 @@ class LoraTuner(PeftTuner):
         import peft
 
         config = self.config
-        check_targets(model, list(config.target_modules))
+        targets = list(config.target_modules) or query_and_value_layers(model)
+        check_targets(model, targets)
         conv = any(type(m).__name__ == "Conv1D" for m in model.modules())
         return peft.LoraConfig(
             task_type="CAUSAL_LM",
             r=config.r,
             lora_alpha=config.lora_alpha,
             lora_dropout=config.lora_dropout,
-            target_modules=list(config.target_modules),
+            target_modules=targets,
             fan_in_fan_out=conv,  # GPT-2 keeps its weights transposed
         )
 

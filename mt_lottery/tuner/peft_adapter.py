@@ -64,6 +64,36 @@ def check_targets(model: nn.Module, targets: list[str]) -> None:
             )
 
 
+#: What the query and value layers are called where PEFT's own list has no entry for a model:
+#: all in one, or by the names of older models.
+QUERY_AND_VALUE = (
+    ("q_proj", "v_proj"),
+    *(("query_key_value",), ("qkv_proj",), ("c_attn",), ("Wqkv",), ("wqkv",)),
+    *(("q_lin", "v_lin"), ("query", "value"), ("wq", "wv")),
+)
+
+
+def query_and_value_layers(model: Any) -> list[str]:
+    """Names of the attention's query and value layers, whatever the architecture calls them.
+
+    Where one layer computes queries, keys and values together, it is that one.
+
+    Raises:
+        TuningError: they are not known.
+    """
+    from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as PEFTS
+
+    known = set(linear_names(model))
+    own = PEFTS.get(model.config.model_type, ())
+    for names in (QUERY_AND_VALUE[0], () if isinstance(own, str) else own, *QUERY_AND_VALUE[1:]):
+        if names and known.issuperset(names):
+            return list(names)
+    raise TuningError(
+        f"Which layers of {type(model).__name__} make queries and values is not known: give "
+        f"tuner.target_modules. It has: {', '.join(sorted(known)) or 'no linear layer'}."
+    )
+
+
 class PeftTuner(Tuner):
     """A method of PEFT's; its parameters are float32, whatever the model's dtype."""
 
@@ -92,7 +122,12 @@ class PeftTuner(Tuner):
         settings = self.peft_config(context.model)
         with quiet(), torch.random.fork_rng(devices=[]):  # a stream of its own for start values
             torch.manual_seed(context.seed)
-            context.model = peft.get_peft_model(context.model, settings)
+            try:
+                context.model = peft.get_peft_model(context.model, settings)
+            except (ValueError, KeyError, NotImplementedError) as error:
+                raise TuningError(
+                    f"PEFT cannot put {self.config.name} on {type(context.model).__name__}: {error}"
+                ) from error
             self.initialise(context)
         trained = [p for p in context.model.parameters() if p.requires_grad]
         for parameter in trained:

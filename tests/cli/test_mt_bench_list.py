@@ -60,13 +60,16 @@ def test_agrees_with_what_is_trained(kind: str, commands: Commands, models: Mode
 
 
 def test_a_method_that_does_not_fit(commands: Commands) -> None:
-    folder = Path("gpt2")
+    folder = Path("mamba")
     folder.mkdir()
-    shape = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_layer": 2}
+    shape = {"model_type": "mamba", "hidden_size": 32, "num_hidden_layers": 1, "vocab_size": 64}
     (folder / "config.json").write_text(json.dumps(shape))
     ended = commands.call("bench", "list", "--model", folder)
     assert ended.code == 0 and "does not fit" in ended.out
-    assert "lora: tuner.target_modules: GPT2LMHeadModel has no linear layers named" in ended.out
+    assert (
+        "lora: Which layers of MambaForCausalLM make queries and values is not known" in ended.out
+    )
+    assert "prefix: PEFT cannot put prefix on MambaForCausalLM" in ended.out
 
 
 def test_names_alone(commands: Commands) -> None:

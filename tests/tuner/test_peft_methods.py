@@ -12,12 +12,14 @@ import peft
 import pytest
 import tiny
 import torch
+import transformers
 
 from mt_lottery.config import RunConfig, TrainConfig, TunerConfig
 from mt_lottery.errors import RecordError, TuningError
 from mt_lottery.registry import TUNERS
 from mt_lottery.train.trainer import train
 from mt_lottery.tuner.base import TuningContext
+from mt_lottery.tuner.peft_adapter import query_and_value_layers
 from mt_lottery.tuner.quantise import dequantised, memory_bytes, quantise, quantised_layers
 
 METHODS = ("lora", "qlora", "prefix", "prompt")
@@ -151,10 +153,42 @@ def test_count_needs_no_weights_and_agrees(kind: str, method: str) -> None:
 def test_targets_that_the_model_lacks() -> None:
     with pytest.raises(TuningError, match=r"no linear layers named 'q_prj'. Did you mean 'q_proj'"):
         tuner("lora", target_modules=["q_prj"]).apply(context(tiny.model()))
-    where = context(tiny.model("gpt2"))
     with pytest.raises(TuningError, match="It has: c_attn, c_fc, c_proj"):
-        tuner("lora").apply(where)
-    assert tuner("lora", target_modules=["c_attn"]).apply(where)
+        tuner("lora", target_modules=["q_proj"]).apply(context(tiny.model("gpt2")))
+
+
+FAMILIES = {
+    "llama": (transformers.LlamaConfig, {}, ["q_proj", "v_proj"]),
+    "gpt2": (transformers.GPT2Config, {}, ["c_attn"]),
+    "phi": (transformers.PhiConfig, {}, ["q_proj", "v_proj"]),  # PEFT's list has fc1, fc2 too
+    "phi3": (transformers.Phi3Config, {"pad_token_id": 0}, ["qkv_proj"]),  # PEFT's list has none
+    "opt": (transformers.OPTConfig, {"word_embed_proj_dim": 32}, ["q_proj", "v_proj"]),
+    "bloom": (transformers.BloomConfig, {}, ["query_key_value"]),
+    "gpt_neox": (transformers.GPTNeoXConfig, {}, ["query_key_value"]),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_query_and_value_layers_of_other_architectures(family: str) -> None:
+    kind, more, wanted = FAMILIES[family]
+    shape = kind(vocab_size=64, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, **more)
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(shape)
+    assert query_and_value_layers(model) == wanted
+    where = context(model)
+    tuner("lora").apply(where)
+    trained = [n for n, p in where.model.named_parameters() if p.requires_grad]
+    assert {n.partition(".lora_")[0].rpartition(".")[2] for n in trained} == set(wanted)
+
+
+def test_a_model_without_attention() -> None:
+    shape = transformers.MambaConfig(vocab_size=64, hidden_size=32, num_hidden_layers=1)
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(shape)
+    with pytest.raises(TuningError, match=r"give tuner\.target_modules\. It has: dt_proj, in_proj"):
+        tuner("lora").apply(context(model))
+    with pytest.raises(TuningError, match="PEFT cannot put prefix on MambaForCausalLM"):
+        tuner("prefix").apply(context(model))
 
 
 def test_prefix_refuses_gradient_checkpointing() -> None:
