@@ -6,14 +6,32 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model
-from torch import nn
+from torch import Tensor, nn
 
 from mt_lottery.errors import RecordError
 from mt_lottery.model.saving import cast, save_folder
 from mt_lottery.registry import register_tuner
 from mt_lottery.tuner.base import Tuner, TuningContext
+
+#: What transformers says of weights that it could not use, or had to make up.
+WRONG = ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")
+
+
+def _read(kind: Any, folder: Path) -> dict[str, Tensor]:
+    """The weights of a folder under the names that they have in the model.
+
+    Raises:
+        RuntimeError: some are missing, too many or of another shape.
+    """
+    made, found = kind.from_pretrained(
+        folder, dtype="auto", local_files_only=True, use_safetensors=True, output_loading_info=True
+    )
+    wrong = {key: found.get(key) for key in WRONG if found.get(key)}
+    if wrong:
+        raise RuntimeError("; ".join(f"{k}: {sorted(map(str, v))}" for k, v in wrong.items()))
+    return dict(made.state_dict())
 
 
 @register_tuner("full")
@@ -61,8 +79,13 @@ class FullTuner(Tuner):
     def restore(self, model: Any, run_dir: Path) -> Any:
         file = run_dir / "model" / "model.safetensors"
         try:
-            load_model(model, file)
-        except (OSError, SafetensorError, RuntimeError) as error:
+            with safe_open(file, "pt") as stored:
+                names = set(stored.keys())
+            if names <= model.state_dict().keys():
+                load_model(model, file)
+            else:  # transformers stores some models (GPT-NeoX, Mixtral) under other names
+                model.load_state_dict(_read(type(model), file.parent))
+        except (OSError, SafetensorError, RuntimeError, ValueError) as error:
             raise RecordError(f"{file}: the tuned model cannot be read: {error}") from error
         return model
 

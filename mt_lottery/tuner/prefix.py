@@ -88,6 +88,23 @@ class PrefixTuner(VirtualTokensTuner):
                 "allowed for recipe=prefix: false (recipe=prompt can)."
             )
 
+    def initialise(self, context: TuningContext) -> None:
+        device = context.model.get_input_embeddings().weight.device
+        one = torch.ones(1, 2, dtype=torch.long, device=device)
+        try:
+            super().initialise(context)
+            if device.type != "meta":
+                with torch.no_grad():
+                    context.model(input_ids=one, attention_mask=one)
+        except TuningError:
+            raise
+        except Exception as error:  # whatever a model makes of a cache that is not its own
+            name = type(context.model.get_base_model()).__name__
+            raise TuningError(
+                f"{name} does not work with PEFT's prefix ({type(error).__name__}: {error}); "
+                "recipe=prompt may."
+            ) from error
+
     def start_values(self, base: Any, ids: Tensor) -> Tensor:
         from transformers import DynamicCache
 
@@ -121,6 +138,8 @@ class PromptTuner(VirtualTokensTuner):
             task_type="CAUSAL_LM",
             num_virtual_tokens=self.config.tokens,
             prompt_tuning_init="SAMPLE_VOCAB",
+            # PEFT takes the hidden size, which is another in models that project their embeddings
+            token_dim=model.get_input_embeddings().weight.shape[1],
         )
 
     def start_values(self, base: Any, ids: Tensor) -> Tensor:
