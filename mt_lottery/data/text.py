@@ -85,6 +85,16 @@ class Problems:
             raise DataError("\n".join([*self._shown, *more]))
 
 
+#: First bytes of packed files, none of them the start of a text.
+PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh91AY&SY": "bzip2",
+    b"PK\x03\x04": "zip",
+}
+
+
 def read_lines(path: Path, problems: Problems) -> list[str]:
     """Read a UTF-8 file (with or without a byte order mark, LF or CRLF).
 
@@ -106,6 +116,9 @@ def read_lines(path: Path, problems: Problems) -> list[str]:
         raise DataError(f"{path}: cannot be read: {error.strerror}.") from error
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise DataError(f"{path}:1: the file is UTF-16; save it as UTF-8.")
+    for start, kind in PACKED.items():
+        if data.startswith(start):
+            raise DataError(f"{path}: the file is packed ({kind}); unpack it first.")
     raw = data.removeprefix(codecs.BOM_UTF8).split(b"\n")
     if not raw[-1]:
         raw.pop()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import lzma
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -355,6 +357,10 @@ def test_empty_and_utf16_files_and_folders(tmp_path: Path) -> None:
     assert "test.ro.txt: the file is empty" in fails(config("mini", tmp_path))
     file.write_bytes("unu\n".encode("utf-16"))
     assert "UTF-16" in fails(config("mini", tmp_path))
+    for packed, kind in ((gzip.compress(b"unu\n"), "gzip"), (lzma.compress(b"unu\n"), "xz")):
+        file.write_bytes(packed)
+        message = fails(config("mini", tmp_path))
+        assert f"test.ro.txt: the file is packed ({kind}); unpack it first." in message
     file.unlink()
     file.mkdir()
     assert "test.ro.txt: cannot be read" in fails(config("mini", tmp_path))
