@@ -109,6 +109,7 @@ def encode(
     pair: LanguagePair,
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
+    limit: str | None = None,
 ) -> Encoded:
     """Tokenise pairs for training.
 
@@ -123,6 +124,7 @@ def encode(
         tokenizer: needs an EOS token.
         max_length: most tokens of prompt and target together, EOS included;
             longer examples are dropped (never cut) and reported.
+        limit: what sets that limit, for the message; ``data.max_length`` if None.
 
     Raises:
         ModelError: the tokenizer has no EOS token.
@@ -158,8 +160,8 @@ def encode(
             examples.append(example)
     if lengths and not examples:
         raise DataError(
-            f"data.max_length={max_length}: all {len(lengths)} pairs are longer; prompt and target "
-            f"have {min(lengths)} to {max(lengths)} tokens."
+            f"All {len(lengths)} pairs are longer than {limit or f'data.max_length={max_length}'}; "
+            f"prompt and target have {min(lengths)} to {max(lengths)} tokens."
         )
     return Encoded(examples, dropped)
 

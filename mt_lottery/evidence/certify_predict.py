@@ -15,9 +15,10 @@ from tqdm import tqdm
 from mt_lottery.data.batches import BucketBatchSampler, Example, collate, encode
 from mt_lottery.data.templates import Template
 from mt_lottery.data.text import Pair
-from mt_lottery.errors import ConfigError, DataError
+from mt_lottery.errors import ConfigError, DataError, ModelError
 from mt_lottery.languages import LanguagePair
 from mt_lottery.lottery.certify import top_two
+from mt_lottery.model.positions import learned_positions
 from mt_lottery.train.label_loss import (
     CHUNK_LOGITS,
     IGNORED,
@@ -123,8 +124,17 @@ def predict(
         pad_id: fills up batches.
         title: of the progress bar (on a terminal).
         chunk_logits: how many logits are held at a time.
+
+    Raises:
+        ModelError: a sentence has more tokens than the model has positions.
     """
     examples = positions.examples
+    limit, longest = learned_positions(model), max(map(len, examples), default=0)
+    if limit is not None and longest > limit:
+        raise ModelError(
+            f"The longest prompt with its reference tokens has {longest} tokens, the model only "
+            f"{limit} positions. Take fewer reference tokens (--positions) or shorter sentences."
+        )
     head = output_head(model)
     device = next(model.parameters()).device
     margins = torch.empty(len(positions.references), dtype=torch.float32)

@@ -11,6 +11,7 @@ from mt_lottery.data.batches import Encoded, encode
 from mt_lottery.data.corpora import Split
 from mt_lottery.data.templates import get_template
 from mt_lottery.model.loading import LoadedModel
+from mt_lottery.model.positions import learned_positions
 from mt_lottery.pipeline.plan import Plan, Say
 from mt_lottery.tuner.base import TuningContext
 
@@ -19,7 +20,17 @@ def _encode(plan: Plan, loaded: LoadedModel, split: Split | None) -> Encoded | N
     if split is None:
         return None
     template = get_template(plan.config.data.template)
-    return encode(split.pairs, template, plan.pair, loaded.tokenizer, plan.config.data.max_length)
+    length, why = _longest(plan, loaded)
+    return encode(split.pairs, template, plan.pair, loaded.tokenizer, length, why)
+
+
+def _longest(plan: Plan, loaded: LoadedModel) -> tuple[int, str]:
+    """Most tokens of a training pair, and what sets that limit."""
+    asked, positions = plan.config.data.max_length, learned_positions(loaded.model)
+    if positions is None or positions - plan.tuner.virtual_tokens >= asked:
+        return asked, f"data.max_length={asked}"
+    left = positions - plan.tuner.virtual_tokens
+    return left, f"the {left} positions that the model has for it"
 
 
 def text_counts(tokenizer: Any, split: Split) -> Counter[int]:
@@ -60,7 +71,8 @@ def make_context(
     dev = _encode(plan, loaded, plan.corpora.dev)
     assert encoded is not None
     if encoded.dropped:
-        say(f"{len(encoded.dropped)} training pairs are longer than data.max_length: dropped.")
+        why = _longest(plan, loaded)[1]
+        say(f"{len(encoded.dropped)} training pairs are longer than {why}: dropped.")
     context.counts = text_counts(tokenizer, plan.corpora.train)
     context.input_counts = input_counts(encoded)
     context.seen = torch.tensor(sorted(context.input_counts), dtype=torch.int64)

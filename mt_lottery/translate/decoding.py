@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 
 from mt_lottery.errors import ConfigError, DataError, ModelError
+from mt_lottery.model.positions import learned_positions
 from mt_lottery.translate.beam import generate_batch
 from mt_lottery.translate.caches import new_cache, smallest_window
 from mt_lottery.translate.continuation import Continuation
@@ -25,9 +26,6 @@ logger = logging.getLogger(__name__)
 
 #: ``progress(sentences done, sentences in all, tokens so far)``, called about once a step.
 Progress = Callable[[int, int, int], None]
-
-#: Names under which transformers keeps a table of learned positions (GPT-2, OPT, BERT-like).
-_POSITION_TABLES = {"wpe", "embed_positions", "position_embeddings"}
 
 
 def first_line(text: str) -> str:
@@ -291,14 +289,10 @@ def _evaluating(model: Any) -> Iterator[None]:
 
 def _check_positions(model: Any, longest: int, max_new_tokens: int) -> None:
     """Refuse what a table of learned positions cannot hold; RoPE and the like have no such end."""
-    limit = getattr(model.config, "max_position_embeddings", None)
-    if limit is None or longest + max_new_tokens - 1 <= limit:
-        return
-    for name, module in model.named_modules():
-        table = name.rpartition(".")[2] in _POSITION_TABLES
-        if table and isinstance(module, torch.nn.Embedding):
-            raise ModelError(
-                f"The longest prompt has {longest} tokens; with translate.max_new_tokens="
-                f"{max_new_tokens} that is more than the model's {limit} positions. "
-                "Lower translate.max_new_tokens or take shorter prompts."
-            )
+    limit = learned_positions(model)
+    if limit is not None and longest + max_new_tokens - 1 > limit:
+        raise ModelError(
+            f"The longest prompt has {longest} tokens; with translate.max_new_tokens="
+            f"{max_new_tokens} that is more than the model's {limit} positions. "
+            "Lower translate.max_new_tokens or take shorter prompts."
+        )

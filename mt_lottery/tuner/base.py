@@ -130,6 +130,11 @@ class Tuner(ABC):
         return None
 
     @property
+    def virtual_tokens(self) -> int:
+        """Positions that the method puts before every input."""
+        return 0
+
+    @property
     def search_space(self) -> dict[str, list[Any]]:
         """Values that ``tune=N`` may try: key (``train.lr``, ``tuner.r``) → list; {} for none."""
         return {"train.lr": [1e-4, 3e-4, 1e-3, 3e-3], "train.epochs": [2, 4]} if self.trains else {}

@@ -33,6 +33,10 @@ class VirtualTokensTuner(PeftTuner):
     """Base of prefix and prompt tuning."""
 
     @property
+    def virtual_tokens(self) -> int:
+        return int(self.config.tokens)
+
+    @property
     def search_space(self) -> dict[str, list[Any]]:
         return {
             "train.lr": [3e-3, 1e-2, 3e-2],

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tiny_runs import DIMENSION, MINI, Commands, Models, hypotheses, model, record
+from tiny_runs import DIMENSION, MINI, VOCABULARY, Commands, Models, hypotheses, model, record
 
 ROOT = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("MT_LOTTERY_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -83,6 +85,38 @@ def test_pairs_that_are_too_long_are_counted(commands: Commands, models: Models)
     dropped = record(Path("run"))["data"]["train"]["dropped"]
     assert 0 < dropped < 24
     assert f"{dropped} training pairs are longer than data.max_length" in ended.err
+
+
+def few_positions(like: Path, count: int) -> Path:
+    """A tiny GPT-2, with a table of so many positions, and the tokenizer of another model."""
+    import transformers
+
+    folder = Path(f"gpt2-{count}")
+    special = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
+    shape = transformers.GPT2Config(
+        vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=2, n_positions=count, **special
+    )
+    made: Any = transformers.GPT2LMHeadModel(shape)
+    made.save_pretrained(folder)
+    for file in like.glob("tokenizer*"):
+        shutil.copy(file, folder)
+    return folder
+
+
+@pytest.mark.parametrize("method", ["random_seen", "prefix", "prompt"])
+def test_pairs_that_the_model_has_no_positions_for(
+    method: str, commands: Commands, models: Models
+) -> None:
+    asked = [f"recipe={method}", "lang=en-es", *FEW, "data.train_pairs=24", "data.test_pairs=4",
+             "data.dev_pairs=2"]  # fmt: skip
+    ended = commands.train(*model(few_positions(models.untied, 110)), *asked)
+    assert ended.code == 0, ended.err
+    left = 110 if method == "random_seen" else 100  # ten learned positions go before each
+    dropped = record(Path("run"))["data"]["train"]["dropped"]
+    assert f"{dropped} training pairs are longer than the {left} positions" in ended.err
+    asked += ["overwrite=true", "baseline=false"]
+    told = commands.train(*model(few_positions(models.untied, 60)), *asked).mistake()
+    assert f"All 24 pairs are longer than the {left - 50} positions that the model has" in told
 
 
 def test_the_hubs_corpora_from_folders(

@@ -155,7 +155,7 @@ def test_too_long_pairs_are_dropped_and_counted() -> None:
     assert encoded.dropped and encoded.examples
     for example in encoded.examples:  # kept whole, EOS included in the limit
         assert len(example) == lengths[example.index] <= limit
-    with pytest.raises(DataError, match="all 3 pairs are longer"):
+    with pytest.raises(DataError, match="All 3 pairs are longer"):
         encode(PAIRS, PLAIN, EN_RO, tokenizer, 8)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mt_lottery.data.templates import get_template
 from mt_lottery.data.text import Pair
-from mt_lottery.errors import ConfigError, DataError
+from mt_lottery.errors import ConfigError, DataError, ModelError
 from mt_lottery.evidence.certify_check import (
     alphas_to_check,
     compare,
@@ -58,6 +58,17 @@ def test_as_transformers_says(kind: str) -> None:
     assert found.accuracy(positions.references) == float(
         (tokens == positions.references).double().mean()
     )
+
+
+def test_more_tokens_than_the_model_has_positions() -> None:
+    pairs = tiny.examples(3)
+    longest = max(map(len, pairs))
+    model = tiny.model("gpt2")
+    model.config.n_positions = longest
+    assert predict(model, cut(pairs, 20), tiny.PAD).margins.shape
+    model.config.n_positions = longest - 1
+    with pytest.raises(ModelError, match=rf"{longest} tokens.* {longest - 1} positions.*--posit"):
+        predict(model, cut(pairs, 20), tiny.PAD)
 
 
 def test_positions() -> None:

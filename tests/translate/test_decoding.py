@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import peft
 import pytest
 import torch
 from translate_models import EOS, PAD, random_prompts, tiny_model, tiny_tokenizer
@@ -183,6 +184,11 @@ def test_more_tokens_than_learned_positions() -> None:
     assert len(run(model, [[3] * 9], max_new_tokens=8, eos_ids=[])) == 1
     with pytest.raises(ModelError, match=r"10 tokens.*max_new_tokens=8.*16 positions"):
         run(model, [[3] * 10], max_new_tokens=8)
+    settings = peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4)
+    prefixed = peft.get_peft_model(model, settings).eval()  # they take positions too
+    assert len(run(prefixed, [[3] * 5], max_new_tokens=8, eos_ids=[])) == 1
+    with pytest.raises(ModelError, match=r"6 tokens.*max_new_tokens=8.*12 positions"):
+        run(prefixed, [[3] * 6], max_new_tokens=8)
     # Rotary positions have no table to fall out of.
     assert run(tiny_model("llama", max_position_embeddings=16), [[3] * 10])
 
