@@ -189,10 +189,8 @@ def describe(bench: Bench, jobs: int, executor: str = "local") -> str:
         if group is not None:
             groups.setdefault(group, []).append(status.cell.method)
     users = sorted({method for methods in groups.values() for method in methods})
-    lines.append(
-        f"  shared: {len(groups)} embedding-tuned probes (used by {', '.join(users) or 'none'}), "
-        f"{len(bench.langs)} translations of the original model"
-    )
+    probes = f"{len(groups)} embedding-tuned probes (used by {', '.join(users)}), " if users else ""
+    lines.append(f"  shared: {probes}{len(bench.langs)} translations of the original model")
     if executor == "slurm":
         lines.append(slurm_plan.describe(bench, statuses, jobs))
     return "\n".join([*lines, *time_line(todo, jobs, "cell")])
