@@ -20,6 +20,7 @@ block of its own (:mod:`mt_lottery.data.blocks`).  All files are UTF-8.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,7 +177,7 @@ class Files:
             base = Path()  # the path is a file of its own, for the roles without named files
         elif not base.is_dir():
             raise DataError(f"{base}: no such folder (data.path, for the files named in data).")
-        return (base / path).resolve()
+        return Path(os.path.realpath(base / path))  # as resolve(), which dies of a loop of links
 
     def _named(self, role: str) -> tuple[Path, Path | None] | None:
         """The files that the settings of one role name.
@@ -221,7 +222,7 @@ class Files:
                     f"({', '.join((*TSV, *JSONL))}), or the folder of the files named by "
                     f"data.{role}_source and data.{role}_target."
                 )
-            files = self._path.resolve(), None
+            files = Path(os.path.realpath(self._path)), None
         if files is None and role != "train":
             files = self._named("train")
         if files is None:

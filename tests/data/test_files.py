@@ -242,6 +242,12 @@ def test_settings_that_name_no_files(folder: Path, settings: dict[str, str], sai
     assert said in fails(**settings)
 
 
+def test_a_loop_of_links(folder: Path) -> None:
+    (folder / "loop.en").symlink_to("loop.en")
+    said = fails(train_source="loop.en", train_target="a.ro")
+    assert "loop.en: cannot be read: Too many levels of symbolic links." in said
+
+
 def test_text_files_have_the_checks_of_all_corpora(folder: Path) -> None:
     write("b.ro", "unu\n\n")
     message = fails(train_source="a.en", train_target="b.ro")
