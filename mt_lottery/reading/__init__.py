@@ -1,0 +1,26 @@
+"""Reading a file that comes from somebody else: a user, another program, a run of long ago.
+
+Such a file may be anything: a folder, a pipe that nobody writes to, a device without an end,
+text in another encoding, JSON nested a million deep, YAML whose aliases unfold to gigabytes.
+Whatever it is, these functions return its content or raise the caller's class of
+:mod:`mt_lottery.errors` with the path, the line where there is one, and the reason.  They
+never wait, and what they read is bounded.
+"""
+
+from mt_lottery.reading.files import check_regular, read_bytes, read_text, reason, shown
+from mt_lottery.reading.json_files import parse_json, read_json, read_json_lines
+from mt_lottery.reading.tables import read_csv_rows
+from mt_lottery.reading.yaml_files import read_yaml
+
+__all__ = [
+    "check_regular",
+    "parse_json",
+    "read_bytes",
+    "read_csv_rows",
+    "read_json",
+    "read_json_lines",
+    "read_text",
+    "read_yaml",
+    "reason",
+    "shown",
+]
