@@ -21,6 +21,7 @@ from mt_lottery.evidence.frequencies import PositionCounts, count_positions, fre
 from mt_lottery.evidence.source import Source
 from mt_lottery.lottery.ranks import Histogram, histogram, normalised_ranks
 from mt_lottery.lottery.selection import score_rows
+from mt_lottery.model.tokens import token_strings
 from mt_lottery.pipeline.rundir import TICKET_COLUMNS, TICKETS, read_tickets
 from mt_lottery.tuner.frequency import count_file
 
@@ -117,12 +118,12 @@ def show_source(source: Source, *, corpus: str | None = None, among: str = "chan
     frequency = frequency_ranks(counts)
     assert scores.pvalue is not None
     ids = order.tolist()
-    tokens = source.loaded.tokenizer.convert_ids_to_tokens(ids)
+    tokens = token_strings(source.loaded.tokenizer, ids)
     lines = []
     for place, (token_id, token) in enumerate(zip(ids, tokens, strict=True)):
         line = TokenLine(
             token_id,
-            str(token or ""),
+            token,
             float(scores.statistic[token_id]),
             float(scores.pvalue[token_id]),
             token_id in selected,

@@ -10,6 +10,7 @@ from typing import Any
 from mt_lottery.errors import ModelError
 from mt_lottery.model import checkpoint, hub, special_tokens, tables
 from mt_lottery.model.loading import LoadedModel, ModelInfo
+from mt_lottery.model.reach import text_parameters
 from mt_lottery.model.shape import shape_of
 from mt_lottery.registry import register_model
 
@@ -152,7 +153,7 @@ def _load(
         path=None if commit is not None else str(Path(shown).resolve()),
         sha256=sha256,
         revision=commit,
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=sum(p.numel() for p in text_parameters(model).values()),
         vocab_size=table.shape[0],
         embedding_dim=table.shape[1],
         tied_embeddings=tables.is_tied(model),

@@ -22,6 +22,7 @@ from mt_lottery.atomic import DiskError, write_text
 from mt_lottery.compose import to_yaml
 from mt_lottery.config import RunConfig, file_settings
 from mt_lottery.errors import RecordError
+from mt_lottery.model.tokens import token_strings
 from mt_lottery.record import NAME, Record, read_record
 from mt_lottery.translate.decoding import Hypothesis
 from mt_lottery.tuner.base import ChosenRows
@@ -242,7 +243,7 @@ def write_tickets(
         order = ranked[:changed].tolist()
         order += sorted(selected - set(order))
     lines = [_csv_line(TICKET_COLUMNS)]
-    tokens = tokenizer.convert_ids_to_tokens(order)
+    tokens = token_strings(tokenizer, order)
     for token_id, token in zip(order, tokens, strict=True):
         numbers = [
             "" if column is None else repr(float(column[token_id]))

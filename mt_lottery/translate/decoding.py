@@ -14,6 +14,7 @@ import torch
 
 from mt_lottery.errors import ConfigError, DataError, ModelError
 from mt_lottery.model.positions import learned_positions
+from mt_lottery.model.tokens import decode_text
 from mt_lottery.translate.beam import generate_batch
 from mt_lottery.translate.caches import new_cache, smallest_window
 from mt_lottery.translate.continuation import Continuation
@@ -216,10 +217,7 @@ def _most_spread(model: Any, prefix: SharedPrefix | None, length: int) -> int | 
 
 
 def _to_text(tokenizer: Any, result: Continuation) -> Hypothesis:
-    # Clean-up would rewrite " ." and " n't" in the hypothesis but not in the reference.
-    text = tokenizer.decode(
-        result.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
-    )
+    text = decode_text(tokenizer, result.tokens)
     return Hypothesis(text.removeprefix(" "), len(result.tokens), result.stopped)
 
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_model
 from torch import Tensor, nn
 
 from mt_lottery.errors import RecordError
+from mt_lottery.model.reach import text_parameters
 from mt_lottery.model.saving import cast, save_folder
 from mt_lottery.registry import register_tuner
 from mt_lottery.tuner.base import Tuner, TuningContext
@@ -47,8 +48,8 @@ class FullTuner(Tuner):
         return {"train.lr": [1e-5, 2e-5, 5e-5, 1e-4], "train.epochs": [2, 4]}
 
     def chosen_parameters(self, model: Any) -> list[nn.Parameter]:
-        """What is trained."""
-        return list(model.parameters())
+        """What is trained: all that a text passes through."""
+        return list(text_parameters(model).values())
 
     def apply(self, context: TuningContext) -> list[nn.Parameter]:
         model = context.model.requires_grad_(False)

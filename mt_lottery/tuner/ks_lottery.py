@@ -31,6 +31,7 @@ from mt_lottery.lottery.selection import (
     score_rows,
     selector_context,
 )
+from mt_lottery.model.tokens import token_strings
 from mt_lottery.registry import SELECTORS, register_tuner
 from mt_lottery.tuner.base import (
     DEFAULT_TICKETS,
@@ -158,7 +159,7 @@ def nearest_rows(scores: RowScores, correction: str, tokenizer: Any, count: int 
     assert scores.pvalue is not None
     adjusted = correct(scores.pvalue, correction)
     order = torch.argsort(scores.statistic, descending=True, stable=True)[:count]
-    names = tokenizer.convert_ids_to_tokens(order.tolist())
+    names = token_strings(tokenizer, order)
     return "\n".join(
         f"  {token!r} (id {int(i)}): D = {float(scores.statistic[i]):.4f}, "
         f"p = {float(adjusted[i]):.4g}"

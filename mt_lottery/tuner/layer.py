@@ -9,6 +9,7 @@ from torch import nn
 
 from mt_lottery.config import TunerConfig, setting
 from mt_lottery.errors import TuningError, nearest
+from mt_lottery.model.reach import text_parameters
 from mt_lottery.model.tables import is_tied
 from mt_lottery.registry import register_tuner
 from mt_lottery.tuner.base import TuningContext
@@ -31,7 +32,8 @@ def find_module(model: nn.Module, wanted: str) -> tuple[str, list[nn.Parameter]]
     Raises:
         TuningError: none or several have that name; the message lists some.
     """
-    names = [name for name, _ in model.named_modules()] + [n for n, _ in model.named_parameters()]
+    parts = [*model.named_modules(), *model.named_parameters()]
+    names = [name for name, _ in parts if name]  # the model itself is recipe=full's
     found = [n for n in names if n == wanted or n.endswith(f".{wanted}")]
     if len(found) != 1:
         shown = found or [n for n in names if n.count(".") <= 2][:12]
@@ -57,7 +59,15 @@ class LayerTuner(FullTuner):
     leaderboard = False
 
     def chosen_parameters(self, model: Any) -> list[nn.Parameter]:
-        return find_module(model, self.config.module)[1]
+        name, inside = find_module(model, self.config.module)
+        reached = {id(p) for p in text_parameters(model).values()}
+        chosen = [p for p in inside if id(p) in reached]
+        if not chosen:
+            raise TuningError(
+                f"tuner.module={self.config.module}: no text passes through {name} of "
+                f"{type(model).__name__}, so it cannot be trained on translations."
+            )
+        return chosen
 
     def details(self, context: TuningContext) -> dict[str, Any]:
         name, trained = find_module(context.model, self.config.module)

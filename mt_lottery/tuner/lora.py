@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from mt_lottery.config import TunerConfig, setting
+from mt_lottery.errors import TuningError
+from mt_lottery.model.reach import is_text_only
 from mt_lottery.model.saving import cast
 from mt_lottery.registry import register_tuner
 from mt_lottery.tuner.base import TuningContext
-from mt_lottery.tuner.peft_adapter import PeftTuner, check_targets, query_and_value_layers
+from mt_lottery.tuner.peft_adapter import (
+    PeftTuner,
+    check_targets,
+    query_and_value_layers,
+    targeted,
+)
 from mt_lottery.tuner.quantise import (
     dequantise,
     memory_bytes,
@@ -21,6 +28,8 @@ from mt_lottery.tuner.quantise import (
     quantised_layers,
     replace_layer,
 )
+
+MOST_RANK = 2**16  # the widest layers there are; see check_rank for a model's own
 
 QUANTISED_NOTE = """
 It was trained over a base in 4 bits (bitsandbytes NF4; the output head is not quantised).
@@ -45,12 +54,27 @@ Load the base the same way for the same translations:
 class LoraConfig(TunerConfig):
     """Settings of LoRA (Hu et al. 2022); the defaults are the paper's (§3, Table 2)."""
 
-    r: int = setting(8, "rank of the update", ge=1)
+    r: int = setting(8, "rank of the update", ge=1, le=MOST_RANK)
     lora_alpha: float = setting(16.0, "the update is scaled by lora_alpha / r", gt=0.0)
     lora_dropout: float = setting(0.0, "dropout before the update", ge=0.0, lt=1.0)
     target_modules: list[str] = setting(
         (), "names of the layers it is put on [the attention's query and value layers]"
     )
+
+
+def check_rank(model: Any, targets: list[str], rank: int) -> None:
+    """Refuse a rank beyond both dimensions of every target: it costs memory and adds nothing.
+
+    Raises:
+        TuningError: it says what the largest is.
+    """
+    widest = max(max(_in_out(layer)) for layer in targeted(model, targets).values())
+    allowed = max(widest, 64)  # the recipes' ranks go with models of any width
+    if rank > allowed:
+        raise TuningError(
+            f"tuner.r={rank}: the widest of {', '.join(targets)} in {type(model).__name__} is "
+            f"{widest}; allowed: 1 to {allowed}."
+        )
 
 
 @register_tuner("lora", dataclass=LoraConfig)
@@ -71,6 +95,9 @@ class LoraTuner(PeftTuner):
         config = self.config
         targets = list(config.target_modules) or query_and_value_layers(model)
         check_targets(model, targets)
+        check_rank(model, targets, config.r)
+        if not is_text_only(model):  # the same names stand in the towers that text never enters
+            targets = list(targeted(model, targets))
         conv = any(type(m).__name__ == "Conv1D" for m in model.modules())
         return peft.LoraConfig(
             task_type="CAUSAL_LM",
@@ -86,7 +113,7 @@ class LoraTuner(PeftTuner):
 class QloraConfig(LoraConfig):
     """Settings of QLoRA (Dettmers et al. 2023); the rank is the paper's (Table 2)."""
 
-    r: int = setting(32, "rank of the update", ge=1)
+    r: int = setting(32, "rank of the update", ge=1, le=MOST_RANK)
     double_quantisation: bool = setting(True, "quantise the blocks' scales too")
 
 
@@ -120,12 +147,15 @@ class QloraTuner(LoraTuner):
                 "method": "nf4",
                 "double_quantization": self.config.double_quantisation,
                 "layers": len(layers),
-                "parameters": sum(_in_out(layer) for layer in layers.values()),
+                "parameters": sum(math.prod(_in_out(layer)) for layer in layers.values()),
                 "not_quantized": ["input embedding", "output head", "norms"],
                 "base_bytes": memory_bytes(context.model, trained=False),
             }
         }
 
 
-def _in_out(layer: nn.Module) -> int:
-    return int(layer.in_features) * int(layer.out_features)  # type: ignore[arg-type]
+def _in_out(layer: Any) -> tuple[int, int]:
+    if hasattr(layer, "in_features"):  # quantised weights are packed: their shape says less
+        return int(layer.in_features), int(layer.out_features)
+    rows, columns = layer.weight.shape
+    return int(rows), int(columns)

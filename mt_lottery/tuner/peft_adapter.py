@@ -17,6 +17,7 @@ from torch import nn
 
 from mt_lottery.atomic import share, write_text
 from mt_lottery.errors import RecordError, TuningError, nearest
+from mt_lottery.model.reach import text_modules
 from mt_lottery.model.saving import cast
 from mt_lottery.tuner.base import Tuner, TuningContext
 
@@ -37,19 +38,33 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def linear_names(model: nn.Module) -> list[str]:
-    """Last parts of the names of all linear layers but the output head, each once."""
-    head = getattr(model, "get_output_embeddings", lambda: None)()
-    names = {
-        name.rpartition(".")[2]
-        for name, module in model.named_modules()
-        if module is not head
-        and (isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D")
+def is_linear(module: nn.Module) -> bool:
+    """Whether a module is a linear layer, GPT-2's transposed one included."""
+    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+
+
+def linear_layers(model: Any) -> dict[str, nn.Module]:
+    """Name → module of all linear layers that text passes through, but the output head."""
+    head = model.get_output_embeddings()
+    return {
+        name: module
+        for name, module in text_modules(model).items()
+        if module is not head and is_linear(module)
     }
-    return sorted(names)
 
 
-def check_targets(model: nn.Module, targets: list[str]) -> None:
+def linear_names(model: Any) -> list[str]:
+    """Last parts of the names of :func:`linear_layers`, each once."""
+    return sorted({name.rpartition(".")[2] for name in linear_layers(model)})
+
+
+def targeted(model: Any, targets: list[str]) -> dict[str, nn.Module]:
+    """Name → module of the :func:`linear_layers` that ``targets`` name by their last parts."""
+    layers = linear_layers(model)
+    return {name: layer for name, layer in layers.items() if name.rpartition(".")[2] in targets}
+
+
+def check_targets(model: Any, targets: list[str]) -> None:
     """Make sure that every target names linear layers of the model.
 
     Raises:

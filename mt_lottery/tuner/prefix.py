@@ -21,7 +21,7 @@ from mt_lottery.tuner.peft_adapter import PeftTuner
 class VirtualTokensConfig(TunerConfig):
     """Settings of methods that put learned positions before the input."""
 
-    tokens: int = setting(10, "learned positions (the paper's 10)", ge=1)
+    tokens: int = setting(10, "learned positions (the paper's 10)", ge=1, le=2**16)
     init: str = setting(
         "text",
         "start values: what the model makes of a prompt's first tokens, or random ones",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mt_lottery.errors import TuningError
+from mt_lottery.model.reach import text_modules
 
 
 def quantise(model: Any, *, double: bool = True) -> None:
@@ -31,7 +32,7 @@ def quantise(model: Any, *, double: bool = True) -> None:
     head = model.get_output_embeddings()
     layers = {
         name: module
-        for name, module in model.named_modules()
+        for name, module in text_modules(model).items()
         if type(module) is nn.Linear and module is not head
     }
     if not layers:

@@ -302,3 +302,9 @@ def test_token_rows_on_a_quantised_base(tmp_path: Path) -> None:
     start = embedding.rows.detach().clone()
     fit(model, tmp_path)
     assert not torch.equal(embedding.rows, start)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_a_rank_beyond_the_layers_is_refused(kind: str) -> None:
+    with pytest.raises(TuningError, match=r"tuner.r=65: .* allowed: 1 to 64"):
+        tuner("lora", r=65).apply(context(tiny.model(kind)))

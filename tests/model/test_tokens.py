@@ -1,0 +1,58 @@
+"""Ids as text: rows without a token, in fast and slow tokenizers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mt_lottery.model.tokens import decode_text, missing_token, token_strings
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory):
+    """A slow SentencePiece tokenizer of transformers (GPT-SW3's class), 40 pieces."""
+    import sentencepiece as spm
+    from transformers import GPTSw3Tokenizer
+
+    folder = tmp_path_factory.mktemp("spm")
+    text = folder / "text.txt"
+    words = ["one", "two", "three", "four", "five", "six", "seven", "the", "house", "of", "cards"]
+    text.write_text("\n".join(" ".join(words[i:] + words[:i]) for i in range(len(words))))
+    spm.SentencePieceTrainer.train(
+        input=str(text), model_prefix=str(folder / "m"), vocab_size=40, model_type="bpe",
+        pad_id=3, minloglevel=2,
+    )  # fmt: skip
+    return GPTSw3Tokenizer(str(folder / "m.model"), pad_token="<pad>", eos_token="</s>",
+                           bos_token="<s>", unk_token="<unk>")  # fmt: skip
+
+
+def test_a_slow_tokenizer_with_fewer_pieces_than_rows(slow) -> None:
+    beyond = len(slow) + 5
+    with pytest.raises(IndexError):  # what the library does
+        slow.convert_ids_to_tokens([10, beyond])
+    assert token_strings(slow, [10, beyond]) == [
+        slow.convert_ids_to_tokens(10),
+        missing_token(beyond),
+    ]
+    ids = slow("the house", add_special_tokens=False)["input_ids"]
+    assert decode_text(slow, [*ids[:1], beyond, *ids[1:]]) == decode_text(slow, ids)
+
+
+def test_a_fast_tokenizer_with_fewer_tokens_than_rows() -> None:
+    tokenizer = tiny.tokenizer()
+    assert token_strings(tokenizer, torch.tensor([3, 64])) == ["w3", "[no token 64]"]
+    assert token_strings(tokenizer, []) == []
+    assert decode_text(tokenizer, [3, 64, 4]) == "w3 w4"
+
+
+def test_tickets_of_rows_without_a_token(slow, tmp_path: Path) -> None:
+    from mt_lottery.pipeline.rundir import read_tickets, write_tickets
+    from mt_lottery.tuner.base import ChosenRows
+
+    chosen = ChosenRows(torch.tensor([len(slow), 7]), "random")
+    write_tickets(tmp_path / "tickets.csv", chosen, slow, None)
+    rows = read_tickets(tmp_path / "tickets.csv")
+    assert [r["token"] for r in rows] == [missing_token(len(slow)), slow.convert_ids_to_tokens(7)]
