@@ -10,13 +10,15 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch.utils.data import Sampler
 
 from mt_lottery.data.templates import Template
 from mt_lottery.data.text import Pair
+from mt_lottery.data.tokenise import tokenise
+from mt_lottery.data.wording import prompts_of, targets_of
 from mt_lottery.errors import ConfigError, DataError, ModelError
 from mt_lottery.languages import LanguagePair
 
@@ -53,31 +55,6 @@ class Encoded:
     dropped: list[int]
 
 
-def _tokenise(
-    tokenizer: PreTrainedTokenizerBase, texts: list[str], *, special: bool = True
-) -> list[list[int]]:
-    if not texts:
-        return []
-    # split_special_tokens: "</s>" in a sentence is text, not the end of the sequence.
-    encoded: Any = tokenizer(
-        texts,
-        add_special_tokens=special,
-        split_special_tokens=True,
-        padding=False,
-        truncation=False,
-        return_attention_mask=False,
-        verbose=False,
-    )
-    return [list(ids) for ids in encoded["input_ids"]]
-
-
-def _strip_eos(ids: list[int], eos_id: int | None) -> list[int]:
-    """Without the EOS that some tokenizers add (T5 style, ``add_eos_token=True``)."""
-    while len(ids) > 1 and ids[-1] == eos_id:
-        ids = ids[:-1]
-    return ids
-
-
 def encode_prompts(
     sources: Sequence[str],
     template: Template,
@@ -93,14 +70,17 @@ def encode_prompts(
         template: the prompt.
         pair: the direction.
         tokenizer: as in training.
-        lead: text before every prompt (few-shot examples).
+        lead: text before every prompt (few-shot examples); special tokens in it are text
+            unless it is a :class:`~mt_lottery.data.wording.Wording` that says otherwise.
 
     Returns:
         One list of ids a source, unpadded, with BOS where the tokenizer adds it,
-        never with EOS.
+        never with the EOS that a tokenizer may add.
     """
-    prompts = [lead + template.prompt(source, pair) for source in sources]
-    return [_strip_eos(ids, tokenizer.eos_token_id) for ids in _tokenise(tokenizer, prompts)]
+    prompts = prompts_of(template, sources, pair)
+    if lead:
+        prompts = [lead + prompt for prompt in prompts]
+    return [each.ids for each in tokenise(tokenizer, prompts)]
 
 
 def encode(
@@ -136,19 +116,15 @@ def encode(
             "The tokenizer has no end-of-sequence token (eos_token in tokenizer_config.json): "
             "a model cannot learn where a translation stops."
         )
-    targets = [template.target(each.target) for each in pairs]
-    prompts = [template.prompt(each.source, pair) for each in pairs]
-    prompt_ids = [_strip_eos(ids, eos_id) for ids in _tokenise(tokenizer, prompts)]
-    joint = _tokenise(tokenizer, [p + t for p, t in zip(prompts, targets, strict=True)])
-    joint_ids = [_strip_eos(ids, eos_id) for ids in joint]
-    apart = {
-        i: target
-        for i, target in enumerate(targets)
-        if joint_ids[i][: len(prompt_ids[i])] != prompt_ids[i]
-    }
-    apart_ids = dict(
-        zip(apart, _tokenise(tokenizer, list(apart.values()), special=False), strict=True)
-    )
+    targets = targets_of(template, [each.target for each in pairs])
+    prompts = prompts_of(template, [each.source for each in pairs], pair)
+    prompt_ids = [each.ids for each in tokenise(tokenizer, prompts)]
+    # a target's own EOS is the one that ends it
+    joint = [p + t for p, t in zip(prompts, targets, strict=True)]
+    joint_ids = [each.ids for each in tokenise(tokenizer, joint, keep_end=False)]
+    apart = [i for i, ids in enumerate(prompt_ids) if joint_ids[i][: len(ids)] != ids]
+    alone = tokenise(tokenizer, [targets[i] for i in apart], begin=False, keep_end=False)
+    apart_ids = {i: each.ids for i, each in zip(apart, alone, strict=True)}
     examples, dropped, lengths = [], [], []
     for i, ids in enumerate(prompt_ids):
         target = apart_ids[i] if i in apart_ids else joint_ids[i][len(ids) :]

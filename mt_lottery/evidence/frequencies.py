@@ -10,6 +10,8 @@ from typing import Any
 from mt_lottery.data.batches import Example
 from mt_lottery.data.templates import Template, one_line
 from mt_lottery.data.text import Pair
+from mt_lottery.data.tokenise import special_tokens, tokenise
+from mt_lottery.data.wording import Wording, prompts_of
 from mt_lottery.languages import LanguagePair
 
 _MARK = "\ue000"  # of the private use area: in no text
@@ -59,7 +61,7 @@ def count_positions(
     for start in range(0, len(examples), _BLOCK):
         block = examples[start : start + _BLOCK]
         texts = [one_line(pairs[each.index].source) for each in block]
-        prompts = [template.prompt(pairs[each.index].source, pair) for each in block]
+        prompts = prompts_of(template, [pairs[each.index].source for each in block], pair)
         ends = _last_characters(tokenizer, prompts)
         for example, text, prompt, last in zip(block, texts, prompts, ends, strict=True):
             inside = _source_spans(fixed, text, prompt)
@@ -83,29 +85,32 @@ def _source_spans(fixed: Sequence[str], text: str, prompt: str) -> list[tuple[in
     return spans
 
 
-def _last_characters(tokenizer: Any, prompts: Sequence[str]) -> list[list[int]]:
+def _last_characters(tokenizer: Any, prompts: Sequence[Wording]) -> list[list[int]]:
     """Position of each token's last character in its prompt; -1 for BOS and its like."""
     if not getattr(tokenizer, "is_fast", False):
-        return [_by_decoding(tokenizer, prompt) for prompt in prompts]
-    encoded = tokenizer(
-        list(prompts), split_special_tokens=True, return_offsets_mapping=True, verbose=False
-    )
+        encoded = tokenise(tokenizer, prompts)
+        return [_by_decoding(tokenizer, p, e.ids) for p, e in zip(prompts, encoded, strict=True)]
     return [
-        [end - 1 if end > begin else -1 for begin, end in offsets]
-        for offsets in encoded["offset_mapping"]
+        [end - 1 if end > begin else -1 for begin, end in each.offsets or ()]
+        for each in tokenise(tokenizer, prompts, offsets=True)
     ]
 
 
-def _by_decoding(tokenizer: Any, prompt: str) -> list[int]:
+def _by_decoding(tokenizer: Any, prompt: str, ids: list[int]) -> list[int]:
     """As above for a tokenizer without offsets: how long the text is after each token."""
-    ids = tokenizer(prompt, split_special_tokens=True, verbose=False)["input_ids"]
-    special = set(tokenizer.all_special_ids)
-    return [
-        -1
-        if token_id in special
-        else len(tokenizer.decode(ids[: place + 1], skip_special_tokens=True)) - 1
-        for place, token_id in enumerate(ids)
-    ]
+    special = {number: token for token, number in special_tokens(tokenizer).ids.items()}
+    ends, text, written = [], 0, 0  # characters of text, and of the template's special tokens
+    for place, token_id in enumerate(ids):
+        token = special.get(token_id)
+        if token is None:
+            text = len(tokenizer.decode(ids[: place + 1], skip_special_tokens=True))
+            ends.append(text + written - 1)
+        elif prompt.startswith(token, text + written):
+            written += len(token)
+            ends.append(text + written - 1)
+        else:
+            ends.append(-1)
+    return ends
 
 
 def frequency_ranks(counts: Mapping[int, int]) -> dict[int, int]:

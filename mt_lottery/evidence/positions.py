@@ -22,8 +22,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mt_lottery.data.batches import encode_prompts
 from mt_lottery.data.templates import Template
+from mt_lottery.data.tokenise import tokenise
+from mt_lottery.data.wording import MARK, prompts_of
 from mt_lottery.errors import ConfigError, ModelError
 from mt_lottery.languages import LanguagePair
 from mt_lottery.tuner.token_rows import TokenRows
@@ -31,8 +32,6 @@ from mt_lottery.tuner.token_rows import TokenRows
 #: Kinds of a prompt's positions: what the tokenizer puts first, the template, the sentence.
 BOS, INSTRUCTION, SOURCE = "bos", "instruction", "source"
 PROMPT_KINDS = (BOS, INSTRUCTION, SOURCE)
-
-_MARK = "\u2042mt\u2042"  # an asterism: in no template
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def source_span(template: Template, pair: LanguagePair, prompt: str, name: str) 
     Raises:
         ConfigError: the template does not put the source in one place.
     """
-    parts = template.prompt(_MARK, pair).split(_MARK)
+    parts = template.prompt(MARK, pair).split(MARK)
     if len(parts) != 2:
         raise ConfigError(
             f"Template '{name}' puts the source sentence into its prompt {len(parts) - 1} times; "
@@ -119,25 +118,16 @@ def split_prompts(
             "tokenizer (tokenizer.json) is needed."
         )
     prompts = []
-    for source, ids in zip(
-        sources, encode_prompts(sources, template, pair, tokenizer), strict=True
-    ):
-        text = template.prompt(source, pair)
+    texts = prompts_of(template, sources, pair)
+    for text, encoded in zip(texts, tokenise(tokenizer, texts, offsets=True), strict=True):
         start, end = source_span(template, pair, text, name)
-        encoded = tokenizer(
-            text, return_offsets_mapping=True, split_special_tokens=True, verbose=False
-        )
-        if list(encoded["input_ids"][: len(ids)]) != ids:
-            raise ModelError(
-                f"{type(tokenizer).__name__} gives a prompt other token ids when it is asked for "
-                "their characters; its positions cannot be told apart."
-            )
+        assert encoded.offsets is not None
         kinds, begun = [], False
-        for first, last in encoded["offset_mapping"][: len(ids)]:
+        for first, last in encoded.offsets:
             begun = begun or last > first
             inside = first < end and last > start and last > first
             kinds.append(SOURCE if inside else INSTRUCTION if begun else BOS)
-        prompts.append(Prompt(ids, kinds))
+        prompts.append(Prompt(encoded.ids, kinds))
     return prompts
 
 

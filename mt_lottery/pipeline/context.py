@@ -10,6 +10,8 @@ import torch
 from mt_lottery.data.batches import Encoded, encode
 from mt_lottery.data.corpora import Split
 from mt_lottery.data.templates import get_template
+from mt_lottery.data.tokenise import plain_ids
+from mt_lottery.data.wording import prompts_of, targets_of
 from mt_lottery.model.loading import LoadedModel
 from mt_lottery.model.positions import learned_positions
 from mt_lottery.pipeline.plan import Plan, Say
@@ -37,7 +39,7 @@ def text_counts(tokenizer: Any, split: Split) -> Counter[int]:
     """Occurrences of each token id in the text: sources and targets, no template, no specials."""
     texts = [" " + text for p in split.pairs for text in (p.source, p.target)]
     counts: Counter[int] = Counter()
-    for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]:
+    for ids in plain_ids(tokenizer, texts):
         counts.update(ids)
     for special in tokenizer.all_special_ids:
         counts.pop(special, None)
@@ -77,8 +79,12 @@ def make_context(
     context.input_counts = input_counts(encoded)
     context.seen = torch.tensor(sorted(context.input_counts), dtype=torch.int64)
     template = get_template(plan.config.data.template)
-    context.examples = [
-        (template.prompt(pair.source, plan.pair), template.target(pair.target))
-        for pair in plan.corpora.train.pairs
-    ]
+    pairs = plan.corpora.train.pairs
+    context.examples = list(
+        zip(
+            prompts_of(template, [pair.source for pair in pairs], plan.pair),
+            targets_of(template, [pair.target for pair in pairs]),
+            strict=True,
+        )
+    )
     return context, encoded, dev

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mt_lottery.data.tokenise import plain_ids
 from mt_lottery.errors import ScoreError
 from mt_lottery.registry import register_metric
 from mt_lottery.score.metric import (
@@ -160,7 +161,7 @@ class SubwordBleu(SacrebleuMetric):
 
     def _tokenize(self, text: str) -> str:
         # Ids, not pieces: a piece may hold a blank, an id cannot.
-        ids = self.context.tokenizer(text, add_special_tokens=False)["input_ids"]
+        (ids,) = plain_ids(self.context.tokenizer, [text])
         return " ".join(map(str, ids))
 
     def prepare(self, text: str) -> str:

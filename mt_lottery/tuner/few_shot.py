@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,14 @@ from torch import nn
 
 from mt_lottery.atomic import write_text
 from mt_lottery.config import TunerConfig, setting
+from mt_lottery.data.wording import Wording, sentences_of
 from mt_lottery.errors import RecordError, TuningError
+from mt_lottery.reading import read_json, read_text
 from mt_lottery.registry import register_tuner
 from mt_lottery.tuner.base import Tuner, TuningContext
 
 FILE = "few_shot.txt"
+PLACES = "few_shot.json"  # where the sentences are in it; runs before it existed have none
 
 
 @dataclass
@@ -51,18 +55,41 @@ class FewShotTuner(Tuner):
             )
         seed = context.seed if self.config.seed is None else self.config.seed
         chosen = random.Random(seed).sample(list(context.examples), shots)
-        self.lead = "".join(f"{prompt}{target}\n\n" for prompt, target in chosen)
+        lead = Wording("")
+        for prompt, target in chosen:
+            lead = lead + prompt + target + Wording("\n\n")
+        self.lead = lead
         return []
 
     def save(self, context: TuningContext, run_dir: Path) -> Path:
         folder = run_dir / "control"
         write_text(folder / FILE, self.lead)
+        write_text(folder / PLACES, json.dumps({"sentences": sentences_of(self.lead)}) + "\n")
         return folder
 
     def restore(self, model: Any, run_dir: Path) -> Any:
-        file = run_dir / "control" / FILE
-        try:
-            self.lead = file.read_bytes().decode("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise RecordError(f"{file}: missing or damaged: {error}") from error
+        file, places = run_dir / "control" / FILE, run_dir / "control" / PLACES
+        text = read_text(file, RecordError)
+        spans: Any = [[0, len(text)]]
+        if places.exists():
+            spans = read_json(places, RecordError).get("sentences")
+        if not _are_spans(spans, len(text)):
+            raise RecordError(f"{places}: damaged: 'sentences' must be spans of {FILE}.")
+        self.lead = Wording(text, None if spans is None else [(a, b) for a, b in spans])
         return model
+
+
+def _are_spans(value: Any, size: int) -> bool:
+    """Whether this is a list of [start, end) in order within a text of that size, or None."""
+    if value is None:
+        return True
+    if not isinstance(value, list):
+        return False
+    at = 0
+    for span in value:
+        if not (isinstance(span, list) and len(span) == 2 and all(type(x) is int for x in span)):
+            return False
+        if not at <= span[0] <= span[1] <= size:
+            return False
+        at = span[1]
+    return True

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mt_lottery.config import setting
+from mt_lottery.data.tokenise import plain_ids
 from mt_lottery.errors import TuningError
 from mt_lottery.registry import register_tuner
 from mt_lottery.tuner.base import (
@@ -46,7 +47,7 @@ def count_file(path: str, tokenizer: Any, *, setting: str = "tuner.corpus=") -> 
 
     def count() -> None:
         if block:
-            for ids in tokenizer(block, add_special_tokens=False)["input_ids"]:
+            for ids in plain_ids(tokenizer, block):
                 counts.update(ids)
             block.clear()
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mt_lottery.config import RunConfig, TunerConfig, setting
+from mt_lottery.data.tokenise import tokenise
 from mt_lottery.errors import TuningError
 from mt_lottery.registry import register_tuner
 from mt_lottery.tuner.base import TuningContext
@@ -48,7 +49,7 @@ class VirtualTokensTuner(PeftTuner):
         if self.config.init == "random" or not context.examples:
             return
         base = context.model.get_base_model()
-        ids = context.tokenizer(context.examples[0][0])["input_ids"]
+        ids = tokenise(context.tokenizer, [context.examples[0][0]])[0].ids
         wanted = self.config.tokens
         ids = (ids * -(-wanted // len(ids)))[:wanted]
         device = base.get_input_embeddings().weight.device
