@@ -16,17 +16,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.util
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
+from mt_lottery import plugins
+from mt_lottery.conformity import problems_of
 from mt_lottery.errors import PluginError, RegistryError, unknown
+from mt_lottery.plugins import Origin, load_entry_points, load_user_dir, plugin_folders
+
+__all__ = ["REGISTRIES", "Registry", "load_entry_points", "load_user_dir", "plugin_folders"]
 
 T = TypeVar("T")
-
-ENTRY_POINT_GROUP = "mt_lottery.plugins"
 
 
 class Registry:
@@ -44,6 +44,7 @@ class Registry:
         self._dataclasses: dict[str, type] = {}
         self._needs: dict[str, tuple[str, ...]] = {}
         self._extras: dict[str, str | None] = {}
+        self._origins: dict[str, Origin] = {}
 
     def register(
         self,
@@ -64,9 +65,17 @@ class Registry:
 
         Raises:
             RegistryError: the name is taken.
+            PluginError: what is registered is not what its kind must be
+                (:mod:`mt_lottery.contracts`); with the file and line.
         """
+        if not isinstance(name, str):  # @register_tuner without brackets
+            place = plugins.caller()
+            raise PluginError(
+                f"{place}: @register_{self.kind} needs a name: @register_{self.kind}('NAME')."
+            )
 
         def decorate(target: T) -> T:
+            place = plugins.caller(getattr(target, "__qualname__", type(target).__qualname__))
             module = getattr(target, "__module__", "?")
             owner = self._builtins.get(name)
             if name in self._objects:
@@ -74,18 +83,48 @@ class Registry:
             elif owner == module:
                 owner = None
             if owner is not None:
+                there = self._origins.get(name)
                 raise RegistryError(
-                    f"The {self.kind} '{name}' of {module} is already registered by {owner}. "
-                    "Choose another name."
+                    f"{place}: the {self.kind} '{name}' of {module} is already registered by "
+                    f"{owner}{f' ({there})' if there else ''}. Choose another name."
                 )
+            found = list(problems_of(self.kind, name, target, dataclass))
+            found += _requirement_problems(needs)
+            if found:
+                raise PluginError(f"{place}: the {self.kind} '{name}': {_listed(found)}")
             self._objects[name] = target
             if dataclass is not None:
                 self._dataclasses[name] = dataclass
             self._needs[name] = tuple(needs)
             self._extras[name] = extra
+            self._origins[name] = place
+            plugins.registered(place, lambda: self._forget(name))
             return target
 
         return decorate
+
+    def origin(self, name: str) -> Origin | None:
+        """Where a name was registered; None if it has not been (a built-in not yet imported)."""
+        return self._origins.get(name)
+
+    def origins(self) -> dict[str, Origin]:
+        """Name → where it was registered, of all that have been."""
+        return dict(self._origins)
+
+    def fault(self, name: str, what: str) -> PluginError:
+        """The error for something registered that does not keep to its contract.
+
+        Args:
+            name: of the plugin.
+            what: a sentence without its full stop: what it did, and what is wanted.
+        """
+        place = self._origins.get(name)
+        where = f"{place}: " if place else ""
+        return PluginError(f"{where}the {self.kind} '{name}': {what}.")
+
+    def _forget(self, name: str) -> None:
+        for table in (self._objects, self._dataclasses, self._needs, self._extras, self._origins):
+            table.pop(name, None)
 
     def names(self) -> list[str]:
         """Every known name, sorted; loads third-party plugins, not the built-ins."""
@@ -124,6 +163,30 @@ class Registry:
             f"The {self.kind} '{name}' needs {' and '.join(wanted)}, not installed here: "
             f"pip install {quoted}" + (f" (or the extra 'mt-lottery[{extra}]')" if extra else "")
         )
+
+
+def _listed(found: Sequence[str]) -> str:
+    if len(found) == 1:
+        return f"{found[0]}."
+    return "".join(f"\n  {number}. {text}." for number, text in enumerate(found, 1))
+
+
+def _requirement_problems(needs: Any) -> list[str]:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    if not needs:
+        return []
+    if isinstance(needs, str) or not all(isinstance(need, str) for need in needs):
+        return [f"needs= must be a list of packages, not {needs!r}"]
+    problems = []
+    for need in needs:
+        try:
+            Requirement(need)
+        except InvalidRequirement as error:
+            problems.append(
+                f"needs=['{need}'] is not as pip writes it: {str(error).splitlines()[0]}"
+            )
+    return problems
 
 
 def _installed(need: str) -> bool:
@@ -217,93 +280,3 @@ register_template = TEMPLATES.register
 register_metric = METRICS.register
 register_tracker = TRACKERS.register
 register_engine = ENGINES.register
-
-_plugin_folders: dict[str, Path] = {}
-_entry_points_loaded = False
-
-
-def _import(describe: str, load: Callable[[], Any]) -> Any:
-    try:
-        return load()
-    except RegistryError:
-        raise
-    except (Exception, SystemExit) as error:  # a script that ends with sys.exit() too
-        raise PluginError(
-            f"The plugin {describe} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
-
-
-def load_entry_points() -> None:
-    """Import every installed plugin (entry points of ``mt_lottery.plugins``), once.
-
-    Raises:
-        PluginError: one of them cannot be imported; the message names it.
-    """
-    global _entry_points_loaded
-    if _entry_points_loaded:
-        return
-    _entry_points_loaded = True  # now: a plugin may ask a registry while it is imported
-    try:
-        for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
-            loaded = _import(f"'{entry.name}' ({entry.value})", entry.load)
-            module = sys.modules.get(getattr(loaded, "__module__", entry.module), None) or loaded
-            file = getattr(module, "__file__", None)
-            if file:
-                _plugin_folders[f"{entry.name} = {entry.value}"] = Path(file).parent
-    except Exception:
-        _entry_points_loaded = False  # the next call says so again
-        raise
-
-
-def _origin(name: str) -> str | None:
-    """The file that ``import name`` would read; None if there is no such module."""
-    if name in sys.modules:
-        return getattr(sys.modules[name], "__file__", None) or name
-    spec = importlib.util.find_spec(name)
-    return None if spec is None else spec.origin
-
-
-def load_user_dir(folder: str | Path) -> None:
-    """Import a folder of plugins: a package (``__init__.py``) or loose ``*.py`` files.
-
-    Raises:
-        PluginError: no such folder, or a file in it cannot be imported.
-    """
-    path = Path(folder).expanduser().resolve()
-    if str(path) in _plugin_folders:
-        return
-    if not path.is_dir():
-        raise PluginError(f"user_dir={folder}: no such folder.")
-    files = (
-        [path / "__init__.py"] if (path / "__init__.py").is_file() else sorted(path.glob("*.py"))
-    )
-    if not files and not any(path.rglob("*.yaml")):
-        raise PluginError(f"user_dir={folder}: neither a Python file nor a recipe (YAML) in it.")
-    if files and files[0].name != "__init__.py":
-        sys.path.append(str(path))  # loose files may import each other; last, to hide nothing
-    for file in files:
-        package = file.name == "__init__.py"
-        name = path.name if package else file.stem
-        if getattr(sys.modules.get(name), "__file__", None) == str(file):
-            continue  # imported by a file before it
-        if "." in name or _origin(name) not in (None, str(file)):
-            name = f"mt_lottery_user_dir_{abs(hash(str(file)))}"  # must not hide a library
-        spec = importlib.util.spec_from_file_location(
-            name, file, submodule_search_locations=[str(path)] if package else None
-        )
-        if spec is None or spec.loader is None:
-            raise PluginError(f"user_dir={folder}: cannot import {file}.")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        loader = spec.loader
-        try:
-            _import(str(file), lambda: loader.exec_module(module))  # noqa: B023
-        except Exception:
-            del sys.modules[name]
-            raise
-    _plugin_folders[str(path)] = path
-
-
-def plugin_folders() -> list[Path]:
-    """Folders of the loaded plugins, where their recipes may lie."""
-    return list(dict.fromkeys(_plugin_folders.values()))

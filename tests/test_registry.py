@@ -8,12 +8,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, make_dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from mt_lottery import registry
+from mt_lottery import plugins, registry
 from mt_lottery.compose import compose
 from mt_lottery.config import RunConfig, TunerConfig, describe
 from mt_lottery.errors import ConfigError, PluginError, RegistryError
@@ -55,7 +56,8 @@ class MyTuner(NoTuner):
 def forget(tmp_path: Path) -> Iterator[None]:
     """Nothing that a test registers or imports outlives it."""
     names = {kind: set(r._objects) for kind, r in REGISTRIES.items()}
-    folders, modules, path = dict(registry._plugin_folders), set(sys.modules), list(sys.path)
+    folders, modules, path = dict(plugins._plugin_folders), set(sys.modules), list(sys.path)
+    noted, sources = list(plugins._registered), list(plugins._plugin_sources)
     repo = ConfigStore.instance().repo
     recipes = dict(repo.get("recipe", {}))
     yield
@@ -64,8 +66,11 @@ def forget(tmp_path: Path) -> Iterator[None]:
         for name in set(REGISTRIES[kind]._objects) - before - set(REGISTRIES[kind]._builtins):
             del REGISTRIES[kind]._objects[name]
             REGISTRIES[kind]._dataclasses.pop(name, None)
-    registry._plugin_folders.clear()
-    registry._plugin_folders.update(folders)
+            REGISTRIES[kind]._origins.pop(name, None)
+    plugins._plugin_folders.clear()
+    plugins._plugin_folders.update(folders)
+    plugins._registered[:] = noted
+    plugins._plugin_sources[:] = sources
     for name in set(sys.modules) - modules:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
             del sys.modules[name]
@@ -106,14 +111,33 @@ def test_every_builtin_is_registered_by_the_module_of_the_table(kind: str, name:
     assert found.__module__ == REGISTRIES[kind]._builtins[name]
 
 
+THEIRS = {
+    "model": "class M:\n def load(self, config, device): ...\n def fingerprint(self, config): ...",
+    "criterion": "def M(logits, labels, config): ...",
+    "optimizer": "def M(parameters, config): ...",
+    "tuner": "from mt_lottery.tuner.none import NoTuner\nclass M(NoTuner): ...",
+    "selector": "def M(before, after, *, seed): ...",
+    "corpus": (
+        "class M:\n def __init__(self, path, config): ...\n def pool(self, role): ...\n"
+        " def read(self, pool, pair): ..."
+    ),
+    "template": "class M:\n def prompt(self, source, pair): ...\n def target(self, text): ...",
+    "metric": (
+        "class M:\n def __init__(self, context): ...\n def score(self, hypotheses, references): ..."
+    ),
+    "tracker": "from mt_lottery.train.trackers import Tracker\nclass M(Tracker): ...",
+    "engine": ("from mt_lottery.train.trainer import TransformersEngine as T\nclass M(T): ..."),
+}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_takes_a_third_partys_object(kind: str) -> None:
     import mt_lottery
 
-    def mine() -> None: ...
-
-    assert getattr(mt_lottery, f"register_{kind}")("mine")(mine) is mine
-    assert REGISTRIES[kind].get("mine") is mine
+    made: dict[str, Any] = {"__name__": __name__}
+    exec(THEIRS[kind], made)
+    assert getattr(mt_lottery, f"register_{kind}")("mine")(made["M"]) is made["M"]
+    assert REGISTRIES[kind].get("mine") is made["M"]
     assert "mine" in REGISTRIES[kind].names()
 
 
@@ -148,7 +172,7 @@ def test_no_hint_where_nothing_is_near() -> None:
 
 
 def test_a_name_taken_twice() -> None:
-    made = Registry("tuner", {})
+    made = Registry("thing", {})
     made.register("mine")(int)
     with pytest.raises(RegistryError, match="'mine' of builtins is already registered by builtins"):
         made.register("mine")(float)
@@ -267,9 +291,10 @@ def test_its_settings_are_checked_as_the_built_in_ones(tmp_path: Path) -> None:
 
 def test_a_schema_that_is_no_tuner_config_names_the_plugin(tmp_path: Path) -> None:
     text = TUNER.format(name="foreign").replace("class Config(TunerConfig)", "class Config")
-    write(tmp_path / "foreign_plugin.py", text)
-    with pytest.raises(PluginError, match=r"tuner 'foreign' \(foreign_plugin\.Config\)"):
+    file = write(tmp_path / "foreign_plugin.py", text)
+    with pytest.raises(PluginError, match=r"tuner 'foreign'.*Config, must extend") as caught:
         with_plugin(tmp_path, "foreign")
+    assert f"{file}, line 11: " in str(caught.value)
 
 
 def test_a_setting_without_a_default_must_be_given(tmp_path: Path) -> None:

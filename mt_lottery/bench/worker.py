@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from mt_lottery.atomic import write_text
+from mt_lottery.blame import as_plugin_error
 from mt_lottery.errors import MTLotteryError, RecordError
 from mt_lottery.quiet import quieten
 
@@ -96,14 +97,15 @@ def do(order: Order) -> Answer:
         say(f"error: {error}")
         answer = Answer("failed", str(error), time.monotonic() - began)
     except (Exception, SystemExit) as error:
-        text = traceback.format_exc()
-        say(text)
+        say(traceback.format_exc())
         reason = f"{type(error).__name__}: {error}"
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # in a library's writing
             reason = f"the disk is full: {error.filename or order.folder}"
         if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
             reason = f"out of memory ({reason})"
-        answer = Answer("crashed", reason, time.monotonic() - began)
+        plugin = as_plugin_error(error)
+        state, reason = ("crashed", reason) if plugin is None else ("failed", str(plugin))
+        answer = Answer(state, reason, time.monotonic() - began)
     finally:
         gc.collect()  # the model goes before the next one comes
     write_state(Path(order.folder), answer)

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable
 
 from mt_lottery import parallel
+from mt_lottery.blame import as_plugin_error
 from mt_lottery.errors import MTLotteryError
 from mt_lottery.quiet import quieten
 
@@ -53,15 +54,22 @@ def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:
         # the reader (`head`, say) has gone; keep the interpreter from complaining at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except SystemExit as error:
+        plugin = as_plugin_error(error)  # sys.exit() in the middle of a run
+        if plugin is None:
+            raise
+        return _end(f"error: {plugin}", 2)
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # in a library's writing
             where = f": {error.filename}" if error.filename else ""
             return _end(f"error: the disk is full{where}.", 2)
         if parallel.lost(error):
             return _end("error: another process of this run was killed (out of memory?).", 1)
+        if (plugin := as_plugin_error(error)) is not None:
+            return _end(f"error: {plugin}", 2)
         return _end(
             f"{traceback.format_exc()}\n"
-            "This is a bug in mt-lottery (or in a plugin), not a mistake of yours: please "
+            "This is a bug in mt-lottery, not a mistake of yours: please "
             "report it with the lines above.",
             1,
         )
