@@ -17,6 +17,8 @@ ORDER = (
     *(
         "errors",
         "quiet",
+        "plain",
+        "printing",
         "parallel",
         "secrets",
         "atomic",

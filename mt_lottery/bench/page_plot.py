@@ -72,10 +72,11 @@ def points(rows: Sequence[Json]) -> list[Point]:
 
 def _steps(low: float, high: float, most: int) -> list[float]:
     """Round numbers from below ``low`` to above ``high``, about ``most`` of them."""
-    rough = (high - low) / most or 1.0
+    rough = max((high / most - low / most), 1e-9) if high > low else 1.0
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(s * power for s in (1, 2, 2.5, 5, 10) if s * power >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    last = max(last, first + 1)  # all scores 0: an axis needs two ends
     return [step * each for each in range(first, last + 1)]
 
 

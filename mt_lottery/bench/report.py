@@ -1,9 +1,11 @@
-"""Write the leaderboard in every format."""
+"""Write the leaderboard in every format, each of its own: none stops another."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from mt_lottery.bench.collect import Results, collect, join
 from mt_lottery.bench.leaderboard import build
 from mt_lottery.bench.side_by_side import sentences
 from mt_lottery.bench.tables import comma_separated, latex, markdown
-from mt_lottery.errors import RecordError
+from mt_lottery.errors import MTLotteryError, RecordError
 
 NAME = "leaderboard"
 FORMATS = ("md", "csv", "tex", "json", "html")
@@ -28,28 +30,80 @@ def load(folders: Sequence[Path]) -> Results:
     return parts[0] if len(parts) == 1 else join(parts)
 
 
-def write_reports(results: Results, out: Path, *, command: str) -> dict[str, Any]:
+@dataclass
+class Written:
+    """The leaderboard and what became of its files.
+
+    Attributes:
+        board: the leaderboard.
+        files: those that were written.
+        problems: file, or other output → why it could not be made.
+        status: what the command ends with: 0; 2 where the disk or a damaged file is the reason
+            of every problem; 1 where it is a mistake of this package.
+    """
+
+    board: dict[str, Any]
+    files: list[Path] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+    status: int = 0
+
+    def attempt(self, name: str, do: Callable[[], Any]) -> bool:
+        """Make one output; an error is kept under its name, and the others go on."""
+        try:
+            do()
+        except MTLotteryError as error:
+            self.problems[name] = str(error)
+            self.status = self.status or 2
+        except Exception as error:
+            # a mistake of ours: where, for the report; the other formats are worth having
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{Path(last.filename).name}, line {last.lineno}"
+            self.problems[name] = (
+                f"{type(error).__name__}: {error} ({place}; a bug in mt-lottery or a plugin, "
+                "please report it)"
+            )
+            self.status = 1
+        return name not in self.problems
+
+
+def write_reports(results: Results, out: Path, *, command: str) -> Written:
     """Write ``leaderboard.md``, ``.csv``, ``.tex``, ``.json`` and ``.html``.
 
     Only the page holds text of the test set.
 
-    Returns:
-        the leaderboard.
-
     Raises:
         RecordError: no cell is done yet.
-        DiskError: a file cannot be written.
     """
     board = build(results, command=command)
-    write_text(out / f"{NAME}.md", markdown(board))
-    write_text(out / f"{NAME}.csv", comma_separated(board))
-    write_text(out / f"{NAME}.tex", latex(board))
+    written = Written(board)
+    made: dict[str, Callable[[], str]] = {
+        "md": lambda: markdown(board),
+        "csv": lambda: comma_separated(board),
+        "tex": lambda: latex(board),
+        "json": lambda: _json(board),
+        "html": lambda: _page(results, board),
+    }
+    for kind in FORMATS:
+        path = out / f"{NAME}.{kind}"
+
+        def write(path: Path = path, render: Callable[[], str] = made[kind]) -> None:
+            write_text(path, render())
+
+        if written.attempt(str(path), write):
+            written.files.append(path)
+    return written
+
+
+def _json(board: dict[str, Any]) -> str:
     text = json.dumps(board, indent=1, ensure_ascii=False, allow_nan=False)
-    write_text(out / f"{NAME}.json", text + "\n")
+    # half a surrogate pair cannot be written in UTF-8; as an escape it is JSON
+    return text.encode("utf-8", "backslashreplace").decode() + "\n"
+
+
+def _page(results: Results, board: dict[str, Any]) -> str:
     from mt_lottery.bench.page import render_page
 
-    write_text(out / f"{NAME}.html", render_page(board, sentences(results)))
-    return board
+    return render_page(board, sentences(results))
 
 
 def read_board(path: Path) -> dict[str, Any]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from mt_lottery import registry
 from mt_lottery.bench import contamination, slurm_plan
@@ -23,7 +20,7 @@ from mt_lottery.bench.plan import (
     probe_group,
     read_settings,
 )
-from mt_lottery.bench.report import FORMATS, NAME, write_reports
+from mt_lottery.bench.report import Written, write_reports
 from mt_lottery.bench.runner import DONE, FAILED, WAITING, Status, held, run_local, standing
 from mt_lottery.bench.slurm import refuse_running, run_slurm
 from mt_lottery.bench.slurm_options import parse_options
@@ -40,6 +37,8 @@ from mt_lottery.pipeline.plan import (
     check_packages,
     trackers_and_metrics,
 )
+from mt_lottery.plain import visible
+from mt_lottery.printing import Grid, printer
 from mt_lottery.recipe_files import recipes_folder
 
 
@@ -200,7 +199,7 @@ def execute(bench: Bench, given: Any) -> int:
     """Do the cells, write the leaderboard, show it.
 
     Returns:
-        0, or 1 if a cell failed.
+        0, or 1 if a cell failed; as ``Written.status`` says if an output could not be made.
 
     Raises:
         MTLotteryError: the folder is held, or holds something else; Slurm is asked for and not
@@ -209,16 +208,19 @@ def execute(bench: Bench, given: Any) -> int:
     asked: Asked = given
     if asked.executor == "slurm":
         require()
+    status = 0
+
+    def log(board: dict[str, Any]) -> None:
+        log_leaderboard(bench, bench.config(bench.cells()[0]), board, say)
+
     with held(bench.out):
         failed = do_cells(bench, asked)
         results = collect(bench.out)
         if results.records:
             command = read_settings(bench.out)["settings"].get("command", asked.command_line)
-            made = write_reports(results, bench.out, command=command)
-            show(made, bench.out)
-            log_leaderboard(bench, bench.config(bench.cells()[0]), made, say)
+            status = present(write_reports(results, bench.out, command=command), log)
     tell(failed, bench.out)
-    return 1 if failed else 0
+    return 1 if failed else status
 
 
 def do_cells(bench: Bench, asked: Asked) -> list[Status]:
@@ -260,20 +262,40 @@ def tell(failed: list[Status], out: Path) -> None:
     """Say of each failed cell why, and where its log lies."""
     for status in failed:
         first = (status.reason or "").partition("\n")[0]
-        print(f"FAILED {status.cell}: {first}", file=sys.stderr)
-        print(f"       {out / status.cell.folder}", file=sys.stderr)
+        print(visible(f"FAILED {status.cell}: {first}"), file=sys.stderr)
+        print(visible(f"       {out / status.cell.folder}"), file=sys.stderr)
 
 
-def show(board: dict[str, Any], out: Path) -> None:
-    """The leaderboard on the terminal, and where its files lie."""
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+def present(written: Written, *more: Callable[[dict[str, Any]], None]) -> int:
+    """Show the leaderboard, where its files lie, and what could not be made.
+
+    Args:
+        written: from :func:`write_reports`.
+        more: what else is done with the leaderboard.
+
+    Returns:
+        the exit status.
+    """
+    written.attempt("the leaderboard on the terminal", lambda: show(written.board))
+    if written.files:
+        print("written: " + ", ".join(visible(str(path)) for path in written.files))
+    for each in more:
+        written.attempt("the trackers", lambda each=each: each(written.board))  # type: ignore[misc]
+    for name, reason in written.problems.items():
+        say(f"error: {visible(name)} could not be made: {visible(reason)}")
+    return written.status
+
+
+def show(board: dict[str, Any]) -> None:
+    """The leaderboard on the terminal."""
+    console = printer(140)
     for block in board["blocks"]:
         title = f"{board['metric']['column']}, {block['name']}"
-        table = Table(title=Text(title), title_justify="left")
-        table.add_column("method")
-        for name in ("trained", *board["languages"], "average", "first line", "stopped"):
-            table.add_column(name, justify="right")
-        table.add_column("= stop + translate", justify="right")
+        table = Grid(
+            title,
+            ["method", "trained", *board["languages"], "average", "first line", "stopped",
+             "= stop + translate"],
+        )  # fmt: skip
         for row in block["rows"]:
             average = row["average"]
             gain = average and average["gain"]
@@ -286,23 +308,19 @@ def show(board: dict[str, Any], out: Path) -> None:
                 percent(average and average["stopped"]),
                 f"{gain['stop']:+.1f} {gain['translate']:+.1f}" if gain else "—",
             ]
-            table.add_row(row["label"], *cells, style="bold" if row["mark"] else None)
+            table.add(row["label"], *cells, style="bold" if row["mark"] else None)
         console.print(table)
         if len(block.get("metrics") or []) > 1:
             console.print(_every_metric(board, block))
     for note in board["notes"]:
-        console.print(Text(note))
-    print("written: " + ", ".join(str(out / f"{NAME}.{kind}") for kind in FORMATS))
+        console.print(note)
 
 
-def _every_metric(board: dict[str, Any], block: dict[str, Any]) -> Table:
+def _every_metric(board: dict[str, Any], block: dict[str, Any]) -> Grid:
     names = headings(board)
     title = "every metric, averages; p: against the best (paired bootstrap, Holm)"
-    table = Table(title=Text(title), title_justify="left")
-    table.add_column("method")
-    for metric in block["metrics"]:
-        for name in (names[metric["key"]], "first line", "p"):
-            table.add_column(Text(name), justify="right")
+    heads = [x for m in block["metrics"] for x in (names[m["key"]], "first line", "p")]
+    table = Grid(title, ["method", *heads])
     for place, row in enumerate(block["rows"]):
         cells = []
         for metric in block["metrics"]:
@@ -310,7 +328,7 @@ def _every_metric(board: dict[str, Any], block: dict[str, Any]) -> Table:
             average = own["average"]
             cells += [spread(average and average["raw"])]
             cells += [number(average and average["first_line"]["score"]), pvalue(own)]
-        table.add_row(row["label"], *cells)
+        table.add(row["label"], *cells)
     return table
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from mt_lottery.bench.every_metric import headings, pvalue
 from mt_lottery.bench.methods import rounded
+from mt_lottery.plain import csv_records, markdown_code, markdown_table, markdown_text, tex_text
 
 Row = dict[str, Any]
 
@@ -78,24 +77,22 @@ def _parameters(row: Row) -> str:
     return _GAP if count is None else f"{count:,}"
 
 
-def _markdown_table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rule = ["---", *["--:"] * (len(heads) - 1)]
-    rows = [list(heads), rule, *[[text.replace("|", "\\|") for text in line] for line in lines]]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
-
-
 def _name(row: Row) -> str:
-    name = f"{row['label']} (`{row['method']}`)"
+    code = markdown_code(str(row["method"]), cell=True)
+    name = f"{markdown_text(str(row['label']))} ({code})"
     return f"**{name}**" if row["mark"] else name
 
 
 def markdown(board: dict[str, Any]) -> str:
     """The whole page: scores, the honest half, cost and outputs of each block, and the notes."""
     langs = board["languages"]
-    parts = [f"# {board['title']}", "", f"{board['metric']['column']}, {board['created']}."]
+    heading = markdown_text(f"{board['metric']['column']}, {board['created']}.")
+    parts = [f"# {markdown_text(board['title'])}", "", heading]
+    headed = [markdown_text(lang) for lang in langs]
     for block in board["blocks"]:
         rows = block["rows"]
-        parts += ["", f"## {block['name'].capitalize()}", "", block["explanation"], ""]
+        name, explanation = map(markdown_text, (block["name"].capitalize(), block["explanation"]))
+        parts += ["", f"## {name}", "", explanation, ""]
         scores = [
             [
                 _name(row),
@@ -107,7 +104,7 @@ def markdown(board: dict[str, Any]) -> str:
             ]
             for row in rows
         ]
-        parts.append(_markdown_table(["raw score", "trained", *langs, "average"], scores))
+        parts.append(markdown_table(["raw score", "trained", *headed, "average"], scores))
         parts += ["", "### Stopping or translating?", ""]
         honest = [
             [
@@ -121,7 +118,7 @@ def markdown(board: dict[str, Any]) -> str:
             for row in rows
         ]
         heads = ["average", "raw", "first line", "stopped", "length ratio"]
-        parts.append(_markdown_table([*heads, "gain", "= stop", "+ translate"], honest))
+        parts.append(markdown_table([*heads, "gain", "= stop", "+ translate"], honest))
         firsts = [
             [
                 _name(row),
@@ -130,8 +127,8 @@ def markdown(board: dict[str, Any]) -> str:
             ]
             for row in rows
         ]
-        heads = [*(f"{x} first line" for x in langs), *(f"{x} stopped" for x in langs)]
-        parts += ["", _markdown_table(["each language", *heads], firsts)]
+        heads = [*(f"{x} first line" for x in headed), *(f"{x} stopped" for x in headed)]
+        parts += ["", markdown_table(["each language", *heads], firsts)]
         parts += ["", "### Cost, and what else came out", ""]
         costs = [
             [
@@ -147,7 +144,7 @@ def markdown(board: dict[str, Any]) -> str:
             for row in rows
         ]
         heads = ["average", "probe s", "train s", "decode s", "sum s", "peak memory", "adapter"]
-        parts.append(_markdown_table([*heads, "empty", "truncated", "off-target"], costs))
+        parts.append(markdown_table([*heads, "empty", "truncated", "off-target"], costs))
         if block.get("metrics"):
             parts += [
                 "",
@@ -156,24 +153,30 @@ def markdown(board: dict[str, Any]) -> str:
                 _every_metric(board, block),
             ]
         failed = [
-            f"- {row['label']}, {lang}: {cell['reason']}"
+            f"- {markdown_text(row['label'] + ', ' + lang + ': ' + str(cell['reason']))}"
             for row in rows
             for lang, cell in row["cells"].items()
             if cell["state"] == "failed"
         ]
         if failed:
             parts += ["", "### FAILED", "", *failed]
-    parts += ["", "## Notes", "", *(f"- {note}" for note in board["notes"])]
+    parts += ["", "## Notes", "", *(f"- {markdown_text(note)}" for note in board["notes"])]
     if board["contamination"]:
-        parts += ["", "## Contamination", "", *(f"- {line}" for line in board["contamination"])]
+        lines = [f"- {markdown_text(line)}" for line in board["contamination"]]
+        parts += ["", "## Contamination", "", *lines]
     parts += ["", "## Provenance", ""]
-    parts += [f"- {line['name']}: `{line['value']}`" for line in board["provenance"]]
+    parts += [
+        f"- {markdown_text(line['name'])}: {markdown_code(str(line['value']))}"
+        for line in board["provenance"]
+    ]
     return "\n".join(parts) + "\n"
 
 
 def _every_metric(board: dict[str, Any], block: Row) -> str:
     names = headings(board)
-    columns = [x for m in block["metrics"] for x in (names[m["key"]], "first line", "p")]
+    columns = [
+        x for m in block["metrics"] for x in (markdown_text(names[m["key"]]), "first line", "p")
+    ]
     lines = []
     for place, row in enumerate(block["rows"]):
         line = [_name(row)]
@@ -182,7 +185,7 @@ def _every_metric(board: dict[str, Any], block: Row) -> str:
             line += [_average(own, lambda a: spread(a["raw"]))]
             line += [_average(own, lambda a: spread(a["first_line"])), pvalue(own)]
         lines.append(line)
-    return _markdown_table(["average", *columns], lines)
+    return markdown_table(["average", *columns], lines)
 
 
 def comma_separated(board: dict[str, Any]) -> str:
@@ -197,9 +200,7 @@ def comma_separated(board: dict[str, Any]) -> str:
         *("gain_raw", "gain_stop", "gain_translate", "mark", "pvalue", "difference"),
         *more,
     ]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, heads, lineterminator="\n")
-    writer.writeheader()
+    lines: list[Row] = []
     for block in board["blocks"]:
         for place, row in enumerate(block["rows"]):
             common = {
@@ -209,7 +210,7 @@ def comma_separated(board: dict[str, Any]) -> str:
             for lang in board["languages"]:
                 cell = row["cells"][lang]
                 seeds = " ".join(map(str, cell.get("seeds", [])))
-                writer.writerow(
+                lines.append(
                     {
                         **common,
                         "language": lang,
@@ -221,7 +222,7 @@ def comma_separated(board: dict[str, Any]) -> str:
                 )
             if row["average"] is not None:
                 verdict = {k: row[k] for k in ("mark", "pvalue", "difference")}
-                writer.writerow(
+                lines.append(
                     {
                         **common,
                         "language": "average",
@@ -231,7 +232,7 @@ def comma_separated(board: dict[str, Any]) -> str:
                         **_others(block, place),
                     }
                 )
-    return text.getvalue()
+    return csv_records(heads, lines)
 
 
 _OTHERS = (
@@ -269,26 +270,13 @@ def _flat(numbers: Row) -> Row:
     return flat | {f"gain_{key}": gain.get(key) for key in ("raw", "stop", "translate")}
 
 
-_TEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
-    "%": r"\%", "_": r"\_", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}",
-    "—": "---", "±": r"$\pm$", "…": r"\dots{}", "’": "'", "α": r"$\alpha$",
-    "³": r"\textsuperscript{3}",
-}  # fmt: skip
-
-
-def escape_tex(text: str) -> str:
-    """Text that LaTeX takes literally."""
-    return "".join(_TEX.get(letter, letter) for letter in text)
-
-
 def latex(board: dict[str, Any]) -> str:
     r"""A table a block, for ``\input`` in a paper that uses booktabs and graphicx."""
     langs = board["languages"]
     lines = ["% mt-bench; needs \\usepackage{booktabs,graphicx}"]
-    column = escape_tex(board["metric"]["column"])
+    column = tex_text(board["metric"]["column"])
     for block in board["blocks"]:
-        heads = ["Method", "Trained", *map(escape_tex, langs), "Avg.", "First line", "Stopped"]
+        heads = ["Method", "Trained", *map(tex_text, langs), "Avg.", "First line", "Stopped"]
         lines += [
             r"\begin{table}",
             r"\centering",
@@ -308,17 +296,17 @@ def latex(board: dict[str, Any]) -> str:
                 _average(row, lambda a: number(a["first_line"]["score"])),
                 _average(row, lambda a: percent(a["stopped"])),
             ]
-            shown = [escape_tex(cell) for cell in cells]
+            shown = [tex_text(cell) for cell in cells]
             if row["mark"]:
                 for place in (0, 2 + len(langs)):
                     shown[place] = rf"\textbf{{{shown[place]}}}"
             lines.append(" & ".join(shown) + r" \\")
         caption = (
-            f"{column}, {escape_tex(block['name'])}. Raw scores of the whole output; first line: "
+            f"{column}, {tex_text(block['name'])}. Raw scores of the whole output; first line: "
             "of the text before the first line break; stopped: share of sentences that the model "
             "ended itself (averages). "
         )
-        caption += escape_tex(board["notes"][2])
+        caption += tex_text(" ".join(board["notes"][2:3]))
         lines += [
             r"\bottomrule",
             r"\end{tabular}}",

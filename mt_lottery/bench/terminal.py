@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +17,8 @@ from rich.text import Text
 from mt_lottery.bench.plan import Bench
 from mt_lottery.bench.runner import DONE, FAILED, RUNNING, WAITING, Status, estimate
 from mt_lottery.bench.worker import LOG
+from mt_lottery.plain import visible
+from mt_lottery.printing import printer
 
 _STYLES = {WAITING: "dim", RUNNING: "bold cyan", DONE: "green", FAILED: "bold red"}
 
@@ -95,7 +97,7 @@ class Board:
         self.bench = bench
         self.statuses = statuses
         self.jobs = jobs
-        self.console = Console(stderr=True, highlight=False)
+        self.console = printer(stderr=True)
         self.live: Live | None = None
         self._began = time.monotonic()
         if self.console.is_terminal:
@@ -129,7 +131,7 @@ class Board:
             text += f"; {time_left(self.statuses, self.jobs)}" if done < len(self.statuses) else ""
         else:
             text = f"{status.cell}: FAILED: {(status.reason or '').partition(chr(10))[0]}"
-        print(f"{place} {text}", file=sys.stderr, flush=True)
+        print(f"{place} {visible(text)}", file=sys.stderr, flush=True)
 
     def render(self) -> Any:
         """The table, the running cells' last words, and the time left."""

@@ -50,21 +50,19 @@ def _numbers(text: str) -> list[int]:
 
 def list_methods(given: argparse.Namespace) -> int:
     """``mt-bench list``."""
-    from rich.console import Console
-    from rich.table import Table
-
     from mt_lottery.bench.methods import methods, parameter_counts, rounded, summary
+    from mt_lottery.printing import Grid, printer
 
-    console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
+    console = printer()
     if given.model is None:
         if given.json:
             print(json.dumps([{"method": m, "what": summary(m)} for m in methods()], indent=1))
             return 0
-        table = Table(title="Methods of the leaderboard (mt-bench all)", title_justify="left")
-        table.add_column("method", no_wrap=True)
-        table.add_column("what it does")
+        table = Grid(
+            "Methods of the leaderboard (mt-bench all)", ["method", "what it does"], left=2
+        )
         for method in methods():
-            table.add_row(method, summary(method))
+            table.add(method, summary(method))
         console.print(table)
         print("Trainable parameters for a model: mt-bench list --model FOLDER")
         return 0
@@ -77,19 +75,15 @@ def list_methods(given: argparse.Namespace) -> int:
         print(json.dumps([vars(c) for c in counts], indent=1))
         return 0
     vocabulary, width = model.get_input_embeddings().weight.shape
-    table = Table(
-        title=f"{given.model}: {whole:,} parameters, vocabulary {vocabulary:,}, d = {width:,}",
-        title_justify="left",
-    )
-    for name in ("method", "rows", "trainable parameters", "", "of the model"):
-        table.add_column(name, no_wrap=True, justify="left" if name == "method" else "right")
+    title = f"{given.model}: {whole:,} parameters, vocabulary {vocabulary:,}, d = {width:,}"
+    table = Grid(title, ["method", "rows", "trainable parameters", "", "of the model"])
     for count in counts:
         rows = "" if count.rows is None else f"{count.rows:,}"
         if count.trainable is None:
-            table.add_row(count.method, rows, "—", "", "does not fit")
+            table.add(count.method, rows, "—", "", "does not fit")
             continue
         share = 100 * count.trainable / whole
-        table.add_row(
+        table.add(
             count.method,
             rows,
             f"{count.trainable:,}",
@@ -117,7 +111,7 @@ def run_bench(given: argparse.Namespace) -> int:
 def report(given: argparse.Namespace) -> int:
     """``mt-bench report DIR…``."""
     from mt_lottery.bench.report import load, write_reports
-    from mt_lottery.bench.run import show
+    from mt_lottery.bench.run import present
     from mt_lottery.errors import ConfigError
 
     if len(given.folders) > 1 and given.out is None:
@@ -125,8 +119,7 @@ def report(given: argparse.Namespace) -> int:
     results = load(given.folders)
     out = given.out or given.folders[0]
     command = results.settings.get("command", "mt-bench")
-    show(write_reports(results, out, command=command), out)
-    return 0
+    return present(write_reports(results, out, command=command))
 
 
 def _list_parser() -> argparse.ArgumentParser:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import sys
 from pathlib import Path
 
 EXAMPLES = """\
@@ -57,14 +56,13 @@ def parser() -> argparse.ArgumentParser:
 
 def compare(given: argparse.Namespace) -> int:
     """Do it, and print a table."""
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     from mt_lottery.bench.against import Gap, compare_with
     from mt_lottery.bench.compare import RESAMPLES
     from mt_lottery.bench.methods import label
     from mt_lottery.bench.report import load
+    from mt_lottery.printing import Grid, printer
 
     found = compare_with(
         load(given.folders),
@@ -89,17 +87,11 @@ def compare(given: argparse.Namespace) -> int:
         return Text(text, style="bold" if gap.corrected <= 0.05 else "")
 
     of = {"raw": "the whole output", "first_line": "the first line"}[found.which]
-    console = Console(width=None if sys.stdout.isatty() else 130, highlight=False)
-    table = Table(
-        title=Text(f"{found.column} of {of}, less that of {label(found.against)}"),
-        title_justify="left",
-        show_lines=True,
-    )
-    table.add_column("method")
-    for column in found.columns:
-        table.add_column(column, justify="right", no_wrap=True)
+    console = printer(130)
+    title = f"{found.column} of {of}, less that of {label(found.against)}"
+    table = Grid(title, ["method", *found.columns], lines=True)
     for method, gaps in found.gaps.items():
-        table.add_row(label(method), *[shown(gaps.get(column)) for column in found.columns])
+        table.add(label(method), *[shown(gaps.get(column)) for column in found.columns])
     console.print(table)
     several = len(found.gaps)
     holm = f", Holm-corrected over the {several} methods of a column" if several > 1 else ""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from mt_lottery.model.shown_tokens import shown_tokens
 from mt_lottery.pipeline import Outcome
 from mt_lottery.pipeline.rundir import HYPOTHESES, TICKETS, read_hypotheses, read_tickets
+from mt_lottery.printing import Grid, printer
 from mt_lottery.record import Record, read_record
 
 SHOWN_TOKENS = 20
@@ -30,7 +31,7 @@ def _column(record: Record, key: str) -> str:
     return f"{record.scores[key].get('column', key)}{'' if times == 1 else f' ×{times:g}'}"
 
 
-def comparison(records: list[Record]) -> Table:
+def comparison(records: list[Record]) -> Grid:
     """Methods side by side: parameters, rows, raw and first-line score, share stopped."""
     last = records[-1]
     key = next(iter(last.scores))
@@ -39,14 +40,11 @@ def comparison(records: list[Record]) -> Table:
         f"{last.lang}, {last.data.test.name}, {last.data.test.pairs} sentences: {column} "
         "with 95% interval"
     )
-    # Text: a column's [brackets] are no markup, they say what the score is
-    table = Table(title=Text(title), title_justify="left")
-    table.add_column("method")
-    for name in ("trained", "rows", "raw", "first line", "stopped", "length"):
-        table.add_column(name, justify="right")
+    heads = ["method", "trained", "rows", "raw", "first line", "stopped", "length"]
+    table = Grid(title, heads)
     for record in records:
         rows = "—" if record.tickets is None else f"{record.tickets.count:,}"
-        table.add_row(
+        table.add(
             "none (original)" if record.method == "none" else record.method,
             f"{record.trainable_parameters:,}",
             rows,
@@ -58,24 +56,21 @@ def comparison(records: list[Record]) -> Table:
     return table
 
 
-def other_metrics(records: list[Record]) -> Table | None:
+def other_metrics(records: list[Record]) -> Grid | None:
     """The metrics after the first one: raw and first-line score of each method."""
     last = records[-1]
     keys = list(last.scores)[1:]
     if not keys:
         return None
-    table = Table(title="Other metrics with 95% interval: raw, first line", title_justify="left")
-    table.add_column("method")
-    for key in keys:
-        table.add_column(Text(_column(last, key)), justify="right")
-        table.add_column("first line", justify="right")
+    heads = [head for key in keys for head in (_column(last, key), "first line")]
+    table = Grid("Other metrics with 95% interval: raw, first line", ["method", *heads])
     for record in records:
         shown = [_score(record, key, which) for key in keys for which in ("raw", "first_line")]
-        table.add_row("none (original)" if record.method == "none" else record.method, *shown)
+        table.add("none (original)" if record.method == "none" else record.method, *shown)
     return table
 
 
-def tokens(outcome: Outcome) -> Table | None:
+def tokens(outcome: Outcome) -> Grid | None:
     """The most changed tokens with KS distance and nominal p, where a test was made."""
     path = outcome.run_dir / TICKETS
     rows = [r for r in (read_tickets(path) if path.is_file() else []) if r["statistic"]]
@@ -84,34 +79,26 @@ def tokens(outcome: Outcome) -> Table | None:
     return token_table(rows)
 
 
-def token_table(rows: Sequence[Mapping[str, str]], shown: int = SHOWN_TOKENS) -> Table:
+def token_table(rows: Sequence[Mapping[str, str]], shown: int = SHOWN_TOKENS) -> Grid:
     """The first rows of a ``tickets.csv`` (see :func:`read_tickets`), for a person."""
-    table = Table(title="Most changed tokens (• in the ticket)", title_justify="left")
-    for name in ("", "token", "id"):
-        table.add_column(name, justify="right" if name == "id" else "left")
     test = any(row["pvalue"] for row in rows)
     counted = any(row["train_frequency"] for row in rows)
     more = ["KS distance D", "nominal p"] if test else ["score"]
-    for name in [*more, "count in training text"] if counted else more:
-        table.add_column(name, justify="right")
-    for row in rows[:shown]:
+    more += ["count in training text"] if counted else []
+    table = Grid("Most changed tokens (• in the ticket)", ["", "token", "id", *more], left=2)
+    names = shown_tokens([row["token"] for row in rows[:shown]], (row["token"] for row in rows))
+    for name, row in zip(names, rows, strict=False):
         values = [f"{float(row['statistic']):.4f}"] if row["statistic"] else ["—"]
         if test:
             values.append(f"{float(row['pvalue']):.3g}" if row["pvalue"] else "—")
-        table.add_row(
+        table.add(
             "•" if row["selected"] == "true" else "",
-            Text(repr(row["token"])[1:-1]),
+            name,
             row["token_id"],
             *values,
             *([row["train_frequency"]] if counted else []),
         )
     return table
-
-
-def printer(width: int = 110) -> Console:
-    """Standard output: as wide as the terminal, or ``width`` columns in a file or pipe."""
-    console = Console(highlight=False, soft_wrap=False)
-    return console if console.is_terminal else Console(highlight=False, width=width)
 
 
 def _examples(console: Console, outcome: Outcome) -> None:

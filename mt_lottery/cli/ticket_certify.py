@@ -11,10 +11,9 @@ from mt_lottery.cli.shared import say
 from mt_lottery.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from mt_lottery.evidence.certify import Certificate
     from mt_lottery.evidence.certify_check import Check
+    from mt_lottery.printing import Grid
 
 EXAMPLES = """\
   mt-ticket certify runs/en-ro/ks_lottery/seed-0
@@ -85,12 +84,12 @@ def certify(given: argparse.Namespace) -> int:
         check_alphas = parse_alphas(checked, "--check-alphas")
     folder = Path(given.out).expanduser() if given.out else Path(given.runs[0]) / "certificate"
 
-    from mt_lottery.cli.summary import printer
     from mt_lottery.evidence.certify import certify_runs
     from mt_lottery.evidence.certify_figure import draw
     from mt_lottery.evidence.certify_report import check_folder, write_report
     from mt_lottery.evidence.certify_settings import Settings
     from mt_lottery.evidence.figures import check_matplotlib
+    from mt_lottery.printing import printer
 
     settings = Settings(
         alphas=alphas,
@@ -125,19 +124,17 @@ def _alpha(alpha: float) -> str:
     return short if float(short) < 1 or alpha == 1 else f"1 − {1 - alpha:.2g}"
 
 
-def levels_table(certificate: Certificate) -> Table:
+def levels_table(certificate: Certificate) -> Grid:
     """A line an α: rows, τ, verified share, certified accuracy, accuracies."""
-    from rich.table import Table
-
     from mt_lottery.evidence.certify_report import level_numbers
+    from mt_lottery.printing import Grid
 
     used = certificate.settings.tau
-    table = Table(
-        title=f"Certificates, {certificate.record.lang}: τ {used}, margin of the "
-        f"{certificate.settings.margin} model",
-        title_justify="left",
+    title = (
+        f"Certificates, {certificate.record.lang}: τ {used}, margin of the "
+        f"{certificate.settings.margin} model"
     )
-    for name in (
+    heads = (
         "α",
         "rows kept\n(p ≤ α)",
         "not\nrejected",
@@ -148,11 +145,11 @@ def levels_table(certificate: Certificate) -> Table:
         "accuracy\noriginal",
         "accuracy\nembed",
         "accuracy\npartial",
-    ):
-        table.add_column(name, justify="right")
+    )
+    table = Grid(title, heads)
     for level in certificate.levels:
         row = level_numbers(certificate, level)
-        table.add_row(
+        table.add(
             _alpha(row["alpha"]),
             f"{row['rows_kept']:,}",
             f"{row['rows_not_rejected']:,}",
@@ -172,26 +169,21 @@ def levels_table(certificate: Certificate) -> Table:
     return table
 
 
-def checks_table(certificate: Certificate) -> Table:
+def checks_table(certificate: Certificate) -> Grid:
     """A line a test: how many certified predictions change after all."""
-    from rich.table import Table
+    from mt_lottery.printing import Grid
 
-    table = Table(
-        title="The certificate checked: predictions that differ from the embed-tuned model's",
-        title_justify="left",
-    )
-    for name in ("α", "ticket rows", "model"):
-        table.add_column(name, justify="left" if name == "model" else "right")
-    for name in (
-        "accuracy",
+    heads = (
+        *("α", "ticket rows", "model", "accuracy"),
         "certified\npositions",
         "of them\nchanged",
         "violation rate\n[95% interval]",
         "changed without\ncertificate",
-    ):
-        table.add_column(name, justify="right")
+    )
+    title = "The certificate checked: predictions that differ from the embed-tuned model's"
+    table = Grid(title, heads, left=3)
     for check in certificate.checks:
-        table.add_row(
+        table.add(
             _alpha(check.alpha),
             f"{check.rows:,}",
             LEADS[check.model],

@@ -109,7 +109,7 @@ def compare(given: argparse.Namespace) -> int:
 
 
 def _show(found: Comparison) -> None:
-    from mt_lottery.cli.summary import printer
+    from mt_lottery.printing import printer
 
     console = printer(120)
     for table in (_tokens(found), _pairs(found), _unchanged(found), _nulls(found)):
@@ -143,13 +143,9 @@ def _show(found: Comparison) -> None:
 
 
 def _made(title: str, *columns: str, left: int = 1) -> Any:
-    from rich.table import Table
-    from rich.text import Text
+    from mt_lottery.printing import Grid
 
-    table = Table(title=Text(title), title_justify="left")
-    for index, name in enumerate(columns):
-        table.add_column(Text(name), justify="left" if index < left else "right", overflow="fold")
-    return table
+    return Grid(title, columns, left=left)
 
 
 def _number(value: float | None, digits: int = 2) -> str:
@@ -157,9 +153,8 @@ def _number(value: float | None, digits: int = 2) -> str:
 
 
 def _tokens(found: Comparison) -> Any:
-    from rich.text import Text
-
     from mt_lottery.evidence.comparison import group_sizes
+    from mt_lottery.model.shown_tokens import shown_tokens
 
     if not found.shared:
         return None
@@ -169,18 +164,20 @@ def _tokens(found: Comparison) -> Any:
         f"{count} in {group}" for group, count in sizes.items() if count or group != "some"
     )
     table = _made(title, "in", "tokens", left=2)
+    among = [token for run in found.runs for token in run.tokens.values()]
+    names = shown_tokens([each.token for each in found.shared], among)
     for group in sizes:
-        tokens = [repr(each.token)[1:-1] for each in found.shared if each.group == group]
+        tokens = [
+            name for name, each in zip(names, found.shared, strict=True) if each.group == group
+        ]
         if tokens:
             more = len(tokens) - SHOWN_TOKENS
             shown = "  ".join(tokens[:SHOWN_TOKENS]) + (f"  … and {more} more" if more > 0 else "")
-            table.add_row(group, Text(shown))
+            table.add(group, shown)
     return table
 
 
 def _pairs(found: Comparison) -> Any:
-    from rich.text import Text
-
     if not found.pairs:
         return None
     measured = sorted({k for p in found.pairs for k, v in p.at.items() if v is not None})
@@ -192,8 +189,8 @@ def _pairs(found: Comparison) -> Any:
         *(f"top {k}" for k in shown), left=3,
     )  # fmt: skip
     for pair in found.pairs:
-        table.add_row(
-            Text(pair.first), Text(pair.second), ", ".join(pair.differ) or "nothing",
+        table.add(
+            pair.first, pair.second, ", ".join(pair.differ) or "nothing",
             "—" if pair.common is None else str(pair.common), _number(pair.chance),
             _number(pair.jaccard), _number(pair.overlap), _number(pair.spearman),
             _number(pair.spearman_both),
@@ -203,8 +200,6 @@ def _pairs(found: Comparison) -> Any:
 
 
 def _unchanged(found: Comparison) -> Any:
-    from rich.text import Text
-
     if not found.unchanged:
         return None
     table = _made(
@@ -215,8 +210,8 @@ def _unchanged(found: Comparison) -> Any:
     for each in found.unchanged:
         for x in each.levels:
             own = " (own)" if each.own_alpha is not None and x.alpha == each.own_alpha else ""
-            table.add_row(
-                Text(each.run), Text(each.transfer), f"{x.alpha:.3g}{own}", f"{x.ticket:,}",
+            table.add(
+                each.run, each.transfer, f"{x.alpha:.3g}{own}", f"{x.ticket:,}",
                 f"{x.compared:,}", f"{x.unchanged:,}", "—" if x.share is None else f"{x.share:.0%}",
                 _number(x.median_distance, 4), _number(x.largest_distance, 4),
             )  # fmt: skip
@@ -224,8 +219,6 @@ def _unchanged(found: Comparison) -> Any:
 
 
 def _nulls(found: Comparison) -> Any:
-    from rich.text import Text
-
     from mt_lottery.evidence.comparison_files import null_summary
 
     if not found.nulls:
@@ -238,8 +231,8 @@ def _nulls(found: Comparison) -> Any:
     for null in found.nulls:
         summary = null_summary(null)
         ticket, changed = summary["ticket"], summary["changed"]
-        table.add_row(
-            Text(null.run), f"{null.kind}, seed {null.seed}", f"{summary['rows']:,}",
+        table.add(
+            null.run, f"{null.kind}, seed {null.seed}", f"{summary['rows']:,}",
             *(f"{summary[what][whose]:.4f}" for what in ("largest", "last_of_as_many")
               for whose in ("run", "null")),
             f"{summary['null_quantiles']['0.95']:.4f}",

@@ -76,11 +76,8 @@ def _interval(value: Measured | None, digits: int) -> str:
 
 
 def _show(found: Explained, made: Report, cost: dict[str, float]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from mt_lottery.cli.summary import printer
     from mt_lottery.evidence.explain_report import WAYS, shown_name
+    from mt_lottery.printing import Grid, printer
 
     console = printer(130)
     key, column = next(iter(made.columns.items()))
@@ -93,13 +90,11 @@ def _show(found: Explained, made: Report, cost: dict[str, float]) -> None:
         f"{record.lang}, {record.method}, {len(found.sources)} sentences of "
         f"{record.data.test.name}, {wording}: {column} with 95% interval"
     )
-    table = Table(title=Text(title), title_justify="left")
-    table.add_column("the rows are read …")
-    for name in ("raw", "first line", "stopped", "length", "R, raw", "R, first line"):
-        table.add_column(name, justify="right")
+    heads = ["raw", "first line", "stopped", "length", "R, raw", "R, first line"]
+    table = Grid(title, ["the rows are read …", *heads])
     for arm in made.arms:
-        table.add_row(
-            Text(shown_name(arm, found)),
+        table.add(
+            shown_name(arm, found),
             *(_interval(arm.scores[key][way], 1) for way in WAYS),
             f"{arm.stopped:.0%}",
             f"{arm.length:.2f}",

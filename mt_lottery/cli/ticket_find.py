@@ -71,12 +71,13 @@ def find(given: argparse.Namespace) -> int:
     """``mt-ticket find``."""
     from pathlib import Path
 
-    from mt_lottery.cli.summary import printer, token_table
+    from mt_lottery.cli.summary import token_table
     from mt_lottery.errors import ConfigError
     from mt_lottery.evidence.finding import choose, score_pair
     from mt_lottery.evidence.pair import open_pair
     from mt_lottery.lottery.certify import tau_analytic
     from mt_lottery.pipeline.rundir import read_tickets, write_tickets
+    from mt_lottery.printing import printer
     from mt_lottery.registry import SELECTORS
 
     SELECTORS.get(given.selector)  # an unknown name is told before anything is read

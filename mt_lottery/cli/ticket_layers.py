@@ -56,11 +56,8 @@ def layers(given: argparse.Namespace) -> int:
 
 
 def _print(found: Layers) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from mt_lottery.cli.summary import printer
     from mt_lottery.evidence.layers import KINDS
+    from mt_lottery.printing import Grid, printer
 
     console = printer()
     groups = found.groups()
@@ -69,24 +66,18 @@ def _print(found: Layers) -> None:
         row = cells.setdefault(group.layer, {})
         row[group.kind] = f"{100 * group.share:.1f}" if group.rejected else "0"  # 0.0 is some
     kinds = [kind for kind in KINDS if any(g.kind == kind for g in groups)]
-    table = Table(
-        title=Text(f"Rows that reject at α = {found.alpha:g}, in % (nominal p)"),
-        title_justify="left",
-    )
-    table.add_column("layer", justify="right")
-    for kind in kinds:
-        table.add_column(kind.replace("attention ", "attn "), justify="right")
+    title = f"Rows that reject at α = {found.alpha:g}, in % (nominal p)"
+    table = Grid(title, ["layer", *(kind.replace("attention ", "attn ") for kind in kinds)])
     for layer, row in cells.items():
-        table.add_row("—" if layer is None else str(layer), *(row.get(k, "") for k in kinds))
+        table.add("—" if layer is None else str(layer), *(row.get(k, "") for k in kinds))
     console.print(table)
-    total = Table(title="All layers together", title_justify="left")
-    for name in ("kind", "parameters", "rows", "rejecting", "share", "tied", "largest D", "d"):
-        total.add_column(name, justify="left" if name == "kind" else "right")
+    heads = ("kind", "parameters", "rows", "rejecting", "share", "tied", "largest D", "d")
+    total = Grid("All layers together", heads)
     for kind in kinds:
         mine = [g for g in groups if g.kind == kind]
         rows, rejected = sum(g.rows for g in mine), sum(g.rejected for g in mine)
         sizes = sorted({p.change.dimension for p in found.parameters if p.kind == kind})
-        total.add_row(
+        total.add(
             kind,
             f"{sum(g.parameters for g in mine):,}",
             f"{rows:,}",
@@ -116,7 +107,7 @@ def _print(found: Layers) -> None:
     for what, names in notes:
         if names:
             listed = "; ".join(names[:8]) + ("; …" if len(names) > 8 else "")
-            console.print(Text(f"{len(names)} parameters {what}: {listed}"))
+            console.print(f"{len(names)} parameters {what}: {listed}")
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -82,38 +82,33 @@ def _open(given: argparse.Namespace, path: Path) -> Shown:
 
 
 def _print(shown: Shown, top: int) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from mt_lottery.cli.summary import printer
+    from mt_lottery.model.shown_tokens import shown_tokens
+    from mt_lottery.printing import Grid, printer
 
     console = printer()
     lines = shown.lines[:top]
+    names = shown_tokens([x.token for x in lines], among=(x.token for x in shown.lines))
     parts = [
         p for p in ("corpus", "template", "source", "target") if lines and p in lines[0].counts
     ]
-    table = Table(title="Most changed tokens (• in the ticket)", title_justify="left")
-    for name in ("", "token"):
-        table.add_column(name)
     headings = ["id", "D", "nominal p"]
     if parts:
         headings += ["frequency rank", *("text" if p == "corpus" else p for p in parts)]
-    for name in headings:
-        table.add_column(name, justify="right")
-    for line in lines:
+    table = Grid("Most changed tokens (• in the ticket)", ["", "token", *headings], left=2)
+    for name, line in zip(names, lines, strict=True):
         cells = [str(line.token_id), f"{line.statistic:.4f}", _number(line.pvalue, ".3g")]
         if parts:
             rank = "—" if line.frequency_rank is None else f"{line.frequency_rank:,}"
             cells += [rank, *(f"{line.counts.get(p, 0):,}" for p in parts)]
-        table.add_row("•" if line.selected else "", Text(repr(line.token)[1:-1]), *cells)
+        table.add("•" if line.selected else "", name, *cells)
     console.print(table)
     if shown.corpus:
         text = f"Frequency rank and text: occurrences in {shown.corpus}"
         if "source" in parts:
             text += ", special tokens left out; template, source, target: in the training inputs"
-        console.print(Text(f"{text}."))
+        console.print(f"{text}.")
     if lines and lines[0].ranks:
-        console.print(_rank_table(shown, top))
+        console.print(_rank_table(shown, names))
     console.print(_histogram(shown))
     if shown.dimension:
         console.print(
@@ -126,22 +121,18 @@ def _number(value: float | None, form: str) -> str:
     return "—" if value is None else format(value, form)
 
 
-def _rank_table(shown: Shown, top: int) -> Any:
-    from rich.table import Table
-    from rich.text import Text
+def _rank_table(shown: Shown, names: list[str]) -> Any:
+    from mt_lottery.printing import Grid
 
     rows = (
         f"the {len(shown.lines):,} changed rows"
         if shown.among == "changed"
         else f"all {shown.vocabulary:,} rows"
     )
-    table = Table(title=f"Rank among {rows}, 1 = most changed", title_justify="left")
-    table.add_column("token")
-    for measure in shown.lines[0].ranks:
-        table.add_column(measure.replace("_", "\n"), justify="right")
-    for line in shown.lines[:top]:
-        values = [f"{rank:.3f}" for rank in line.ranks.values()]
-        table.add_row(Text(repr(line.token)[1:-1]), *values)
+    measures = [measure.replace("_", "\n") for measure in shown.lines[0].ranks]
+    table = Grid(f"Rank among {rows}, 1 = most changed", ["token", *measures])
+    for name, line in zip(names, shown.lines, strict=False):
+        table.add(name, *(f"{rank:.3f}" for rank in line.ranks.values()))
     return table
 
 

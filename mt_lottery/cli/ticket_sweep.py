@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,34 +64,26 @@ def _report(curves: Curves, given: argparse.Namespace) -> None:
 
 def _show(curves: Curves, column: str, notes: list[str]) -> None:
     """The tables on the terminal."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from mt_lottery.evidence.sweep_report import HEADS, VERDICTS, cells, lines, verdicts
+    from mt_lottery.printing import Grid, printer
 
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    console = printer(140)
     for lang in curves.sweep.bench.langs:
-        # Text: a column's [brackets] are no markup
-        table = Table(title=Text(f"{lang}: {column} with 95% interval"), title_justify="left")
-        for head in HEADS:
-            table.add_column(head, justify="left" if head == "method" else "right")
+        table = Grid(f"{lang}: {column} with 95% interval", HEADS)
         before = None
         for series, point, curve in lines(curves, lang):
             if curve is not before:
-                table.add_section()
+                table.section()
             before = curve
-            table.add_row(*map(Text, cells(series, point, curve, curves)))
+            table.add(*cells(series, point, curve, curves))
         console.print(table)
-        table = Table(title=f"{lang}: which size, and how many rows are enough (• best on dev)",
-                      title_justify="left")  # fmt: skip
-        for head in VERDICTS:
-            table.add_column(head, justify="left" if head == "method" else "right")
+        title = f"{lang}: which size, and how many rows are enough (• best on dev)"
+        table = Grid(title, VERDICTS)
         for line in verdicts(curves, lang):
-            table.add_row(*map(Text, line))
+            table.add(*line)
         console.print(table)
     for note in notes:
-        console.print(Text(note))
+        console.print(note)
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

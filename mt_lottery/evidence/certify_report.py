@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import math
 import os
@@ -15,6 +13,7 @@ from mt_lottery.atomic import DiskError, write_text
 from mt_lottery.evidence.certify import Certificate
 from mt_lottery.evidence.certify_check import MODELS, Check
 from mt_lottery.lottery.certify_levels import Level
+from mt_lottery.plain import csv_records
 
 STEM = "certificate"
 NOTE = (
@@ -121,11 +120,7 @@ def to_csv(certificate: Certificate) -> str:
                 f"{model}_rate_high": high,
             }
         lines.append(line)
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return out.getvalue()
+    return csv_records(list(lines[0]), lines)
 
 
 def write_report(certificate: Certificate, folder: Path) -> list[Path]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from mt_lottery.atomic import write_text
 from mt_lottery.evidence.comparison import Pair, SharedToken, UnchangedRows, group_sizes
 from mt_lottery.evidence.nulls import LEVEL, Null
 from mt_lottery.evidence.runs import TicketRun
+from mt_lottery.plain import csv_text
 
 
 @dataclass
@@ -143,25 +141,17 @@ def to_json(found: Comparison) -> dict[str, Any]:
     }
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")  # quotes a token that is "\r" or "\n"
-    writer.writerow(columns)
-    writer.writerows(["" if cell is None else cell for cell in row] for row in rows)
-    return text.getvalue()
-
-
 def write(found: Comparison, out: Path) -> list[Path]:
     """Write ``compare.json`` and a CSV a table; returns their paths."""
     tables: dict[str, str] = {}
     if found.shared:
-        tables["tokens"] = _table(
+        tables["tokens"] = csv_text(
             ["token_id", "token", "count", "group", *(run.label for run in found.runs)],
             [[t.token_id, t.token, t.count, t.group, *t.held] for t in found.shared],
         )
     if found.pairs:
         sizes = sorted({k for pair in found.pairs for k in pair.at})
-        tables["pairs"] = _table(
+        tables["pairs"] = csv_text(
             ["first", "second", "differ_in", "common", "chance", "jaccard", "overlap_coefficient",
              "spearman", "rows", "spearman_both", "rows_both",
              *(f"common_share_of_top_{k}" for k in sizes)],
@@ -170,7 +160,7 @@ def write(found: Comparison, out: Path) -> list[Path]:
              for p in found.pairs],
         )  # fmt: skip
     if found.unchanged:
-        tables["unchanged"] = _table(
+        tables["unchanged"] = csv_text(
             ["run", "transfer", "alpha", "ticket_rows", "compared_rows", "unchanged_rows", "share",
              "median_distance", "largest_distance"],
             [[each.run, each.transfer, repr(x.alpha), x.ticket, x.compared, x.unchanged, x.share,
@@ -178,7 +168,7 @@ def write(found: Comparison, out: Path) -> list[Path]:
              for each in found.unchanged for x in each.levels],
         )  # fmt: skip
     if found.nulls:
-        tables["null"] = _table(
+        tables["null"] = csv_text(
             ["run", "kind", "token_id", "token", "statistic", "null_statistic", "empirical_p",
              "in_ticket"],
             [row for null in found.nulls for row in _null_rows(found, null)],

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from mt_lottery.evidence.figures import new_figure, save_figure
 from mt_lottery.evidence.recovery import Measured, Scores, recovery, scores_of
 from mt_lottery.languages import parse_pair
 from mt_lottery.pipeline.outcome import tokenizer_name
+from mt_lottery.plain import csv_text
 from mt_lottery.score.metric import MetricContext, make_metric, one_line
 from mt_lottery.score.significance import can_be_resampled
 from mt_lottery.translate.decoding import Hypothesis
@@ -180,22 +179,21 @@ def to_json(found: Explained, made: Report, cost: dict[str, float]) -> dict[str,
 
 def to_csv(made: Report) -> str:
     """One line an arm, metric and way of scoring."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["arm", "metric", "scored", "score", "low", "high", "stopped", "length_ratio", "recovery",
-         "recovery_low", "recovery_high"]
-    )  # fmt: skip
+    columns = [
+        *("arm", "metric", "scored", "score", "low", "high", "stopped", "length_ratio"),
+        *("recovery", "recovery_low", "recovery_high"),
+    ]
+    rows: list[list[Any]] = []
     for arm in made.arms:
         for key in made.columns:
             for way in WAYS:
                 score, share = arm.scores[key][way], arm.recovery[key][way]
-                recovered = ["", "", ""] if share is None else [share.value, *share.ci95]
-                writer.writerow(
+                recovered = [None] * 3 if share is None else [share.value, *share.ci95]
+                rows.append(
                     [arm.name, key, way, score.value, *score.ci95, arm.stopped, arm.length,
                      *recovered]
                 )  # fmt: skip
-    return text.getvalue()
+    return csv_text(columns, rows)
 
 
 def write(

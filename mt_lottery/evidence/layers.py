@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 import sys
@@ -20,6 +18,7 @@ from mt_lottery.errors import ModelError, MTLotteryError, TuningError
 from mt_lottery.evidence.tables import DTYPES, ModelFolder, row_bytes, row_parts
 from mt_lottery.lottery.ks import ks_test
 from mt_lottery.lottery.parameters import ParameterChange, as_rows, largest_tie, summarise
+from mt_lottery.plain import csv_records
 
 #: In the order in which a model uses them.
 KINDS = (
@@ -289,13 +288,11 @@ _COLUMNS = (
 
 def write_layers(found: Layers, folder: Path) -> list[Path]:
     """``layers.csv`` (a line a parameter) and ``layers.json`` (groups and what differs as well)."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
+    lines = []
     for each in found.parameters:
         line = each.to_dict()
         line["shape"] = "x".join(map(str, each.shape))
-        writer.writerow(line)
+        lines.append(line)
     content = {
         "before": found.before,
         "after": found.after,
@@ -308,6 +305,6 @@ def write_layers(found: Layers, folder: Path) -> list[Path]:
         "skipped": found.skipped,
     }
     paths = [folder / "layers.csv", folder / "layers.json"]
-    write_text(paths[0], text.getvalue())
+    write_text(paths[0], csv_records(_COLUMNS, lines))
     write_text(paths[1], json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     return paths

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -23,6 +22,7 @@ from mt_lottery.lottery.ranks import Histogram, histogram, normalised_ranks
 from mt_lottery.lottery.selection import score_rows
 from mt_lottery.model.tokens import token_strings
 from mt_lottery.pipeline.rundir import TICKET_COLUMNS, TICKETS, read_tickets
+from mt_lottery.plain import csv_text
 from mt_lottery.tuner.frequency import count_file
 
 #: Table 3's measures. It does not say how three of them make one number of a row's d changes:
@@ -271,16 +271,11 @@ def write_csv(shown: Shown, path: Path) -> None:
     """Every changed row with all that is known of it, as CSV."""
     counts = list(dict.fromkeys(key for line in shown.lines for key in line.counts))
     ranks = list(dict.fromkeys(key for line in shown.lines for key in line.ranks))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     first = ["token_id", "token", "statistic", "pvalue", "selected", "frequency_rank"]
-    writer.writerow([*first, *(f"count_{c}" for c in counts), *(f"rank_{r}" for r in ranks)])
+    columns = [*first, *(f"count_{c}" for c in counts), *(f"rank_{r}" for r in ranks)]
+    rows: list[list[Any]] = []
     for line in shown.lines:
         known = [line.token_id, line.token, line.statistic, line.pvalue]
         more = [str(line.selected).lower(), line.frequency_rank]
-        writer.writerow(
-            ["" if v is None else v for v in (*known, *more)]
-            + [line.counts.get(c, "") for c in counts]
-            + [line.ranks.get(r, "") for r in ranks]
-        )
-    write_text(path, text.getvalue())
+        rows.append([*known, *more, *map(line.counts.get, counts), *map(line.ranks.get, ranks)])
+    write_text(path, csv_text(columns, rows))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +18,7 @@ from mt_lottery.bench.tables import number, percent, spread
 from mt_lottery.evidence.curve import WHICH, Point
 from mt_lottery.evidence.sweep import Curve, Curves
 from mt_lottery.evidence.sweep_grid import Series
+from mt_lottery.plain import csv_records, markdown_code, markdown_table, markdown_text
 
 NAME = "sweep"
 SCHEMA = 1
@@ -156,9 +155,7 @@ def lines(curves: Curves, lang: str) -> Iterator[tuple[Series, Point, Curve | No
 
 def comma_separated(curves: Curves) -> str:
     """A line a point, every number unrounded."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _HEADS, lineterminator="\n")
-    writer.writeheader()
+    rows: list[dict[str, Any]] = []
     for lang in curves.sweep.bench.langs:
         for series, point, curve in lines(curves, lang):
             row: dict[str, Any] = {
@@ -183,8 +180,8 @@ def comma_separated(curves: Curves) -> str:
             if found is not None:
                 row |= {"embed_difference": found.difference, "embed_pvalue": found.pvalue}
                 row |= {"embed_low": found.ci95[0], "embed_high": found.ci95[1]}
-            writer.writerow(row)
-    return text.getvalue()
+            rows.append(row)
+    return csv_records(_HEADS, rows)
 
 
 def shown(interval: Interval | None) -> str:
@@ -248,30 +245,33 @@ def markdown(curves: Curves, found: dict[str, Any]) -> str:
     """Tables of every pair, what failed, how to read them, and where the numbers come from."""
     column = found["metric"]["column"]
     first = next(iter(curves.results.records.values()))
-    parts = [f"# How many rows? {first.model.name}", "", column]
+    parts = [f"# How many rows? {markdown_text(first.model.name)}", "", markdown_text(column)]
     for lang in curves.sweep.bench.langs:
         rows = [cells(*line, curves) for line in lines(curves, lang)]
-        parts += ["", f"## {lang}", "", *_table(HEADS, rows)]
-        parts += ["", *_table(VERDICTS, verdicts(curves, lang))]
+        parts += ["", f"## {lang}", "", _table(HEADS, rows)]
+        parts += ["", _table(VERDICTS, verdicts(curves, lang))]
         failed = [
-            f"- {label_of(series, curves)}, {point.size} rows: {point.reason}"
+            "- " + markdown_text(f"{label_of(series, curves)}, {point.size} rows: {point.reason}")
             for series, point, _ in lines(curves, lang)
             if point.state == "failed"
         ]
         if failed:
             parts += ["", "FAILED:", "", *failed]
-    parts += ["", "## Notes", "", *(f"- {note}" for note in found["notes"])]
+    parts += ["", "## Notes", "", *(f"- {markdown_text(note)}" for note in found["notes"])]
     if found["contamination"]:
-        parts += ["", "## Contamination", "", *(f"- {line}" for line in found["contamination"])]
+        known = [f"- {markdown_text(line)}" for line in found["contamination"]]
+        parts += ["", "## Contamination", "", *known]
     parts += ["", "## Provenance", ""]
-    parts += [f"- {line['name']}: `{line['value']}`" for line in found["provenance"]]
+    parts += [
+        f"- {markdown_text(line['name'])}: {markdown_code(str(line['value']))}"
+        for line in found["provenance"]
+    ]
     return "\n".join(parts) + "\n"
 
 
-def _table(heads: Any, rows: list[list[str]]) -> list[str]:
-    rule = ["---", *["--:"] * (len(heads) - 1)]
-    body = [[text.replace("|", "\\|") for text in row] for row in rows]
-    return ["| " + " | ".join(row) + " |" for row in [list(heads), rule, *body]]
+def _table(heads: tuple[str, ...], rows: list[list[str]]) -> str:
+    # intervals in [brackets] are ours; the name of a series may be a plugin's
+    return markdown_table(heads, [[markdown_text(line[0]), *line[1:]] for line in rows])
 
 
 def figure_stem(out: Path, lang: str, langs: list[str]) -> Path:

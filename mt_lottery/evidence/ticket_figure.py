@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mt_lottery.evidence.figures import new_figure, save_figure
 from mt_lottery.evidence.showing import Shown, TokenLine
+from mt_lottery.model.shown_tokens import is_byte_level, shown_token
 
 LABELLED = 7  # tokens whose names stand in the figure
 
@@ -80,13 +81,14 @@ def _frequencies(axes, shown: Shown) -> None:  # type: ignore[no-untyped-def]
     taken: list[float] = []
     span = axes.get_ylim()[1]
     named = [x for x in shown.lines if _occurrences(x)][:LABELLED]
+    byte_level = is_byte_level(line.token for line in shown.lines)
     for line in sorted(named, key=lambda x: (-x.statistic, -_occurrences(x))):
         at = line.statistic
         while any(abs(at - other) < 0.045 * span for other in taken):
             at -= 0.045 * span  # one below the other, not on top of each other
         taken.append(at)
         # "$" would begin a formula
-        name = repr(line.token)[1:-1].replace("$", r"\$")
+        name = shown_token(line.token, byte_level).replace("$", r"\$")
         axes.annotate(
             name,
             (_occurrences(line), line.statistic),

@@ -23,6 +23,7 @@ from mt_lottery.compose import to_yaml
 from mt_lottery.config import RunConfig, file_settings
 from mt_lottery.errors import RecordError
 from mt_lottery.model.tokens import token_strings
+from mt_lottery.plain import csv_text
 from mt_lottery.record import NAME, Record, read_record
 from mt_lottery.translate.decoding import Hypothesis
 from mt_lottery.tuner.base import ChosenRows
@@ -242,7 +243,7 @@ def write_tickets(
         changed = int((chosen.statistic > 0).sum())
         order = ranked[:changed].tolist()
         order += sorted(selected - set(order))
-    lines = [_csv_line(TICKET_COLUMNS)]
+    lines = []
     tokens = token_strings(tokenizer, order)
     for token_id, token in zip(order, tokens, strict=True):
         numbers = [
@@ -251,15 +252,9 @@ def write_tickets(
         ]
         picked = str(token_id in selected).lower()
         frequency = "" if counts is None else counts.get(token_id, 0)
-        lines.append(_csv_line([token_id, token, *numbers, picked, frequency]))
-    write_text(path, "".join(lines))
-
-
-def _csv_line(values: Sequence[Any]) -> str:
-    line = io.StringIO()
-    # before Python 3.13 only the signs of the line end are quoted: a token may be "\r"
-    csv.writer(line, lineterminator="\r\n").writerow(values)
-    return line.getvalue().removesuffix("\r\n") + "\n"
+        lines.append([token_id, token, *numbers, picked, frequency])
+    # exact: the file is read back, and a token "=" or "+1" is that token
+    write_text(path, csv_text(TICKET_COLUMNS, lines, exact=True))
 
 
 def read_tickets(path: Path) -> list[dict[str, str]]:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mt_lottery.model.shown_tokens import shown_tokens
 from mt_lottery.train.secrets import without_secrets
 
 #: Rows of a ticket that are shown; a frequency method may choose a hundred thousand.
@@ -126,9 +127,10 @@ def _ticket(path: Path) -> tuple[list[str], list[list[Any]]] | None:
     lines = [x for x in csv.DictReader(io.StringIO(text, newline="")) if x["selected"] == "true"]
     columns = ["token_id", "token", "statistic", "pvalue", "train_frequency"]
     rows: list[list[Any]] = []
-    for line in lines[:TICKET_ROWS]:
+    names = shown_tokens([line["token"] for line in lines])
+    for name, line in zip(names[:TICKET_ROWS], lines, strict=False):
         numbers = [float(line[key]) if line[key] else None for key in columns[2:4]]
-        rows.append([int(line["token_id"]), line["token"], *numbers, int(line["train_frequency"])])
+        rows.append([int(line["token_id"]), name, *numbers, int(line["train_frequency"])])
     return columns, rows
 
 

@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
+from mt_lottery.plain import markdown_table, markdown_text
+
 Start = dict[str, Any]
 Report = dict[str, Any]
 
@@ -42,15 +44,11 @@ def _shown(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def markdown_table(columns: list[str], rows: list[list[Any]]) -> str:
+def _markdown(columns: list[str], rows: list[list[Any]]) -> str:
     """A table for a tracker that shows Markdown."""
-
-    def cell(value: Any) -> str:
-        text = _shown(value).replace("\\", "\\\\").replace("|", "\\|")
-        return text.replace("\r", "\\r").replace("\n", "<br>")
-
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in lines)
+    # a row may hold anything: a translation, a plugin's setting
+    lines = [[markdown_text(_shown(value)) for value in line] for line in (columns, *rows)]
+    return markdown_table(lines[0], lines[1:])
 
 
 class CometClient:
@@ -143,7 +141,7 @@ class TensorBoardClient:
         self.folder = start["folder"]
         self.writer = writer.EventFileWriter(self.folder)
         rows = [[key, str(value)] for key, value in start["parameters"].items()]
-        self._text("config", markdown_table(["setting", "value"], rows))
+        self._text("config", _markdown(["setting", "value"], rows))
         kinds = (bool, int, float, str)
         simple = {k: v for k, v in start["parameters"].items() if isinstance(v, kinds)}
         self._write(hparams.hparams_pb(simple, trial_id=start["name"]), 0)
@@ -163,9 +161,9 @@ class TensorBoardClient:
         if report is not None:
             self.log(0, report["numbers"])
             rows = [[key, text] for key, text in report["texts"].items()]
-            self._text("record", markdown_table(["name", "value"], rows))
+            self._text("record", _markdown(["name", "value"], rows))
             for name, (columns, lines) in report["tables"].items():
-                self._text(name, markdown_table(columns, lines))
+                self._text(name, _markdown(columns, lines))
         self.writer.close()
         return [f"tracker=tensorboard: tensorboard --logdir {shlex.quote(self.folder)}"]
 

@@ -62,7 +62,7 @@ def test_comets_intervals_and_pvalues_are_those_of_means(out: Path) -> None:
 def test_every_format_has_every_metric(out: Path) -> None:
     for method, own in scores().items():
         cell(out, method, 0, own, own)
-    board = write_reports(collect(out), out, command="x")
+    board = write_reports(collect(out), out, command="x").board
     text = (out / "leaderboard.md").read_text()
     assert "### Every metric, with its significance" in text
     assert "| average | chrF++ | first line | p | COMET[m] ×100 | first line | p |" in text

@@ -13,9 +13,10 @@ import pytest
 
 from mt_lottery.bench.contamination import Overlap, overlap, sentences, shared, write
 from mt_lottery.bench.methods import rounded
-from mt_lottery.bench.tables import comma_separated, escape_tex, latex, markdown, size
+from mt_lottery.bench.tables import comma_separated, latex, markdown, size
 from mt_lottery.data.corpora import Split
 from mt_lottery.data.text import Pair
+from mt_lottery.plain import tex_text
 
 
 def score(value: float, sd: float | None = 0.4) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def test_markdown() -> None:
         "16.2 ± 0.4 [15.2, 17.2] | **16.2 ± 0.4 [15.2, 17.2]** |"
     )
     assert next(x for x in lines if "`lora`" in x).endswith("| 11,520 | FAILED | — | — |")
-    assert "- lora & 50% of_it, en-ro: out | of memory" in page
+    assert "- lora & 50% of_it, en-ro: out \\| of memory" in page
     assert "98% | 1.25 | +12.0 | +8.5 | +3.5 |" in page  # stopped, length, gain = stop + translate
     assert "| 100 | 1,234 | 10 | 1,344 | 3.5 GB | 57 kB | 0% | 2% | — |" in page
     tables = [x for x in lines if x.startswith("|")]
@@ -107,7 +108,7 @@ def test_latex() -> None:
     assert r"Bold: $\alpha$ = 5\% $\pm$ nothing." in text
     for rule in ("toprule", "midrule", "bottomrule"):
         assert text.count(rule) == 1
-    assert escape_tex(r"a_b%c&d{e}\f") == r"a\_b\%c\&d\{e\}\textbackslash{}f"
+    assert tex_text(r"a_b%c&d{e}\f") == r"a\_b\%c\&d\{e\}\textbackslash{}f"
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")

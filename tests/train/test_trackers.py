@@ -214,7 +214,7 @@ def test_the_report_of_a_run(tmp_path: Path) -> None:
     report = run_report(record, tmp_path, TRACKING | {"adapter": True})
     assert report.tables["ticket"] == (
         ["token_id", "token", "statistic", "pvalue", "train_frequency"],
-        [[7, 'a,"b', 0.5, 0.25, 3], [4, "\r", 0.3, 0.5, 1]],
+        [[7, 'a,"b', 0.5, 0.25, 3], [4, "\\r", 0.3, 0.5, 1]],
     )
     shown = report.tables["translations"][1]
     assert len(shown) == 20 and len({tuple(row) for row in shown}) == 20
