@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from mt_lottery.errors import MTLotteryError
+from mt_lottery.secrets import redacted
 
 SHARED = 0o644  # read by all, as what a program writes usually is
 
@@ -42,8 +43,11 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """As :func:`write_bytes`, in UTF-8."""
-    write_bytes(path, content.encode("utf-8"))
+    """As :func:`write_bytes`, in UTF-8, without the keys and passwords that it may hold.
+
+    Data (sentences, tokens) goes through :func:`write_bytes`, which changes nothing.
+    """
+    write_bytes(path, redacted(content, weak=False).encode("utf-8"))
 
 
 def share(folder: Path) -> None:

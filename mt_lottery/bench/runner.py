@@ -18,9 +18,10 @@ from filelock import FileLock, Timeout
 
 from mt_lottery.atomic import DiskError
 from mt_lottery.bench.plan import Bench, Cell, probe_group
-from mt_lottery.bench.worker import Answer, Order, read_state, write_state
+from mt_lottery.bench.worker import LOG, Answer, Order, read_state, write_state
 from mt_lottery.errors import RecordError
 from mt_lottery.record import NAME, Record, read_record
+from mt_lottery.secrets import redact_file
 
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "FAILED"
 
@@ -155,6 +156,7 @@ class _Worker:
             how = f"killed by signal {-code}{killed}" if code < 0 else f"ended with code {code}"
             answer = Answer("crashed", f"its process was {how}", time.monotonic() - began)
             write_state(Path(order.folder), answer)
+            redact_file(Path(order.folder) / LOG)  # it had no time to do so itself
         self._answers.put((self.number, status, answer))
 
     def close(self) -> None:

@@ -27,6 +27,7 @@ from mt_lottery.atomic import write_text
 from mt_lottery.blame import as_plugin_error
 from mt_lottery.errors import MTLotteryError, RecordError
 from mt_lottery.quiet import quieten
+from mt_lottery.secrets import RedactedStream, redact_file, redacted
 
 LOG = "log.txt"
 STATE = "cell.json"
@@ -66,6 +67,10 @@ class Answer:
     reason: str | None
     seconds: float
     found: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.reason, str):  # it goes to files, tables and pages
+            object.__setattr__(self, "reason", redacted(self.reason))
 
 
 def say(text: str) -> None:
@@ -145,19 +150,27 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def output_to(path: Path) -> Iterator[None]:
-    """Standard output and error, those of libraries in C too, to a file."""
+    """Standard output and error, those of libraries in C too, to a file, without secrets.
+
+    What Python prints is clean from the start; the rest is gone over at the end.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(1), os.dup(2)]
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    start = os.fstat(file).st_size
+    streams = sys.stdout, sys.stderr
     try:
         os.dup2(file, 1)
         os.dup2(file, 2)
+        sys.stdout, sys.stderr = map(RedactedStream, streams)  # type: ignore[assignment]
         yield
     finally:
+        sys.stdout, sys.stderr = streams
         sys.stdout.flush()
         sys.stderr.flush()
+        redact_file(path, start)
         for number, descriptor in zip((1, 2), kept, strict=True):
             os.dup2(descriptor, number)
             os.close(descriptor)

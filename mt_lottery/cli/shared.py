@@ -13,13 +13,14 @@ from mt_lottery import parallel
 from mt_lottery.blame import as_plugin_error
 from mt_lottery.errors import MTLotteryError
 from mt_lottery.quiet import quieten
+from mt_lottery.secrets import redacted
 
 RESUME = "Interrupted. The same command with resume=true continues it."
 
 
 def say(text: str) -> None:
     """A line for the user that is no result: to stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(redacted(text), file=sys.stderr, flush=True)
 
 
 def whole(text: str, least: int = 0) -> int:
@@ -76,5 +77,5 @@ def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:
 
 
 def _end(text: str, code: int) -> int:
-    parallel.report(text, code)
+    parallel.report(redacted(text), code)
     return code

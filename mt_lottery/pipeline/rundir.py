@@ -18,7 +18,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from mt_lottery import parallel
-from mt_lottery.atomic import DiskError, write_text
+from mt_lottery.atomic import DiskError, write_bytes, write_text
 from mt_lottery.compose import to_yaml
 from mt_lottery.config import RunConfig, file_settings
 from mt_lottery.errors import RecordError
@@ -206,7 +206,7 @@ def write_hypotheses(
         )
         for source, reference, output in zip(sources, references, outputs, strict=True)
     ]
-    write_text(path, "".join(line + "\n" for line in lines))
+    write_bytes(path, "".join(line + "\n" for line in lines).encode())
 
 
 def write_sentence_scores(path: Path, lines: Sequence[dict[str, Any]]) -> None:
@@ -254,7 +254,7 @@ def write_tickets(
         frequency = "" if counts is None else counts.get(token_id, 0)
         lines.append([token_id, token, *numbers, picked, frequency])
     # exact: the file is read back, and a token "=" or "+1" is that token
-    write_text(path, csv_text(TICKET_COLUMNS, lines, exact=True))
+    write_bytes(path, csv_text(TICKET_COLUMNS, lines, exact=True).encode())
 
 
 def read_tickets(path: Path) -> list[dict[str, str]]:

@@ -19,6 +19,7 @@ from mt_lottery.errors import ConfigError, MTLotteryError
 from mt_lottery.pipeline.plan import Plan, Say
 from mt_lottery.record import Record
 from mt_lottery.registry import TUNERS
+from mt_lottery.secrets import redacted
 
 Space = Mapping[str, Sequence[Any]]
 
@@ -114,8 +115,8 @@ def search(
         try:
             record = finished(folder, own.config_hash) or execute(own, folder)
         except MTLotteryError as error:  # diverged, say: a trial that lost
-            tried.append({"settings": chosen, "failed": str(error)})
-            say(f"Trial {number + 1} failed: {error}")
+            tried.append({"settings": chosen, "failed": redacted(str(error))})
+            say(f"Trial {number + 1} failed: {tried[-1]['failed']}")
             continue
         metric = next(iter(record.scores))
         score = float(record.scores[metric]["raw"]["score"])

@@ -21,7 +21,7 @@ from typing import Any
 
 import mt_lottery
 from mt_lottery.registry import register_tracker
-from mt_lottery.train.secrets import without_secrets
+from mt_lottery.secrets import without_secrets
 from mt_lottery.train.tracked import Report, board_report, flat, run_report, step_values
 from mt_lottery.train.trackers import Tracker, TrackerError
 

@@ -14,7 +14,7 @@ import sys
 import threading
 from typing import Any
 
-from mt_lottery.train.secrets import without_secrets
+from mt_lottery.secrets import without_secrets
 
 
 def _watch(seconds: float) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mt_lottery.registry import TRACKERS, register_tracker
-from mt_lottery.train.secrets import without_secrets
+from mt_lottery.secrets import without_secrets
 
 Say = Callable[[str], None]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from mt_lottery.atomic import write_text
+from mt_lottery.atomic import write_bytes, write_text
 from mt_lottery.config import TunerConfig, setting
 from mt_lottery.data.wording import Wording, sentences_of
 from mt_lottery.errors import RecordError, TuningError
@@ -63,7 +63,7 @@ class FewShotTuner(Tuner):
 
     def save(self, context: TuningContext, run_dir: Path) -> Path:
         folder = run_dir / "control"
-        write_text(folder / FILE, self.lead)
+        write_bytes(folder / FILE, self.lead.encode())
         write_text(folder / PLACES, json.dumps({"sentences": sentences_of(self.lead)}) + "\n")
         return folder
 

@@ -16,9 +16,9 @@ import pytest
 
 from mt_lottery.config import TrackingConfig
 from mt_lottery.registry import TRACKERS, register_tracker
+from mt_lottery.secrets import without_secrets
 from mt_lottery.train import trackers
 from mt_lottery.train.remote_trackers import RemoteTracker, start_of
-from mt_lottery.train.secrets import without_secrets
 from mt_lottery.train.tracked import run_report, step_values
 
 TRACKING = vars(TrackingConfig(deadline=2.0))
