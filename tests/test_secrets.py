@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import sys
@@ -151,7 +152,7 @@ def test_a_log_has_no_secret_whoever_writes_it(
     monkeypatch.setenv("MY_TOKEN", "tr0ub4dor-and-3")
     log = tmp_path / "log.txt"
     log.write_text("before\n")
-    stream = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115: as a worker's own
+    stream = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), encoding="utf-8")
     monkeypatch.setattr(sys, "stderr", stream)
     with output_to(log):
         print("python: tr0ub4dor-and-3", file=sys.stderr, flush=True)
