@@ -8,6 +8,8 @@ are accepted too.  ``no`` is Norwegian Bokmål (``nob``) everywhere.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mt_lottery.errors import ConfigError, nearest
@@ -193,9 +195,13 @@ yue  yue .         =        Cantonese
 """
 _ALIASES = {"nb": "no", "nor": "no", "fil": "tl", "aze": "az", "zh_hans": "zh", "zh_cn": "zh"}
 _ALIASES |= {"zh_tw": "zh_hant", "sr_cyrl": "sr", "ori": "or", "zsm": "ms", "pes": "fa"}
+_ALIASES |= {"zho_hans": "zh", "cmn": "zh", "zho_hant": "zh_hant", "zh_hk": "zh_hant"}
+#: A region or a script behind a code, as in ``de-DE`` and ``ron_Latn``.
+_REGION = re.compile(r"[_-](?:[A-Z]{2}|[A-Z][a-z]{3})$")
 
 
-def _key(code: str) -> str:
+def code_key(code: str) -> str:
+    """A language code as codes are compared: case does not matter, nor ``-`` against ``_``."""
     return code.strip().lower().replace("-", "_")
 
 
@@ -215,13 +221,14 @@ def _index() -> dict[str, Language]:
         # setdefault: the first row of a language (no variety) owns the shared ISO 639-3 code.
         for code in (language.iso3, language.flores, language.ntrex):
             if code:
-                index.setdefault(_key(code), language)
+                index.setdefault(code_key(code), language)
     for alias, code in _ALIASES.items():
         index.setdefault(alias, by_code[code])
     return index
 
 
 _INDEX = _index()
+_BY_NAME = {language.name.lower(): language for language in LANGUAGES}
 
 
 def _refuse_boolean(code: object) -> None:
@@ -249,17 +256,50 @@ def get_language(code: str) -> Language:
     _refuse_boolean(code)
     if not isinstance(code, str):
         raise ConfigError(f"A language must be a code such as 'ro', not {code!r}.")
-    language = _INDEX.get(_key(code))
+    language = _INDEX.get(code_key(code))
     if language is not None:
         return language
-    by_name = {each.name.lower(): each for each in LANGUAGES}
-    named = by_name.get(code.strip().lower())
+    named = _BY_NAME.get(code.strip().lower())
     if named is not None:
         hint = f" Did you mean '{named.code}' ({named.name})?"
     else:
-        hint = nearest(_key(code), [*_INDEX, *by_name])
+        hint = nearest(code_key(code), [*_INDEX, *_BY_NAME])
     known = ", ".join(sorted(each.code for each in LANGUAGES))
     raise ConfigError(f"Unknown language '{code}'.{hint} Known: {known}.")
+
+
+def find_language(written: str) -> Language | None:
+    """The language that a file names: as :func:`get_language`, or by its name, or with a region.
+
+    Args:
+        written: ``ro``, ``ron``, ``RO``, ``pt-BR``, ``Romanian``; ``de-DE`` and ``ron_Latn`` are
+            German and Romanian.
+    """
+    for text in (written, _REGION.sub("", written.strip())):
+        found = _INDEX.get(code_key(text)) or _BY_NAME.get(text.strip().lower())
+        if found is not None:
+            return found
+    return None
+
+
+def names(written: str, language: Language) -> bool:
+    """Whether a header, key or file name that reads ``written`` names this language.
+
+    The one place where written codes are compared with a language.
+    """
+    own = {code_key(code) for code in written_as(language)}
+    return code_key(written) in own or find_language(written) == language
+
+
+def named_among(language: Language, choices: Iterable[str]) -> str | None:
+    """Which of several keys or names names this language: the likeliest code first."""
+    by_key: dict[str, str] = {}
+    for choice in choices:
+        by_key.setdefault(code_key(choice), choice)
+    for code in written_as(language):
+        if code_key(code) in by_key:
+            return by_key[code_key(code)]
+    return next((choice for choice in by_key.values() if names(choice, language)), None)
 
 
 def written_as(language: Language) -> list[str]:
@@ -290,7 +330,7 @@ def parse_pair(text: str) -> LanguagePair:
         )
     # Codes of varieties hold a dash themselves (pt-BR): take the cut at which both sides are known.
     cuts = [("-".join(parts[:i]), "-".join(parts[i:])) for i in range(1, len(parts))]
-    known = [cut for cut in cuts if all(_key(side) in _INDEX for side in cut)]
+    known = [cut for cut in cuts if all(code_key(side) in _INDEX for side in cut)]
     source, target = (get_language(side) for side in (known or cuts)[0])
     if source == target:
         raise ConfigError(

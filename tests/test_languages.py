@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from mt_lottery.errors import ConfigError
-from mt_lottery.languages import LANGUAGES, Language, get_language, parse_pair
+from mt_lottery.languages import (
+    LANGUAGES,
+    Language,
+    find_language,
+    get_language,
+    named_among,
+    names,
+    parse_pair,
+    written_as,
+)
 
 # The 127 rows of NTREX's LANGUAGES.tsv; the English source is `eng`.
 NTREX_CODES = """
@@ -136,3 +145,35 @@ def test_other_types(value: Any) -> None:
         parse_pair(value)
     with pytest.raises(ConfigError, match="must be a code"):
         get_language(value)
+
+
+@pytest.mark.parametrize("language", LANGUAGES, ids=str)
+def test_a_language_is_named_by_every_code_that_lang_accepts(language: Language) -> None:
+    for code in written_as(language):
+        for written in (code, code.upper(), code.replace("_", "-"), f" {code} "):
+            assert names(written, language)
+    assert names(language.name, language)
+    others = [each for each in LANGUAGES if each.iso3 != language.iso3]
+    assert not any(names(language.code, each) for each in others)
+
+
+@pytest.mark.parametrize(
+    ("written", "code"),
+    [
+        *(("pt-BR", "pt_br"), ("zh-TW", "zh_hant"), ("sr-Latn", "sr_latn"), ("zho_Hans", "zh")),
+        *(("de-DE", "de"), ("ron_Latn", "ro"), ("Romanian", "ro"), ("srp_Latn", "sr_latn")),
+        *(("NB", "no"), ("zh-HK", "zh_hant"), ("cmn", "zh"), ("es-ES", "es"), ("es-MX", "es_mx")),
+    ],
+)
+def test_what_files_call_a_language(written: str, code: str) -> None:
+    found = find_language(written)
+    assert found is not None and found.code == code and names(written, found)
+
+
+def test_the_likeliest_of_several_names() -> None:
+    portuguese, brazilian = get_language("pt"), get_language("pt-BR")
+    assert named_among(portuguese, ["en", "pt-BR", "pt"]) == "pt"
+    assert named_among(brazilian, ["en", "pt-BR", "pt"]) == "pt-BR"
+    assert named_among(portuguese, ["en", "pt-BR"]) is None
+    assert named_among(get_language("no"), ["nn", "nb", "nob"]) == "nob"
+    assert find_language("nothing") is None and find_language("") is None

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Protocol, cast
 from mt_lottery.data.blocks import plan_blocks
 from mt_lottery.data.filters import Report
 from mt_lottery.data.text import Pair, read_parallel, shuffle_targets
-from mt_lottery.errors import ConfigError, DataError, MTLotteryError, nearest
-from mt_lottery.languages import Language, LanguagePair, get_language
+from mt_lottery.errors import DataError, MTLotteryError, nearest
+from mt_lottery.languages import Language, LanguagePair, code_key, find_language
 from mt_lottery.registry import CORPORA, register_corpus
 
 if TYPE_CHECKING:
@@ -142,9 +142,11 @@ class FolderCorpus(ABC):
             DataError: a language that the corpus does not have, or damaged files.
         """
         root = self.root
-        files = self.files(root, pool)
+        files = {code_key(code): file for code, file in self.files(root, pool).items()}
+        sides = []
         for language in (pair.source, pair.target):
-            if self.code(language) not in files:
+            file = files.get(code_key(self.code(language)))
+            if file is None:
                 have = sorted(_own_code(code) for code in files)
                 raise DataError(
                     f"The corpus '{self.name}' ({root}) has no {language.name} "
@@ -152,15 +154,14 @@ class FolderCorpus(ABC):
                     f"{nearest(language.code, have)} It has: {', '.join(have) or 'nothing'}. "
                     f"Expected layout: {self.layout}."
                 )
-        return read_parallel(files[self.code(pair.source)], files[self.code(pair.target)])
+            sides.append(file)
+        return read_parallel(*sides)
 
 
 def _own_code(code: str) -> str:
     """A corpus's language code as users write it."""
-    try:
-        return get_language(code).code
-    except ConfigError:
-        return code
+    language = find_language(code)
+    return code if language is None else language.code
 
 
 @register_corpus("mini")

@@ -5,8 +5,9 @@ Each role (``train``, ``dev``, ``test``) is one of
 - two text files, ``data.train_source`` and ``data.train_target``: line N of one
   translates line N of the other;
 - one TSV (``.tsv``, ``.tab``), ``data.train_source`` alone: two columns, source
-  and target; no quoting; a first row of ``source``, ``target`` or of the two
-  language codes is a header, and says which column is which;
+  and target; no quoting; a first row of ``source``, ``target`` (``src``, ``tgt``) or
+  of the two languages, by code as in ``lang=`` or by name, is a header, and says which
+  column is which;
 - one JSONL (``.jsonl``, ``.ndjson``, ``.json``), ``data.train_source`` alone:
   ``{"source": …, "target": …}``, ``{"translation": {"en": …, "ro": …}}`` or
   ``{"en": …, "ro": …}`` in each line.
@@ -26,7 +27,13 @@ from typing import TYPE_CHECKING, Any
 
 from mt_lottery.data.text import Pair, Problems, read_lines, read_parallel
 from mt_lottery.errors import DataError, nearest
-from mt_lottery.languages import LanguagePair, written_as
+from mt_lottery.languages import (
+    Language,
+    LanguagePair,
+    find_language,
+    named_among,
+    names,
+)
 from mt_lottery.registry import register_corpus
 
 if TYPE_CHECKING:
@@ -34,18 +41,34 @@ if TYPE_CHECKING:
 
 TSV = (".tsv", ".tab")
 JSONL = (".jsonl", ".ndjson", ".json")
+_SOURCE, _TARGET = {"source", "src"}, {"target", "tgt", "trg"}
 
 
 def _columns(header: list[str], pair: LanguagePair) -> tuple[int, int] | None:
-    """Positions of source and target if this row is a header, else None."""
-    row = [cell.strip().lower() for cell in header]
-    sides = {"source", *(key.lower() for key in written_as(pair.source))}
-    others = {"target", *(key.lower() for key in written_as(pair.target))}
-    if row[0] in sides and row[1] in others:
-        return 0, 1
-    if row[1] in sides and row[0] in others:
-        return 1, 0
+    """Positions of source and target if this row is a header, else None.
+
+    Raises:
+        ValueError: it is the header of another pair.
+    """
+    found = [find_language(cell) for cell in header]
+    for alike in (names, _variety_of):  # "en-US" is English, unless the other column is
+        source, target = (
+            [cell.strip().lower() in words or alike(cell, language) for cell in header]
+            for words, language in ((_SOURCE, pair.source), (_TARGET, pair.target))
+        )
+        if source[0] and target[1]:
+            return 0, 1
+        if source[1] and target[0]:
+            return 1, 0
+    if None not in found and found[0] != found[1] and {pair.source, pair.target} & {*found}:
+        named = " and ".join(f"'{cell.strip()}'" for cell in header)
+        raise ValueError(f"the header names {named}, but lang={pair} is asked for.")
     return None
+
+
+def _variety_of(written: str, language: Language) -> bool:
+    found = find_language(written)
+    return found is not None and found.iso3 == language.iso3
 
 
 def read_tsv(path: Path, pair: LanguagePair) -> list[Pair]:
@@ -71,7 +94,10 @@ def read_tsv(path: Path, pair: LanguagePair) -> list[Pair]:
                 + (" (no tab, or nothing after it)." if empty_target else "."),
             )
             continue
-        found = _columns(cells, pair) if number == 1 else None
+        try:
+            found = _columns(cells, pair) if number == 1 else None
+        except ValueError as error:
+            raise DataError(f"{path}:1: {error}") from None
         if found is not None:
             order = found
             continue
@@ -101,7 +127,7 @@ def _sides(value: Any, pair: LanguagePair) -> tuple[Any, Any]:
         raise ValueError("'translation' must be an object of language codes and texts.")
     sides = []
     for language in (pair.source, pair.target):
-        key = next((key for key in written_as(language) if key in texts), None)
+        key = named_among(language, texts)
         if key is None:
             have = sorted(str(key) for key in texts)
             raise ValueError(

@@ -28,12 +28,11 @@ from mt_lottery.data.hub import NEEDS, HubConfig, HubCorpus, batches, check_fiel
 from mt_lottery.data.text import Pair
 from mt_lottery.errors import ConfigError, DataError, nearest
 from mt_lottery.languages import (
-    LANGUAGES,
     Language,
     LanguagePair,
-    get_language,
+    find_language,
+    named_among,
     parse_pair,
-    written_as,
 )
 from mt_lottery.registry import register_corpus
 
@@ -58,17 +57,7 @@ class LegoMTConfig(HubConfig):
     )
 
 
-@functools.lru_cache(maxsize=4096)
-def _language(written: str) -> Language | None:
-    """The language that a record names by code (``ca``, ``cat``, ``cat_Latn``) or by name."""
-    by_name = {each.name.lower(): each for each in LANGUAGES}
-    for text in (written, re.sub(r"[_-](?!Hant)[A-Z][A-Za-z]{1,3}$", "", written)):
-        try:
-            return get_language(text)
-        except ConfigError:
-            if text.lower() in by_name:
-                return by_name[text.lower()]
-    return None
+_language = functools.lru_cache(maxsize=4096)(find_language)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -113,12 +102,12 @@ class LegoMT(HubCorpus):
                     f"{nearest(given, names)} There are: {_listed(names)}."
                 )
             return given
-        stems = {PurePosixPath(n).stem.lower(): n for n in sorted(names, key=lambda n: -len(n))}
-        for code in written_as(first):
-            if code.lower() in stems:
-                return stems[code.lower()]
+        stems = {PurePosixPath(n).stem: n for n in sorted(names, key=lambda n: -len(n))}
+        stem = named_among(first, stems)
+        if stem is not None:
+            return stems[stem]
         # not read by itself, where only a part was downloaded: it holds other pairs
-        other = next((stems[c.lower()] for c in written_as(second) if c.lower() in stems), None)
+        other = stems.get(named_among(second, stems) or "")
         raise DataError(
             f"The corpus 'lego_mt' ({self.place}) has no file of {first.name} ({first.code}.jsonl) "
             f"for {pair}. There are: {_listed(names)}."

@@ -33,7 +33,7 @@ from mt_lottery.data.hub import (
 )
 from mt_lottery.data.text import Pair
 from mt_lottery.errors import DataError, nearest
-from mt_lottery.languages import Language, LanguagePair, written_as
+from mt_lottery.languages import Language, LanguagePair, named_among
 from mt_lottery.registry import register_corpus
 
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
@@ -154,9 +154,9 @@ def _rows(dataset: Any, where: str, pair: LanguagePair) -> Iterator[Pair]:
 
 
 def _key(row: dict[str, Any], language: Language, where: str) -> str:
-    for code in written_as(language):
-        if code in row:
-            return code
+    key = named_among(language, row)
+    if key is not None:
+        return key
     raise DataError(
         f"{where}: no text in {language.name} ('{language.code}'). "
         f"The keys of '{FIELD}' are: {', '.join(row) or 'none'}. Its first record: {shorten(row)}."

@@ -29,6 +29,13 @@ from mt_lottery.score.spm import find_spm
 
 #: sacrebleu knows Chinese, Japanese and Korean by these codes only.
 _ISO1 = {"zho": "zh", "cmn": "zh", "jpn": "ja", "kor": "ko"}
+#: Varieties of Chinese, which its tokenizer `zh` cuts into characters.
+_CHINESE = frozenset(("yue", "wuu", "gan", "hak", "nan", "cdo", "hsn", "lzh", "cjy"))
+#: Written without blanks between words: over 13a a sentence is one word, and BLEU is 0.0.
+#: Thai, Lao, Khmer, Burmese, Tibetan, Dzongkha and others in the scripts of these.
+_UNSPACED = frozenset(
+    ("th", "tha", "lo", "lao", "km", "khm", "my", "mya", "bur", "bo", "bod", "tib", "dz", "dzo")
+) | {"shn", "mnw", "rki", "ksw", "nod", "tts", "khb", "blt"}
 
 
 class SacrebleuMetric:
@@ -95,6 +102,9 @@ def _sacrebleu(name: str, **settings: Any) -> Any:
 class Bleu(SacrebleuMetric):
     """BLEU over words: tokenizer 13a, or sacrebleu's own for Chinese, Japanese and Korean.
 
+    Where words are written without blanks (Thai, Lao, Khmer, Burmese, Tibetan, Dzongkha), over
+    characters; varieties of Chinese as Chinese.  The signature says which (``tok:char``).
+
     Raises:
         ScoreError: the word segmenter for the language is not installed.
 
@@ -105,10 +115,11 @@ class Bleu(SacrebleuMetric):
 
     def __init__(self, context: MetricContext) -> None:
         code = language_code(context.target)
-        code = _ISO1.get(code, code)
+        code = "zh" if code in _CHINESE else _ISO1.get(code, code)
+        chosen = {"tokenize": "char"} if code in _UNSPACED else {"trg_lang": code}
         try:
             # `force` silences a warning about hypotheses that look tokenised; scores are alike.
-            metric = _sacrebleu("BLEU", trg_lang=code, force=True)
+            metric = _sacrebleu("BLEU", force=True, **chosen)
         except (ImportError, RuntimeError) as error:
             raise ScoreError(
                 f"Metric 'bleu' for the target language '{code}' needs a word segmenter: "

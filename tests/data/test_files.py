@@ -137,6 +137,40 @@ def test_tsv_header(folder: Path, header: str) -> None:
     assert corpora.train and corpora.train.pairs == EXPECTED[:1]
 
 
+@pytest.mark.parametrize(
+    ("lang", "header"),
+    [
+        *(("en-pt_br", "en\tpt-BR"), ("en-zh_hant", "eng\tzh-TW"), ("en-sr_latn", "en\tsr-Latn")),
+        *(
+            ("en-pt_br", "English\tBrazilian Portuguese"),
+            ("en-no", "EN\tnb"),
+            ("en-de", "en-US\tde-DE"),
+        ),
+        *(("en-zh", "src\ttgt"), ("fr_ca-en", "fr-CA\teng"), ("en-zh", "en\tzho_Hans")),
+    ],
+)
+def test_tsv_header_of_any_code_that_lang_accepts(folder: Path, lang: str, header: str) -> None:
+    write("h.tsv", f"{header}\none\tunu\n")
+    corpora = load_corpora(alone(path="h.tsv"), parse_pair(lang), ["train"])
+    assert corpora.train and corpora.train.pairs == EXPECTED[:1]
+
+
+def test_the_header_of_another_pair(folder: Path) -> None:
+    write("h.tsv", "en\tfr\none\tun\n")
+    assert "h.tsv:1: the header names 'en' and 'fr', but lang=en-ro" in fails(path="h.tsv")
+    write("h.tsv", "No\tSi\none\tunu\n")  # two codes, but not of this pair: two sentences
+    corpora = load_corpora(alone(path="h.tsv"), EN_RO, ["train"])
+    assert corpora.train and corpora.train.pairs[0] == Pair("No", "Si")
+
+
+def test_jsonl_keys_of_any_code_that_lang_accepts(folder: Path) -> None:
+    pairs = [("en-pt_br", "pt-BR"), ("en-zh_hant", "zh_TW"), ("en-no", "NB"), ("en-ro", "ron_Latn")]
+    for lang, key in pairs:
+        write("k.jsonl", jsonl({"EN": "one", key: "unu"}))
+        corpora = load_corpora(alone(path="k.jsonl"), parse_pair(lang), ["train"])
+        assert corpora.train and corpora.train.pairs == EXPECTED[:1]
+
+
 def test_tsv_header_says_which_column_is_which(folder: Path) -> None:
     write("h.tsv", "ro\ten\nunu\tone\n")
     corpora = load_corpora(alone(path="h.tsv"), EN_RO, ["train"])

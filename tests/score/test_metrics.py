@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import subprocess
 import sys
 import time
@@ -213,3 +214,63 @@ def test_the_environment_names_the_folder(no_network: Path) -> None:
         check=True,
     )
     assert done.stdout.strip() == str(no_network)
+
+
+#: A sentence and another with the same beginning, in scripts without blanks between words.
+UNSPACED = {
+    "th": ("วันนี้อากาศดีมาก", "วันนี้อากาศดีจริง"),
+    "lo": ("ມື້ນີ້ອາກາດດີຫຼາຍ", "ມື້ນີ້ອາກາດດີ"),
+    "km": ("ថ្ងៃនេះអាកាសធាតុល្អណាស់", "ថ្ងៃនេះអាកាសធាតុល្អ"),
+    "my": ("ဒီနေ့ရာသီဥတုကောင်းတယ်", "ဒီနေ့ရာသီဥတုကောင်း"),
+    "bo": ("དེ་རིང་གནམ་གཤིས་ཡག་པོ་འདུག", "དེ་རིང་གནམ་གཤིས་ཡག་པོ"),
+    "dz": ("ད་རིས་གནམ་གཤིས་ལེགས་ཤོམ་འདུག", "ད་རིས་གནམ་གཤིས་ལེགས་ཤོམ"),
+    "yue": ("今日天氣好好呀，我哋出去行下", "今日天氣好好，我哋出去行下啦"),
+    "zh_hant": ("今天天氣很好，我們出去走走", "今天天氣真好，我們出去走一走"),
+}
+
+
+@pytest.mark.parametrize("code", UNSPACED)
+def test_bleu_of_scripts_without_blanks_is_not_over_whole_sentences(code: str) -> None:
+    one, other = UNSPACED[code]
+    scored = make_metric("bleu", context(target=code)).score([one], [other])
+    chosen = "zh" if code in ("yue", "zh_hant") else "char"
+    assert f"tok:{chosen}" in scored.signature
+    oracle = sacrebleu.BLEU(tokenize=chosen).corpus_score([one], [[other]])
+    assert scored.score == pytest.approx(oracle.score) and scored.score > 20
+
+
+def test_every_language_of_such_a_script_has_its_tokenizer() -> None:
+    """Flores-101 and NTREX-128 where they lie: 13a only where words are separated."""
+    from mt_lottery.languages import LANGUAGES
+
+    cut = {"zh": "zh", "zh_hant": "zh", "yue": "zh"}
+    cut |= dict.fromkeys(("th", "lo", "km", "my", "bo", "dz"), "char")
+    for language in LANGUAGES:
+        if language.code in ("ja", "ko"):
+            continue
+        metric = make_metric("bleu", context(target=language))
+        metric.score(["a"], ["a"])
+        assert f"tok:{cut.get(language.code, '13a')}" in metric.signature()
+
+
+@pytest.mark.parametrize("name", ["bleu", "chrf", "bleu_subword"])
+@pytest.mark.parametrize(
+    ("hypotheses", "references"),
+    [
+        (["", ""], ["a b c d", "e f"]),
+        (["a b", "c"], ["", ""]),
+        (["", " \n"], ["", ""]),
+        (["a b c d e"], ["a b c d e"]),
+        (["a"], ["a"]),
+        (["\x00", "\ufeff"], ["a", "b"]),
+        (["x" * 100_000], ["x"]),
+    ],
+    ids=["silent", "no reference", "nothing", "one", "one word", "control", "long"],
+)
+def test_scores_are_finite_on_poor_text(
+    name: str, hypotheses: list[str], references: list[str]
+) -> None:
+    scored = make_metric(name, context(tokenizer=tokenizer())).score(hypotheses, references)
+    low, high = scored.ci95
+    assert all(map(math.isfinite, (scored.score, low, high))) and "nrefs:1" in scored.signature
+    assert 0 <= low <= high <= 100.001
