@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
-import errno
 import gc
 import json
 import os
@@ -25,6 +24,7 @@ from typing import Any
 
 from mt_lottery.atomic import write_text
 from mt_lottery.blame import as_plugin_error
+from mt_lottery.diskfault import disk_error
 from mt_lottery.errors import MTLotteryError, RecordError
 from mt_lottery.quiet import quieten
 from mt_lottery.secrets import RedactedStream, redact_file, redacted
@@ -104,12 +104,15 @@ def do(order: Order) -> Answer:
     except (Exception, SystemExit) as error:
         say(traceback.format_exc())
         reason = f"{type(error).__name__}: {error}"
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # in a library's writing
-            reason = f"the disk is full: {error.filename or order.folder}"
+        refused = disk_error(error)
+        if refused is not None:  # in a library's writing
+            reason = f"{refused} (cell {order.folder})"
         if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
             reason = f"out of memory ({reason})"
         plugin = as_plugin_error(error)
-        state, reason = ("crashed", reason) if plugin is None else ("failed", str(plugin))
+        state = "crashed" if refused is None else "failed"
+        if refused is None and plugin is not None:
+            state, reason = "failed", str(plugin)
         answer = Answer(state, reason, time.monotonic() - began)
     finally:
         gc.collect()  # the model goes before the next one comes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import sys
 import traceback
@@ -11,11 +10,13 @@ from collections.abc import Callable
 
 from mt_lottery import parallel
 from mt_lottery.blame import as_plugin_error
+from mt_lottery.diskfault import disk_error
 from mt_lottery.errors import MTLotteryError
 from mt_lottery.quiet import quieten
 from mt_lottery.secrets import redacted
 
 RESUME = "Interrupted. The same command with resume=true continues it."
+KEPT = "What was finished is kept; the same command goes on (mt-train: with resume=true)."
 
 
 def say(text: str) -> None:
@@ -61,9 +62,8 @@ def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:
             raise
         return _end(f"error: {plugin}", 2)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # in a library's writing
-            where = f": {error.filename}" if error.filename else ""
-            return _end(f"error: the disk is full{where}.", 2)
+        if (refused := disk_error(error, kept=KEPT)) is not None:  # in a library's writing
+            return _end(f"error: {refused}", 2)
         if parallel.lost(error):
             return _end("error: another process of this run was killed (out of memory?).", 1)
         if (plugin := as_plugin_error(error)) is not None:

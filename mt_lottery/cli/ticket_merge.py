@@ -52,6 +52,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     part.add_argument(
         "--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights [the model's]"
     )
-    part.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    part.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace OUT if it is empty, or as mt-ticket wrote it; never another folder",
+    )
     part.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps [auto]")
     part.set_defaults(run_command=merge)

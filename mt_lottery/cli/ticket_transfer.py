@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import textwrap
+from typing import Any
 
 from mt_lottery.cli.shared import say
 from mt_lottery.cli.ticket_find import add_choice
@@ -20,7 +21,8 @@ def transfer(given: argparse.Namespace) -> int:
     from mt_lottery.errors import ConfigError
     from mt_lottery.evidence.finding import choose, score_pair
     from mt_lottery.evidence.pair import open_pair
-    from mt_lottery.evidence.transfer import check_out, check_scope, transfer
+    from mt_lottery.evidence.transfer import check_scope, transfer
+    from mt_lottery.pipeline.targets import check_model_folder, inputs_of
     from mt_lottery.registry import SELECTORS
 
     if not 2 <= len(given.paths) <= 3:
@@ -30,7 +32,10 @@ def transfer(given: argparse.Namespace) -> int:
         )
     SELECTORS.get(given.selector)
     *sources, target = given.paths
-    out = check_out(target, given.overwrite)
+    inputs: dict[str, Any] = {"the file of --rows": given.rows}
+    for source in sources:
+        inputs |= inputs_of(source)
+    out = check_model_folder(target, overwrite=given.overwrite, inputs=inputs)
     pair = open_pair(sources, shared_rows=given.shared_rows, device=given.device, say=say)
     check_scope(pair, given.scope)
     scores = score_pair(pair, given.selector, reduction=given.reduction, seed=given.seed)
@@ -84,5 +89,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         default="input",
         help="of a tied model, change the input table only, or the output head too [input]",
     )
-    part.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    part.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace OUT if it is empty, or as mt-ticket wrote it; never another folder",
+    )
     part.set_defaults(run_command=transfer)

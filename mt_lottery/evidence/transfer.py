@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mt_lottery.atomic import DiskError
-from mt_lottery.errors import RecordError, TuningError
+from mt_lottery.errors import TuningError
 from mt_lottery.evidence.pair import Pair, original
 from mt_lottery.evidence.tables import read_rows
 from mt_lottery.model.saving import save_folder
@@ -17,18 +15,6 @@ from mt_lottery.model.tables import is_tied
 from mt_lottery.pipeline.rundir import TICKETS, write_tickets
 from mt_lottery.tuner.base import ChosenRows
 from mt_lottery.tuner.token_rows import attach, fold
-
-
-def check_out(out: str | Path, overwrite: bool) -> Path:
-    """The folder to write, which must not be there, or may be replaced.
-
-    Raises:
-        RecordError: it exists.
-    """
-    folder = Path(out).expanduser()
-    if folder.exists() and not overwrite:
-        raise RecordError(f"{folder} exists; give another folder, or --overwrite.")
-    return folder
 
 
 def check_scope(pair: Pair, scope: str) -> None:
@@ -57,7 +43,7 @@ def transfer(pair: Pair, chosen: ChosenRows, out: Path, *, scope: str = "input")
     Args:
         pair: BEFORE and AFTER.
         chosen: the rows.
-        out: the folder; replaced if it exists.
+        out: from :func:`mt_lottery.pipeline.targets.check_model_folder`.
         scope: ``input``, or ``tied`` to change the head of a tied model as well.
 
     Returns:
@@ -74,11 +60,9 @@ def transfer(pair: Pair, chosen: ChosenRows, out: Path, *, scope: str = "input")
     _check_scope(pair, scope, is_tied(model))
     attach(model, chosen.rows, values.to(torch.float32), tied=scope == "tied")
     fold(model)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        save_folder(model, loaded.tokenizer, out)
-    except OSError as error:
-        shutil.rmtree(out.with_name(f".{out.name}.partial"), ignore_errors=True)
-        raise DiskError(f"{out}: cannot be written: {error.strerror or error}.") from error
-    write_tickets(out / TICKETS, chosen, loaded.tokenizer, pair.counts)
+
+    def list_rows(folder: Path) -> None:
+        write_tickets(folder / TICKETS, chosen, loaded.tokenizer, pair.counts)
+
+    save_folder(model, loaded.tokenizer, out, marked=True, more=list_rows)
     return loaded.info

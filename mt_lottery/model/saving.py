@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mt_lottery.atomic import share, write_text
+from mt_lottery.atomic import write_text
+from mt_lottery.replacing import written_folder
 
 
 def cast(model: Any, dtype: Any) -> Any:
@@ -19,26 +19,38 @@ def cast(model: Any, dtype: Any) -> Any:
     return model
 
 
-def save_folder(model: Any, tokenizer: Any, folder: Path) -> None:
+def save_folder(
+    model: Any,
+    tokenizer: Any,
+    folder: Path,
+    *,
+    marked: bool = False,
+    more: Callable[[Path], None] | None = None,
+) -> None:
     """Write weights, configuration and tokenizer; the folder is whole or not there at all.
 
     Args:
         model: a plain transformers causal LM.
         tokenizer: its tokenizer.
         folder: replaced if it exists.
+        marked: the user named it: it is replaced only if it is ours, and unchanged
+            (:mod:`mt_lottery.replacing`).
+        more: writes other files into the folder before it is put in place.
+
+    Raises:
+        DiskError: it cannot be written.
+        RecordError: with ``marked``, what stands there may not be replaced.
     """
-    staging = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(staging, ignore_errors=True)
-    model.save_pretrained(staging, max_shard_size="1000GB")
-    tokenizer.save_pretrained(staging)
-    for name, mend in (("config.json", _with_rope), ("tokenizer_config.json", _with_class)):
-        path = staging / name
-        if path.is_file():
-            content = mend(json.loads(path.read_text("utf-8")))
-            write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    share(staging)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(staging, folder)
+    with written_folder(folder, marked=marked) as staging:
+        model.save_pretrained(staging, max_shard_size="1000GB")
+        tokenizer.save_pretrained(staging)
+        for name, mend in (("config.json", _with_rope), ("tokenizer_config.json", _with_class)):
+            path = staging / name
+            if path.is_file():
+                content = mend(json.loads(path.read_text("utf-8")))
+                write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        if more is not None:
+            more(staging)
 
 
 def _with_rope(config: dict[str, Any]) -> dict[str, Any]:

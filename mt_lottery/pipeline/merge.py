@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from mt_lottery.atomic import DiskError
-from mt_lottery.errors import RecordError
 from mt_lottery.model.loading import LoadedModel
 from mt_lottery.model.saving import save_folder
 from mt_lottery.pipeline.decode import decode
 from mt_lottery.pipeline.plan import Say
 from mt_lottery.pipeline.rundir import HYPOTHESES, read_hypotheses
+from mt_lottery.pipeline.targets import check_model_folder, inputs_of
 from mt_lottery.pipeline.tuned import open_run
 
 CHECKED = 8  # test sentences that the merged model translates again
@@ -52,19 +50,18 @@ def merge_run(
         out: the folder to write.
         dtype: of the weights (``float32``, ``bfloat16``, ``float16``); the model's own if None.
             Updates smaller than a step of bfloat16 are lost in it.
-        overwrite: replace ``out`` if it is there.
+        overwrite: replace ``out`` if it is there, and ours (:mod:`mt_lottery.replacing`).
         device: where the model is loaded.
         say: prints a line for the user.
 
     Raises:
-        RecordError: no finished run there, or ``out`` exists.
+        RecordError: no finished run there; or ``out`` exists, or may not be replaced.
         TuningError: the method has nothing that a plain model could hold.
         ModelError: the original model has changed since, or cannot be had.
     """
-    folder = Path(out).expanduser()
-    if folder.exists() and not overwrite:
-        raise RecordError(f"{folder} exists; give another folder, or --overwrite.")
-    said = read_hypotheses(Path(run_dir).expanduser() / HYPOTHESES)[:CHECKED]
+    run_dir = Path(run_dir).expanduser()
+    folder = check_model_folder(out, overwrite=overwrite, inputs=inputs_of(run_dir))
+    said = read_hypotheses(run_dir / HYPOTHESES)[:CHECKED]
     run = open_run(run_dir, device)
     wide = run.dtype if dtype is None else getattr(torch, dtype)
     model = run.tuner.merge(run.loaded.model, wide).eval()
@@ -72,10 +69,5 @@ def merge_run(
     say(f"Translating {len(said)} test sentences with the merged model …")
     outputs = decode(run.config, loaded, [line["source"] for line in said], quiet=True)
     same = sum(o.text == line["hypothesis"] for o, line in zip(outputs, said, strict=True))
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        save_folder(model, loaded.tokenizer, folder)
-    except OSError as error:
-        shutil.rmtree(folder.with_name(f".{folder.name}.partial"), ignore_errors=True)
-        raise DiskError(f"{folder}: cannot be written: {error.strerror or error}.") from error
+    save_folder(model, loaded.tokenizer, folder, marked=True)
     return Merged(folder, len(said), same)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -15,10 +13,11 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from mt_lottery.atomic import share, write_text
+from mt_lottery.atomic import write_text
 from mt_lottery.errors import RecordError, TuningError, nearest
 from mt_lottery.model.reach import text_modules
 from mt_lottery.model.saving import cast
+from mt_lottery.replacing import written_folder
 from mt_lottery.tuner.base import Tuner, TuningContext
 
 README = """# {method} adapter of {base}
@@ -151,24 +150,20 @@ class PeftTuner(Tuner):
         return trained
 
     def save(self, context: TuningContext, run_dir: Path) -> Path:
-        folder, staging = run_dir / "adapter", run_dir / ".adapter.partial"
-        shutil.rmtree(staging, ignore_errors=True)
-        with quiet():
+        folder = run_dir / "adapter"
+        with written_folder(folder) as staging, quiet():
             # no embedding layer was resized: PEFT would ask the hub whether one was
             context.model.save_pretrained(staging, save_embedding_layers=False)
-        base = str(context.model.get_base_model().config._name_or_path or "the base model")
-        write_text(
-            staging / "README.md",
-            README.format(
-                method=self.config.name,
-                base=base,
-                folder=folder.name,
-                note=self.note(context.model, base),
-            ),
-        )
-        share(staging)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(staging, folder)
+            base = str(context.model.get_base_model().config._name_or_path or "the base model")
+            write_text(
+                staging / "README.md",
+                README.format(
+                    method=self.config.name,
+                    base=base,
+                    folder=folder.name,
+                    note=self.note(context.model, base),
+                ),
+            )
         return folder
 
     def restore(self, model: Any, run_dir: Path) -> Any:

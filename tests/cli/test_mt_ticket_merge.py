@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,7 @@ def test_merged_models_say_what_the_run_said(
     assert translated(Path("plain"), [x["source"] for x in said]) == [x["hypothesis"] for x in said]
     assert contents(Path("plain")) == {
         "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
-        "tokenizer_config.json",
+        "tokenizer_config.json", ".mt_lottery.json",
     }  # fmt: skip
     assert Path("plain/model.safetensors").stat().st_mode & 0o044 == 0o044  # others may read it
     config = json.loads(Path("plain/config.json").read_text())
@@ -103,6 +105,32 @@ def test_what_a_plain_model_cannot_hold(recipe: str, commands: Commands, models:
     said = commands.call("ticket", "merge", "run", "plain").mistake()
     assert said.startswith(f"A run of {recipe} cannot be merged")
     assert not Path("plain").exists()
+
+
+def test_only_what_merge_wrote_is_replaced(commands: Commands, models: Models) -> None:
+    shutil.copytree(models.untied, "base")
+    ended = commands.train(*small(Path("base"), "lora", "out_dir=run", "baseline=false"))
+    assert ended.code == 0, ended.err
+    Path("thesis").mkdir()
+    Path("thesis/thesis.tex").write_text("years")
+    Path("run/link").symlink_to(Path("base").resolve())
+    (commands.folder / "run" / "deep").mkdir()
+    before = contents(commands.folder)
+    for out in ("thesis", "run", "base", ".", "..", "run/link", "/", "~", "run/adapter", "run/deep"):
+        said = commands.call("ticket", "merge", "run", out, "--overwrite").mistake()
+        assert said.startswith(f"{out} "), said
+        assert contents(commands.folder) == before
+    assert "give another name" in commands.call("ticket", "merge", "run", "run/model").mistake()
+    os.chdir("run/deep")
+    for out in ("..", "../..", "../../base"):
+        assert commands.call("ticket", "merge", "../../run", out, "--overwrite").code == 2
+    os.chdir(commands.folder)
+    assert contents(commands.folder) == before
+    assert commands.call("ticket", "merge", "run", "plain").code == 0
+    Path("plain/thesis.tex").write_text("years")
+    said = commands.call("ticket", "merge", "run", "plain", "--overwrite").mistake()
+    assert "plain holds thesis.tex, which mt-lottery did not write" in said
+    assert Path("plain/thesis.tex").read_text() == "years"
 
 
 def test_no_run(commands: Commands) -> None:
