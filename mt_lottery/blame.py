@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FrameType
 
 from mt_lottery import plugins
@@ -34,11 +34,13 @@ def as_plugin_error(error: BaseException) -> PluginError | None:
         return None
     if "out of memory" in str(error).lower():
         return None
+    theirs: list[FrameType] = []
     found: tuple[FrameType, int] | None = None
     deeper: tuple[FrameType, int] | None = None
     for frame, line in _frames(error):
         file = frame.f_code.co_filename
         if plugins.is_plugin_file(file):
+            theirs.append(frame)
             found, deeper = (frame, line), None
         elif found is not None and plugins.is_ours(file):
             deeper = (frame, line)
@@ -49,7 +51,7 @@ def as_plugin_error(error: BaseException) -> PluginError | None:
     what = " ".join(f"{type(error).__name__}: {error}".rstrip(": ").split("\n"))
     via = "" if deeper is None else f" (raised in {deeper[0].f_code.co_filename}, line {deeper[1]})"
     text = (
-        f"{_named(code.co_filename, code.co_qualname)}{code.co_filename}, line {line}, in "
+        f"{_named(theirs)}{code.co_filename}, line {line}, in "
         f"{code.co_qualname}: {what}{via}. The plugin's code failed, not mt-lottery's"
     )
     if os.environ.get(TRACEBACK, "0") not in ("", "0"):
@@ -65,14 +67,18 @@ def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:
         trace = trace.tb_next
 
 
-def _named(file: str, function: str) -> str:
-    """``The tuner 'norms': ``, if what was registered in the file tells which is meant."""
-    here = [
-        (kind, name, place)
-        for kind, registry in REGISTRIES.items()
+def _named(frames: Sequence[FrameType]) -> str:
+    """``The tuner 'norms': ``, as far as the plugin's frames (outermost first) tell which it is."""
+    every = [
+        (registry, name, place)
+        for registry in REGISTRIES.values()
         for name, place in registry.origins().items()
-        if place.file == file
     ]
-    meant = [each for each in here if function.partition(".")[0] == each[2].target.split(".")[0]]
-    names = " or ".join(f"{kind} '{name}'" for kind, name, _ in (meant or here)[:3])
-    return f"The {names}: " if names else ""
+    for frame in reversed(frames):
+        own = type(frame.f_locals.get("self"))
+        for registry, name, _ in every:
+            target = registry.get(name)
+            if target is own or getattr(target, "__code__", None) is frame.f_code:
+                return f"The {registry.kind} '{name}': "
+    here = [(r.kind, n) for r, n, place in every if place.file == frames[-1].f_code.co_filename]
+    return f"The {here[0][0]} '{here[0][1]}': " if len(here) == 1 else ""

@@ -111,6 +111,11 @@ class Registry:
         """Name → where it was registered, of all that have been."""
         return dict(self._origins)
 
+    def is_plugin(self, name: str) -> bool:
+        """Whether a name that is registered is a third party's."""
+        place = self._origins.get(name)
+        return place is not None and not plugins.is_ours(place.file)
+
     def fault(self, name: str, what: str) -> PluginError:
         """The error for something registered that does not keep to its contract.
 

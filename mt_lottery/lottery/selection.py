@@ -135,14 +135,28 @@ def score_rows(selector: str, before: Tensor, after: Tensor, **context: Any) -> 
     result = function(before, after, **context)
     if isinstance(result, Tensor):
         result = RowScores(result)
+    given = (getattr(result, "statistic", None), getattr(result, "pvalue", None))
+    if not isinstance(given[0], Tensor) or not isinstance(given[1], (Tensor, type(None))):
+        raise TuningError(
+            f"Selector '{selector}' must return a tensor with one number per row (a RowScores "
+            f"where it has p-values too), not {type(result).__name__}."
+        )
     statistic = result.statistic.detach().double().cpu()
     if statistic.shape != before.shape[:1] or bool(statistic.isnan().any()):
         raise TuningError(
             f"Selector '{selector}' must return one number per row [{before.shape[0]}], no NaN; "
             f"got {[*statistic.shape]} with {int(statistic.isnan().sum())} NaN."
         )
-    pvalue = result.pvalue
-    return RowScores(statistic, None if pvalue is None else pvalue.detach().double().cpu())
+    if result.pvalue is None:
+        return RowScores(statistic)
+    pvalue = result.pvalue.detach().double().cpu()
+    # SciPy's exact p exceeds 1 by rounding at a few distances
+    if pvalue.shape != statistic.shape or not bool(((pvalue >= 0) & (pvalue <= 1 + 1e-6)).all()):
+        raise TuningError(
+            f"Selector '{selector}' must return one p-value in [0, 1] per row [{len(statistic)}]; "
+            f"got {[*pvalue.shape]}."
+        )
+    return RowScores(statistic, pvalue)
 
 
 def select(

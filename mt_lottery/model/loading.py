@@ -56,7 +56,13 @@ def load(config: Any, device: str) -> LoadedModel:
         RegistryError: unknown ``config.name``.
         ModelError: the model cannot be had or does not fit; the message says what to do.
     """
-    loaded: LoadedModel = MODELS.get(config.name)().load(config, device)
+    loaded: object = MODELS.get(config.name)().load(config, device)
+    if not isinstance(loaded, LoadedModel):
+        raise MODELS.fault(
+            config.name,
+            f"load must return a {__name__}.LoadedModel(model, tokenizer, info), not "
+            f"{type(loaded).__name__}",
+        )
     return loaded
 
 
@@ -74,6 +80,14 @@ def tokenizer_of(config: Any) -> tuple[Any, int] | None:
     found: tuple[Any, int] | None = None
     if hasattr(loader, "tokenizer"):
         found = loader.tokenizer(config)
+        if found is not None and not (
+            isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], int)
+        ):
+            raise MODELS.fault(
+                config.name,
+                "tokenizer must return (tokenizer, rows of the vocabulary) or None, not "
+                f"{type(found).__name__}",
+            )
     return found
 
 
@@ -86,5 +100,11 @@ def fingerprint(config: Any) -> str:
     Raises:
         RegistryError, ModelError: as :func:`load`.
     """
-    found: str = MODELS.get(config.name)().fingerprint(config)
+    found: object = MODELS.get(config.name)().fingerprint(config)
+    if not isinstance(found, str) or not found:
+        raise MODELS.fault(
+            config.name,
+            "fingerprint must return text that names exactly these weights (a sha256, a commit), "
+            f"not {found!r:.80}",
+        )
     return found

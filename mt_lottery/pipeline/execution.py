@@ -36,8 +36,9 @@ from mt_lottery.pipeline.rundir import (
 )
 from mt_lottery.pipeline.search import search
 from mt_lottery.pipeline.standing import is_unsearched, take, trial_of
+from mt_lottery.pipeline.trial_calls import checked
 from mt_lottery.record import CostRecord, Record, read_record
-from mt_lottery.registry import TUNERS
+from mt_lottery.registry import ENGINES, TUNERS
 from mt_lottery.train import trackers as trackers_of
 from mt_lottery.train.checkpoints import TRAINED, load_trained, save_trained
 from mt_lottery.train.objective import Engine, TrainResult
@@ -335,7 +336,7 @@ def _train(
     config, tuner = plan.config, plan.tuner
     count = tuner.trainable_parameters(context)
     say(f"Training {count:,} parameters on {len(encoded.examples)} pairs ({config.recipe}).")
-    return plan.engine.train(
+    result = plan.engine.train(
         context.model,
         config.train,
         encoded.examples,
@@ -349,3 +350,5 @@ def _train(
         resume=resume,
         trackers=trackers,
     )
+    trained: TrainResult = checked(ENGINES, config.engine, "train", result, TrainResult)
+    return trained

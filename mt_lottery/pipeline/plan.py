@@ -17,6 +17,7 @@ from mt_lottery.data.corpora import Corpora, Split, load_corpora
 from mt_lottery.errors import ConfigError, DataError, TuningError
 from mt_lottery.languages import LanguagePair, parse_pair
 from mt_lottery.model.loading import fingerprint
+from mt_lottery.pipeline.trial_calls import sentences, try_plugins
 from mt_lottery.registry import (
     CORPORA,
     ENGINES,
@@ -181,8 +182,11 @@ def make_plan(config: RunConfig, say: Say, engine: Engine | None = None) -> Plan
     )
     tuner: Tuner = TUNERS.get(config.tuner.name)(config.tuner)
     engine = engine or ENGINES.get(config.engine)(config)
-    if problems := [*tuner.problems_with(config), *engine.problems()]:
-        raise ConfigError(problems)
+    said = sentences(TUNERS, config.tuner.name, "problems_with", tuner.problems_with(config))
+    said += sentences(ENGINES, config.engine, "problems", engine.problems())
+    if said:
+        raise ConfigError(said)
+    try_plugins(config, tuner)
     learns = tuner.trains or tuner.probe is not None or tuner.reads_text
     roles = ("train", "dev", "test") if learns else ("test",)
     corpora = parallel.on_main(lambda: load_corpora(config.data, pair, roles))

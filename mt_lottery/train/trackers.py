@@ -85,7 +85,11 @@ class Guarded(Tracker):
             while (job := self._jobs.get()) is not None:
                 job(tracker)
             lines = tracker.messages()
-        except Exception as error:
+            if not isinstance(lines, list):
+                raise TRACKERS.fault(
+                    self.name, f"messages must return a list of lines, not {lines!r:.80}"
+                )
+        except (Exception, SystemExit) as error:
             self._failed.set()
             if not self._given_up.is_set():
                 known = isinstance(error, TrackerError)
