@@ -20,6 +20,7 @@ from mt_lottery.tuner.base import TuningContext
 from mt_lottery.tuner.quantise import quantised_layers
 
 DIM = 64  # bitsandbytes works in blocks of 64 values
+ROWS = 96  # another number than DIM: PEFT guesses the word embeddings by their length
 
 
 def gemma3() -> Any:
@@ -28,14 +29,14 @@ def gemma3() -> Any:
         "num_attention_heads": 2,
     }  # fmt: skip
     text = {
-        **shape, "vocab_size": tiny.VOCAB, "num_key_value_heads": 1, "head_dim": 32,
+        **shape, "vocab_size": ROWS, "num_key_value_heads": 1, "head_dim": 32,
         "initializer_range": 0.2, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2,
     }  # fmt: skip
     torch.manual_seed(0)
     config = transformers.Gemma3Config(
         text_config=text,
         vision_config={**shape, "image_size": 28, "patch_size": 14},
-        mm_tokens_per_image=4, image_token_index=63, boi_token_index=61, eoi_token_index=62,
+        mm_tokens_per_image=4, image_token_index=95, boi_token_index=94, eoi_token_index=93,
     )  # fmt: skip
     return transformers.AutoModelForCausalLM.from_config(config).eval()
 
@@ -46,7 +47,7 @@ def got_ocr() -> Any:
         text_config={
             "model_type": "qwen2", "hidden_size": DIM, "intermediate_size": 64,
             "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
-            "vocab_size": tiny.VOCAB, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2,
+            "vocab_size": ROWS, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2,
             "tie_word_embeddings": True,
         },
         vision_config={
@@ -54,7 +55,7 @@ def got_ocr() -> Any:
             "num_attention_heads": 2, "image_size": 32, "patch_size": 8, "mlp_dim": 16,
             "global_attn_indexes": [0], "window_size": 2,
         },
-        image_token_index=63,
+        image_token_index=95,
     )  # fmt: skip
     return transformers.AutoModelForCausalLM.from_config(config).eval()
 
