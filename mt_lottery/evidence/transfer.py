@@ -7,9 +7,13 @@ from typing import Any
 
 import torch
 
+from mt_lottery.config import RunConfig
 from mt_lottery.errors import TuningError
 from mt_lottery.evidence.pair import Pair, original
-from mt_lottery.evidence.tables import read_rows
+from mt_lottery.evidence.tables import open_model, read_rows
+from mt_lottery.model.configuration import read_config
+from mt_lottery.model.loading import quantisation_of
+from mt_lottery.model.quantised import quantisation, refuse_merging
 from mt_lottery.model.saving import save_folder
 from mt_lottery.model.tables import is_tied
 from mt_lottery.pipeline.rundir import TICKETS, write_tickets
@@ -18,12 +22,19 @@ from mt_lottery.tuner.token_rows import attach, fold
 
 
 def check_scope(pair: Pair, scope: str) -> None:
-    """Whether BEFORE can be changed in this scope, by what is known before it is loaded.
+    """Whether BEFORE can be changed, and in this scope, by what is known before it is loaded.
 
     Raises:
         TuningError: ``scope=tied`` for a model whose head is its own.
+        ModelError: its weights are quantised.
     """
     _check_scope(pair, scope, pair.tied)
+    model = pair.model
+    if isinstance(model, RunConfig):
+        where = model.model.name_or_path or model.model.name
+        refuse_merging(where, quantisation_of(model.model))
+    else:
+        refuse_merging(model, quantisation(read_config(str(open_model(model).path), model)))
 
 
 def _check_scope(pair: Pair, scope: str, tied: bool) -> None:

@@ -109,6 +109,8 @@ class Fairseq2Engine:
                 run(recipe, sections, output, checkpoint_dir=folder, no_rich=True, no_progress=True)
                 assert recipe.unit is not None
                 recipe.unit.end_epoch(objective.total)
+            if not sharded:  # FSDP2 puts other parameters in place of those that are watched
+                objective.check_reached()
             if sharded:
                 _put_back(objective, recipe.unit.holder, model)
             objective.check_finite()

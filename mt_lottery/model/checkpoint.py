@@ -7,12 +7,13 @@ not at all: an encoder-decoder may load as half a model, a missing head is made 
 from __future__ import annotations
 
 import hashlib
-import json
-from pathlib import Path
+import os
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mt_lottery.errors import ModelError, nearest
 from mt_lottery.model.cache import sha256_file
+from mt_lottery.reading import check_regular, read_json
 
 _PICKLES = ("pytorch_model*.bin", "*.pth", "*.pt", "*.bin", "*.ckpt")
 _TOKENIZER_FILES = (
@@ -64,19 +65,9 @@ def find_local(name_or_path: str) -> Path | None:
     )
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file of the model.
-
-    Raises:
-        ModelError: it is missing, no JSON, or no object.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read: {error}") from error
-    if not isinstance(value, dict):
-        raise ModelError(f"{path} holds {type(value).__name__}; a JSON object is needed.")
-    return value
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = read_json(path, ModelError, finite=False)
+    return content
 
 
 def find_gguf(folder: Path) -> Path | None:
@@ -111,10 +102,16 @@ def weight_files(folder: Path) -> list[Path]:
     if single.is_file():
         return [single]
     if (folder / _INDEX).is_file():
-        shards = read_json(folder / _INDEX).get("weight_map")
+        shards = _read(folder / _INDEX).get("weight_map")
         if not isinstance(shards, dict) or not shards:
-            raise ModelError(f"{folder / _INDEX} has no 'weight_map'.")
-        files = [folder / name for name in sorted({str(shard) for shard in shards.values()})]
+            raise ModelError(f"{folder / _INDEX} has no 'weight_map' (tensor → file).")
+        for tensor, name in shards.items():
+            if not isinstance(name, str) or not _is_inside(name):
+                raise ModelError(
+                    f"{folder / _INDEX}: weight_map: {tensor} is in {name!r}; allowed: the name "
+                    "of a .safetensors file in this folder."
+                )
+        files = [folder / name for name in sorted(set(shards.values()))]
         for file in files:
             if not file.is_file():
                 raise ModelError(f"{file} is missing; {folder / _INDEX} lists it.")
@@ -130,22 +127,65 @@ def weight_files(folder: Path) -> list[Path]:
     raise ModelError(f"{folder} has no weights: model.safetensors or {_INDEX} is needed.")
 
 
-def check_weights(files: list[Path]) -> None:
+def _is_inside(name: str) -> bool:
+    """Whether a file's name leads nowhere out of its folder (by its text: caches are links)."""
+    parts = PurePosixPath(name).parts
+    safe = "\\" not in name and "\0" not in name and name.endswith(".safetensors")
+    return safe and bool(parts) and not name.startswith("/") and ".." not in parts
+
+
+def check_weights(files: list[Path]) -> dict[str, tuple[int, ...]]:
     """Open each file's header, so that a damaged one is named.
+
+    Returns:
+        name → shape of every tensor.
 
     Raises:
         ModelError: a file is cut short or no safetensors file.
     """
     from safetensors import SafetensorError, safe_open
 
+    shapes: dict[str, tuple[int, ...]] = {}
     for file in files:
+        check_regular(file, ModelError)
         try:
             with safe_open(str(file), framework="pt") as opened:
-                opened.keys()
-        except (SafetensorError, OSError) as error:
+                for name in opened.keys():  # noqa: SIM118 (no mapping)
+                    shapes[name] = tuple(int(n) for n in opened.get_slice(name).get_shape())
+        except (SafetensorError, OSError, ValueError, RuntimeError) as error:
             raise ModelError(
                 f"{file} is damaged or no safetensors file ({error}). Copy or download it again."
             ) from error
+    return shapes
+
+
+def check_settings(folder: Path) -> None:
+    """Read the small files of a model folder, those that are there.
+
+    Raises:
+        ModelError: one is damaged, or says something of another kind than it must.
+    """
+    _read(folder / "config.json")
+    for name in ("generation_config.json", "tokenizer_config.json", "special_tokens_map.json"):
+        if _is_there(folder / name):
+            _read(folder / name)
+    for name in ("tokenizer.json", "added_tokens.json", "vocab.json", "tokenizer.model"):
+        if _is_there(folder / name):
+            check_regular(folder / name, ModelError)
+    if _is_there(folder / "generation_config.json"):
+        settings = _read(folder / "generation_config.json")
+        for key in ("eos_token_id", "bos_token_id", "pad_token_id"):
+            value = settings.get(key)
+            ids = value if isinstance(value, list) else [value] if value is not None else []
+            if not all(type(i) is int and -1 <= i < 2**31 for i in ids):
+                raise ModelError(
+                    f"{folder / 'generation_config.json'}: {key} is {str(value)[:60]!r}; "
+                    "allowed: a token id, or a list of them."
+                )
+
+
+def _is_there(path: Path) -> bool:
+    return os.path.lexists(path)  # a link that leads nowhere is there, and wrong
 
 
 def check_tokenizer_files(folder: Path) -> None:
@@ -154,7 +194,7 @@ def check_tokenizer_files(folder: Path) -> None:
     Raises:
         ModelError: the folder holds no vocabulary.
     """
-    own_code = (folder / "tokenizer_config.json").is_file() and "auto_map" in read_json(
+    own_code = (folder / "tokenizer_config.json").is_file() and "auto_map" in _read(
         folder / "tokenizer_config.json"
     )
     if not own_code and not any((folder / name).is_file() for name in _VOCABULARIES):
@@ -172,7 +212,7 @@ def says_plain_tokenizer(folder: Path) -> bool:
     settings = folder / "tokenizer_config.json"
     if not settings.is_file() or not (folder / "tokenizer.json").is_file():
         return False
-    stored = read_json(settings)
+    stored = _read(settings)
     plain = ("PreTrainedTokenizerFast", "TokenizersBackend")
     return stored.get("tokenizer_class") in plain and "auto_map" not in stored
 

@@ -9,9 +9,18 @@ from typing import Any
 
 from mt_lottery.errors import ModelError
 from mt_lottery.model import checkpoint, hub, special_tokens, tables
+from mt_lottery.model.configuration import check_against_weights, read_config
+from mt_lottery.model.finite import check_finite
+from mt_lottery.model.library import call
 from mt_lottery.model.loading import LoadedModel, ModelInfo
+from mt_lottery.model.quantised import (
+    Quantisation,
+    is_quantised,
+    keep_differentiable,
+    quantisation,
+)
 from mt_lottery.model.reach import text_parameters
-from mt_lottery.model.shape import shape_of
+from mt_lottery.model.shape import build_shape, shape_of
 from mt_lottery.registry import register_model
 
 logger = logging.getLogger(__name__)
@@ -45,6 +54,19 @@ class HuggingFace:
         if folder is None or not (folder / "config.json").is_file():
             return None  # a GGUF file's tokenizer takes as long as its weights
         return load_tokenizer(folder, trust_remote_code=config.trust_remote_code)
+
+    def quantisation(self, config: Any) -> Quantisation | None:
+        """See :func:`mt_lottery.model.loading.quantisation_of`."""
+        name = _name(config)
+        where: str | Path | None = checkpoint.find_local(name)
+        if isinstance(where, Path) and (where.is_file() or checkpoint.find_gguf(where)):
+            return None  # GGUF's blocks become plain weights
+        settings: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
+        if where is None:
+            found = hub.find(name, config.revision)
+            where = found.folder or name
+            settings |= {} if found.folder else {"revision": found.commit}
+        return quantisation(read_config(str(where), **settings))
 
     def fingerprint(self, config: Any) -> str:
         """See :func:`mt_lottery.model.loading.fingerprint`."""
@@ -94,9 +116,12 @@ def load_folder(
         sha256 = checkpoint.fingerprint_file(gguf)
         return _load(str(gguf.parent), device=device, dtype=dtype, gguf=gguf, sha256=sha256,
                      name=name, trust_remote_code=trust_remote_code)  # fmt: skip
-    checkpoint.read_json(path / "config.json")
-    checkpoint.check_weights(checkpoint.weight_files(path))
+    checkpoint.check_settings(path)
+    shapes = checkpoint.check_weights(checkpoint.weight_files(path))
     checkpoint.check_tokenizer_files(path)
+    config = read_config(str(path), trust_remote_code=trust_remote_code)
+    checkpoint.check_causal(str(path), config)
+    check_against_weights(config, shapes, str(path))
     sha256 = checkpoint.fingerprint_folder(path)
     return _load(str(path), device=device, dtype=dtype, sha256=sha256, name=name,
                  trust_remote_code=trust_remote_code)  # fmt: skip
@@ -114,7 +139,7 @@ def _load(
     commit: str | None = None,
 ) -> LoadedModel:
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
     _check_device(device)
     # An explicit False: left out, transformers asks on the terminal and waits.
@@ -124,12 +149,12 @@ def _load(
     if gguf is not None:
         common["gguf_file"] = gguf.name
     shown = str(gguf) if gguf is not None else where
-    config = _call(AutoConfig.from_pretrained, shown, where, **common)
+    config = read_config(where, shown, **common)
     checkpoint.check_causal(shown, config)
     if gguf is not None:
         model = _load_gguf(shown, where, config, _dtype(dtype, config, device), common)
     else:
-        model, report = _call(
+        model, report = call(
             AutoModelForCausalLM.from_pretrained, shown, where, config=config,
             dtype=_dtype(dtype, config, device), use_safetensors=True, output_loading_info=True,
             **common,
@@ -144,21 +169,31 @@ def _load(
     tables.output_head(model)
     table = tables.input_table(model)
     tokenizer = _tokenizer(shown, where, plain, table.shape[0], common)
-    if dtype == "auto" and device == "cpu" and model.dtype == torch.float16:
+    half = dtype == "auto" and device == "cpu" and model.dtype == torch.float16
+    if half and not is_quantised(model):
         model = model.float()  # a checkpoint that does not say so in its config
+    check_finite(model, shown)
     model = model.to(device).eval().requires_grad_(False)
+    keep_differentiable(model)
     table = tables.input_table(model)
     info = ModelInfo(
         name=name or where,
         path=None if commit is not None else str(Path(shown).resolve()),
         sha256=sha256,
         revision=commit,
-        parameters=sum(p.numel() for p in text_parameters(model).values()),
+        parameters=_count(model, config),
         vocab_size=table.shape[0],
         embedding_dim=table.shape[1],
         tied_embeddings=tables.is_tied(model),
     )
     return LoadedModel(model, tokenizer, info)
+
+
+def _count(model: Any, config: Any) -> int:
+    """How many parameters a text meets; weights that are packed count as what they stand for."""
+    if is_quantised(model):
+        model = build_shape(config)
+    return sum(p.numel() for p in text_parameters(model).values())
 
 
 def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> tuple[Any, int]:
@@ -179,7 +214,7 @@ def _tokenizer(shown: str, where: str, plain: bool, rows: int, common: dict[str,
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     kind = PreTrainedTokenizerFast if plain else AutoTokenizer
-    tokenizer = _call(kind.from_pretrained, shown, where, **common)
+    tokenizer = call(kind.from_pretrained, shown, where, **common)
     special_tokens.prepare(tokenizer, rows, shown)
     return tokenizer
 
@@ -223,41 +258,11 @@ def _load_gguf(shown: str, where: str, config: Any, dtype: Any, common: dict[str
     settings: dict[str, Any] = {**common, "dtype": plain}
     if hasattr(transformers, "GgufConfig"):  # 5.x may keep the weights packed otherwise
         settings["quantization_config"] = transformers.GgufConfig(dequantize=True)
-    packed = _call(transformers.AutoModelForCausalLM.from_pretrained, shown, where, **settings)
+    packed = call(transformers.AutoModelForCausalLM.from_pretrained, shown, where, **settings)
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     build: Any = transformers.AutoModelForCausalLM.from_config
-    model = build(config, dtype=plain)
-    model.load_state_dict(packed.state_dict())
+    model = call(build, shown, config, dtype=plain)
+    call(model.load_state_dict, shown, packed.state_dict())
     model.generation_config = packed.generation_config
     return model
-
-
-def _call(load: Any, shown: str, where: str, **settings: Any) -> Any:
-    """Call one of transformers' ``from_pretrained``; what a user can mend becomes a ModelError."""
-    from safetensors import SafetensorError
-
-    try:
-        return load(where, **settings)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        text = str(error)
-        if "trust_remote_code" in text:
-            hint = (
-                "It comes with Python code of its own. Read that code; if you trust it: "
-                "model.trust_remote_code=true"
-            )
-        elif "does not recognize this architecture" in text or "Unrecognized model" in text:
-            hint = "This transformers does not know the model: pip install -U transformers"
-        elif "safetensors" in text and "does not appear to have" in text:
-            hint = (
-                "It has no safetensors weights, and pickled ones are refused, since reading a "
-                "pickle can run any code."
-            )
-        elif "gguf" in text.lower() and isinstance(error, ImportError):
-            hint = "pip install 'mt-lottery[demo]' brings what reads GGUF files."
-        else:
-            hint = ""
-        first = " ".join(text.split())[:400]
-        reason = f"({type(error).__name__}: {first})"
-        hint = f" {hint}" if hint else ""
-        raise ModelError(f"{shown} cannot be loaded.{hint} {reason}") from error

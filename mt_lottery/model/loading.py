@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from mt_lottery.model.quantised import Quantisation, keep_differentiable
 from mt_lottery.registry import MODELS
 
 
@@ -63,7 +64,24 @@ def load(config: Any, device: str) -> LoadedModel:
             f"load must return a {__name__}.LoadedModel(model, tokenizer, info), not "
             f"{type(loaded).__name__}",
         )
+    keep_differentiable(loaded.model)
     return loaded
+
+
+def quantisation_of(config: Any) -> Quantisation | None:
+    """How the weights of a model are quantised, without loading it; None for plain weights.
+
+    Also None where that cannot be had: a plugin's loader that has no method
+    ``quantisation(config)``.
+
+    Raises:
+        RegistryError, ModelError: as :func:`load`.
+    """
+    loader = MODELS.get(config.name)()
+    found: Quantisation | None = None
+    if hasattr(loader, "quantisation"):
+        found = loader.quantisation(config)
+    return found
 
 
 def tokenizer_of(config: Any) -> tuple[Any, int] | None:

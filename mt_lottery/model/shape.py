@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 from mt_lottery.errors import ModelError
 from mt_lottery.model import checkpoint
+from mt_lottery.model.configuration import read_config
+from mt_lottery.model.library import call
 
 
 def shape_of(name_or_path: str, *, trust_remote_code: bool = False) -> Any:
@@ -21,26 +24,34 @@ def shape_of(name_or_path: str, *, trust_remote_code: bool = False) -> Any:
     Raises:
         ModelError: there is no readable configuration of a causal language model.
     """
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
     path = Path(name_or_path).expanduser()
     where = str(path.parent if path.name == "config.json" else path)
     local = Path(where).is_dir()
     if local and not (Path(where) / "config.json").is_file():
         raise ModelError(f"{where}: no config.json in it.")
-    try:
-        config = AutoConfig.from_pretrained(
-            where if local else name_or_path, trust_remote_code=trust_remote_code
-        )
-    except (OSError, ValueError, KeyError) as error:
-        first = " ".join(str(error).split())[:300]
-        raise ModelError(f"{name_or_path}: its configuration cannot be had: {first}") from error
+    config = read_config(
+        where if local else name_or_path, name_or_path, trust_remote_code=trust_remote_code
+    )
     checkpoint.check_causal(name_or_path, config)
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config  # the shape is the same
+    return build_shape(config, trust_remote_code=trust_remote_code)
+
+
+def build_shape(config: Any, *, trust_remote_code: bool = False) -> Any:
+    """As :func:`shape_of`, from a transformers configuration (left as it is).
+
+    Raises:
+        ModelError: no model can be built from it.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config = copy.deepcopy(config)
+    for part in {id(c): c for c in (config, config.get_text_config())}.values():
+        if hasattr(part, "quantization_config"):
+            del part.quantization_config  # the shape is the same
     logging.getLogger("transformers").setLevel(logging.ERROR)
     build: Any = AutoModelForCausalLM.from_config
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")
-        return build(config, trust_remote_code=trust_remote_code).eval()
+        where = str(getattr(config, "_name_or_path", "") or type(config).__name__)
+        return call(build, where, config, trust_remote_code=trust_remote_code).eval()

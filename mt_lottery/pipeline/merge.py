@@ -8,11 +8,13 @@ from pathlib import Path
 
 import torch
 
-from mt_lottery.model.loading import LoadedModel
+from mt_lottery.compose import compose_saved
+from mt_lottery.model.loading import LoadedModel, quantisation_of
+from mt_lottery.model.quantised import refuse_merging
 from mt_lottery.model.saving import save_folder
 from mt_lottery.pipeline.decode import decode
 from mt_lottery.pipeline.plan import Say
-from mt_lottery.pipeline.rundir import HYPOTHESES, read_hypotheses
+from mt_lottery.pipeline.rundir import CONFIG, HYPOTHESES, read_hypotheses
 from mt_lottery.pipeline.targets import check_model_folder, inputs_of
 from mt_lottery.pipeline.tuned import open_run
 
@@ -62,6 +64,9 @@ def merge_run(
     run_dir = Path(run_dir).expanduser()
     folder = check_model_folder(out, overwrite=overwrite, inputs=inputs_of(run_dir))
     said = read_hypotheses(run_dir / HYPOTHESES)[:CHECKED]
+    settings = compose_saved(run_dir / CONFIG).model
+    where = settings.name_or_path or settings.name
+    refuse_merging(where, quantisation_of(settings))
     run = open_run(run_dir, device)
     wide = run.dtype if dtype is None else getattr(torch, dtype)
     model = run.tuner.merge(run.loaded.model, wide).eval()

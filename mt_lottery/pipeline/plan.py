@@ -16,7 +16,8 @@ from mt_lottery.config import RunConfig, digest, file_settings
 from mt_lottery.data.corpora import Corpora, Split, load_corpora
 from mt_lottery.errors import ConfigError, DataError, TuningError
 from mt_lottery.languages import LanguagePair, parse_pair
-from mt_lottery.model.loading import fingerprint
+from mt_lottery.model.loading import fingerprint, quantisation_of
+from mt_lottery.model.quantised import check_trainable
 from mt_lottery.pipeline.trial_calls import sentences, try_plugins
 from mt_lottery.registry import (
     CORPORA,
@@ -204,6 +205,10 @@ def make_plan(config: RunConfig, say: Say, engine: Engine | None = None) -> Plan
             "training text too; scores are too high by what was memorised."
         )
     model_id = parallel.on_main(lambda: fingerprint(config.model))  # may convert the model first
+    stored = parallel.on_main(lambda: quantisation_of(config.model))
+    if stored is not None and (tuner.trains or tuner.probe is not None):
+        where = config.model.name_or_path or config.model.name
+        check_trainable(config.tuner.name, tuner.over_quantised, where, stored)
     content = dataclasses.asdict(config)
     for key in ("out_dir", "resume", "overwrite", "baseline", "user_dir", "preset"):
         content.pop(key)

@@ -26,6 +26,7 @@ from mt_lottery.registry import CRITERIA
 from mt_lottery.train.checkpoints import trained_parameters
 from mt_lottery.train.journal import Journal, read_log
 from mt_lottery.train.label_loss import IGNORED, check_logits, label_loss
+from mt_lottery.train.reached import GradientWatch
 from mt_lottery.train.trackers import Tracker
 
 
@@ -157,6 +158,8 @@ class Objective:
         self._step_loss = 0.0
         self._step_tokens = 0
         self._last_batch: list[int] = []
+        self._computed = False
+        self._watch = GradientWatch(self.trained)
 
     @property
     def trained(self) -> dict[str, nn.Parameter]:
@@ -205,6 +208,7 @@ class Objective:
             TrainingError: it is not finite.
         """
         self._last_batch = inputs["example"].tolist()
+        self._computed = True
         total = self.sum_loss(inputs, run)
         tokens = inputs["attention_mask"].sum()
         if not inputs["counts"]:
@@ -248,6 +252,12 @@ class Objective:
         """The training pairs of the last batch; every process must ask."""
         pairs = (pair for share in parallel.gather(self._last_batch) for pair in share)
         return ", ".join(map(str, dict.fromkeys(pairs)))
+
+    def check_reached(self) -> None:
+        """As :meth:`GradientWatch.check`, where there was a step and no other way to learn."""
+        # weight decay alone may be what moves rows that no training input has
+        if self._computed and self.config.weight_decay == 0:
+            self._watch.check()
 
     def check_finite(self) -> None:
         """Refuse trained values that the last update broke (no loss was computed since).

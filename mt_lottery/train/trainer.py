@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,25 @@ from mt_lottery.train.objective import Objective, TrainResult
 from mt_lottery.train.trackers import Tracker
 
 
+@contextmanager
+def _trained_beside(model: Any) -> Iterator[None]:
+    """Trainer refuses quantised weights without PEFT's adapters; ours are not of PEFT's making."""
+    quantised = vars(model).get("is_quantized", False)
+    if quantised:
+        model.is_quantized = False
+    try:
+        yield
+    finally:
+        if quantised:
+            model.is_quantized = True
+
+
 class LotteryTrainer(CheckpointTrainer):
     """Trainer with the objective's batches and loss."""
 
     def __init__(self, model: Any, arguments: TrainingArguments, objective: Objective) -> None:
-        super().__init__(model=model, args=arguments, train_dataset=objective.examples)  # type: ignore[arg-type]
+        with _trained_beside(model):
+            super().__init__(model=model, args=arguments, train_dataset=objective.examples)  # type: ignore[arg-type]
         self.objective = objective
         # the objective divides by the labels of the whole optimizer step, of all processes
         self.model_accepts_loss_kwargs = True
@@ -138,6 +153,7 @@ def train(
             trainer.train(resume_from_checkpoint=None if last is None else str(last))
         else:
             trainer._load_from_checkpoint(str(last))
+        objective.check_reached()
         objective.check_finite()
     finally:
         journal.close()

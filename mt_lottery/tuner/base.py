@@ -102,6 +102,8 @@ class Tuner(ABC):
         leaderboard: ``mt-bench all`` runs it; False for an arm of a single figure.
         probe_section: the section that says how the probe is trained: ``probe``,
             or ``train`` for the method that is nothing but the probe.
+        over_quantised: it can train beside weights that arrive quantised (4 bits), which cannot
+            themselves be trained.
         autocast: dtype of the computation where the trained master copy is wider
             (None: as the model is).
         chosen: the rows that were chosen, once :meth:`apply` ran, for methods that choose.
@@ -112,6 +114,7 @@ class Tuner(ABC):
     reads_text: ClassVar[bool] = False
     leaderboard: ClassVar[bool] = True
     probe_section: ClassVar[str] = "probe"
+    over_quantised: ClassVar[bool] = True
 
     def __init__(self, config: Any) -> None:
         self.config = config

@@ -39,6 +39,8 @@ def _read(kind: Any, folder: Path) -> dict[str, Tensor]:
 class FullTuner(Tuner):
     """All parameters, as a float32 master copy; computed in the model's own dtype."""
 
+    over_quantised = False
+
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self._dtypes: dict[str, torch.dtype] = {}

@@ -121,6 +121,8 @@ class QloraConfig(LoraConfig):
 class QloraTuner(LoraTuner):
     """LoRA over a base whose linear layers, but for the output head, are in 4 bits (NF4)."""
 
+    over_quantised = False
+
     def note(self, model: Any, base: str) -> str:
         dtype = model.get_base_model().get_input_embeddings().weight.dtype
         double = self.config.double_quantisation

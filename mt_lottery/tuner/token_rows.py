@@ -65,6 +65,11 @@ class TokenRows(nn.Module):
             raise ModelError(
                 f"{type(base).__name__}: not an embedding layer with one [V, d] table."
             )
+        if not table.is_floating_point():
+            raise ModelError(
+                f"{type(base).__name__}: the embedding table is quantised ({table.dtype}), so its "
+                "rows cannot be tuned; recipe=lora, prefix and prompt train beside it."
+            )
         ids = check_rows(token_ids, table.shape[0])
         start = table.detach()[ids.to(table.device)] if values is None else values
         if tuple(start.shape) != (len(ids), table.shape[1]):

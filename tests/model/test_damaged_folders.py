@@ -1,0 +1,210 @@
+"""Model folders damaged by hand and at random: one ModelError with the path, or the same model."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mt_lottery.errors import ModelError
+from mt_lottery.model.hf import load_folder
+
+IDS = torch.tensor([[1, 5, 6, 7]])
+
+
+def load(folder: Path) -> Any:
+    return load_folder(folder, name="m", dtype="auto", device="cpu")
+
+
+def refused(folder: Path) -> str:
+    with pytest.raises(ModelError) as caught:
+        load(folder)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("vocab_size", "x"), ("vocab_size", 10**12), ("vocab_size", None), ("vocab_size", 60),
+        ("hidden_size", -1), ("hidden_size", 0), ("hidden_size", 1.5), ("hidden_size", [16]),
+        ("num_hidden_layers", 10**9), ("num_hidden_layers", 9_000), ("num_hidden_layers", True),
+        ("intermediate_size", 10**15), ("num_attention_heads", 0), ("num_attention_heads", "2"),
+        ("head_dim", 10**7), ("architectures", 3), ("architectures", "LlamaForCausalLM"),
+        ("model_type", 7), ("model_type", None), ("rope_parameters", "x"), ("dtype", "float33"),
+        ("torch_dtype", {}), ("quantization_config", "x"), ("quantization_config", {}),
+        ("quantization_config", {"quant_method": "nosuch"}), ("auto_map", 5),
+        ("tie_word_embeddings", "perhaps"), ("eos_token_id", {"a": 1}),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_in_config_json(model_folder, change_json, key: str, value: Any) -> None:
+    folder = model_folder()
+    change_json(folder / "config.json", **{key: value})
+    try:
+        loaded = load(folder)
+    except ModelError as error:
+        assert str(folder) in str(error)
+    else:  # what transformers rightly takes no notice of
+        plain = ("vocab_size", "auto_map", "eos_token_id", "dtype", "torch_dtype")
+        assert key in plain or value == {"quant_method": "nosuch"}
+        assert loaded.info.vocab_size == 48
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"]
+)
+@pytest.mark.parametrize("content", ["", "[1", "[]", "{}x", "\0", '{"a": ' * 500, None])
+def test_a_damaged_json_file(model_folder, name: str, content: str | None) -> None:
+    folder = model_folder()
+    (folder / name).unlink()
+    if content is None:
+        (folder / name).mkdir()
+    else:
+        (folder / name).write_text(content)
+    text = refused(folder)
+    assert str(folder) in text and len(text) < 1000
+
+
+@pytest.mark.parametrize(
+    ("weight_map", "wrong"),
+    [
+        ({"a": "../../x.safetensors"}, "../../x"), ({"a": "/etc/passwd"}, "/etc/passwd"),
+        ({"a": 5}, "5"), ({"a": None}, "None"), ({}, "weight_map"), ("x", "weight_map"),
+        ({"a": "no.safetensors"}, "no.safetensors is missing"), ({"a": ".."}, "'..'"),
+        ({"a": "model.bin"}, "model.bin"),
+    ],
+)  # fmt: skip
+def test_an_index_that_points_elsewhere(model_folder, weight_map: Any, wrong: str) -> None:
+    folder = model_folder()
+    (folder / "model.safetensors").rename(folder / "part.safetensors")
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": weight_map}))
+    text = refused(folder)
+    assert wrong in text and str(folder) in text
+
+
+def test_a_link_that_leads_nowhere_and_a_pipe(model_folder) -> None:
+    folder = model_folder()
+    (folder / "generation_config.json").unlink()
+    (folder / "generation_config.json").symlink_to(folder / "nowhere")
+    assert "nowhere" in refused(folder)
+    (folder / "generation_config.json").unlink()
+    (folder / "tokenizer_config.json").unlink()
+    os.mkfifo(folder / "tokenizer_config.json")
+    assert "pipe" in refused(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_that_are_no_numbers(model_folder, value: float, dtype: torch.dtype) -> None:
+    folder = model_folder()
+    tensors = {k: v.to(dtype) for k, v in load_file(folder / "model.safetensors").items()}
+    name = "model.layers.1.mlp.up_proj.weight"
+    tensors[name][3, 5] = value
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    text = refused(folder)
+    assert name in text and "[3, 5]" in text and str(value) in text
+
+
+def test_weights_of_other_shapes(model_folder) -> None:
+    folder = model_folder()
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.layers.0.mlp.up_proj.weight"] = torch.zeros(31, 16)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    assert str(folder) in refused(folder)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 0.95])
+def test_a_gguf_file_cut_short(tmp_path: Path, share: float) -> None:
+    from gguf import GGUFWriter
+
+    whole = tmp_path / "whole.gguf"
+    writer = GGUFWriter(str(whole), "llama")
+    writer.add_block_count(1)
+    writer.add_tensor("token_embd.weight", torch.zeros(48, 16).numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    cut = tmp_path / "cut.gguf"
+    content = whole.read_bytes()
+    cut.write_bytes(content[: int(len(content) * share)])
+    assert str(cut) in refused(cut)
+
+
+#: Values of every JSON type, sensible and not.
+ODD: tuple[Any, ...] = (
+    None, True, 0, -1, 3, 10**9, 10**30, 0.5, 1e300, "", "x", "../../x", [],
+    [1], ["x"], {}, {"a": 1},
+)  # fmt: skip
+
+
+def _wrong_json(file: Path, chance: random.Random) -> None:
+    content = json.loads(file.read_text("utf-8"))
+    node, key = content, chance.choice(list(content))
+    while isinstance(node[key], dict) and node[key] and chance.random() < 0.6:
+        node = node[key]
+        key = chance.choice(list(node))
+    if chance.random() < 0.2:
+        del node[key]
+    else:
+        node[key] = chance.choice(ODD)
+    file.write_text(json.dumps(content))
+
+
+def _wrong_bytes(file: Path, chance: random.Random) -> None:
+    content = bytearray(file.read_bytes())
+    kind = chance.randrange(4)
+    if kind == 0:
+        content = content[: chance.randrange(len(content))]
+    elif kind == 1:
+        at = chance.randrange(min(len(content), 3000))
+        content[at : at + 8] = chance.randbytes(8)
+    elif kind == 2:
+        content += chance.randbytes(10)
+    else:
+        content = bytearray(chance.randbytes(200))
+    file.write_bytes(content)
+
+
+def _wrong_file(file: Path, chance: random.Random) -> None:
+    file.unlink()
+    if chance.random() < 0.5:
+        file.mkdir()
+    elif chance.random() < 0.5:
+        file.write_bytes(b"")
+
+
+MUTATIONS: dict[str, Callable[[Path, random.Random], None]] = {
+    "json": _wrong_json,
+    "bytes": _wrong_bytes,
+    "file": _wrong_file,
+}
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_is_done_to_a_folder(built, tmp_path: Path, seed: int) -> None:
+    """ModelError with the path; or, where the change does not matter, a model that translates."""
+    chance = random.Random(seed)
+    folder = tmp_path / "m"
+    shutil.copytree(built(chance.choice(["llama", "gemma3", "gpt2"]), False), folder)
+    kind = chance.choice(list(MUTATIONS))
+    names = sorted(p.name for p in folder.iterdir() if kind != "json" or p.suffix == ".json")
+    name = chance.choice(names)
+    MUTATIONS[kind](folder / name, chance)
+    try:
+        loaded = load(folder)
+    except ModelError as error:
+        assert str(folder) in str(error), (kind, name)
+        assert len(str(error)) < 1200
+    else:
+        logits = loaded.model(input_ids=IDS).logits
+        assert logits.shape[:2] == IDS.shape and bool(torch.isfinite(logits).all())
+        assert loaded.tokenizer.eos_token_id is not None
