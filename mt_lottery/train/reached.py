@@ -21,7 +21,9 @@ class GradientWatch:
     def __init__(self, trained: Mapping[str, nn.Parameter]) -> None:
         self._count = len(trained)
         self._unreached = {
-            name: parameter.register_post_accumulate_grad_hook(partial(self._note, name))
+            name: parameter.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
+                partial(self._note, name)
+            )
             for name, parameter in trained.items()
         }
 
