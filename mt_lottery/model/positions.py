@@ -1,26 +1,60 @@
-"""How many positions a model has, where it has a table of them (GPT-2, OPT)."""
+"""How many positions a model has, where there is an end to them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
 
-#: Names under which transformers keeps a table of learned positions (GPT-2, OPT, BERT-like).
-_TABLES = {"wpe", "embed_positions", "position_embeddings"}
+#: Where configurations say how long a sequence may be; only some architectures end there.
+_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx", "max_sequence_length")
+#: Rows that a table may have beyond the positions (OPT's and BART's offset of 2).
+_OFFSET = 4
+#: Architectures whose computation ends at the number in the configuration, without a table
+#: that shows it: MPT makes its ALiBi for that length.
+_BY_CONFIG = ("mpt",)
 
 
 def learned_positions(model: Any) -> int | None:
     """Most tokens that a sequence may have, or None: RoPE and the like have no such end.
 
+    There is an end where a table of positions has as many rows as the configuration says:
+    learned (GPT-2, OPT), or fixed and computed once (GPT-J, CodeGen, CTRL), or a causal mask
+    that is kept (GPT-Neo).
+
     Args:
         model: a causal LM.  Positions that a PEFT prefix or prompt takes are not among them.
     """
-    limit = getattr(model.config, "max_position_embeddings", None)
-    if not isinstance(limit, int):
+    config = model.config.get_text_config()
+    named = (getattr(config, key, None) for key in _KEYS)
+    limit = next((v for v in named if isinstance(v, int) and not isinstance(v, bool)), None)
+    if limit is None or limit <= 0:
         return None
+    ends = config.model_type in _BY_CONFIG or any(
+        limit <= rows <= limit + _OFFSET for rows in _rows(model)
+    )
+    if not ends:
+        return None
+    settings = getattr(model, "active_peft_config", None)
+    return limit - (getattr(settings, "num_virtual_tokens", None) or 0)
+
+
+def _rows(model: Any) -> Iterator[int]:
+    """Lengths of whatever is looked up, or sliced, by position."""
+    table = model.get_input_embeddings()
     for name, module in model.named_modules():
-        if name.rpartition(".")[2] in _TABLES and isinstance(module, nn.Embedding):
-            settings = getattr(model, "active_peft_config", None)
-            return limit - (getattr(settings, "num_virtual_tokens", None) or 0)
-    return None
+        if "vision" in name or "audio" in name:
+            continue
+        last = name.rpartition(".")[2]
+        if isinstance(module, nn.Embedding) and module is not table:
+            if "pos" in last or last == "wpe":
+                yield module.num_embeddings
+            continue
+        if hasattr(module, "make_weights"):  # sinusoids that are computed anew for longer texts
+            continue
+        for key, buffer in module.named_buffers(recurse=False):
+            if "pos" in key or "pos" in last:  # pos_encoding, embed_positions [L, d]
+                yield max(buffer.shape, default=0)
+            elif key == "bias" and buffer.dim() in (2, 4) and buffer.shape[-1] == buffer.shape[-2]:
+                yield int(buffer.shape[-1])

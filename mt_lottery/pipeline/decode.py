@@ -15,8 +15,9 @@ from mt_lottery.data.batches import encode_prompts
 from mt_lottery.data.templates import get_template
 from mt_lottery.languages import parse_pair
 from mt_lottery.model.loading import LoadedModel
+from mt_lottery.model.positions import learned_positions
 from mt_lottery.model.tables import eos_ids
-from mt_lottery.translate.decoding import Hypothesis, translate
+from mt_lottery.translate.decoding import Hypothesis, check_positions, translate
 
 
 def pad_id(tokenizer: Any) -> int:
@@ -55,6 +56,26 @@ class Progress:
     def close(self) -> None:
         """Leave the line."""
         self._bar.close()
+
+
+def check_room(
+    config: RunConfig, loaded: LoadedModel, sources: Sequence[str], taken: int = 0
+) -> None:
+    """Make sure, before anything is trained, that the model has positions for the test set.
+
+    Args:
+        config, loaded, sources: as in :func:`decode`.
+        taken: positions that the method will put before every prompt.
+
+    Raises:
+        ModelError: it has not.
+    """
+    if learned_positions(loaded.model) is None:
+        return
+    template, pair = get_template(config.data.template), parse_pair(config.lang)
+    prompts = encode_prompts(sources, template, pair, loaded.tokenizer)
+    longest = max(map(len, prompts), default=0)
+    check_positions(loaded.model, longest, config.translate.max_new_tokens, taken)
 
 
 def decode(

@@ -19,7 +19,7 @@ from mt_lottery.errors import RecordError
 from mt_lottery.model.loading import LoadedModel, load
 from mt_lottery.parallel import on_main
 from mt_lottery.pipeline.context import make_context
-from mt_lottery.pipeline.decode import decode, pad_id
+from mt_lottery.pipeline.decode import check_room, decode, pad_id
 from mt_lottery.pipeline.outcome import make_record, peak_memory, score_outputs, start_peak
 from mt_lottery.pipeline.plan import Plan, Say, check_metrics, make_plan
 from mt_lottery.pipeline.probe import probe_of
@@ -264,6 +264,7 @@ def _tune_and_score(
     config, tuner = plan.config, plan.tuner
     start_peak(plan.device)
     context, encoded, dev = make_context(plan, loaded, say)
+    check_room(config, loaded, [p.source for p in plan.test.pairs], tuner.virtual_tokens)
     cost = CostRecord()
     if tuner.probe is not None:
         assert encoded is not None

@@ -138,7 +138,7 @@ def translate(
         raise DataError(f"Sentence {empty[0]} (counted from 0) has an empty prompt.")
     if not prompts:
         return []
-    _check_positions(model, max(map(len, prompts)), max_new_tokens)
+    check_positions(model, max(map(len, prompts)), max_new_tokens)
     eos = frozenset([eos_ids] if isinstance(eos_ids, int) else eos_ids)
     counter = _Counter(len(prompts), progress)
     plain = new_cache(model) is not None
@@ -285,10 +285,23 @@ def _evaluating(model: Any) -> Iterator[None]:
             module.training = mode
 
 
-def _check_positions(model: Any, longest: int, max_new_tokens: int) -> None:
-    """Refuse what a table of learned positions cannot hold; RoPE and the like have no such end."""
+def check_positions(model: Any, longest: int, max_new_tokens: int, taken: int = 0) -> None:
+    """Refuse what a table of positions cannot hold; RoPE and the like have no such end.
+
+    Args:
+        model: a causal LM.
+        longest: tokens of the longest prompt.
+        max_new_tokens: that may follow it.
+        taken: positions that a method yet to be applied will take.
+
+    Raises:
+        ModelError: it says how many there are.
+    """
     limit = learned_positions(model)
-    if limit is not None and longest + max_new_tokens - 1 > limit:
+    if limit is None:
+        return
+    limit -= taken
+    if longest + max_new_tokens - 1 > limit:
         raise ModelError(
             f"The longest prompt has {longest} tokens; with translate.max_new_tokens="
             f"{max_new_tokens} that is more than the model's {limit} positions. "

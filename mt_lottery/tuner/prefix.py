@@ -13,6 +13,7 @@ from torch import Tensor
 from mt_lottery.config import RunConfig, TunerConfig, setting
 from mt_lottery.data.tokenise import tokenise
 from mt_lottery.errors import TuningError
+from mt_lottery.model.positions import learned_positions
 from mt_lottery.registry import register_tuner
 from mt_lottery.tuner.base import TuningContext
 from mt_lottery.tuner.peft_adapter import PeftTuner
@@ -32,6 +33,16 @@ class VirtualTokensConfig(TunerConfig):
 
 class VirtualTokensTuner(PeftTuner):
     """Base of prefix and prompt tuning."""
+
+    def prepare(self, model: Any) -> None:
+        limit = learned_positions(model) or getattr(
+            model.config.get_text_config(), "max_position_embeddings", None
+        )
+        if isinstance(limit, int) and self.config.tokens >= limit:
+            raise TuningError(
+                f"tuner.tokens={self.config.tokens}: {type(model).__name__} has {limit} positions "
+                f"in all; allowed: 1 to {limit - 1}, and the text must find room beside them."
+            )
 
     @property
     def virtual_tokens(self) -> int:

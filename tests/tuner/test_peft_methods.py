@@ -308,3 +308,9 @@ def test_token_rows_on_a_quantised_base(tmp_path: Path) -> None:
 def test_a_rank_beyond_the_layers_is_refused(kind: str) -> None:
     with pytest.raises(TuningError, match=r"tuner.r=65: .* allowed: 1 to 64"):
         tuner("lora", r=65).apply(context(tiny.model(kind)))
+
+
+@pytest.mark.parametrize("method", ["prefix", "prompt"])
+def test_more_learned_positions_than_the_model_has_are_refused(method: str) -> None:
+    with pytest.raises(TuningError, match=r"tuner.tokens=64: .* allowed: 1 to 63"):
+        tuner(method, tokens=64).apply(context(tiny.model("llama")))
