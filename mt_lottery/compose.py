@@ -24,7 +24,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mt_lottery import registry
 from mt_lottery.config import RunConfig, problems
-from mt_lottery.errors import ConfigError, MTLotteryError, PluginError, nearest, unknown
+from mt_lottery.errors import (
+    ConfigError,
+    LackingError,
+    MTLotteryError,
+    PluginError,
+    nearest,
+    unknown,
+)
 from mt_lottery.languages import parse_pair
 from mt_lottery.overrides import Number, parse_override
 from mt_lottery.recipe_files import (
@@ -326,9 +333,11 @@ def _build(
     for key, value in _leaves(values):
         if not (value == {} and OmegaConf.is_dict(OmegaConf.select(config, key))):
             _assign(config, key, value, found, "")
+    if lacking := sorted(OmegaConf.missing_keys(config)):
+        raise LackingError(lacking, list(dict.fromkeys(found)))
     try:
         result = OmegaConf.to_object(config)
-    except OmegaConfBaseException as error:  # ${…} that leads nowhere, a value that must be given
+    except OmegaConfBaseException as error:  # ${…} that leads nowhere
         where = str(error.full_key or "")
         found.append(f"{f'`{where}`: ' if where else ''}{str(error).splitlines()[0]}.")
         raise ConfigError(list(dict.fromkeys(found))) from error

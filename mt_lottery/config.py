@@ -259,22 +259,36 @@ def problems(config: Any, prefix: str = "") -> Iterator[str]:
             yield f"`{key}` must be one of {listed}, not '{value}'.{hint}"
 
 
-def describe(schema: type, prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """Key, default and meaning of every setting of a schema, for ``--help``."""
+def describe(schema: type, prefix: str = "", values: Any = None) -> Iterator[tuple[str, str, str]]:
+    """Key, value and meaning of every setting of a schema, for ``--help``.
+
+    Args:
+        schema: a settings dataclass.
+        prefix: of the keys: ``"train."``.
+        values: an instance, whose values are shown; the defaults if None.
+    """
     for f in dataclasses.fields(schema):
-        value = f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
+        default = f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
+        value = default if values is None else getattr(values, f.name)
         if dataclasses.is_dataclass(value):
-            yield from describe(type(value), f"{prefix}{f.name}.")
+            given = None if values is None else value
+            yield from describe(type(value), f"{prefix}{f.name}.", given)
             continue
         meta = f.metadata
         allowed = ", ".join(meta["choices"]) if meta.get("choices") else _allowed(meta)
         text = str(meta.get("help", "")) + (f" ({allowed})" if allowed else "")
-        shown = (
-            "null" if value is None else str(value).lower() if isinstance(value, bool) else value
-        )
-        if value in (dataclasses.MISSING, "???"):  # a plugin's, without a default
-            shown = "must be given"
-        yield f"{prefix}{f.name}", f"{shown}", text
+        yield f"{prefix}{f.name}", shown(value), text
+
+
+def shown(value: Any) -> str:
+    """A value as a user writes it on the command line."""
+    if value is dataclasses.MISSING or value == "???":  # a plugin's, without a default
+        return "must be given"
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(shown, value))}]"
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return str(value)
 
 
 def file_settings(config: Any) -> list[str]:

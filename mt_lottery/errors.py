@@ -34,6 +34,20 @@ class ConfigError(MTLotteryError):
         super().__init__(text)
 
 
+class LackingError(ConfigError):
+    """Settings that have no default were not given.
+
+    Args:
+        keys: of those settings.
+        problems: whatever else is wrong, before them.
+    """
+
+    def __init__(self, keys: Sequence[str], problems: Sequence[str] = ()) -> None:
+        self.keys = list(keys)
+        lacking = [f"`{key}` must be given: it has no default." for key in keys]
+        super().__init__([*problems, *lacking])
+
+
 class RegistryError(MTLotteryError):
     """A name is unknown, or taken twice, in one of the registries."""
 

@@ -16,6 +16,7 @@ the test set, score it, and write a run directory.
 
 examples:
   mt-train recipe=ks_lottery lang=en-ro
+  mt-train recipe=ks_lottery --help      this recipe's settings and values
   mt-train recipe=ks_lottery lang=en-es tuner.tickets=100 seed=1
   mt-train recipe=ks_lottery lang=en-ca tuner.alpha=0.5 out_dir=runs/ca-alpha
   mt-train recipe=embed lang=en-no data=ntrex data.path=NTREX-128 data.train_pairs=400 \\
@@ -33,43 +34,14 @@ The first argument of a kind chooses a file of the recipes:
 """
 
 
-def usage() -> str:
-    """The whole of ``--help``."""
-    from mt_lottery import registry
-    from mt_lottery.config import RunConfig, describe
-    from mt_lottery.recipe_files import GROUPS, recipes_folder
-
-    lines = [USAGE]
-    for group in GROUPS:
-        names = sorted(p.stem for p in (recipes_folder() / group).glob("*.yaml"))
-        lines.append(f"  {group}=…  {', '.join(names)}\n")
-    lines.append("  config=FILE  a run's config.yaml: the same run again\n")
-    lines.append("\nsettings (default in brackets):\n")
-    shown = list(describe(RunConfig))
-    for section, kind in (("tuner.", registry.TUNERS), ("data.", registry.CORPORA)):
-        for name in kind.names():
-            schema = kind.dataclass_of(name)
-            if schema is not None:
-                shown += [(k, v, f"{t} [{name}]") for k, v, t in describe(schema, section)]
-    merged: dict[tuple[str, str, str], list[str]] = {}
-    for key, value, text in shown:
-        text, _, owner = text.partition(" [")
-        merged.setdefault((key, value, text), []).append(owner.rstrip("]"))
-    for (key, value, text), owners in merged.items():
-        if key in ("recipe", "tuner.name", "model.name", "data.name"):
-            continue
-        who = f" — {', '.join(owners)}" if owners[0] else ""
-        lines.append(f"  {key} [{value}]\n      {text}{who}\n")
-    lines.append("\nexit status: 0 done, 1 crash, 2 a mistake in what was given, 130 interrupted\n")
-    return "".join(lines)
-
-
 def command(arguments: Sequence[str]) -> int:
     """Run with ``key=value`` arguments; raises what the user can mend."""
     parallel.start()  # first: a mistake in the arguments must be told once
     if not arguments or any(a in ("-h", "--help", "help") for a in arguments):
         if parallel.is_main():
-            print(usage(), end="")
+            from mt_lottery.cli.train_help import usage
+
+            print(usage(arguments, USAGE), end="")
         return 0 if arguments else 2
     if "--version" in arguments:
         if parallel.is_main():

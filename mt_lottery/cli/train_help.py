@@ -1,0 +1,173 @@
+"""What ``mt-train --help`` prints: of all methods, or of the recipe on the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mt_lottery import registry
+from mt_lottery.compose import compose
+from mt_lottery.config import RunConfig, describe
+from mt_lottery.errors import LackingError, MTLotteryError
+from mt_lottery.recipe_files import GROUPS, headline, loose_recipes, recipes_folder, search_path
+
+CHOSEN = ("recipe", "tuner.name", "model.name", "data.name")  # by recipe=, model=, data=
+LANG = "lang=en-ro"  # for a command line that has none yet
+SECTIONS = {
+    "": "the run",
+    "tuner": "the method",
+    "train": "training",
+    "probe": "the probe: the embedding tuning from which ks methods choose their rows",
+    "data": "data",
+    "model": "model",
+    "translate": "translation",
+    "metric": "metrics",
+    "tracking": "trackers",
+}
+END = "exit status: 0 done, 1 crash, 2 a mistake in what was given, 130 interrupted\n"
+
+
+@dataclasses.dataclass
+class Line:
+    """One setting in the help.
+
+    Attributes:
+        key: dotted.
+        value: the default, or what the recipe gives.
+        text: its meaning.
+        who: methods or corpora that have it, where not all do.
+        differs: other defaults → recipes that have them.
+    """
+
+    key: str
+    value: str
+    text: str
+    who: list[str] = dataclasses.field(default_factory=list)
+    differs: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+
+
+def names(group: str) -> list[str]:
+    """What may be chosen as ``recipe=``, ``model=`` or ``data=``."""
+    found = {p.stem for p in (recipes_folder() / group).glob("*.yaml")}
+    found |= {p.stem for folder in search_path() for p in (folder / group).glob("*.yaml")}
+    if group == "recipe":
+        found |= {*registry.TUNERS.names()} | {n for n in loose_recipes() if _composes(n)}
+    kinds = {"model": registry.MODELS, "data": registry.CORPORA}
+    return sorted(found | {*(kinds[group].names() if group in kinds else ())})
+
+
+def _composes(recipe: str) -> bool:
+    """Whether a YAML beside a plugin is a recipe: any other may be there too."""
+    try:
+        resolved([f"recipe={recipe}"])
+    except MTLotteryError:
+        return False
+    return True
+
+
+def resolved(arguments: Sequence[str]) -> tuple[RunConfig, set[str]]:
+    """The settings of a command line that need not be complete, and the keys that it lacks.
+
+    Raises:
+        MTLotteryError: as :func:`mt_lottery.compose.compose`.
+    """
+    lacking = set() if any(a.startswith("lang=") for a in arguments) else {"lang"}
+    given = [*arguments, *([LANG] if lacking else [])]
+    try:
+        return compose(given), lacking
+    except LackingError as error:
+        for value in ("1", "true", "x"):  # of whichever type it is
+            try:
+                return compose([*given, *(f"{key}={value}" for key in error.keys)]), {
+                    *lacking,
+                    *error.keys,
+                }
+            except MTLotteryError:
+                continue
+        raise
+
+
+def of_recipe(arguments: Sequence[str]) -> Iterator[str]:
+    """The settings of a command line with a recipe, by section."""
+    config, lacking = resolved(arguments)
+    what = headline(config.recipe)
+    yield f"recipe={config.recipe}" + (f": {what.rstrip('.')}.\n" if what else "\n")
+    lines = [
+        Line(key, "must be given" if key in lacking else value, text)
+        for key, value, text in describe(RunConfig, values=config)
+    ]
+    yield "\nsettings (in brackets: the value with the arguments given):\n"
+    yield from _sections(lines)
+
+
+def of_all() -> Iterator[str]:
+    """The settings of all methods, and what their recipes change."""
+    for group in GROUPS:
+        yield f"  {group}=…  {', '.join(names(group))}\n"
+    yield "  config=FILE  a run's config.yaml: the same run again\n"
+    yield "\nsettings (default in brackets; mt-train recipe=NAME --help shows those of a recipe):\n"
+    lines = {key: Line(key, value, text) for key, value, text in describe(RunConfig)}
+    lines["lang"].value = "must be given"
+    own: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for recipe in names("recipe"):
+        config, lacking = resolved([f"recipe={recipe}"])
+        for key, value, text in describe(RunConfig, values=config):
+            if key in lacking or key in CHOSEN:
+                value = "must be given"
+            if key not in lines:
+                own[key, value, text].append(recipe)
+            elif value != lines[key].value and key not in CHOSEN:
+                lines[key].differs.setdefault(value, []).append(recipe)
+    for kind, section in ((registry.CORPORA, "data."), (registry.MODELS, "model.")):
+        for name in kind.names():
+            schema = kind.dataclass_of(name)
+            for key, value, text in describe(schema, section) if schema is not None else ():
+                if key not in lines:
+                    own[key, value, text].append(name)
+    extra = [Line(key, value, text, who) for (key, value, text), who in own.items()]
+    yield from _sections([*lines.values(), *extra])
+
+
+def _sections(lines: Sequence[Line]) -> Iterator[str]:
+    grouped: dict[str, list[Line]] = {section: [] for section in SECTIONS}
+    for line in lines:
+        if line.key not in CHOSEN:
+            section = line.key.partition(".")[0] if "." in line.key else ""
+            grouped.setdefault(section, []).append(line)
+    for section, members in grouped.items():
+        if members:
+            yield f"\n{SECTIONS.get(section, section)}:\n"
+        for line in members:
+            who = f" — {', '.join(line.who)}" if line.who else ""
+            yield f"  {line.key} [{line.value}]\n      {line.text}{who}\n"
+            if line.differs:
+                parts = (f"{v} in {', '.join(r)}" for v, r in line.differs.items())
+                yield f"      by recipe: {'; '.join(parts)}\n"
+
+
+def chosen(arguments: Sequence[Any]) -> list[str]:
+    """The arguments that choose or change settings: all but the asking for help."""
+    return [str(a) for a in arguments if a not in ("-h", "--help", "help")]
+
+
+def usage(arguments: Sequence[str], introduction: str) -> str:
+    """The whole of ``--help``.
+
+    Args:
+        arguments: of the command line.
+        introduction: what comes before the settings.
+
+    Raises:
+        MTLotteryError: an argument is wrong (an unknown recipe, a misspelt key).
+    """
+    given = chosen(arguments)
+    keys = {a.partition("=")[0] for a in given}
+    if {"recipe", "config"} & keys:
+        body = [introduction.partition("\n\n")[0], "\n\n", *of_recipe(given)]
+    else:
+        if given:  # plugins, whose recipes are listed; and mistakes are told
+            resolved(["recipe=none", *given])
+        body = [introduction, *of_all()]
+    return "".join([*body, "\n", END])
