@@ -44,6 +44,8 @@ from mt_lottery.train.checkpoints import TRAINED, load_trained, save_trained
 from mt_lottery.train.objective import Engine, TrainResult
 from mt_lottery.train.trackers import Tracker
 from mt_lottery.tuner.base import Tuner, TuningContext
+from mt_lottery.tuner.declared import declare
+from mt_lottery.tuner.kept import finish
 
 
 @dataclass(frozen=True)
@@ -277,7 +279,7 @@ def _tune_and_score(
                 shutil.copyfile(trained.log, run_dir / LOG)
         else:
             cost.probe_seconds = trained.probe.seconds
-    tuner.apply(context)
+    declare(tuner, context)
     loaded = dataclasses.replace(loaded, model=context.model)  # some methods wrap the model
     if tuner.trains and tuner.cannot_move(context) and config.train.weight_decay == 0:
         say("None of the rows occurs in a training input: no gradient can reach them, and they")
@@ -289,7 +291,7 @@ def _tune_and_score(
         cost.train_tokens_per_second = tried.train_tokens_per_second
         if parallel.is_main():
             shutil.copyfile(best / LOG, run_dir / LOG)
-        tuner.finish(context.model)
+        finish(tuner, context)
     elif tuner.trains:
         assert encoded is not None
         result = _train(plan, context, encoded, dev, run_dir, resume, trackers, say)
@@ -297,7 +299,7 @@ def _tune_and_score(
         cost.train_tokens_per_second = result.tokens_per_second
         if is_trial:
             on_main(lambda: save_trained(context.model, run_dir / TRAINED))
-        tuner.finish(context.model)
+        finish(tuner, context)
 
     def save() -> None:
         if not (run_dir / LOG).exists():

@@ -75,6 +75,7 @@ def open_run(run_dir: str | Path, device: str = "auto") -> TunedRun:
     loaded = load(config.model, pick_device(device))
     dtype = loaded.model.dtype
     tuner: Tuner = TUNERS.get(config.tuner.name)(config.tuner)
+    tuner.tokenizer = loaded.tokenizer
     model = tuner.restore(loaded.model, folder)
     if model is not None:  # a plugin may change the model in place and return nothing
         loaded = dataclasses.replace(loaded, model=model)

@@ -20,6 +20,8 @@ from mt_lottery.tuner.adapters import load_rows, save_rows
 from mt_lottery.tuner.token_rows import TokenRows, attach, check_scope, fold
 
 DEFAULT_TICKETS = 18  # the paper's smallest ticket (Table 1)
+#: What of a context comes from the text, not from the model.
+FACTS = ("counts", "seen", "probe", "input_counts", "examples")
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,21 @@ class TuningContext:
     input_counts: Counter[int] = field(default_factory=Counter)
     examples: Sequence[tuple[str, str]] = ()
 
+    # for mt_lottery/tuner/declared.py and kept.py, not for a tuner
+    declared: list[nn.Parameter] | None = field(default=None, repr=False)
+    original: Any = field(default=None, repr=False)  # the tensors before `apply`
+    read: set[str] | None = field(default=None, repr=False)  # collects, while `apply` runs
+    read_by_apply: frozenset[str] | None = field(default=None, repr=False)
+    kept: dict[str, Tensor] | None = field(default=None, repr=False)  # before `finish`
+    finished: bool = False
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in FACTS:
+            read = vars(self).get("read")
+            if read is not None:
+                read.add(name)
+        return object.__getattribute__(self, name)
+
     @property
     def table(self) -> Tensor:
         """The original embedding table, [V, d]."""
@@ -108,6 +125,7 @@ class Tuner(ABC):
             (None: as the model is).
         chosen: the rows that were chosen, once :meth:`apply` ran, for methods that choose.
         lead: text that goes before every prompt that is translated.
+        tokenizer: the model's, set before :meth:`restore` is called.
     """
 
     trains: ClassVar[bool] = True
@@ -121,6 +139,7 @@ class Tuner(ABC):
         self.autocast: torch.dtype | None = None
         self.chosen: ChosenRows | None = None
         self.lead = ""
+        self.tokenizer: Any = None
 
     @property
     def probe(self) -> str | None:
@@ -151,7 +170,9 @@ class Tuner(ABC):
         """Change ``context.model`` in place, or put a wrapper of it into the context.
 
         Returns:
-            the parameters to be trained.
+            the parameters to be trained, all of them part of ``context.model``.  They, and no
+            others, are trained: ``requires_grad`` is set accordingly.  Empty for a method with
+            ``trains = False``.
         """
 
     def trainable_parameters(self, context: TuningContext) -> int:
@@ -182,17 +203,29 @@ class Tuner(ABC):
     def save(self, context: TuningContext, run_dir: Path) -> Path | None:
         """Write what was learnt under ``run_dir``; returns the folder, None if nothing.
 
-        Of several processes only the main one is asked.
+        Of several processes only the main one is asked.  By default what :meth:`apply` returned
+        is kept, with what else it added to the model (``mt_lottery/tuner/kept.py``).  A method
+        that overrides this overrides :meth:`restore` too.
         """
-        return None
+        from mt_lottery.tuner.kept import save_kept
+
+        return save_kept(self, context, run_dir)
 
     def restore(self, model: Any, run_dir: Path) -> Any:
         """The tuned model saved in ``run_dir``, from the original one.
 
+        By default :meth:`apply` is called again, in the context that it saw, and the saved
+        tensors take the place of what it made.
+
         Returns:
             ``model`` itself, changed in place, or a wrapper of it.
+
+        Raises:
+            RecordError: what was saved is missing, damaged, or of another model.
         """
-        return model
+        from mt_lottery.tuner.kept import restore_kept
+
+        return restore_kept(self, model, run_dir)
 
     def merge(self, model: Any, dtype: torch.dtype) -> Any:
         """What :meth:`restore` returned, as a plain transformers model that computes the same.
