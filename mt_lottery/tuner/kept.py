@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from mt_lottery.atomic import write_bytes, write_text
 from mt_lottery.errors import MTLotteryError, RecordError, TuningError
-from mt_lottery.reading import read_bytes, read_json
+from mt_lottery.reading import read_json
 from mt_lottery.tuner.base import FACTS, Probe, Tuner, TuningContext
 from mt_lottery.tuner.declared import declare, overrides
-from mt_lottery.tuner.tensors import check_tensors, first_broken
+from mt_lottery.tuner.tensors import check_tensors, first_broken, read_tensors
 
 FOLDER = "control"
 TENSORS = "tuned.safetensors"
@@ -119,13 +118,6 @@ def save_kept(tuner: Tuner, context: TuningContext, run_dir: Path) -> Path:
     return folder
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load(read_bytes(path, RecordError))
-    except SafetensorError as error:
-        raise RecordError(f"{path}: damaged: {error}") from error
-
-
 def _context(tuner: Tuner, model: Any, folder: Path, facts: dict[str, Any]) -> TuningContext:
     """The context that ``apply`` saw, as far as it looked at it."""
     made = TuningContext(model, tuner.tokenizer, int(facts["seed"]))
@@ -134,7 +126,7 @@ def _context(tuner: Tuner, model: Any, folder: Path, facts: dict[str, Any]) -> T
     made.seen = torch.tensor([int(i) for i in facts.get("seen", ())], dtype=torch.int64)
     made.examples = [(str(one), str(other)) for one, other in facts.get("examples", ())]
     if "probe_seconds" in facts:
-        probe = _tensors(folder / PROBE)
+        probe = read_tensors(folder / PROBE, RecordError)
         made.probe = Probe(probe["token_ids"], probe["values"], float(facts["probe_seconds"]))
     return made
 
@@ -164,7 +156,7 @@ def restore_kept(tuner: Tuner, model: Any, run_dir: Path) -> Any:
         wanted, finished = [float(v) for v in facts["logits"]], bool(facts["finished"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RecordError(f"{file}: damaged: {error!r}") from error
-    saved = _tensors(folder / TENSORS)
+    saved = read_tensors(folder / TENSORS, RecordError)
     again = f"{tuner.config.name} cannot be applied again as in {run_dir}"
     try:
         declare(tuner, context)

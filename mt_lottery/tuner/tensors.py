@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
-from mt_lottery.errors import TuningError
+from mt_lottery.errors import MTLotteryError, TuningError
+from mt_lottery.reading import check_regular
 
 SHOWN = 3
 
@@ -16,6 +20,23 @@ def _some(names: Iterable[str]) -> str:
     found = sorted(names)
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return ", ".join(found[:SHOWN]) + more
+
+
+def read_tensors(path: Path, error: type[MTLotteryError]) -> dict[str, Tensor]:
+    """Name → tensor of a safetensors file, on the CPU.
+
+    Args:
+        path: the file.
+        error: the class to raise.
+
+    Raises:
+        error: missing, no regular file, or damaged.
+    """
+    check_regular(path, error)
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as cause:
+        raise error(f"{path}: damaged: {' '.join(str(cause).split())[:200]}.") from cause
 
 
 def first_broken(tensors: Mapping[str, Tensor]) -> str | None:
