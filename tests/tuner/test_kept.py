@@ -351,9 +351,7 @@ def returning(value: Callable[[Any], Any], trains: bool = True) -> Tuner:
         (lambda model: [nn.Parameter(torch.zeros(4))], "is no parameter of the model"),
     ],
 )
-def test_a_return_value_that_cannot_be_trained(
-    value: Callable[[Any], Any], message: str
-) -> None:
+def test_a_return_value_that_cannot_be_trained(value: Callable[[Any], Any], message: str) -> None:
     with pytest.raises(TuningError, match=message) as raised:
         declare(returning(value), context_of(tiny.model()))
     assert "Returns in" in str(raised.value) and "test_kept.py" in str(raised.value)
