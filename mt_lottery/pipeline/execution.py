@@ -18,6 +18,7 @@ from mt_lottery.data.batches import Encoded
 from mt_lottery.errors import RecordError
 from mt_lottery.model.loading import LoadedModel, load
 from mt_lottery.parallel import on_main
+from mt_lottery.pipeline import integrity
 from mt_lottery.pipeline.context import make_context
 from mt_lottery.pipeline.decode import check_room, decode, pad_id
 from mt_lottery.pipeline.outcome import make_record, peak_memory, score_outputs, start_peak
@@ -235,6 +236,7 @@ def _execute(
             trackers.extend(trackers_of.begin(settings, str(run_dir), say))
 
     def end(record: Record) -> None:
+        record.extra[integrity.KEY] = integrity.measure(run_dir, config, tuning)
         record.write(run_dir)
         tidy(run_dir)
 

@@ -13,6 +13,7 @@ from mt_lottery.compose import compose_saved
 from mt_lottery.config import RunConfig
 from mt_lottery.errors import ModelError
 from mt_lottery.model.loading import LoadedModel, fingerprint, load
+from mt_lottery.pipeline.integrity import check_run
 from mt_lottery.pipeline.plan import check_packages, pick_device
 from mt_lottery.pipeline.rundir import CONFIG
 from mt_lottery.pipeline.search import as_chosen
@@ -64,6 +65,7 @@ def open_run(run_dir: str | Path, device: str = "auto") -> TunedRun:
     record = read_record(folder)
     config = compose_saved(folder / CONFIG)
     check_packages(("tuner", TUNERS, config.tuner.name))
+    check_run(folder, record, config)
     model_id = fingerprint(config.model)
     if model_id not in (record.model.sha256, record.model.revision):
         raise ModelError(
