@@ -38,6 +38,7 @@ from mt_lottery.lottery.certify_levels import (
 )
 from mt_lottery.lottery.selection import correct
 from mt_lottery.pipeline.decode import pad_id as pad_id_of
+from mt_lottery.pipeline.integrity import check_files
 from mt_lottery.pipeline.outcome import peak_memory, start_peak
 from mt_lottery.pipeline.plan import Plan, Say
 from mt_lottery.record import Record
@@ -243,6 +244,7 @@ class _Work:
         """One pass of a given run's model."""
         began = time.monotonic()
         title = f"Partially tuned model ({run.run_dir}, α = {run.alpha:.6g})"
+        check_files(run.run_dir, run.record)
         try:
             model = run.plan.tuner.restore(self.model, run.run_dir)
             found = predict(model, self.positions, self.pad_id, title="Partially tuned model")

@@ -23,6 +23,7 @@ from mt_lottery.lottery.analysis import (
     shared_by,
     unchanged_rows,
 )
+from mt_lottery.pipeline.integrity import check_files
 from mt_lottery.tuner.adapters import load_rows
 from mt_lottery.tuner.base import Probe
 
@@ -203,10 +204,12 @@ def unchanged_of(
     assert run.pvalue is not None
     own = None if run.record.tickets is None else run.record.tickets.alpha
     levels = sorted({*ALPHAS, *([] if own is None else [own])}) if alphas is None else alphas
+    check_files(run.folder, run.record)
     ids, tuned = load_rows(run.folder / "adapter")
     if isinstance(transfer, Probe):
         there, values, label = transfer.token_ids, transfer.values.float().cpu(), "its probe"
     else:
+        check_files(transfer.folder, transfer.record)
         there, values = load_rows(transfer.folder / "adapter")
         label = transfer.label
     place = {int(token_id): index for index, token_id in enumerate(there)}

@@ -29,6 +29,7 @@ from mt_lottery.model.hf import load_tokenizer
 from mt_lottery.model.loading import fingerprint, load
 from mt_lottery.model.tables import input_table
 from mt_lottery.pipeline.context import text_counts
+from mt_lottery.pipeline.integrity import check_run
 from mt_lottery.pipeline.plan import Say
 from mt_lottery.pipeline.rundir import CONFIG
 from mt_lottery.pipeline.search import as_chosen
@@ -192,6 +193,7 @@ def _open_run(where: str, device: str, say: Say) -> Side:
     path = Path(where).expanduser()
     record = read_record(path)
     config = compose_saved(path / CONFIG)
+    check_run(path, record, config)
     config = as_chosen(config, record)
     check_model(path, record, config)
     tied = record.model.tied_embeddings

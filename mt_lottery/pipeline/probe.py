@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import Tensor
 
 from mt_lottery import parallel
 from mt_lottery.atomic import write_bytes, write_text
@@ -26,6 +27,7 @@ from mt_lottery.errors import TuningError
 from mt_lottery.pipeline.decode import pad_id as pad_id_of
 from mt_lottery.pipeline.plan import Plan, Say
 from mt_lottery.pipeline.rundir import LOG, cache_folder, locked
+from mt_lottery.reading import read_bytes, read_json
 from mt_lottery.train.objective import Engine, TrainResult
 from mt_lottery.train.trackers import Tracker
 from mt_lottery.tuner.base import Probe, TuningContext
@@ -64,31 +66,56 @@ def probe_hash(identity: dict[str, Any], config: TrainConfig, seed: int, scope: 
     return digest({"version": VERSION, **content})
 
 
-def _read(folder: Path, say: Callable[[str], None]) -> TrainedProbe | None:
-    if not (folder / META).is_file():
+def _checked(content: bytes, rows: Tensor, width: int) -> Probe:
+    """The probe in a file, without its seconds.
+
+    Raises:
+        ValueError (or its like): it is no probe of these rows.
+    """
+    tensors = load(content)
+    if tensors.keys() != {"token_ids", "values"}:
+        raise ValueError("it holds other tensors")
+    token_ids, values = tensors["token_ids"], tensors["values"]
+    if token_ids.dtype is not torch.int64 or not torch.equal(token_ids, rows):
+        raise ValueError("it has other token ids")
+    if values.dtype is not torch.float32 or values.shape != (len(rows), width):
+        raise ValueError(f"its rows are of shape {[*values.shape]}, {values.dtype}")
+    if not bool(torch.isfinite(values).all()):
+        raise ValueError("a value in it is not finite")
+    return Probe(token_ids, values, 0.0)
+
+
+def _read(
+    folder: Path, rows: Tensor, width: int, say: Callable[[str], None]
+) -> TrainedProbe | None:
+    """The probe that is kept in a folder, if it is one of these rows (ascending) [k]."""
+    if not (folder / META).exists():
         return None
     try:
-        meta = json.loads((folder / META).read_text("utf-8"))
-        content = (folder / WEIGHTS).read_bytes()
+        meta = read_json(folder / META, TuningError)
+        content = read_bytes(folder / WEIGHTS, TuningError, limit=2**40)
         if hashlib.sha256(content).hexdigest() != meta["sha256"]:
             raise ValueError("its checksum differs")
-        tensors = load(content)
-        probe = Probe(tensors["token_ids"], tensors["values"], float(meta["seconds"]))
-        return TrainedProbe(
-            probe, int(meta["steps"]), float(meta["tokens_per_second"]), folder / LOG, True
-        )
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        seconds, speed = float(meta["seconds"]), float(meta["tokens_per_second"])
+        probe = dataclasses.replace(_checked(content, rows, width), seconds=seconds)
+        if not (folder / LOG).is_file():
+            raise ValueError(f"{LOG} is missing")
+        return TrainedProbe(probe, int(meta["steps"]), speed, folder / LOG, True)
+    except (TuningError, OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         say(f"The probe in {folder} is damaged ({error}); it is trained again.")
         for name in (META, WEIGHTS):  # not the whole folder: the lock that we hold lies in it
-            (folder / name).unlink(missing_ok=True)
+            path = folder / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         return None
 
 
-def _found(folder: Path, say: Callable[[str], None]) -> TrainedProbe | None:
+def _found(
+    folder: Path, rows: Tensor, width: int, say: Callable[[str], None]
+) -> TrainedProbe | None:
     """What stands there; the main process decides, the others read it after that."""
-    mine = _read(folder, say) if parallel.is_main() else None
+    mine = _read(folder, rows, width, say) if parallel.is_main() else None
     there = parallel.on_main(lambda: mine is not None)
-    return _read(folder, say) if there and not parallel.is_main() else mine
+    return _read(folder, rows, width, say) if there and not parallel.is_main() else mine
 
 
 def find_or_train(
@@ -133,11 +160,12 @@ def find_or_train(
         )
     folder = cache_folder() / "probes" / key
     with locked(folder, wait=True):
-        found = _found(folder, say)
+        rows, width = probe_rows(context, scope), context.table.shape[1]
+        found = _found(folder, rows.sort().values, width, say)
         if found is not None:
             say(f"Embedding-tuned probe: found ({found.probe.seconds:.0f} s when it was trained).")
             return found
-        embedding = attach(context.model, probe_rows(context, scope), tied=scope == "tied")
+        embedding = attach(context.model, rows, tied=scope == "tied")
         try:
             result = engine.train(
                 context.model,
@@ -160,7 +188,7 @@ def find_or_train(
         probe = Probe(token_ids[order], values[order].contiguous(), result.seconds)
         parallel.on_main(lambda: _keep(folder, probe, result))
         if not parallel.is_main():  # the very values of the main process
-            kept = _read(folder, say)
+            kept = _read(folder, probe.token_ids, width, say)
             assert kept is not None
             probe = kept.probe
         return TrainedProbe(probe, result.steps, result.tokens_per_second, folder / LOG, False)

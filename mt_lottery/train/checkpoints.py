@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 from transformers import Trainer
 
 from mt_lottery import parallel
-from mt_lottery.errors import TrainingError
+from mt_lottery.errors import TrainingError, TuningError
+from mt_lottery.tuner.tensors import check_tensors, read_tensors
 
 TRAINED = "trained.safetensors"
 CHECKPOINT = "checkpoint-"
@@ -43,15 +43,12 @@ def load_trained(model: Any, path: Path) -> None:
     Raises:
         TrainingError: the file is damaged, or holds other parameters.
     """
-    try:
-        saved = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise TrainingError(
-            f"{path.parent}: the checkpoint is damaged ({error}); remove it to start anew."
-        ) from error
+    saved = read_tensors(path, TrainingError)
     trained = trained_parameters(model)
-    if saved.keys() != trained.keys():
-        raise TrainingError(f"{path.parent}: holds other parameters than this run's.")
+    try:
+        check_tensors(saved, trained, dtypes=True)
+    except TuningError as error:
+        raise TrainingError(f"{path}: holds other parameters than this run's: {error}.") from error
     with torch.no_grad():
         for name, parameter in trained.items():
             parameter.copy_(saved[name])

@@ -11,16 +11,18 @@ unchanged: unequal indices make PEFT keep the two tables apart.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from mt_lottery.atomic import write_bytes, write_text
 from mt_lottery.errors import ModelError, RecordError
+from mt_lottery.reading import read_json
+from mt_lottery.tuner.tensors import read_tensors
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -135,32 +137,115 @@ def save_rows(
     write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
 
 
-def load_rows(folder: Path) -> tuple[Tensor, Tensor]:
-    """Token ids [k] and values [k, d] (float32) of an adapter that :func:`save_rows` wrote.
+def _tensor_names(config: dict[str, Any], found: Iterable[str]) -> tuple[list[str], list[int]]:
+    """Names of all tensors that a configuration asks for, the input rows first; the token ids.
+
+    The configuration has last parts of names; ``found`` tells what stands before them.
+    """
+
+    def whole(ending: str) -> str:
+        (name,) = (n for n in found if n.startswith(PREFIX) and n.endswith(ending))
+        return name
+
+    if config["peft_type"] == "TRAINABLE_TOKENS":
+        (module,), indices = config["target_modules"], config["token_indices"]
+        first = whole(f".{module}{DELTA}")
+        # rows of a tied model that belong to both tables are there twice
+        heads = [n for n in found if n != first and n.endswith(DELTA)]
+        if len(heads) > 1:
+            raise ValueError("more than two tables")
+        return [first, *heads], indices
+    if config["peft_type"] != "LORA" or config["r"] != 1:
+        raise ValueError("not of this kind")
+    (module, indices), (head, (zero,)) = config["trainable_token_indices"].items()
+    target = str(config["target_modules"]).replace(r"\.", ".")
+    if zero != 0 or isinstance(zero, bool):
+        raise ValueError("another row of the head than the first")
+    rows = [whole(f".{one}.token_adapter{DELTA}") for one in (module, head)]
+    zeros = [f"{PREFIX}{target}.lora_{one}.weight" for one in "AB"]
+    return [*rows, *zeros], indices
+
+
+def _check_rows(config: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[list[str], Tensor]:
+    """As :func:`_tensor_names`, for tensors that are what it takes; the ids as a vector [k].
 
     Raises:
-        RecordError: files are missing, damaged, or not of this kind.
+        ValueError (and its like): they are not; the message says what is wrong.
     """
+    names, indices = _tensor_names(config, list(tensors))
+    if extra := sorted(tensors.keys() - set(names)):
+        raise ValueError(f"{extra[0]} belongs to no part of it")
+    if missing := sorted(set(names) - tensors.keys()):
+        raise ValueError(f"{missing[0]} is missing")
+    if not isinstance(indices, list) or any(type(i) is not int for i in indices):
+        raise ValueError("the token ids must be whole numbers")
+    if len(set(indices)) != len(indices) or any(not 0 <= i < 2**31 for i in indices):
+        raise ValueError("the token ids must be distinct and not negative")
+    values = tensors[names[0]]
+    if values.dim() != 2 or len(values) != len(indices) or 0 in values.shape:
+        raise ValueError(f"{[*values.shape]} values for {len(indices)} token ids")
+    for name, tensor in tensors.items():
+        if tensor.dtype is not torch.float32:
+            raise ValueError(f"{name} is of {tensor.dtype}, not float32")
+        if not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"{name} holds NaN or infinity")
+    if len(names) == 2 and not torch.equal(tensors[names[1]], values):
+        raise ValueError("the two tables of a tied model have other rows")
+    if len(names) == 4:
+        if tensors[names[1]].shape != (1, values.shape[1]):
+            raise ValueError("the head's unchanged row is of another width")
+        if any(bool(tensors[name].any()) for name in names[2:]):
+            raise ValueError("the LoRA update that only carries the rows is not zero")
+    return names, torch.tensor(indices, dtype=torch.int64)
+
+
+def _check_model(names: list[str], ids: Tensor, tensors: dict[str, Tensor], model: Any) -> None:
+    """Make sure that checked rows are those of a model.
+
+    Raises:
+        ValueError: they are not.
+    """
+    table = model.get_input_embeddings().weight
+    head = model.get_output_embeddings()
+    parts = (module_name(model, model.get_input_embeddings()), module_name(model, head))
+    for name, part in zip(names, parts, strict=False):
+        ending = f"{'.token_adapter' if len(names) == 4 else ''}{DELTA}"
+        if name != f"{PREFIX}{part}{ending}":
+            raise ValueError(f"{name} is not {part} of {type(model).__name__}")
+    if tensors[names[0]].shape[1] != table.shape[1]:
+        raise ValueError(f"rows of width {tensors[names[0]].shape[1]}, not {table.shape[1]}")
+    if int(ids.max()) >= len(table):
+        raise ValueError(f"token id {int(ids.max())}; ids go from 0 to {len(table) - 1}")
+    if len(names) == 4 and not torch.equal(
+        tensors[names[1]], head.weight[:1].detach().to("cpu", torch.float32)
+    ):
+        raise ValueError("row 0 of the output head is not the model's")
+
+
+def load_rows(folder: Path, model: Any = None) -> tuple[Tensor, Tensor]:
+    """Token ids [k] and values [k, d] (float32) of an adapter that :func:`save_rows` wrote.
+
+    Args:
+        folder: of the adapter.
+        model: the original model, if the rows are to be put into it.
+
+    Raises:
+        RecordError: files are missing or damaged, not of this kind, hold a tensor too many or a
+            value that is not finite, or are not of ``model``.
+    """
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).exists():
+            raise RecordError(f"{folder / name}: missing; not a finished run.")
+    config = read_json(folder / CONFIG, RecordError)
+    tensors = read_tensors(folder / WEIGHTS, RecordError)
     try:
-        config = json.loads((folder / CONFIG).read_text("utf-8"))
-        tensors = load_file(folder / WEIGHTS)
-    except FileNotFoundError as error:
-        missing = error.filename or folder / WEIGHTS
-        raise RecordError(f"{missing}: missing; not a finished run.") from error
-    except (ValueError, SafetensorError, OSError) as error:
-        raise RecordError(f"{folder}: the adapter is damaged: {error}") from error
-    try:
-        if config["peft_type"] == "TRAINABLE_TOKENS":
-            (module,), indices = config["target_modules"], config["token_indices"]
-        else:  # the input table comes first, the head's unchanged row second
-            module, indices = next(iter(config["trainable_token_indices"].items()))
-        names = (f".{module}{DELTA}", f".{module}.token_adapter{DELTA}")
-        (values,) = (v for k, v in tensors.items() if k.endswith(names))
-        token_ids = torch.tensor(indices, dtype=torch.int64)
-        if values.dim() != 2 or len(values) != len(token_ids) or len(values) == 0:
-            raise ValueError("as many rows as token ids are needed")
-    except (KeyError, TypeError, ValueError, AttributeError, StopIteration, RuntimeError) as error:
+        names, token_ids = _check_rows(config, tensors)
+        if model is not None:
+            _check_model(names, token_ids, tensors, model)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        why = f": {error}" if isinstance(error, ValueError) and "unpack" not in str(error) else ""
         raise RecordError(
-            f"{folder}: not an adapter of vocabulary rows written by mt-lottery."
+            f"{folder}: not an adapter of vocabulary rows written by mt-lottery"
+            f"{' for this model' if model is not None else ''}{why}."
         ) from error
-    return token_ids, values.to(torch.float32)
+    return token_ids, tensors[names[0]]

@@ -315,7 +315,7 @@ class RowTuner(Tuner):
         return folder
 
     def restore(self, model: Any, run_dir: Path) -> Any:
-        token_ids, values = load_rows(run_dir / "adapter")
+        token_ids, values = load_rows(run_dir / "adapter", model)
         attach(model, token_ids, values, tied=self.scope == "tied").rows.requires_grad_(False)
         return model
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mt_lottery.atomic import write_text
 from mt_lottery.errors import RecordError
+from mt_lottery.reading import read_json
 from mt_lottery.registry import register_tuner
 from mt_lottery.tuner.base import Tuner, TuningContext
 
@@ -82,10 +83,19 @@ class EosBiasTuner(Tuner):
 
     def restore(self, model: Any, run_dir: Path) -> Any:
         file = run_dir / "control" / FILE
-        try:
-            content = json.loads(file.read_text("utf-8"))
-            token_id, bias = int(content["token_id"]), float(content["bias"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RecordError(f"{file}: missing or damaged: {error}") from error
-        model.set_output_embeddings(BiasedHead(model.get_output_embeddings(), token_id, bias))
+        content = read_json(file, RecordError)
+        token_id, bias = content.get("token_id"), content.get("bias")
+        size = len(model.get_output_embeddings().weight)
+        if type(token_id) is not int or not 0 <= token_id < size:
+            raise RecordError(
+                f"{file}: damaged: `token_id` is {token_id!r}; ids of this model go from 0 to "
+                f"{size - 1}."
+            )
+        if type(bias) not in (int, float):
+            raise RecordError(f"{file}: damaged: `bias` is {bias!r}, not a number.")
+        if content.keys() - {"token_id", "bias"}:
+            raise RecordError(f"{file}: damaged: only `token_id` and `bias` are expected.")
+        model.set_output_embeddings(
+            BiasedHead(model.get_output_embeddings(), token_id, float(bias))
+        )
         return model.requires_grad_(False)

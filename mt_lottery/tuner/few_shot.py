@@ -69,7 +69,9 @@ class FewShotTuner(Tuner):
 
     def restore(self, model: Any, run_dir: Path) -> Any:
         file, places = run_dir / "control" / FILE, run_dir / "control" / PLACES
-        text = read_text(file, RecordError)
+        text = read_text(file, RecordError, bom=False)
+        if not text.endswith("\n\n"):
+            raise RecordError(f"{file}: damaged: its last example is cut short.")
         spans: Any = [[0, len(text)]]
         if places.exists():
             spans = read_json(places, RecordError).get("sentences")

@@ -15,6 +15,7 @@ from mt_lottery.model.reach import text_parameters
 from mt_lottery.model.saving import cast, save_folder
 from mt_lottery.registry import register_tuner
 from mt_lottery.tuner.base import Tuner, TuningContext
+from mt_lottery.tuner.tensors import first_broken
 
 #: What transformers says of weights that it could not use, or had to make up.
 WRONG = ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")
@@ -90,6 +91,9 @@ class FullTuner(Tuner):
                 model.load_state_dict(_read(type(model), file.parent))
         except (OSError, SafetensorError, RuntimeError, ValueError) as error:
             raise RecordError(f"{file}: the tuned model cannot be read: {error}") from error
+        broken = first_broken(dict(model.named_parameters()))
+        if broken is not None:
+            raise RecordError(f"{file}: the tuned model cannot be used: {broken} is not finite.")
         return model
 
     def merge(self, model: Any, dtype: torch.dtype) -> Any:

@@ -17,8 +17,18 @@ from mt_lottery.atomic import write_text
 from mt_lottery.errors import RecordError, TuningError, nearest
 from mt_lottery.model.reach import text_modules
 from mt_lottery.model.saving import cast
+from mt_lottery.reading import read_json
 from mt_lottery.replacing import written_folder
 from mt_lottery.tuner.base import Tuner, TuningContext
+from mt_lottery.tuner.tensors import check_tensors, read_tensors
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+#: Settings that are provenance, or that the tensors' names tell (which layers).
+NO_MATTER = {
+    *("base_model_name_or_path", "revision", "inference_mode", "task_type", "peft_version"),
+    *("auto_mapping", "init_lora_weights", "target_modules", "exclude_modules"),
+    *("feedforward_modules", "runtime_config", "lora_dropout"),
+}
 
 README = """# {method} adapter of {base}
 
@@ -170,17 +180,44 @@ class PeftTuner(Tuner):
         import peft
 
         folder = run_dir / "adapter"
-        for name in ("adapter_config.json", "adapter_model.safetensors"):
+        for name in (CONFIG, WEIGHTS):
             if not (folder / name).is_file():
                 raise RecordError(f"{folder / name}: missing; not a finished run.")
+        config = read_json(folder / CONFIG, RecordError)
+        file = folder / WEIGHTS
+        saved = read_tensors(file, RecordError)
         self.prepare(model)
+        self._check_config(model, config, folder / CONFIG)
         try:
             with quiet():
                 tuned = peft.PeftModel.from_pretrained(model, str(folder))
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             first = " ".join(str(error).split())[:300]
             raise RecordError(f"{folder}: the adapter cannot be read: {first}") from error
+        # PEFT only warns of tensors that it misses or does not know, and goes on without them
+        expected = peft.get_peft_model_state_dict(tuned, save_embedding_layers=False)
+        try:
+            check_tensors(saved, expected)
+        except TuningError as error:
+            raise RecordError(f"{file}: not the adapter of this run and model: {error}.") from error
         return tuned.requires_grad_(False)
+
+    def _check_config(self, model: Any, config: dict[str, Any], file: Path) -> None:
+        """Refuse an adapter whose settings are not the run's: its tensors may fit all the same.
+
+        Raises:
+            RecordError: a setting differs.
+        """
+        wanted = self.peft_config(model).to_dict()
+        for key in sorted(config.keys() & wanted.keys() - NO_MATTER):
+            one, other = config[key], wanted[key]
+            if other is None:  # PEFT fills it in from the model
+                continue
+            if getattr(other, "value", other) != one:
+                raise RecordError(
+                    f"{file}: `{key}` is {one!r}, but the run's settings make it "
+                    f"{getattr(other, 'value', other)!r}."
+                )
 
     def merge(self, model: Any, dtype: torch.dtype) -> Any:
         if not hasattr(model.base_model, "merge_and_unload"):  # prompt learning

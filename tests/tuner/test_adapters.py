@@ -132,15 +132,22 @@ def other_tensors(folder: Path) -> None:
     save_file({"base_model.model.x.lora_A.weight": torch.zeros(1, 4)}, folder / WEIGHTS)
 
 
+def tensors(made: Callable[[Any], dict[str, torch.Tensor]]) -> Callable[[Path], None]:
+    def act(folder: Path) -> None:
+        save_file(made(load_file(folder / WEIGHTS)), folder / WEIGHTS)
+
+    return act
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda folder: (folder / CONFIG).unlink(), f"{CONFIG}: missing; not a finished run"),
         (lambda folder: (folder / WEIGHTS).unlink(), f"{WEIGHTS}: missing; not a finished run"),
-        (cut(CONFIG), "the adapter is damaged"),
-        (cut(WEIGHTS), "the adapter is damaged"),
-        (lambda folder: (folder / CONFIG).write_bytes(b"\xff\xfe{"), "the adapter is damaged"),
-        (lambda folder: (folder / CONFIG).write_text("[1, 2]"), "not an adapter of vocabulary"),
+        (cut(CONFIG), "damaged"),
+        (cut(WEIGHTS), "damaged"),
+        (lambda folder: (folder / CONFIG).write_bytes(b"\xff\xfe{"), "UTF-16"),
+        (lambda folder: (folder / CONFIG).write_text("[1, 2]"), "damaged: it must hold"),
         (lambda folder: (folder / CONFIG).write_text("{}"), "not an adapter of vocabulary"),
         (change(trainable_token_indices=[3, 4]), "not an adapter of vocabulary"),
         (change(trainable_token_indices=None), "not an adapter of vocabulary"),
@@ -148,17 +155,32 @@ def other_tensors(folder: Path) -> None:
         (change(trainable_token_indices={"embed_tokens": [1, 2]}), "not an adapter of vocab"),
         (change(trainable_token_indices={"embed_tokens": ["a"] * 3}), "not an adapter of vocab"),
         (other_tensors, "not an adapter of vocabulary rows written by mt-lottery"),
+        (change(trainable_token_indices={"embed_tokens": [9, 4, 9], "lm_head": [0]}), "distinct"),
+        (change(trainable_token_indices={"embed_tokens": [9, 4, -1], "lm_head": [0]}), "distinct"),
+        (change(trainable_token_indices={"embed_tokens": [9, 4, True], "lm_head": [0]}), "whole"),
+        (change(trainable_token_indices={"embed_tokens": [9, 4, 5], "lm_head": [1]}), "another ro"),
+        (change(trainable_token_indices={"embed_tokens": [9, 4, 64], "lm_head": [0]}), "id 64"),
+        (tensors(lambda t: t | {"more": torch.zeros(1)}), "more belongs to no part"),
+        (tensors(lambda t: {k: v for k, v in t.items() if "lora_A" not in k}), "lora_A.* missing"),
+        (tensors(lambda t: {k: v + ("lora_B" in k) for k, v in t.items()}), "is not zero"),
+        (tensors(lambda t: {k: v + ("lm_head" in k) for k, v in t.items()}), "row 0 of the output"),
+        (tensors(lambda t: {k: v / ("lora" in k) for k, v in t.items()}), "NaN or infinity"),
+        (tensors(lambda t: {k: v.double() for k, v in t.items()}), "not float32"),
+        (tensors(lambda t: {k: v[..., :1].clone() for k, v in t.items()}), "width 1, not 16"),
+        (tensors(lambda t: {k.replace("embed", "enbed"): v for k, v in t.items()}), "not an ada"),
+        (tensors(lambda t: {k.replace("model.model", "model.m"): v for k, v in t.items()}), "not "),
     ],
 )
 def test_damaged_or_foreign_folders(
     damage: Callable[[Path], None], message: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / "adapter"
-    _, model, values = tuned("llama", True, "input", torch.float32)
+    base, model, values = tuned("llama", True, "input", torch.float32)
     save_rows(folder, model, ROWS, values, base_name="", input_only=True)
+    assert torch.equal(load_rows(folder, base)[1], values)
     damage(folder)
     with pytest.raises(RecordError, match=message) as caught:
-        load_rows(folder)
+        load_rows(folder, base)
     assert str(folder) in str(caught.value)
 
 
