@@ -206,8 +206,24 @@ def test_damaged_adapter(tmp_path: Path) -> None:
     saver.apply(where)
     saver.save(where, tmp_path)
     file = tmp_path / "adapter" / "adapter_model.safetensors"
+    good = load_file(file)
+    name = next(iter(good))
+    for wrong in (
+        {n: t for n, t in good.items() if n != name},
+        {n: t for n, t in good.items() if "lora_A" in n},
+        {f"base_model.{n}": t for n, t in good.items()},
+        good | {"more": torch.zeros(1)},
+        good | {name: good[name][:1].clone()},
+        good | {name: good[name] / 0},
+    ):
+        save_file(wrong, file)
+        with pytest.raises(RecordError, match=re.escape(str(tmp_path / "adapter"))):
+            tuner("lora").restore(tiny.model(), tmp_path)
+    save_file(good, file)
+    with pytest.raises(RecordError, match="`r` is 8, but the run's settings make it 4"):
+        tuner("lora", r=4).restore(tiny.model(), tmp_path)
     file.write_bytes(file.read_bytes()[:40])
-    with pytest.raises(RecordError, match="cannot be read"):
+    with pytest.raises(RecordError, match="damaged"):
         tuner("lora").restore(tiny.model(), tmp_path)
     (tmp_path / "adapter" / "adapter_config.json").write_text("{")
     with pytest.raises(RecordError, match="cannot be read"):
