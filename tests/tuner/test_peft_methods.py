@@ -13,6 +13,7 @@ import pytest
 import tiny
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 from mt_lottery.config import RunConfig, TrainConfig, TunerConfig
 from mt_lottery.errors import RecordError, TuningError
