@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import os
 import types
 import typing
 from dataclasses import dataclass, field
@@ -12,9 +14,12 @@ from typing import Any
 
 from mt_lottery.atomic import write_text
 from mt_lottery.errors import RecordError, nearest
+from mt_lottery.reading import read_json
 
 SCHEMA = 1
 NAME = "record.json"
+#: Fields from 0 to 1; every other number of the dataclasses is 0 or above.
+SHARES = ("stopped", "empty", "truncated", "off_target", "alpha")
 
 
 @dataclass
@@ -78,7 +83,7 @@ class DataRecord:
 
 @dataclass
 class GenerationRecord:
-    """How the outputs ended; all but the last three are shares or ratios in [0, …]."""
+    """How the outputs ended; all but the last three are shares in [0, 1]."""
 
     stopped: float
     empty: float
@@ -150,12 +155,21 @@ class Record:
         write_text(run_dir / NAME, text + "\n")
 
 
-def _convert(kind: Any, value: Any, where: str) -> Any:
+def _convert(
+    kind: Any, value: Any, where: str, least: float = -math.inf, most: float = math.inf
+) -> Any:
+    """A JSON value as ``kind``, everything inside of it checked too.
+
+    Raises:
+        RecordError: another type, or a number outside of ``least`` … ``most``.
+    """
     origin = typing.get_origin(kind)
+    inner = typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in typing.get_args(kind):
+        if value is None and type(None) in inner:
             return None
-        return _convert(next(a for a in typing.get_args(kind) if a is not type(None)), value, where)
+        one = next(a for a in inner if a is not type(None))
+        return _convert(one, value, where, least, most)
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
             raise RecordError(f"{where}: expected an object, not {value!r}.")
@@ -165,9 +179,16 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if expected is Any:
         return value
     if expected is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value)
     if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
-        raise RecordError(f"{where}: expected {expected.__name__}, not {value!r}.")
+        raise RecordError(f"{where}: expected {expected.__name__}, not {value!r:.60}.")
+    if expected in (int, float) and not least <= value <= most:
+        allowed = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+        raise RecordError(f"{where}: expected a number {allowed}, not {value!r:.60}.")
+    if expected is dict and inner:
+        return {k: _convert(inner[1], v, f"{where}.{k}", least, most) for k, v in value.items()}
+    if expected is list and inner:
+        return [_convert(inner[0], v, f"{where}[{i}]", least, most) for i, v in enumerate(value)]
     return value
 
 
@@ -178,15 +199,15 @@ def _object(kind: type, value: dict[str, Any], where: str) -> Any:
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and f.name not in value:
             raise RecordError(f"{where}.{f.name}: missing.{nearest(f.name, value)}")
-    given = {k: _convert(hints[k], v, f"{where}.{k}") for k, v in value.items() if k in known}
+    given = {
+        k: _convert(hints[k], v, f"{where}.{k}", 0, 1 if k in SHARES else math.inf)
+        for k, v in value.items()
+        if k in known
+    }
     extra = {k: v for k, v in value.items() if k not in known}
     if extra and "extra" in hints:  # another program's additions are kept, not lost
         given["extra"] = extra
     return kind(**given)
-
-
-def _not_finite(text: str) -> float:
-    raise ValueError(f"{text} is no number")
 
 
 def _check_scores(scores: dict[str, Any]) -> None:
@@ -198,8 +219,17 @@ def _check_scores(scores: dict[str, Any]) -> None:
             one = both.get(which) if isinstance(both, dict) else None
             numbers = (one.get("score"), one.get("ci95")) if isinstance(one, dict) else (None, None)
             _convert(float, numbers[0], f"{where}.score")
-            if len(_convert(list[float], numbers[1], f"{where}.ci95")) != 2:
-                raise RecordError(f"{where}.ci95: expected two bounds, not {numbers[1]!r}.")
+            bounds = _convert(list[float], numbers[1], f"{where}.ci95")
+            if len(bounds) != 2 or bounds[0] > bounds[1]:
+                raise RecordError(f"{where}.ci95: expected two bounds, not {numbers[1]!r:.60}.")
+        _convert(str | None, both.get("signature"), f"record.scores.{metric}.signature")
+
+
+def _check_tuning(tuning: dict[str, Any] | None) -> None:
+    if tuning is not None:
+        for key, value in _convert(dict, tuning.get("chosen"), "record.tuning.chosen").items():
+            if not isinstance(value, (bool, int, float, str, type(None))):
+                raise RecordError(f"record.tuning.chosen.{key}: no setting: {value!r:.60}.")
 
 
 def read_record(path: str | Path) -> Record:
@@ -209,25 +239,24 @@ def read_record(path: str | Path) -> Record:
         RecordError: missing, damaged, not of schema 1, or of a run that is not done.
     """
     file = Path(path)
-    file = file / NAME if file.is_dir() else file
+    file = file / NAME if os.path.isdir(file) else file  # a name too long is no folder either
     try:
-        content = json.loads(file.read_text("utf-8"), parse_constant=_not_finite)
-    except FileNotFoundError as error:
-        raise RecordError(f"{file}: no such file; the run is not finished, or no run.") from error
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{file}: damaged: {error}") from error
-    if not isinstance(content, dict):
-        raise RecordError(f"{file}: damaged: not a JSON object.")
-    if content.get("schema") != SCHEMA:
+        content = read_json(file, RecordError)
+    except RecordError as error:
+        if isinstance(error.__cause__, FileNotFoundError) and not file.is_symlink():
+            error = RecordError(f"{file}: no such file; the run is not finished, or no run.")
+        raise error from error.__cause__
+    if content.get("schema") != SCHEMA or isinstance(content["schema"], bool):
         raise RecordError(
-            f"{file}: schema {content.get('schema')!r}; this version of "
+            f"{file}: schema {content.get('schema')!r:.60}; this version of "
             f"mt-lottery reads schema {SCHEMA}."
         )
     if content.get("status") != "done":
-        raise RecordError(f"{file}: status {content.get('status')!r}, not 'done'.")
+        raise RecordError(f"{file}: status {content.get('status')!r:.60}, not 'done'.")
     try:
         record = _object(Record, content, "record")
         _check_scores(record.scores)
+        _check_tuning(record.tuning)
     except RecordError as error:
         raise RecordError(f"{file}: damaged: {error}") from error
     assert isinstance(record, Record)

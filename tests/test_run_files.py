@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from mt_lottery.errors import RecordError
+from mt_lottery.pipeline.run_files import read_hypotheses, read_tickets
 from mt_lottery.pipeline.rundir import (
-    read_hypotheses,
-    read_tickets,
     write_hypotheses,
     write_tickets,
 )
@@ -57,11 +58,85 @@ def test_hypotheses_round_trip(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b'{"source": ', b"\xff\n"])
 def test_damaged_hypotheses(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "hypotheses.jsonl"
-    with pytest.raises(RecordError, match=r"hypotheses\.jsonl: cannot be read"):
+    with pytest.raises(RecordError, match=r"hypotheses\.jsonl: no such file"):
         read_hypotheses(path)
     path.write_bytes(content)
-    with pytest.raises(RecordError, match=r"hypotheses\.jsonl: cannot be read"):
+    with pytest.raises(RecordError, match=r"hypotheses\.jsonl: line 1: "):
         read_hypotheses(path)
+
+
+SENTENCE = {
+    **{"source": "a", "reference": "b", "hypothesis": "c", "first_line": "c"},
+    **{"stopped": True, "tokens": 3},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"source": None}, "`source` must be text, not None"),
+        ({"hypothesis": 3}, "`hypothesis` must be text, not 3"),
+        ({"stopped": 1}, "`stopped` must be true or false, not 1"),
+        ({"tokens": True}, "`tokens` must be a whole number ≥ 0, not True"),
+        ({"tokens": -1}, "`tokens` must be a whole number ≥ 0, not -1"),
+        ({"tokens": 2.5}, "`tokens` must be a whole number"),
+        ("first_line", "`first_line` must be text, but is missing"),
+    ],
+)
+def test_a_wrong_field_of_a_hypothesis(tmp_path: Path, change: Any, why: str) -> None:
+    path = tmp_path / "hypotheses.jsonl"
+    line = {k: v for k, v in SENTENCE.items() if k != change}
+    line |= change if isinstance(change, dict) else {}
+    path.write_text(f"{json.dumps(SENTENCE)}\n{json.dumps(line)}\n")
+    with pytest.raises(RecordError, match=f"hypotheses.jsonl: line 2: damaged: {why}"):
+        read_hypotheses(path)
+
+
+def test_fewer_hypotheses_than_the_record_says(tmp_path: Path) -> None:
+    path = tmp_path / "hypotheses.jsonl"
+    path.write_text(f"{json.dumps(SENTENCE)}\n" * 2)
+    assert len(read_hypotheses(path, 2)) == 2
+    with pytest.raises(RecordError, match="2 sentences, but the run's record says 3"):
+        read_hypotheses(path, 3)
+
+
+HEADER = "token_id,token,statistic,pvalue,selected,train_frequency"
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ("x,a,0.5,0.5,true,1", "'x' is no token id"),
+        ("-1,a,0.5,0.5,true,1", "'-1' is no token id"),
+        ("٣,a,0.5,0.5,true,1", "'٣' is no token id"),
+        ("1_0,a,0.5,0.5,true,1", "'1_0' is no token id"),
+        (f"{'9' * 5000},a,0.5,0.5,true,1", "is no token id"),
+        ("10,a,0.5,0.5,true,1", "token id 10 is outside the vocabulary of 10 rows"),
+        ("7,a,0.5,0.5,true,1", "token id 7 is there twice .first in line 2"),
+        ("1,a,nan,0.5,true,1", "`statistic` must be a number from 0 to 1, not 'nan'"),
+        ("1,a,-0.5,0.5,true,1", "`statistic` must be a number from 0 to 1"),
+        ("1,a,inf,,true,1", "`statistic` must be a number, not 'inf'"),
+        ("1,a,0.5,1.5,true,1", "`pvalue` must be a number from 0 to 1, not '1.5'"),
+        ("1,a,0.5,٠.٥,true,1", "`pvalue` must be a number from 0 to 1"),
+        ("1,a,0.5,0.5,yes,1", "`selected` must be true or false, not 'yes'"),
+        ("1,a,0.5,0.5,true,-1", "`train_frequency` must be a whole number"),
+        ("1,a,0.5", "3 cells, but the header names 6 columns"),
+        ('1,"a,0.5,0.5,true,1', "damaged: unexpected end of data"),
+    ],
+)
+def test_a_damaged_row_of_tickets(tmp_path: Path, row: str, why: str) -> None:
+    path = tmp_path / "tickets.csv"
+    path.write_text(f"{HEADER}\n7,b,0.5,0.5,true,1\n{row}\n", "utf-8")
+    with pytest.raises(RecordError, match=f"tickets.csv: line 3: .*{why}"):
+        read_tickets(path, 10)
+
+
+@pytest.mark.parametrize("column", HEADER.split(","))
+def test_tickets_without_a_column(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "tickets.csv"
+    path.write_text(HEADER.replace(column, "other", 1) + "\n1,a,0.5,0.5,true,1\n")
+    with pytest.raises(RecordError, match=f"tickets.csv: line 1: no column {column}"):
+        read_tickets(path)
 
 
 class Tokens:

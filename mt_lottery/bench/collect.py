@@ -14,7 +14,8 @@ from mt_lottery.bench.methods import ORDER
 from mt_lottery.bench.plan import BLOCKS, Cell, read_settings
 from mt_lottery.bench.worker import LOG, read_state
 from mt_lottery.errors import RecordError
-from mt_lottery.pipeline.rundir import SENTENCES, read_hypotheses
+from mt_lottery.pipeline.run_files import read_sentence_scores
+from mt_lottery.pipeline.rundir import SENTENCES
 from mt_lottery.record import NAME, Record, read_record
 
 Floats = NDArray[np.float64]
@@ -59,7 +60,7 @@ class Results:
         path = self.folders[cell] / SENTENCES
         if not path.is_file():
             return None
-        lines = read_hypotheses(path)
+        lines = read_sentence_scores(path)
         try:
             found = np.array([line[metric][which] for line in lines], dtype=np.float64)
         except (KeyError, TypeError, ValueError):

@@ -7,7 +7,8 @@ from typing import Any
 from mt_lottery.bench.collect import Results
 from mt_lottery.bench.leaderboard import Builder
 from mt_lottery.bench.plan import BLOCKS
-from mt_lottery.pipeline.rundir import HYPOTHESES, read_hypotheses
+from mt_lottery.pipeline.run_files import read_hypotheses
+from mt_lottery.pipeline.rundir import HYPOTHESES
 
 
 def sentences(results: Results, limit: int | None = None) -> dict[str, list[dict[str, Any]]]:

@@ -9,7 +9,8 @@ from rich.text import Text
 
 from mt_lottery.model.shown_tokens import shown_tokens
 from mt_lottery.pipeline import Outcome
-from mt_lottery.pipeline.rundir import HYPOTHESES, TICKETS, read_hypotheses, read_tickets
+from mt_lottery.pipeline.run_files import read_hypotheses, read_tickets
+from mt_lottery.pipeline.rundir import HYPOTHESES, TICKETS
 from mt_lottery.printing import Grid, printer
 from mt_lottery.record import Record, read_record
 

@@ -76,7 +76,8 @@ def find(given: argparse.Namespace) -> int:
     from mt_lottery.evidence.finding import choose, score_pair
     from mt_lottery.evidence.pair import open_pair
     from mt_lottery.lottery.certify import tau_analytic
-    from mt_lottery.pipeline.rundir import read_tickets, write_tickets
+    from mt_lottery.pipeline.run_files import read_tickets
+    from mt_lottery.pipeline.rundir import write_tickets
     from mt_lottery.printing import printer
     from mt_lottery.registry import SELECTORS
 

@@ -27,8 +27,11 @@ from mt_lottery.lottery.analysis import norm_matched
 from mt_lottery.model.tables import eos_ids
 from mt_lottery.pipeline.decode import Progress, pad_id
 from mt_lottery.pipeline.plan import Say
-from mt_lottery.pipeline.rundir import HYPOTHESES, locked, read_hypotheses, write_hypotheses
+from mt_lottery.pipeline.run_files import read_hypotheses
+from mt_lottery.pipeline.rundir import HYPOTHESES, locked, write_hypotheses
 from mt_lottery.pipeline.tuned import TunedRun, open_run
+from mt_lottery.reading import read_bytes
+from mt_lottery.record import read_record
 from mt_lottery.translate.decoding import Hypothesis, translate
 from mt_lottery.tuner.adapters import WEIGHTS
 from mt_lottery.tuner.token_rows import TiedHead, TokenRows
@@ -130,9 +133,7 @@ def _rows_of(run: TunedRun, folder: Path) -> TokenRows:
 
 
 def _test_set(folder: Path, sentences: int | None) -> list[dict[str, Any]]:
-    lines = read_hypotheses(folder / HYPOTHESES)
-    if not lines or any("source" not in x or "reference" not in x for x in lines):
-        raise RecordError(f"{folder / HYPOTHESES}: damaged: no sources and references.")
+    lines = read_hypotheses(folder / HYPOTHESES, read_record(folder).data.test.pairs)
     if sentences is not None and sentences > len(lines):
         raise ConfigError(
             f"--sentences {sentences}: the run's test set has {len(lines)} sentences."
@@ -143,10 +144,8 @@ def _test_set(folder: Path, sentences: int | None) -> list[dict[str, Any]]:
 def _key(folder: Path, run: TunedRun, template: str, sources: Sequence[str]) -> str:
     """Hash of what every arm's output depends on beside the arm itself."""
     settings = run.config.translate
-    try:
-        adapter = hashlib.sha256((folder / "adapter" / WEIGHTS).read_bytes()).hexdigest()
-    except OSError as error:
-        raise RecordError(f"{folder / 'adapter' / WEIGHTS}: {error.strerror}.") from error
+    weights = read_bytes(folder / "adapter" / WEIGHTS, RecordError)
+    adapter = hashlib.sha256(weights).hexdigest()
     model = run.record.model
     return digest(
         {
@@ -166,14 +165,11 @@ def _kept(path: Path, sentences: int, say: Say) -> list[Hypothesis] | None:
     if not path.is_file():
         return None
     try:
-        lines = read_hypotheses(path)
-        found = [Hypothesis(x["hypothesis"], int(x["tokens"]), bool(x["stopped"])) for x in lines]
-        if len(found) != sentences:
-            raise ValueError(f"{len(found)} of {sentences} sentences")
-        return found
-    except (RecordError, ValueError, KeyError, TypeError) as error:
-        say(f"{path}: damaged ({error}); decoded again.")
+        lines = read_hypotheses(path, sentences)
+    except RecordError as error:
+        say(f"{error} Decoded again.")
         return None
+    return [Hypothesis(x["hypothesis"], x["tokens"], x["stopped"]) for x in lines]
 
 
 def explain(

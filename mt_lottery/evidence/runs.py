@@ -12,7 +12,8 @@ from torch import Tensor
 
 from mt_lottery.errors import RecordError, TuningError
 from mt_lottery.lottery.analysis import most_changed
-from mt_lottery.pipeline.rundir import TICKETS, read_tickets
+from mt_lottery.pipeline.run_files import read_tickets
+from mt_lottery.pipeline.rundir import TICKETS
 from mt_lottery.record import Record, read_record
 
 
@@ -71,20 +72,20 @@ def _read(folder: Path) -> TicketRun:
     numbers = {name: torch.zeros(size, dtype=torch.float64) for name in ("statistic", "pvalue")}
     numbers["pvalue"] += 1
     given = dict.fromkeys(numbers, False)
-    try:
-        for line in read_tickets(path):
-            token_id = int(line["token_id"])
-            if not 0 <= token_id < size:
-                raise ValueError(f"token id {token_id} is outside the vocabulary of {size}")
-            tokens[token_id] = line["token"]
-            if line["selected"] == "true":
-                rows.append(token_id)
-            for name, column in numbers.items():
-                if line[name]:
-                    column[token_id] = float(line[name])
-                    given[name] = True
-    except (KeyError, ValueError, TypeError, UnicodeDecodeError) as error:
-        raise RecordError(f"{path}: damaged: {error}") from error
+    for line in read_tickets(path, size):
+        token_id = int(line["token_id"])
+        tokens[token_id] = line["token"]
+        if line["selected"] == "true":
+            rows.append(token_id)
+        for name, column in numbers.items():
+            if line[name]:
+                column[token_id] = float(line[name])
+                given[name] = True
+    if len(rows) != record.tickets.count:
+        raise RecordError(
+            f"{path}: damaged: {len(rows)} selected rows, but the run's record says "
+            f"{record.tickets.count}."
+        )
     found = {name: column if given[name] else None for name, column in numbers.items()}
     return TicketRun(folder, record, "", tuple(rows), tokens, found["statistic"], found["pvalue"])
 

@@ -14,7 +14,8 @@ from mt_lottery.model.quantised import refuse_merging
 from mt_lottery.model.saving import save_folder
 from mt_lottery.pipeline.decode import decode
 from mt_lottery.pipeline.plan import Say
-from mt_lottery.pipeline.rundir import CONFIG, HYPOTHESES, read_hypotheses
+from mt_lottery.pipeline.run_files import read_hypotheses
+from mt_lottery.pipeline.rundir import CONFIG, HYPOTHESES
 from mt_lottery.pipeline.targets import check_model_folder, inputs_of
 from mt_lottery.pipeline.tuned import open_run
 

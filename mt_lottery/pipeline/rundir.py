@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
-import io
 import json
 import os
 import shutil
@@ -23,6 +21,7 @@ from mt_lottery.compose import to_yaml
 from mt_lottery.config import RunConfig, file_settings
 from mt_lottery.errors import RecordError
 from mt_lottery.model.tokens import token_strings
+from mt_lottery.pipeline.run_files import TICKET_COLUMNS, read_state
 from mt_lottery.plain import csv_text
 from mt_lottery.record import NAME, Record, read_record
 from mt_lottery.translate.decoding import Hypothesis
@@ -34,7 +33,6 @@ SENTENCES = "sentence_scores.jsonl"
 TICKETS = "tickets.csv"
 LOG = "train_log.jsonl"
 STATE = ".run.json"
-TICKET_COLUMNS = ("token_id", "token", "statistic", "pvalue", "selected", "train_frequency")
 # the record first: while it is there, the folder counts as a finished run
 FOLDERS = (
     *("adapter", "model", "control", "trials", "checkpoints"),
@@ -126,9 +124,9 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
     begun = state.is_file() and bool(work)
     if begun and not config.overwrite:
         try:
-            interrupted = str(json.loads(state.read_text("utf-8"))["config_hash"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise RecordError(f"{state}: damaged; overwrite=true starts anew.") from error
+            interrupted = read_state(state)
+        except RecordError as error:
+            raise RecordError(f"{error} overwrite=true starts anew.") from error
     same = interrupted == config_hash
     if interrupted is not None:
         if config.resume and not same:
@@ -214,19 +212,6 @@ def write_sentence_scores(path: Path, lines: Sequence[dict[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
 
 
-def read_hypotheses(path: Path) -> list[dict[str, Any]]:
-    """The lines of a ``hypotheses.jsonl`` (or ``sentence_scores.jsonl``).
-
-    Raises:
-        RecordError: missing or damaged.
-    """
-    try:
-        text = path.read_text("utf-8")
-        return [json.loads(line) for line in text.split("\n") if line.strip()]
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path}: cannot be read: {error}") from error
-
-
 def write_tickets(
     path: Path, chosen: ChosenRows, tokenizer: Any, counts: Counter[int] | None
 ) -> None:
@@ -255,9 +240,3 @@ def write_tickets(
         lines.append([token_id, token, *numbers, picked, frequency])
     # exact: the file is read back, and a token "=" or "+1" is that token
     write_bytes(path, csv_text(TICKET_COLUMNS, lines, exact=True).encode())
-
-
-def read_tickets(path: Path) -> list[dict[str, str]]:
-    """The rows of a ``tickets.csv``, as text."""
-    text = path.read_bytes().decode("utf-8")  # read_text would turn the token "\r" into "\n"
-    return list(csv.DictReader(io.StringIO(text, newline="")))

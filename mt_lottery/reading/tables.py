@@ -40,8 +40,9 @@ def read_csv_rows(
 def _csv_rows(
     text: str, where: str, error: Error, columns: Sequence[str], delimiter: str
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    # newline="": a cell may hold "\r" or "\n"
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    # "\n" alone ends a line, as an editor counts them: a cell may hold "\r"
+    lines = io.StringIO(text, newline="\n")
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
         header = next(reader, None)
         if header is None:

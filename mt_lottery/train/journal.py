@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from mt_lottery.atomic import write_text
 from mt_lottery.errors import RecordError
+from mt_lottery.reading import parse_json, read_bytes
 from mt_lottery.train.trackers import Tracker
 
 
@@ -134,14 +135,28 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     Raises:
         RecordError: another line is damaged.
     """
-    if not path.is_file():
+    if not path.exists():
         return []
     lines = []
-    texts = [t for t in path.read_text("utf-8").split("\n") if t.strip()]
-    for number, text in enumerate(texts, 1):
+    content = read_bytes(path, RecordError).split(b"\n")  # a cut can go through a character
+    texts = [(number, text) for number, text in enumerate(content, 1) if text.strip()]
+    for number, text in texts:
+        where = f"{path}: line {number}"
         try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            if number < len(texts):
-                raise RecordError(f"{path}, line {number}: damaged.") from None
+            # a loss that is not finite was written as NaN
+            line = parse_json(text, where, RecordError, finite=False)
+        except RecordError:
+            if number < texts[-1][0]:
+                raise
+            continue
+        for key, least in (("step", 0), ("seconds", 0.0)):
+            value = line.get(key, least)
+            kinds = (int, float) if key == "seconds" else int
+            if not isinstance(value, kinds) or isinstance(value, bool) or not value >= least:
+                raise RecordError(
+                    f"{where}: damaged: `{key}` must be a number ≥ 0, not {value!r:.60}."
+                )
+        if "step" not in line:
+            raise RecordError(f"{where}: damaged: `step` is missing.")
+        lines.append(line)
     return lines

@@ -176,10 +176,10 @@ def test_files_without_a_run(commands: Commands, models: Models) -> None:
     more = ("--corpus", "c.txt", "--tokenizer", models.untied, "--no-plot")
     assert shown(commands, "t.csv", *more)["lines"][0]["counts"] == {"corpus": 0}
     for content, expected in (
-        ("a,b\n1,2\n", "no tickets.csv"),
-        (head, "at least one row"),
+        ("a,b\n1,2\n", "bad.csv: line 1: no column token_id"),
+        (head, "no row in it"),
         (head + "5,a,,,true,3\n", "no KS distances"),
-        (head + "5,a,x,0.2,true,3\n", "bad.csv, row 2: damaged"),
+        (head + "5,a,x,0.2,true,3\n", "bad.csv: line 2: damaged: `statistic`"),
     ):
         Path("bad.csv").write_text(content)
         assert expected in commands.call("ticket", "show", "bad.csv").mistake()

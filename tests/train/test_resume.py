@@ -182,6 +182,6 @@ def test_a_damaged_log(tmp_path: Path) -> None:
     path.write_text(f'{good}\n{{"step": 2, "lo')  # cut short: the process was killed
     assert read_log(path) == [{"step": 1, "loss": 2.0}]
     path.write_text(f"{good}\nnonsense\n{good}\n")
-    with pytest.raises(RecordError, match=r"train_log.jsonl, line 2: damaged"):
+    with pytest.raises(RecordError, match=r"train_log.jsonl: line 2: damaged"):
         read_log(path)
     assert read_log(tmp_path / "none.jsonl") == []
