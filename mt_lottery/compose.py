@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import re
+import itertools
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from mt_lottery.errors import (
 )
 from mt_lottery.languages import parse_pair
 from mt_lottery.overrides import Number, parse_override
+from mt_lottery.reading import read_yaml
 from mt_lottery.recipe_files import (
     GROUPS,
     loose_recipes,
@@ -41,8 +43,20 @@ from mt_lottery.recipe_files import (
     refuse_taken_names,
     search_path,
 )
+from mt_lottery.values import (
+    LARGEST,
+    device_name,
+    number,
+    path_problem,
+    text_problem,
+    user_path,
+    whole,
+)
 
 REGISTRY_OF = {"recipe": registry.TUNERS, "model": registry.MODELS, "data": registry.CORPORA}
+
+#: How the names of settings end that are paths: data.path, out_dir, data.train_source, …
+_PATHS = ("path", "dir", "source", "target", "command", "file")
 
 
 def _all_keys() -> list[str]:
@@ -76,10 +90,16 @@ def _load_groups(chosen: dict[str, str | None], found: list[str]) -> dict[str, A
     store = ConfigStore.instance()
     for stem, file in loose_recipes().items():
         try:
-            store.store(group="recipe", name=stem, node=OmegaConf.load(file), provider=str(file))
+            node = OmegaConf.create(read_yaml(file, ConfigError, object))
+            store.store(group="recipe", name=stem, node=node, provider=str(file))
         except Exception as error:
             if stem == chosen["recipe"]:  # any other YAML may lie there, and is none of ours
+                if isinstance(error, ConfigError):
+                    raise
                 raise ConfigError(f"{file}: not a readable YAML file: {error}") from error
+    for folder, group in itertools.product(search_path(), GROUPS):
+        if os.path.lexists(file := folder / group / f"{chosen[group]}.yaml"):
+            read_yaml(file, ConfigError, object)  # Hydra reads it, and would wait for a pipe
     refuse_taken_names()
     escaped = [str(p).replace("\\", "\\\\").replace('"', '\\"') for p in search_path()]
     paths = ",".join(f'"file://{p}"' for p in escaped)
@@ -153,7 +173,8 @@ def _assign(config: Any, key: str, value: Any, found: list[str], origin: str) ->
         hint = f" Known: {', '.join(f'{key}.{k}' for k in node[name])}."
         found.append(f"'{key}' is a section, not a value{origin}.{hint}")
         return
-    annotation = _type_name(node._metadata.object_type.__dataclass_fields__[name].type)
+    one = node._metadata.object_type.__dataclass_fields__[name]
+    annotation, meta = _type_name(one.type), one.metadata
     if isinstance(value, Number):
         value = value.written if annotation.startswith("str") else value.value
     items = value if isinstance(value, list) else [value]
@@ -173,6 +194,20 @@ def _assign(config: Any, key: str, value: Any, found: list[str], origin: str) ->
             return
     if annotation.startswith("list") and isinstance(value, str):
         value = [value]
+    numeric = annotation.split(" | ")[0] in ("int", "float")
+    if numeric and isinstance(value, str) and "${" not in value:
+        # Python's own int() and float() take other scripts' digits and 1_000
+        try:
+            value = whole(value, -LARGEST) if annotation.startswith("int") else number(value)
+        except ValueError:
+            found.append(f"`{key}` must be {annotation}, not {value[:60]!r}{origin}.")
+            return
+    is_path = meta.get("file") or name.rpartition("_")[2] in _PATHS
+    for text in value if isinstance(value, list) else [value]:
+        problem = (path_problem if is_path else text_problem)(text) if isinstance(text, str) else ""
+        if problem:
+            found.append(f"`{key}` is {text[:60]!r}{origin}: {problem}.")
+            return
     try:
         OmegaConf.update(config, key, value, merge=True)
     except (OmegaConfBaseException, ValueError) as error:
@@ -207,8 +242,10 @@ def _check_names(config: RunConfig, found: list[str]) -> None:
         check("metrics", registry.METRICS, name)
     for name in config.tracker if isinstance(config.tracker, list) else [config.tracker]:
         check("tracker", registry.TRACKERS, str(name))
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", config.device):
-        found.append(f"`device` must be auto, cpu, cuda, cuda:N or mps, not '{config.device}'.")
+    try:
+        device_name(config.device)
+    except ValueError as error:
+        found.append(f"`device` {error}")
     if not config.lang:
         found.append("`lang` is missing: give source and target, for example lang=en-ro.")
     else:
@@ -219,16 +256,16 @@ def _check_names(config: RunConfig, found: list[str]) -> None:
 
 
 def _read_saved(path: str) -> dict[str, Any]:
-    file = Path(path).expanduser()
-    file = file / "config.yaml" if file.is_dir() else file
-    if not file.is_file():
+    file = user_path(path, ConfigError, "config=")
+    file = file / "config.yaml" if os.path.isdir(file) else file
+    if not os.path.lexists(file):
         raise ConfigError(f"config={path}: no such file (a run directory's config.yaml is meant).")
+    content = read_yaml(file, ConfigError)
     try:
-        content = OmegaConf.to_container(OmegaConf.load(file))
+        OmegaConf.create(content)  # ${…} that cannot be parsed, keys that are no names
     except Exception as error:
-        raise ConfigError(f"{file}: not a readable YAML file: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{file}: not a run's configuration.")
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"{file}: not a run's configuration: {reason}.") from error
     return {str(key): value for key, value in content.items()}
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -37,13 +37,19 @@ def parse_override(text: str, keys: Sequence[str], problems: list[str]) -> tuple
     """
     home = re.fullmatch(r"([\w.]+)=~(/.*)?", text)
     if home:  # the shell leaves `key=~/x` alone, and `~` is no character of the grammar
-        return home[1], str(Path.home()) + (home[2] or "")
+        return home[1], os.path.expanduser("~") + (home[2] or "")
     if re.fullmatch(r"[\w.]+=[\w./ -]*[^\x00-\x7f][\w./ -]*", text):
         key, _, value = text.partition("=")  # letters beyond ASCII: the grammar knows none
         return key, value
     key, equals, written = text.partition("=")
     try:
         parsed = OverridesParser.create().parse_override(text)
+    except RecursionError:
+        problems.append(f"The value of '{key}' is nested too deep.")
+        return None
+    except ValueError:  # Python's limit on the digits of a whole number
+        problems.append(f"`{key}` holds a number of thousands of digits; nothing takes it.")
+        return None
     except HydraException:
         if not equals:
             hint = "" if text in keys else nearest(text, keys)

@@ -25,6 +25,7 @@ ORDER = (
         "atomic",
         "replacing",
         "reading",
+        "values",
         "contracts",
         "conformity",
         "plugins",

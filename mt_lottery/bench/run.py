@@ -40,6 +40,7 @@ from mt_lottery.pipeline.plan import (
 from mt_lottery.plain import visible
 from mt_lottery.printing import Grid, printer
 from mt_lottery.recipe_files import recipes_folder
+from mt_lottery.values import wholes
 
 
 class Asked(Protocol):
@@ -82,9 +83,11 @@ def ask(given: Any) -> Bench:
             problems.append(f"{key} must be at least {1 if key == '--jobs' else 0}, not {value}.")
     if asked.slurm and asked.executor != "slurm":
         problems.append(f"--slurm {asked.slurm[0]}: it goes with --executor slurm.")
-    seeds = asked.seeds.split(",")
-    if not all(s.isdecimal() for s in seeds):
-        problems.append(f"--seeds must be whole numbers, separated by commas, not '{asked.seeds}'.")
+    try:
+        seeds = wholes(asked.seeds, 0, 2**32 - 1)
+    except ValueError as error:
+        seeds = []
+        problems.append(f"--seeds: each {error}.")
     langs: list[str] = []
     for choose in (
         lambda: parse_options(asked.slurm),
@@ -101,7 +104,7 @@ def ask(given: Any) -> Bench:
         out=(asked.out or Path("bench") / (asked.preset or "default")).expanduser(),
         methods=choose_methods(names),
         langs=langs,
-        seeds=list(dict.fromkeys(map(int, seeds))),
+        seeds=list(dict.fromkeys(seeds)),
         overrides=overrides_of(asked, [(k, v) for k, _, v in pairs]),
         tune=asked.tune,
     )

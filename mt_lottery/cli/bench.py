@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mt_lottery import __version__
+from mt_lottery import __version__, values
 from mt_lottery.bench.slurm_options import OPTIONS
 from mt_lottery.cli import bench_comet, bench_compare
-from mt_lottery.cli.shared import guarded
+from mt_lottery.cli.shared import guarded, whole, workers
 
 DESCRIPTION = "All methods over language pairs and seeds, and an honest leaderboard."
 INTERRUPTED = "Interrupted. The same command goes on where it stopped."
@@ -42,10 +42,10 @@ exit status: 0 done, 1 a cell failed (or a crash), 2 a mistake in what was given
 
 
 def _numbers(text: str) -> list[int]:
-    parts = text.split(",")
-    if not all(p.isdecimal() and int(p) > 0 for p in parts):
-        raise argparse.ArgumentTypeError(f"whole numbers ≥ 1, separated by commas, not '{text}'")
-    return [int(p) for p in parts]
+    try:
+        return values.wholes(text, 1)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"each {error}") from None
 
 
 def list_methods(given: argparse.Namespace) -> int:
@@ -180,7 +180,9 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--model", metavar="M", help="a recipe of recipes/model, a folder or hub id")
     made.add_argument("--data", metavar="D", help="a corpus: mini, ntrex, flores101, files, …")
-    made.add_argument("--tune", type=int, default=0, metavar="N", help="trials a method on dev [0]")
+    made.add_argument(
+        "--tune", type=whole, default=0, metavar="N", help="trials a method on dev [0]"
+    )
     made.add_argument("--out", type=Path, metavar="DIR", help="folder [bench/PRESET]")
     made.add_argument(
         "--executor",
@@ -195,7 +197,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help=f"what each job asks for, may be repeated; keys: {', '.join(OPTIONS)}",
     )
-    made.add_argument("--jobs", type=int, default=1, metavar="N", help="cells at a time [1]")
+    made.add_argument("--jobs", type=workers, default=1, metavar="N", help="cells at a time [1]")
     made.add_argument("--user-dir", metavar="DIR", help="folder of plugins to import first")
     made.add_argument("--force", action="store_true", help="go on with other settings in --out")
     made.add_argument("--dry-run", action="store_true", help="print the plan and stop")

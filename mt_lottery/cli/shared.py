@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import traceback
 from collections.abc import Callable
 
-from mt_lottery import parallel
+from mt_lottery import parallel, values
 from mt_lottery.blame import as_plugin_error
+from mt_lottery.cli import streams
+from mt_lottery.cli.mistakes import mistake
 from mt_lottery.diskfault import disk_error
 from mt_lottery.errors import MTLotteryError
 from mt_lottery.quiet import quieten
@@ -24,16 +25,48 @@ def say(text: str) -> None:
     print(redacted(text), file=sys.stderr, flush=True)
 
 
-def whole(text: str, least: int = 0) -> int:
-    """A whole number of at least ``least``, for argparse."""
-    if not (text.isascii() and text.isdecimal()) or int(text) < least:
-        raise argparse.ArgumentTypeError(f"must be a whole number ≥ {least}, not '{text}'")
-    return int(text)
+def whole(text: str, least: int = 0, most: int = values.LARGEST) -> int:
+    """A whole number from ``least`` to ``most``, for argparse."""
+    try:
+        return values.whole(text, least, most)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def positive(text: str) -> int:
     """A whole number above 0, for argparse."""
     return whole(text, 1)
+
+
+def workers(text: str) -> int:
+    """How many things are done at a time, for argparse."""
+    return whole(text, 1, 1024)
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1, for argparse."""
+    try:
+        return values.number(text, 0.0, 1.0)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def device(text: str) -> str:
+    """A device that is there, for argparse: refused before anything is loaded."""
+    try:
+        values.device_name(text)
+        if text not in ("auto", "cpu"):  # to know what is there costs the import of torch
+            from mt_lottery.pipeline.plan import pick_device
+
+            pick_device(text)
+    except (ValueError, MTLotteryError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def add_device(part: argparse.ArgumentParser, text: str = "auto, cpu, cuda, cuda:N, mps") -> None:
+    """The option ``--device``."""
+    part.add_argument("--device", type=device, default="auto", help=f"{text} [auto]")
 
 
 def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:
@@ -43,27 +76,34 @@ def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:
         command: what to do.
         interrupted: what Ctrl-C says, if the KeyboardInterrupt has no message of its own.
     """
+    streams.prepare()
     quieten()
     try:
         code = command()
         parallel.stop()
+        if error := streams.refused():
+            raise error
         return code
     except MTLotteryError as error:
         return _end(f"error: {error}", 2)
     except KeyboardInterrupt as error:
         return _end(f"\n{str(error) or interrupted}", 130)
-    except BrokenPipeError:
-        # the reader (`head`, say) has gone; keep the interpreter from complaining at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except SystemExit as error:
         plugin = as_plugin_error(error)  # sys.exit() in the middle of a run
         if plugin is None:
             raise
         return _end(f"error: {plugin}", 2)
     except Exception as error:
-        if (refused := disk_error(error, kept=KEPT)) is not None:  # in a library's writing
-            return _end(f"error: {refused}", 2)
+        if isinstance(error, OSError) and (refused := streams.refused()):
+            streams.silence()  # at the exit too
+            if isinstance(refused, BrokenPipeError):  # the reader (`head`, say) has gone
+                return 1
+            reason = refused.strerror or refused
+            return _end(f"error: standard output cannot be written: {reason}.", 2)
+        if (full := disk_error(error, kept=KEPT)) is not None:  # in a library's writing
+            return _end(f"error: {full}", 2)
+        if text := mistake(error):
+            return _end(f"error: {text}", 2)
         if parallel.lost(error):
             return _end("error: another process of this run was killed (out of memory?).", 1)
         if (plugin := as_plugin_error(error)) is not None:

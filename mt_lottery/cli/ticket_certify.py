@@ -7,8 +7,9 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mt_lottery.cli.shared import say
+from mt_lottery.cli.shared import add_device, positive, say, share
 from mt_lottery.errors import ConfigError
+from mt_lottery.values import number
 
 if TYPE_CHECKING:
     from mt_lottery.evidence.certify import Certificate
@@ -46,12 +47,14 @@ def parse_alphas(text: str, option: str = "--alphas") -> list[float]:
             found += _filled(found, words[index + 1 : index + 2], text, option)
             continue
         try:
-            value = Decimal(word)
-        except InvalidOperation:
+            number(word)
+        except ValueError:
             raise ConfigError(
-                f"{option} {text}: '{word}' is no number; for example 0.05,0.5 or 0,0.05,…,1."
+                f"{option} {text:.200}: '{word:.40}' is no number; for example 0.05,0.5 or "
+                "0,0.05,…,1."
             ) from None
-        if not (value.is_finite() and 0 <= value <= 1):
+        value = Decimal(word)
+        if not 0 <= value <= 1:
             raise ConfigError(f"{option} {text}: {word} is out of range; α must be in [0, 1].")
         found.append(value)
     return sorted({float(value) for value in found})
@@ -300,16 +303,16 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="largest D among rows with p > α, or c(α)·√(2/d) [estimated]",
     )
     part.add_argument(
-        "--positions", type=int, default=20, metavar="N", help="first reference tokens [20]"
+        "--positions", type=positive, default=20, metavar="N", help="first reference tokens [20]"
     )
-    part.add_argument("--sentences", type=int, metavar="N", help="first test sentences [all]")
+    part.add_argument("--sentences", type=positive, metavar="N", help="first test sentences [all]")
     part.add_argument(
         "--suggest",
-        type=float,
+        type=share,
         metavar="SHARE",
         help="print the smallest α that verifies this share of the positions (§4.2)",
     )
     part.add_argument("--out", metavar="DIR", help="folder to write to [RUN/certificate]")
     part.add_argument("--no-plot", action="store_true", help="write no figure")
-    part.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps [auto]")
+    add_device(part)
     part.set_defaults(run_command=certify)

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mt_lottery.cli.shared import positive, say, whole
+from mt_lottery import values
+from mt_lottery.cli.shared import add_device, positive, say, whole
 
 if TYPE_CHECKING:
     from mt_lottery.evidence.comparison_files import Comparison
@@ -20,27 +21,20 @@ EXAMPLES = """\
 SHOWN_TOKENS = 60
 
 
-def _numbers(kind: type, text: str) -> list[Any]:
-    try:
-        return [kind(part) for part in text.split(",")]
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text}: expected numbers with commas between") from error
-
-
 def levels(text: str) -> list[float]:
     """``0.05,0.5`` as numbers in [0, 1]."""
-    found: list[float] = _numbers(float, text)
-    if not all(0.0 <= alpha <= 1.0 for alpha in found):
-        raise argparse.ArgumentTypeError(f"{text}: each must be in [0, 1]")
-    return found
+    try:
+        return values.numbers(text, 0.0, 1.0)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"each {error}") from None
 
 
 def counts(text: str) -> list[int]:
     """``18,100`` as whole numbers of at least 1."""
-    found: list[int] = _numbers(int, text)
-    if not all(count >= 1 for count in found):
-        raise argparse.ArgumentTypeError(f"{text}: each must be at least 1")
-    return found
+    try:
+        return values.wholes(text, 1)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"each {error}") from None
 
 
 def compare(given: argparse.Namespace) -> int:
@@ -285,5 +279,5 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )  # fmt: skip
     part.add_argument("--out", default="compare", help="folder for CSV, JSON, figures [compare]")
     part.add_argument("--no-plot", dest="plot", action="store_false", help="no figures")
-    part.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps [auto]")
+    add_device(part)
     part.set_defaults(run_command=compare)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mt_lottery.cli.shared import positive, say, whole
+from mt_lottery.cli.shared import add_device, positive, say, whole
 
 if TYPE_CHECKING:
     from mt_lottery.evidence.explain import Explained
@@ -161,5 +161,5 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     part.add_argument("--out", metavar="DIR", help="folder for the results [RUN/explain]")
     part.add_argument("--no-plot", dest="plot", action="store_false", help="no figure")
     part.add_argument("--user-dir", metavar="DIR", help="folder of plugins (templates) to import")
-    part.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps [auto]")
+    add_device(part)
     part.set_defaults(run_command=explain)

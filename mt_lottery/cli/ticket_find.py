@@ -5,24 +5,13 @@ from __future__ import annotations
 import argparse
 import textwrap
 
-from mt_lottery.cli.shared import positive, say
+from mt_lottery.cli.shared import add_device, positive, say, share, whole
 
 EXAMPLES = """\
   mt-ticket find gemma3_270m gemma3-embed-tuned --out tickets.csv
   mt-ticket find runs/en-ro/embed/seed-0 --alpha 0.5
   mt-ticket find BEFORE AFTER --selector relative --reduction signed --top 100
 """
-
-
-def share(text: str) -> float:
-    """A number in [0, 1]."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value <= 1.0:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not '{text}'")
-    return value
 
 
 def add_choice(part: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
@@ -55,15 +44,13 @@ def add_choice(part: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGrou
         choices=("abs", "signed"),
         help="absolute, relative, ratio: mean of how far coordinates moved, or to which side [abs]",
     )
-    part.add_argument("--seed", type=int, default=0, help="of --selector random [0]")
+    part.add_argument("--seed", type=whole, default=0, help="of --selector random [0]")
     part.add_argument(
         "--shared-rows",
         action="store_true",
         help="of vocabularies of different size, compare the rows that both have",
     )
-    part.add_argument(
-        "--device", default="auto", help="for a run whose probe must be trained again [auto]"
-    )
+    add_device(part, "for a run whose probe must be trained again")
     return chosen
 
 

@@ -6,8 +6,7 @@ import argparse
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from mt_lottery.cli.shared import say
-from mt_lottery.cli.ticket_find import share
+from mt_lottery.cli.shared import say, share
 
 if TYPE_CHECKING:
     from mt_lottery.evidence.layers import Layers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from mt_lottery.cli.shared import say
+from mt_lottery.cli.shared import add_device, say
 
 EXAMPLES = """\
   mt-ticket merge runs/en-ro/ks_lottery/seed-0 gemma3-en-ro
@@ -57,5 +57,5 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="replace OUT if it is empty, or as mt-ticket wrote it; never another folder",
     )
-    part.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps [auto]")
+    add_device(part)
     part.set_defaults(run_command=merge)

@@ -6,7 +6,7 @@ import argparse
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from mt_lottery.cli.shared import positive, say
+from mt_lottery.cli.shared import add_device, positive, say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -185,7 +185,5 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     part.add_argument(
         "--tokenizer", metavar="FOLDER", help="model folder; for a tickets.csv with --corpus"
     )
-    part.add_argument(
-        "--device", default="auto", help="for a run whose probe must be trained again [auto]"
-    )
+    add_device(part, "for a run whose probe must be trained again")
     part.set_defaults(run_command=show)

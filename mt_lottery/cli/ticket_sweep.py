@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mt_lottery.cli.shared import say
+from mt_lottery.cli.shared import say, workers
 
 if TYPE_CHECKING:
     from mt_lottery.evidence.sweep import Curves
@@ -133,7 +133,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     part.add_argument("--data", metavar="D", help="a corpus: mini, ntrex, flores101, files, …")
     part.add_argument("--user-dir", metavar="DIR", help="folder of plugins to import first")
     part.add_argument("--out", type=Path, metavar="DIR", help="folder [sweep/SRC-TGT]")
-    part.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time [1]")
+    part.add_argument("--jobs", type=workers, default=1, metavar="N", help="runs at a time [1]")
     part.add_argument("--no-plot", dest="plot", action="store_false", help="draw no figure")
     part.add_argument("--force", action="store_true", help="go on with other settings in OUT")
     part.add_argument("--dry-run", action="store_true", help="print the plan and stop")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from mt_lottery import __version__, parallel
 from mt_lottery.cli.shared import guarded, say
+from mt_lottery.cli.streams import present
 
 USAGE = """\
 usage: mt-train recipe=NAME lang=SRC-TGT [key=value …]
@@ -56,7 +57,7 @@ def command(arguments: Sequence[str]) -> int:
     if parallel.is_main():
         from mt_lottery.cli.summary import show
 
-        show(outcome)
+        present(lambda: show(outcome), f"The run is finished, in {outcome.run_dir}.")
     return 0
 
 

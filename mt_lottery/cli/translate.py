@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from mt_lottery import __version__
-from mt_lottery.cli.shared import guarded, positive
+from mt_lottery.cli.shared import add_device, guarded, positive
 
 EXAMPLES = """\
 examples:
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--version", action="version", version=f"mt-lottery {__version__}")
     made.add_argument("--run", required=True, metavar="DIR", help="run directory of mt-train")
-    made.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps [auto]")
+    add_device(made)
     made.add_argument("--batch-size", type=positive, help="sentences a batch [the run's]")
     made.add_argument("--beam-size", type=positive, help="1 is greedy search [the run's]")
     made.add_argument("--max-new-tokens", type=positive, help="limit in tokens [the run's]")

@@ -18,6 +18,7 @@ from mt_lottery.errors import ConfigError, unknown
 from mt_lottery.evidence.sweep_limits import Limit, limits, vocabulary_use
 from mt_lottery.languages import parse_pair
 from mt_lottery.registry import SELECTORS, TUNERS
+from mt_lottery.values import wholes
 
 #: Sizes of ``--sizes`` where none is given: the paper's smallest tickets, and the prototype's.
 SIZES = (1, 5, 18, 50, 100, 400)
@@ -104,9 +105,11 @@ def ask(given: Any) -> Sweep:
         if key.rpartition(":")[2] in OWN
     ]
     sizes = _sizes(given.sizes, problems)
-    seeds = given.seeds.split(",")
-    if not all(seed.isdecimal() for seed in seeds):
-        problems.append(f"--seeds must be whole numbers, separated by commas, not '{given.seeds}'.")
+    try:
+        seeds = wholes(given.seeds, 0, 2**32 - 1)
+    except ValueError as error:
+        seeds = []
+        problems.append(f"--seeds: each {error}.")
     if given.jobs < 1:
         problems.append(f"--jobs must be at least 1, not {given.jobs}.")
     series = _series(given.methods, given.selectors, problems)
@@ -122,7 +125,7 @@ def ask(given: Any) -> Sweep:
         out=(given.out or Path("sweep") / "+".join(langs)).expanduser(),
         methods=[*BASELINES, *dict.fromkeys(s.method for s in series)],
         langs=langs,
-        seeds=list(dict.fromkeys(map(int, seeds))),
+        seeds=list(dict.fromkeys(seeds)),
         overrides=overrides,
         variants=_variants(series, sizes),
     )
@@ -134,11 +137,11 @@ def ask(given: Any) -> Sweep:
 def _sizes(text: str | None, problems: list[str]) -> list[int]:
     if text is None:
         return list(SIZES)
-    parts = text.split(",")
-    if all(part.isdecimal() and int(part) > 0 for part in parts):
-        return sorted({int(part) for part in parts})
-    problems.append(f"--sizes must be whole numbers ≥ 1, separated by commas, not '{text}'.")
-    return []
+    try:
+        return sorted(set(wholes(text, 1)))
+    except ValueError as error:
+        problems.append(f"--sizes: each {error}.")
+        return []
 
 
 def _series(methods: str, selectors: str, problems: list[str]) -> list[Series]:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from pathlib import Path
 
-from mt_lottery import atomic
+from mt_lottery import atomic, values
 
 _hashes: dict[str, tuple[int, int, str]] = {}
 
 
 def cache_dir() -> Path:
-    """``MT_LOTTERY_CACHE``, or ``~/.cache/mt_lottery``; read at each call, not created."""
-    given = os.environ.get("MT_LOTTERY_CACHE")
-    return Path(given).expanduser() if given else Path.home() / ".cache" / "mt_lottery"
+    """``MT_LOTTERY_CACHE``, or ``~/.cache/mt_lottery``; read at each call, not created.
+
+    Raises:
+        DiskError: no folder can be there.
+    """
+    return values.cache_folder(atomic.DiskError)
 
 
 def _hash_file(path: Path) -> str:

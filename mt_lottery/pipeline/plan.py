@@ -31,6 +31,7 @@ from mt_lottery.registry import (
 from mt_lottery.train.objective import Engine
 from mt_lottery.train.trackers import names_of
 from mt_lottery.tuner.base import Tuner
+from mt_lottery.values import device_name
 
 Say = Callable[[str], None]
 
@@ -67,13 +68,17 @@ class Plan:
 
 
 def pick_device(wanted: str) -> str:
-    """The device of ``device=auto|cpu|cuda|cuda:N|mps``.
+    """The device of ``device=auto|cpu|cuda|cuda:N|mps``, as every command and function takes it.
 
     Each of several processes takes the GPU of its number on its machine.
 
     Raises:
-        ConfigError: it is not there.
+        ConfigError: no device is called so, or it is not there; with what is there.
     """
+    try:
+        device_name(wanted)
+    except ValueError as error:
+        raise ConfigError(f"`device` {error} Here: {', '.join(devices())}.") from None
     if parallel.started():
         return _pick_own(wanted)
     if wanted == "auto":
@@ -82,10 +87,22 @@ def pick_device(wanted: str) -> str:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         index = int(wanted.partition(":")[2] or 0)
         if index >= count:
-            raise ConfigError(f"`device` is {wanted}, but {count} CUDA devices are there.")
+            raise ConfigError(
+                f"`device` is {wanted}, but PyTorch sees {count} CUDA devices; allowed here: "
+                f"{', '.join(devices())}."
+            )
     if wanted == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError("`device` is mps, but it is not available here.")
+        raise ConfigError(
+            f"`device` is mps, but PyTorch has none; allowed here: {', '.join(devices())}."
+        )
     return wanted
+
+
+def devices() -> list[str]:
+    """What ``device`` may be on this machine."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    numbered = ["cuda", *(f"cuda:{i}" for i in range(count))] if count else []
+    return ["auto", "cpu", *numbered, *(["mps"] if torch.backends.mps.is_available() else [])]
 
 
 def _pick_own(wanted: str) -> str:

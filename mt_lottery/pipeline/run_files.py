@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
+from mt_lottery import values
 from mt_lottery.errors import RecordError
 from mt_lottery.reading import read_csv_rows, read_json, read_json_lines
 
@@ -54,21 +54,18 @@ def read_sentence_scores(path: Path) -> list[dict[str, Any]]:
     return [line for _, line in read_json_lines(path, RecordError)]
 
 
-def whole_number(text: str) -> int | None:
-    """The number that ASCII digits write, up to 2⁶³; None for any other text."""
-    if not (text.isascii() and text.isdecimal() and len(text) < 20):
+def _whole(text: str) -> int | None:
+    try:
+        return values.whole(text)
+    except ValueError:
         return None
-    return int(text)
 
 
 def _number(text: str) -> float | None:
-    if not text.isascii() or "_" in text:
-        return None
     try:
-        value = float(text)
+        return values.number(text)
     except ValueError:
         return None
-    return value if math.isfinite(value) else None
 
 
 def read_tickets(path: Path, vocab_size: int | None = None) -> list[dict[str, str]]:
@@ -85,7 +82,7 @@ def read_tickets(path: Path, vocab_size: int | None = None) -> list[dict[str, st
     rows = []
     for line, row in read_csv_rows(path, RecordError, TICKET_COLUMNS):
         where = f"{path}: line {line}: damaged:"
-        token_id = whole_number(row["token_id"])
+        token_id = _whole(row["token_id"])
         if token_id is None:
             raise RecordError(f"{where} {row['token_id']!r:.60} is no token id.")
         if vocab_size is not None and token_id >= vocab_size:
@@ -111,7 +108,7 @@ def read_tickets(path: Path, vocab_size: int | None = None) -> list[dict[str, st
             raise RecordError(
                 f"{where} `selected` must be true or false, not {row['selected']!r:.60}."
             )
-        if row["train_frequency"] and whole_number(row["train_frequency"]) is None:
+        if row["train_frequency"] and _whole(row["train_frequency"]) is None:
             raise RecordError(
                 f"{where} `train_frequency` must be a whole number ≥ 0, not "
                 f"{row['train_frequency']!r:.60}."

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from mt_lottery import parallel
+from mt_lottery import parallel, values
 from mt_lottery.atomic import DiskError, write_bytes, write_text
 from mt_lottery.compose import to_yaml
 from mt_lottery.config import RunConfig, file_settings
@@ -49,9 +48,12 @@ def default_folder(config: RunConfig) -> Path:
 
 
 def cache_folder() -> Path:
-    """``MT_LOTTERY_CACHE``, or ``~/.cache/mt_lottery``."""
-    given = os.environ.get("MT_LOTTERY_CACHE")
-    return Path(given).expanduser() if given else Path.home() / ".cache" / "mt_lottery"
+    """``MT_LOTTERY_CACHE``, or ``~/.cache/mt_lottery``.
+
+    Raises:
+        DiskError: no folder can be there.
+    """
+    return values.cache_folder(DiskError)
 
 
 @contextlib.contextmanager

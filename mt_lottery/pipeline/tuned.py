@@ -11,7 +11,7 @@ import torch
 
 from mt_lottery.compose import compose_saved
 from mt_lottery.config import RunConfig
-from mt_lottery.errors import ModelError
+from mt_lottery.errors import ModelError, RecordError
 from mt_lottery.model.loading import LoadedModel, fingerprint, load
 from mt_lottery.pipeline.integrity import check_run
 from mt_lottery.pipeline.plan import check_packages, pick_device
@@ -20,6 +20,7 @@ from mt_lottery.pipeline.search import as_chosen
 from mt_lottery.record import Record, read_record
 from mt_lottery.registry import TUNERS
 from mt_lottery.tuner.base import Tuner
+from mt_lottery.values import user_path
 
 
 def load_tuned(run_dir: str | Path, device: str = "auto") -> tuple[Any, Any]:
@@ -61,7 +62,8 @@ class TunedRun:
 
 def open_run(run_dir: str | Path, device: str = "auto") -> TunedRun:
     """As :func:`load_tuned`, with what the run's record and configuration say."""
-    folder = Path(run_dir).expanduser()
+    folder = user_path(run_dir, RecordError)
+    device = pick_device(device)  # before anything is read
     record = read_record(folder)
     config = compose_saved(folder / CONFIG)
     check_packages(("tuner", TUNERS, config.tuner.name))
@@ -74,7 +76,7 @@ def open_run(run_dir: str | Path, device: str = "auto") -> TunedRun:
             f"{(record.model.sha256 or record.model.revision or '?')[:12]}…."
         )
     config = as_chosen(config, record)
-    loaded = load(config.model, pick_device(device))
+    loaded = load(config.model, device)
     dtype = loaded.model.dtype
     tuner: Tuner = TUNERS.get(config.tuner.name)(config.tuner)
     tuner.tokenizer = loaded.tokenizer

@@ -1,0 +1,141 @@
+"""Values that a person writes: numbers, devices and paths, each read in one way everywhere."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from pathlib import Path
+
+from mt_lottery.errors import MTLotteryError, nearest
+from mt_lottery.reading.files import shown
+
+#: More than can be meant by any count; it fits into 64 bits.
+LARGEST = 2**53
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,4})?")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:20]}… ({len(text):,} characters)"
+
+
+def whole(text: str, least: int = 0, most: int = LARGEST) -> int:
+    """The whole number that ASCII digits write.
+
+    Raises:
+        ValueError: it is none, or outside of ``least`` … ``most``; the message is the end of
+            a sentence: "must be …".
+    """
+    digits = text.removeprefix("-") if least < 0 else text
+    good = digits.isascii() and digits.isdecimal() and len(digits) < 20
+    if not good or not least <= int(text) <= most:
+        bound = "" if most == LARGEST and digits.isdecimal() and len(digits) < 16 else f"{most:,}"
+        allowed = f"≥ {least}" if not bound else f"from {least} to {bound}"
+        raise ValueError(f"must be a whole number {allowed}, not '{_short(text)}'")
+    return int(text)
+
+
+def number(text: str, least: float = -math.inf, most: float = math.inf) -> float:
+    """The finite number that ASCII digits write, ``1e-3`` included; never -0.
+
+    Raises:
+        ValueError: as :func:`whole`.
+    """
+    value = float(text) if _NUMBER.fullmatch(text) and len(text) < 400 else math.nan
+    if not math.isfinite(value) or not least <= value <= most:
+        allowed = "" if least == -math.inf else f" ≥ {least:g}"
+        allowed = allowed if most == math.inf else f" from {least:g} to {most:g}"
+        raise ValueError(f"must be a number{allowed}, not '{_short(text)}'")
+    return value + 0.0
+
+
+def wholes(text: str, least: int = 0, most: int = LARGEST) -> list[int]:
+    """As :func:`whole`, of several with commas between; the first that is none is named."""
+    return [whole(part, least, most) for part in text.split(",")]
+
+
+def numbers(text: str, least: float = -math.inf, most: float = math.inf) -> list[float]:
+    """As :func:`number`, of several with commas between."""
+    return [number(part, least, most) for part in text.split(",")]
+
+
+def device_name(text: str) -> str:
+    """A device as it may be written; whether it is there is another question.
+
+    Raises:
+        ValueError: as :func:`whole`.
+    """
+    if not DEVICE.fullmatch(text):
+        hint = nearest(text, ("auto", "cpu", "cuda", "cuda:0", "mps"))
+        raise ValueError(f"must be auto, cpu, cuda, cuda:N or mps, not '{_short(text)}'.{hint}")
+    return text
+
+
+def text_problem(text: str) -> str | None:
+    """Why a text cannot be stored or handed to the system, or None."""
+    if "\0" in text:
+        return "it holds a NUL character"
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return "it holds bytes or characters that are not UTF-8"
+    return None
+
+
+def path_problem(text: str) -> str | None:
+    """Why a text can be no path, or None; whether something is there is another question."""
+    if problem := text_problem(text):
+        return problem
+    if text.startswith("~"):
+        try:
+            Path(text).expanduser()
+        except RuntimeError:
+            return (
+                "the home directory of '~' is not known (HOME is not set)"
+                if text == "~" or text.startswith("~/")
+                else f"there is no user '{text[1:].partition('/')[0]}' whose home it could mean"
+            )
+    long = max((len(part.encode("utf-8")) for part in text.split("/")), default=0)
+    if long > 255:
+        return f"a name in it has {long:,} bytes; file systems take 255 at most"
+    if len(text.encode("utf-8")) > 4000:
+        return "it is longer than 4,000 bytes"
+    return None
+
+
+def user_path(given: str | os.PathLike[str], error: type[MTLotteryError], what: str = "") -> Path:
+    """A path as somebody wrote it, with ``~`` replaced.
+
+    Args:
+        given: the path.
+        error: the class to raise.
+        what: what goes before the path in a message: ``--run ``.
+
+    Raises:
+        error: it can be no path on any system: NUL, an unknown home, too long a name.
+    """
+    text = os.fspath(given)
+    if problem := path_problem(text):
+        raise error(f"{what}{shown(text)}: {problem}.")
+    return Path(text).expanduser()
+
+
+def cache_folder(error: type[MTLotteryError]) -> Path:
+    """``MT_LOTTERY_CACHE``, or ``~/.cache/mt_lottery``; read at each call, not created.
+
+    Raises:
+        error: there is no such place: it is a file, or no home directory is known.
+    """
+    given = os.environ.get("MT_LOTTERY_CACHE")
+    if not given and path_problem("~"):
+        raise error(
+            "No home directory is known for the cache (HOME is not set): set "
+            "MT_LOTTERY_CACHE to a folder."
+        )
+    if not given:
+        return Path("~/.cache/mt_lottery").expanduser()
+    path = user_path(given, error, "MT_LOTTERY_CACHE=")
+    if os.path.lexists(path) and not os.path.isdir(path):
+        raise error(f"MT_LOTTERY_CACHE={path}: a file; it must be a folder.")
+    return path
