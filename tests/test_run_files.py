@@ -169,7 +169,7 @@ def test_tickets_csv_of_a_test(tmp_path: Path) -> None:
     assert ids == expected
     for row in rows:
         i = int(row["token_id"])
-        assert row["token"] == (AWKWARD[i] if i < len(AWKWARD) else "")
+        assert row["token"] == (AWKWARD[i] if i < len(AWKWARD) else f"[no token {i}]")
         assert float(row["statistic"]) == float(statistic[i])  # every digit
         assert float(row["pvalue"]) == float(pvalue[i])
         assert row["selected"] == ("true" if i in (9, size - 1) else "false")
