@@ -39,8 +39,8 @@ def positive(text: str) -> int:
 
 
 def workers(text: str) -> int:
-    """How many things are done at a time, for argparse."""
-    return whole(text, 1, 1024)
+    """How many things are done at a time, for argparse; 0 is refused with other mistakes."""
+    return whole(text, 0, 1024)
 
 
 def share(text: str) -> float:

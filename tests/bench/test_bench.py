@@ -338,7 +338,7 @@ def test_report_again_and_of_two(commands: Commands, models: Models) -> None:
         (("lorra", "--langs", "ro"), "Unknown method 'lorra'. Did you mean 'lora'?"),
         (("lora", "--langs", "xx"), "--langs xx:"),
         (("lora", "--langs", "ro", "--jobs", "0"), "--jobs must be at least 1, not 0."),
-        (("lora", "--langs", "ro", "--seeds", "a"), "--seeds must be whole numbers"),
+        (("lora", "--langs", "ro", "--seeds", "a"), "--seeds: each must be a whole number"),
         (("lora", "--langs", "de"), "has no"),
         (("lora", "--langs", "ro", "train.lrr=1"), "Unknown key 'train.lrr'"),
         (("lora", "--langs", "ro", "train.lr=-1"), "`train.lr` must be > 0"),
