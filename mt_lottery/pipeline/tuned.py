@@ -12,6 +12,7 @@ import torch
 from mt_lottery.compose import compose_saved
 from mt_lottery.config import RunConfig
 from mt_lottery.errors import ModelError, RecordError
+from mt_lottery.model.handed_out import refuse_saving, weight_names
 from mt_lottery.model.loading import LoadedModel, fingerprint, load
 from mt_lottery.pipeline.integrity import check_run
 from mt_lottery.pipeline.plan import check_packages, pick_device
@@ -31,14 +32,27 @@ def load_tuned(run_dir: str | Path, device: str = "auto") -> tuple[Any, Any]:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
 
     Returns:
-        a transformers causal LM in eval mode (``generate`` works), and the tokenizer.
+        a transformers causal LM in eval mode (``generate`` works), and the tokenizer. Its
+        ``save_pretrained`` writes what PEFT or transformers load as the same model, or raises a
+        ModelError where they could not: ``mt-ticket merge`` writes a plain model of it.
 
     Raises:
         RecordError: no finished run there, or damaged.
         ModelError: the original model has changed since, or cannot be had.
     """
-    loaded = open_run(run_dir, device).loaded
-    return loaded.model, loaded.tokenizer
+    run = open_run(run_dir, device)
+    if not run.plain:
+        refuse_saving(run.loaded.model, _how_to_save(run, run_dir))
+    return run.loaded.model, run.loaded.tokenizer
+
+
+def _how_to_save(run: TunedRun, run_dir: str | Path) -> str:
+    if type(run.tuner).merge is Tuner.merge:
+        return (
+            f"No plain model can hold what {run.config.tuner.name} learnt: copy the run directory "
+            f"{run_dir}, and load it with mtl.load_tuned."
+        )
+    return f"A plain model of the same translations is written by: mt-ticket merge {run_dir} FOLDER"
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,8 @@ class TunedRun:
         tuner: the method, whose ``lead`` goes before every prompt.
         record: the run's record.
         dtype: of the original model's weights; trained rows beside them may be wider.
+        plain: the tuned model's weights have the names that they had before, or it is PEFT's
+            and saves its adapter: what it writes loads as the same model.
     """
 
     loaded: LoadedModel
@@ -58,6 +74,7 @@ class TunedRun:
     tuner: Tuner
     record: Record
     dtype: torch.dtype
+    plain: bool
 
 
 def open_run(run_dir: str | Path, device: str = "auto") -> TunedRun:
@@ -80,8 +97,11 @@ def open_run(run_dir: str | Path, device: str = "auto") -> TunedRun:
     dtype = loaded.model.dtype
     tuner: Tuner = TUNERS.get(config.tuner.name)(config.tuner)
     tuner.tokenizer = loaded.tokenizer
+    names = weight_names(loaded.model)
     model = tuner.restore(loaded.model, folder)
     if model is not None:  # a plugin may change the model in place and return nothing
         loaded = dataclasses.replace(loaded, model=model)
     loaded.model.eval()
-    return TunedRun(loaded, config, tuner, record, dtype)
+    # told by its method, without importing PEFT for runs that have none of it
+    plain = hasattr(loaded.model, "peft_config") or weight_names(loaded.model) == names
+    return TunedRun(loaded, config, tuner, record, dtype, plain)
