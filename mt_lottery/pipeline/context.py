@@ -14,6 +14,8 @@ from mt_lottery.data.tokenise import plain_ids
 from mt_lottery.data.wording import prompts_of, targets_of
 from mt_lottery.model.loading import LoadedModel
 from mt_lottery.model.positions import learned_positions
+from mt_lottery.model.special_tokens import check_ids
+from mt_lottery.model.tables import input_table
 from mt_lottery.pipeline.plan import Plan, Say
 from mt_lottery.tuner.base import TuningContext
 
@@ -23,7 +25,10 @@ def _encode(plan: Plan, loaded: LoadedModel, split: Split | None) -> Encoded | N
         return None
     template = get_template(plan.config.data.template)
     length, why = _longest(plan, loaded)
-    return encode(split.pairs, template, plan.pair, loaded.tokenizer, length, why)
+    encoded = encode(split.pairs, template, plan.pair, loaded.tokenizer, length, why)
+    ids = ((*each.prompt_ids, *each.target_ids) for each in encoded.examples)
+    check_ids(ids, loaded.tokenizer, input_table(loaded.model).shape[0])
+    return encoded
 
 
 def _longest(plan: Plan, loaded: LoadedModel) -> tuple[int, str]:

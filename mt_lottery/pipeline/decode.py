@@ -16,7 +16,8 @@ from mt_lottery.data.templates import get_template
 from mt_lottery.languages import parse_pair
 from mt_lottery.model.loading import LoadedModel
 from mt_lottery.model.positions import learned_positions
-from mt_lottery.model.tables import eos_ids
+from mt_lottery.model.special_tokens import check_ids
+from mt_lottery.model.tables import eos_ids, input_table
 from mt_lottery.translate.decoding import Hypothesis, check_positions, translate
 
 
@@ -99,6 +100,8 @@ def decode(
     template = get_template(config.data.template)
     pair = parse_pair(config.lang)
     prompts = encode_prompts(sources, template, pair, loaded.tokenizer, lead=lead)
+
+    check_ids(prompts, loaded.tokenizer, input_table(loaded.model).shape[0])
 
     def share(mine: Sequence[list[int]]) -> list[Hypothesis]:
         progress = None if quiet or not parallel.is_main() else Progress(len(mine))
