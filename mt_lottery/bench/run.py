@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -166,8 +167,8 @@ def check(bench: Bench) -> None:
         raise ConfigError(list(dict.fromkeys(problems)))
     config = bench.config(cells[0])
     check_packages(*trackers_and_metrics(config))
-    check_metrics(config)
     for lang in bench.langs:
+        check_metrics(dataclasses.replace(config, lang=lang))
         corpora = load_corpora(config.data, parse_pair(lang), ("train", "dev", "test"))
         if corpora.train is not None and corpora.test is not None:
             bench.overlaps.append(contamination.overlap(lang, corpora.train, corpora.test))

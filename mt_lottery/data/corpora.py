@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from mt_lottery.data.blocks import plan_blocks
+from mt_lottery.data.checked import checked_pairs, checked_pool, checked_report
 from mt_lottery.data.filters import Report
 from mt_lottery.data.text import Pair, read_parallel, shuffle_targets
 from mt_lottery.errors import DataError, MTLotteryError, nearest
@@ -301,7 +302,7 @@ def load_corpora(config: DataConfig, pair: LanguagePair, roles: Sequence[str] = 
                 corpora[name, path] = CORPORA.get(name)(path, config)
             corpus = corpora[name, path]
             # The folder found, not the one given: PATH and PATH/NTREX-128 are one corpus.
-            source = (name, str(getattr(corpus, "root", path)), corpus.pool(role))
+            source = (name, str(getattr(corpus, "root", path)), checked_pool(name, corpus, role))
         except MTLotteryError:
             if role in roles:
                 raise
@@ -311,8 +312,8 @@ def load_corpora(config: DataConfig, pair: LanguagePair, roles: Sequence[str] = 
     splits: dict[str, Split] = {}
     for source in dict.fromkeys(sources[role] for role in ROLES if role in roles):
         name, _, pool = source
-        pairs = readers[source].read(pool, pair)
-        report: Report | None = getattr(readers[source], "report", lambda _: None)(pool)
+        pairs = checked_pairs(name, readers[source], pool, pair)
+        report = checked_report(name, readers[source], pool)
         where = f"the corpus '{name}' ({pool}, {pair}{f'; {report.counts()}' if report else ''})"
         sharing = [role for role in sources if sources[role] == source]
         asked = {role: cast("int | None", _setting(config, f"{role}_pairs")) for role in sharing}

@@ -73,6 +73,31 @@ class Alpaca(_BlankBeforeTarget):
         )
 
 
+def check_template(name: str, pair: LanguagePair) -> Template:
+    """An instance of a template that was tried on two pairs of sentences.
+
+    Raises:
+        RegistryError: unknown name.
+        PluginError: it writes no text, the same prompt for any sentence, or no target.
+    """
+    template = get_template(name)
+    sources = ("The first sentence.", "And a second one, which is longer.")
+    targets = ("Prima propoziție.", "Și a doua, mai lungă.")
+    prompts = [template.prompt(source, pair) for source in sources]
+    ends = [template.target(target) for target in targets]
+    for call, texts in (("prompt(source, pair)", prompts), ("target(target)", ends)):
+        for text in texts:
+            if not isinstance(text, str) or not text:
+                raise TEMPLATES.fault(
+                    name, f"{call} gave {type(text).__name__} {text!r}; wanted is a text"
+                )
+        if texts[0] == texts[1]:
+            raise TEMPLATES.fault(
+                name, f"{call} gives the same text for any sentence: {texts[0][:60]!r}"
+            )
+    return template
+
+
 def get_template(name: str) -> Template:
     """An instance of the template registered under ``name``.
 

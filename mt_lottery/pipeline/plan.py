@@ -14,10 +14,12 @@ import torch
 from mt_lottery import parallel
 from mt_lottery.config import RunConfig, digest, file_settings
 from mt_lottery.data.corpora import Corpora, Split, load_corpora
+from mt_lottery.data.templates import check_template
 from mt_lottery.errors import ConfigError, DataError, TuningError
 from mt_lottery.languages import LanguagePair, parse_pair
-from mt_lottery.model.loading import fingerprint, quantisation_of
+from mt_lottery.model.loading import fingerprint, quantisation_of, tokenizer_of
 from mt_lottery.model.quantised import check_trainable
+from mt_lottery.pipeline.fitting import check_text
 from mt_lottery.pipeline.trial_calls import sentences, try_plugins
 from mt_lottery.registry import (
     CORPORA,
@@ -28,6 +30,8 @@ from mt_lottery.registry import (
     TUNERS,
     Registry,
 )
+from mt_lottery.score.metric import MetricContext
+from mt_lottery.score.trial import SOURCES, LaterTokenizer, try_metric
 from mt_lottery.train.objective import Engine
 from mt_lottery.train.trackers import names_of
 from mt_lottery.tuner.base import Tuner
@@ -162,15 +166,32 @@ def trackers_and_metrics(config: RunConfig) -> list[tuple[str, Registry, str]]:
 
 
 def check_metrics(config: RunConfig) -> None:
-    """Have every metric that can say so make sure that it will work, before any work is done.
+    """Try every metric on two sentences in the target language, before any work is done.
+
+    Where spBLEU's model cannot be had, that is said here too.
+
+    Args:
+        config: of the run; languages, metrics and model are read.
 
     Raises:
-        ScoreError: what a metric needs is missing; with what mends it.
+        ScoreError: what a metric needs is missing; with how to get it.
+        PluginError: a metric gives back something else than it must.
     """
+
+    def tokenizer() -> Any:
+        found = tokenizer_of(config.model)
+        return None if found is None else found[0]
+
     for name in config.metrics:
-        check = getattr(METRICS.get(name), "check", None)
-        if check is not None:
-            check(config.metric)
+        context = MetricContext(
+            LaterTokenizer(tokenizer),
+            config.model.name,
+            parse_pair(config.lang).target.code,
+            bootstrap=10,
+            sources=SOURCES,
+            settings=config.metric,
+        )
+        try_metric(name, context)
 
 
 def make_plan(config: RunConfig, say: Say, engine: Engine | None = None) -> Plan:
@@ -207,11 +228,14 @@ def make_plan(config: RunConfig, say: Say, engine: Engine | None = None) -> Plan
     try_plugins(config, tuner)
     learns = tuner.trains or tuner.probe is not None or tuner.reads_text
     roles = ("train", "dev", "test") if learns else ("test",)
+    template = check_template(config.data.template, pair)
     corpora = parallel.on_main(lambda: load_corpora(config.data, pair, roles))
     if corpora.test is None:
         raise DataError(f"data={config.data.name}: no test set; give data.test and data.test_path.")
     if learns and corpora.train is None:
         raise DataError(f"data={config.data.name}: no training set for {config.recipe}.")
+    if learns and corpora.train is not None:
+        check_text(config, tuner, template, pair, corpora.train)
     splits = (corpora.train, corpora.dev, corpora.test)
     # roles that share a pool have one report
     for told in dict.fromkeys(f"{s.name}: {s.report}" for s in splits if s and s.report):

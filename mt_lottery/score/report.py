@@ -8,6 +8,7 @@ from typing import Any
 from mt_lottery.errors import ScoreError
 from mt_lottery.score.metric import Metric, MetricContext, Scored, check_parallel, make_metric
 from mt_lottery.score.significance import can_be_resampled
+from mt_lottery.score.trial import check_scored, check_statistics
 from mt_lottery.translate.decoding import Hypothesis
 
 
@@ -86,7 +87,9 @@ def sentence_statistics(
         if not can_be_resampled(metric):
             continue
         for which, outputs in texts.items():
-            for line, numbers in zip(lines, metric.statistics(outputs, references), strict=True):
+            each = metric.statistics(outputs, references)
+            check_statistics(metric.key, each, len(references))
+            for line, numbers in zip(lines, each, strict=True):
                 whole = [int(x) if float(x).is_integer() else float(x) for x in numbers]
                 line.setdefault(metric.key, {})[which] = whole
     return lines
@@ -96,6 +99,8 @@ def _both(
     metric: Metric, raw: Sequence[str], first: Sequence[str], references: Sequence[str]
 ) -> dict[str, Any]:
     whole, line = metric.score(raw, references), metric.score(first, references)
+    for scored in (whole, line):
+        check_scored(metric.key, scored)
     if whole.signature != line.signature:
         raise ScoreError(
             f"Metric '{metric.key}' changed its signature between raw output and first line: "

@@ -36,8 +36,8 @@ def find_spm() -> Path | None:
         if problem:
             logger.warning(
                 "spBLEU's SentencePiece model cannot be had (%s). BLEU over the model's own "
-                "subwords takes its place; it is not comparable with spBLEU. To get spBLEU, put "
-                "%s at %s.",
+                "subwords takes its place, in a column BLEU[MODEL subwords]; it is not comparable "
+                "with spBLEU. To get spBLEU, put %s at %s.",
                 problem,
                 url,
                 path,

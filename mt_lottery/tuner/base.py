@@ -165,6 +165,10 @@ class Tuner(ABC):
         """What this method cannot do of the whole run's settings, one sentence each."""
         yield from ()
 
+    def problems_with_pairs(self, pairs: int) -> list[str]:
+        """What this method cannot do with so many training pairs, one sentence each."""
+        return []
+
     @abstractmethod
     def apply(self, context: TuningContext) -> list[nn.Parameter]:
         """Change ``context.model`` in place, or put a wrapper of it into the context.

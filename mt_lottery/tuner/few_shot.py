@@ -44,17 +44,19 @@ class FewShotTuner(Tuner):
     def search_space(self) -> dict[str, list[Any]]:
         return {"tuner.shots": [1, 3, 5, 8]}
 
+    def problems_with_pairs(self, pairs: int) -> list[str]:
+        if pairs >= self.config.shots:
+            return []
+        return [f"tuner.shots={self.config.shots}, but there are only {pairs} training pairs."]
+
     def apply(self, context: TuningContext) -> list[nn.Parameter]:
         context.model.requires_grad_(False)
-        shots = self.config.shots
         if context.tokenizer is None:
             return []
-        if len(context.examples) < shots:
-            raise TuningError(
-                f"tuner.shots={shots}, but there are only {len(context.examples)} training pairs."
-            )
+        if problems := self.problems_with_pairs(len(context.examples)):
+            raise TuningError(problems[0])
         seed = context.seed if self.config.seed is None else self.config.seed
-        chosen = random.Random(seed).sample(list(context.examples), shots)
+        chosen = random.Random(seed).sample(list(context.examples), self.config.shots)
         lead = Wording("")
         for prompt, target in chosen:
             lead = lead + prompt + target + Wording("\n\n")
