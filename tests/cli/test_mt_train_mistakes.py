@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from collections.abc import Callable
@@ -17,8 +18,18 @@ Refused = Callable[..., str]
 def refused(commands: Commands, models: Models) -> Refused:
     """Run with these arguments; the message, in which each of ``parts`` must stand."""
 
-    def check(*arguments: object, parts: tuple[str, ...], recipe: str = "ks_lottery") -> str:
-        ended = commands.train(*small(models.untied, recipe, "out_dir=run", *arguments))
+    def check(
+        *arguments: object,
+        parts: tuple[str, ...],
+        recipe: str = "ks_lottery",
+        weights: bool = True,
+    ) -> str:
+        model = models.untied
+        if not weights:  # damaged ones, which only loading finds
+            model = Path("unloadable").absolute()
+            shutil.copytree(models.untied, model, dirs_exist_ok=True)
+            (model / "model.safetensors").write_bytes(b"damaged")
+        ended = commands.train(*small(model, recipe, "out_dir=run", *arguments))
         message = ended.mistake()
         for part in parts:
             assert part in message, (part, message)
@@ -92,7 +103,15 @@ def test_data(refused: Refused, commands: Commands) -> None:
     refused("lang=en-de", parts=("mini", "German", "de", "ca, en, es, no, ro"))
     refused("data.train_pairs=9999", parts=("data.train_pairs=9999", "344"))
     refused("data.test_pairs=83", parts=("data.test_pairs=83", "82"))
-    refused("data.max_length=8", parts=("data.max_length",))
+    # before the model is loaded: its weights are not there
+    told = ("data.max_length=8", "All", "tokens")
+    refused("data.max_length=8", parts=told, weights=False)
+    told = ("tuner.shots=1000", "only", "training pairs")
+    refused("tuner.shots=1000", parts=told, weights=False, recipe="few_shot")
+    if importlib.util.find_spec("MeCab") is None:
+        Path("ja.tsv").write_text("".join(f"one {i}\tいち {i}\n" for i in range(40)))
+        japanese = ("lang=en-ja", "data=files", "data.path=ja.tsv", "metrics=[chrf,bleu]")
+        refused(*japanese, parts=("sacrebleu[ja]",), weights=False, recipe="lora")
     files = ("data=files", "data.train_source=a.en", "data.train_target=a.es", "data.path=null")
     refused(*files, parts=("a.en", "no such file"))
     Path("a.en").write_text("one\ntwo\nthree\n")

@@ -61,9 +61,7 @@ def test_pool_report_and_emptiness() -> None:
         load_corpora(corpus([Pair("a", "b")] * 9, pool=3), EN_RO, ALL)
     CORPORA._forget("mine")
     with pytest.raises(PluginError, match=r"report\('all'\) gave str"):
-        load_corpora(
-            corpus([Pair("a", "b")] * 9, report=lambda self, pool: "fine"), EN_RO, ALL
-        )
+        load_corpora(corpus([Pair("a", "b")] * 9, report=lambda self, pool: "fine"), EN_RO, ALL)
     CORPORA._forget("mine")
     with pytest.raises(DataError, match="'mine' has no pairs for en-ro"):
         load_corpora(corpus([]), EN_RO, ALL)
@@ -73,7 +71,7 @@ def test_pool_report_and_emptiness() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompt", "target", "problem"),
+    ("begin", "end", "problem"),
     [
         (None, "x", r"prompt\(source, pair\) gave NoneType None; wanted is a text"),
         ("Translate:", None, "prompt.* gives the same text for any sentence: 'Translate:'"),
@@ -83,18 +81,17 @@ def test_pool_report_and_emptiness() -> None:
         ("{}", "done", r"target\(target\) gives the same text"),
     ],
 )
-def test_what_is_no_template(prompt: Any, target: Any, problem: str) -> None:
+def test_what_is_no_template(begin: Any, end: Any, problem: str) -> None:
     def fill(wording: Any, text: str) -> Any:
         return wording.format(text) if isinstance(wording, str) else wording
 
     class Mine:
         def prompt(self, source: str, pair: Any) -> Any:
-            return fill(prompt, source)
+            return fill(begin, source)
 
-        def target(self, target_: str) -> Any:
-            return fill(target, target_)
+        def target(self, target: str) -> Any:
+            return fill(end, target)
 
-    Mine.target.__code__ = Mine.target.__code__.replace(co_varnames=("self", "target"))
     register_template("mine")(Mine)
     with pytest.raises(PluginError, match=rf"test_checked\.py.*template 'mine': .*{problem}"):
         check_template("mine", EN_RO)
