@@ -18,6 +18,8 @@ Error = type[MTLotteryError]
 BYTES = 4 << 30
 TEXT = 2 << 30
 
+_MORE = 16 << 20
+
 _KINDS = {
     stat.S_IFDIR: "a folder, not a file",
     stat.S_IFIFO: "a named pipe, not a file",
@@ -122,7 +124,10 @@ def read_bytes(path: str | os.PathLike[str], error: Error, *, limit: int = BYTES
     """
     with open(_open(path, error, limit), "rb") as file:
         try:
-            content = file.read(limit + 1)  # some files grow, and those of /proc have no size
+            # read(n) asks for n bytes of memory at once: a limit is no size
+            content = file.read(min(os.fstat(file.fileno()).st_size, limit) + 1)
+            while len(content) <= limit and (more := file.read(_MORE)):
+                content += more  # some files grow, and those of /proc have no size
         except OSError as cause:
             raise error(f"{shown(path)}: {reason(cause, path)}.") from cause
     if len(content) > limit:
