@@ -16,6 +16,7 @@ PACKAGE = Path(mt_lottery.__file__).parent
 ORDER = (
     *(
         "errors",
+        "interrupts",
         "quiet",
         "plain",
         "printing",

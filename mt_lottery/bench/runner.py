@@ -112,6 +112,11 @@ def estimate(statuses: Sequence[Status]) -> None:
         status.estimate = sum(known) / len(known) if known else None
 
 
+#: Seconds that an optimizer step may take before a worker that was asked to end is killed.
+STEP = 300
+INTERRUPTED = (130, 143)  # a worker's exit status after Ctrl-C or SIGTERM
+
+
 class _Worker:
     """A worker process and the thread that talks to it."""
 
@@ -155,12 +160,13 @@ class _Worker:
             killed = " (out of memory?)" if code == -9 else ""
             how = f"killed by signal {-code}{killed}" if code < 0 else f"ended with code {code}"
             answer = Answer("crashed", f"its process was {how}", time.monotonic() - began)
-            write_state(Path(order.folder), answer)
+            if code not in INTERRUPTED:
+                write_state(Path(order.folder), answer)
             redact_file(Path(order.folder) / LOG)  # it had no time to do so itself
         self._answers.put((self.number, status, answer))
 
-    def close(self) -> None:
-        """Let the process end; one that is at work is stopped."""
+    def stop(self) -> None:
+        """Ask the process to end; a training that is at work writes a checkpoint first."""
         if self._process is None or self._process.poll() is not None:
             return
         if self.busy is not None:
@@ -168,10 +174,16 @@ class _Worker:
         else:
             assert self._process.stdin is not None
             self._process.stdin.close()
+
+    def close(self) -> None:
+        """Wait for the end of a process that was asked to end; a second Ctrl-C kills it."""
+        if self._process is None:
+            return
         try:
-            self._process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
+            self._process.wait(timeout=STEP)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
             self._process.kill()
+            self._process.wait()
 
 
 @dataclass
@@ -252,6 +264,8 @@ def run_local(
             scheduler.ended(status)
             watch(status)
     finally:
+        for worker in workers:
+            worker.stop()
         for worker in workers:
             worker.close()
 

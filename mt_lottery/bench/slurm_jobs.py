@@ -19,6 +19,7 @@ from mt_lottery.bench.slurm_queue import SlurmError, cancel, queue
 from mt_lottery.bench.worker import Answer, Order, attempt
 from mt_lottery.config import digest
 from mt_lottery.errors import RecordError
+from mt_lottery.interrupts import raise_on_sigterm
 from mt_lottery.quiet import quieten
 
 FOLDER = "slurm"
@@ -83,8 +84,12 @@ def work(order: Order, answer: str) -> None:
         (signal.SIGCONT, signal.SIG_DFL),
     ):
         signal.signal(number, handler)
+    raise_on_sigterm()
     quieten()
-    ended = attempt(dataclasses.replace(order, threads=_cores()))
+    try:
+        ended = attempt(dataclasses.replace(order, threads=_cores()))
+    except KeyboardInterrupt as error:  # SIGTERM: a training has left a checkpoint
+        sys.exit(getattr(error, "code", 130))
     write_text(Path(answer), json.dumps(dataclasses.asdict(ended)) + "\n")
     # at once: submitit would now pickle the result, which nobody reads, into a folder that may be
     # gone; and a failure shall be one in Slurm's own records too

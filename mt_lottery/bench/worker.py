@@ -26,6 +26,7 @@ from mt_lottery.atomic import write_text
 from mt_lottery.blame import as_plugin_error
 from mt_lottery.diskfault import disk_error
 from mt_lottery.errors import MTLotteryError, RecordError
+from mt_lottery.interrupts import raise_on_sigterm
 from mt_lottery.quiet import quieten
 from mt_lottery.secrets import RedactedStream, redact_file, redacted
 
@@ -190,14 +191,15 @@ def die_with_parent() -> None:
 def main() -> int:
     """Work until standard input ends."""
     die_with_parent()
+    raise_on_sigterm()
     quieten()
     protocol = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # nothing but answers goes to the benchmark
     for line in sys.stdin:
         try:
             answer = attempt(Order(**json.loads(line)))
-        except KeyboardInterrupt:
-            return 130
+        except KeyboardInterrupt as error:  # a training has left a checkpoint
+            return getattr(error, "code", 130)
         protocol.write(json.dumps(dataclasses.asdict(answer)) + "\n")
         protocol.flush()
     return 0

@@ -13,6 +13,7 @@ from mt_lottery.cli import streams
 from mt_lottery.cli.mistakes import mistake
 from mt_lottery.diskfault import disk_error
 from mt_lottery.errors import MTLotteryError
+from mt_lottery.interrupts import raise_on_sigterm
 from mt_lottery.quiet import quieten
 from mt_lottery.secrets import redacted
 
@@ -72,12 +73,15 @@ def add_device(part: argparse.ArgumentParser, text: str = "auto, cpu, cuda, cuda
 def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:
     """Run a command; exit status 0, 2 for a user's mistake, 1 for a crash, 130 for Ctrl-C.
 
+    SIGTERM ends it as Ctrl-C does, with 143.
+
     Args:
         command: what to do.
         interrupted: what Ctrl-C says, if the KeyboardInterrupt has no message of its own.
     """
     streams.prepare()
     quieten()
+    raise_on_sigterm()
     try:
         code = command()
         parallel.stop()
@@ -86,8 +90,8 @@ def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:
         return code
     except MTLotteryError as error:
         return _end(f"error: {error}", 2)
-    except KeyboardInterrupt as error:
-        return _end(f"\n{str(error) or interrupted}", 130)
+    except KeyboardInterrupt as error:  # Ctrl-C, or SIGTERM
+        return _end(f"\n{str(error) or interrupted}", getattr(error, "code", 130))
     except SystemExit as error:
         plugin = as_plugin_error(error)  # sys.exit() in the middle of a run
         if plugin is None:

@@ -41,8 +41,9 @@ from mt_lottery.pipeline.trial_calls import checked
 from mt_lottery.record import CostRecord, Record, read_record
 from mt_lottery.registry import ENGINES, TUNERS
 from mt_lottery.train import trackers as trackers_of
-from mt_lottery.train.checkpoints import TRAINED, load_trained, save_trained
+from mt_lottery.train.checkpoints import load_trained, save_trained
 from mt_lottery.train.objective import Engine, TrainResult
+from mt_lottery.train.sealing import TRAINED
 from mt_lottery.train.trackers import Tracker
 from mt_lottery.tuner.base import Tuner, TuningContext
 from mt_lottery.tuner.declared import declare

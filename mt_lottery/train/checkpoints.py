@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -14,16 +15,45 @@ from transformers import Trainer
 
 from mt_lottery import parallel
 from mt_lottery.errors import TrainingError, TuningError
+from mt_lottery.secrets import redacted
+from mt_lottery.train.sealing import (
+    CHECKPOINT,
+    TRAINED,
+    candidates,
+    problem_with,
+    size_of,
+    step_of,
+)
+from mt_lottery.train.sealing import publish as publish_sealed
 from mt_lottery.tuner.tensors import check_tensors, read_tensors
 
-TRAINED = "trained.safetensors"
-CHECKPOINT = "checkpoint-"
+logger = logging.getLogger(__name__)
 
 
-def checkpoints(folder: Path) -> list[Path]:
-    """Whole checkpoints of an interrupted training, oldest first."""
-    found = [p for p in folder.glob(f"{CHECKPOINT}*") if (p / "trainer_state.json").is_file()]
-    return sorted(found, key=lambda p: int(p.name.removeprefix(CHECKPOINT)))
+def last_checkpoint(folder: Path, model: Any) -> Path | None:
+    """The newest checkpoint that a training can go on from; damaged ones are removed.
+
+    Args:
+        folder: of the checkpoints; emptied where there is none to go on from.
+        model: with its tuner applied.
+    """
+    trained = trained_parameters(model)
+    chosen, damaged = None, False
+    for checkpoint in reversed(candidates(folder)):
+        problem = problem_with(checkpoint, trained)
+        if problem is None:
+            chosen = checkpoint
+            break
+        damaged = True
+        logger.warning("%s cannot be used: %s", checkpoint, redacted(problem))
+        shutil.rmtree(checkpoint, ignore_errors=True)
+    if damaged:
+        how = "begins anew" if chosen is None else f"goes on from step {step_of(chosen)}"
+        logger.warning("The training %s.", how)
+    if chosen is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    return chosen
 
 
 def trained_parameters(model: Any) -> dict[str, nn.Parameter]:
@@ -73,12 +103,13 @@ class CheckpointTrainer(Trainer):  # type: ignore[misc]
         final = Path(str(self.args.output_dir)) / name
 
         def publish() -> None:
-            shutil.rmtree(final, ignore_errors=True)
-            os.replace(staging / name, final)
+            publish_sealed(staging / name, final)
             shutil.rmtree(staging, ignore_errors=True)
-            for old in checkpoints(final.parent):
-                if old != final:
-                    shutil.rmtree(old, ignore_errors=True)
+            # one to fall back to, where the disk has room for it and for the next
+            room = shutil.disk_usage(final).free > 2 * size_of(final)
+            older = [old for old in candidates(final.parent) if old != final]
+            for old in older[: -1 if room else None]:
+                shutil.rmtree(old, ignore_errors=True)
 
         parallel.on_main(publish)
 

@@ -49,7 +49,7 @@ class Journal:
         start: int = 0,
         trackers: Sequence[Tracker] = (),
     ) -> None:
-        kept = [line for line in read_log(path) if line["step"] <= start] if start else []
+        kept = _lines_until(path, start) if start else []
         # what the steps cost before a resume: a method is charged for all of its training
         self.before = max((float(line.get("seconds", 0.0)) for line in kept), default=0.0)
         text = "".join(json.dumps(line) + "\n" for line in kept)
@@ -127,6 +127,23 @@ class Silence(Journal):
 
     def close(self) -> None:
         """Nothing."""
+
+
+def _lines_until(path: Path, start: int) -> list[dict[str, Any]]:
+    """The lines of a log up to a step; a power cut may have damaged some, which are left out."""
+    kept = []
+    text = path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip(" \x00"):
+            continue
+        try:
+            content = parse_json(line, f"{path}: line {number}", RecordError)
+            if 0 < int(content["step"]) <= start:
+                float(content.get("seconds", 0.0))
+                kept.append(content)
+        except (RecordError, KeyError, TypeError, ValueError):
+            continue
+    return kept
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

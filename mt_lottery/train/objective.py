@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers import set_seed
 
-from mt_lottery import parallel
+from mt_lottery import interrupts, parallel
 from mt_lottery.config import RunConfig, TrainConfig
 from mt_lottery.data.batches import BucketBatchSampler, EpochBatches, Example, collate
 from mt_lottery.errors import TrainingError
@@ -117,6 +117,7 @@ class Objective:
         batches: of all epochs; iterated, this process's share of each.
         total: optimizer steps in all.
         ends: the steps after which an epoch has ended.
+        stopped_at: the step after which the training ended because it was asked to.
         last_loss: mean loss a label of the last step, in nats.
 
     Raises:
@@ -158,6 +159,9 @@ class Objective:
         self._step_loss = 0.0
         self._step_tokens = 0
         self._last_batch: list[int] = []
+        self._step = 0
+        self._asked = False
+        self.stopped_at: int | None = None
         self._computed = False
         self._watch = GradientWatch(self.trained)
 
@@ -214,13 +218,15 @@ class Objective:
         if not inputs["counts"]:
             total, tokens = total * 0.0, tokens * 0
         loss = total / torch.tensor(self.labels_of(step), device=total.device)
-        value, count = parallel.add(float(loss.detach()), int(tokens))
+        asked = float(interrupts.asked())
+        value, count, asked = parallel.add(float(loss.detach()), int(tokens), asked)
+        self._asked = self._asked or asked > 0
         if not math.isfinite(value):
             raise TrainingError(
                 f"The loss is {value} at step {step + 1}; training pairs of the "
                 "batch (0-based, in the order of the corpus): "
                 f"{self._named_batch()}. A lower train.lr, or train.max_grad_norm, usually "
-                "mends it."
+                "helps."
             )
         self._step_loss += value
         self._step_tokens += int(count)
@@ -244,7 +250,7 @@ class Objective:
             step: number of the step, from 1.
             lr: learning rate of the step.
         """
-        self.last_loss = self._step_loss
+        self.last_loss, self._step = self._step_loss, step
         journal.step(step, self._step_loss, lr, self._step_tokens)
         self._step_loss, self._step_tokens = 0.0, 0
 
@@ -259,8 +265,16 @@ class Objective:
         if self._computed and self.config.weight_decay == 0:
             self._watch.check()
 
-    def check_finite(self) -> None:
+    def asked_to_stop(self) -> bool:
+        """Whether Ctrl-C or SIGTERM came to any process; at the same step on all of them."""
+        alone = not parallel.started()
+        return self._asked or (alone and interrupts.asked())
+
+    def check_finite(self, step: int | None = None) -> None:
         """Refuse trained values that the last update broke (no loss was computed since).
+
+        Args:
+            step: after which it is; the last one if None.
 
         Raises:
             TrainingError: NaN or infinity among them.
@@ -268,9 +282,9 @@ class Objective:
         broken = [n for n, p in self.trained.items() if not bool(torch.isfinite(p).all())]
         if broken:
             raise TrainingError(
-                f"{broken[0]} is not finite after step {self.total}, the last one; "
+                f"{broken[0]} is not finite after step {self.total if step is None else step}; "
                 "training pairs of its last batch (0-based, in the order of the corpus): "
-                f"{self._named_batch()}. A lower train.lr usually mends it."
+                f"{self._named_batch()}. A lower train.lr usually helps."
             )
 
     def leaves_out(self) -> bool:
@@ -308,6 +322,11 @@ class Objective:
                     count += int((batch["labels"][:, 1:] != IGNORED).sum())
         self.model.train()
         total, count = parallel.add(total, count)
+        if not math.isfinite(total):
+            raise TrainingError(
+                f"The loss on the dev pairs is {total} after step {self._step}: the training "
+                "diverged. A lower train.lr, or train.max_grad_norm, usually helps."
+            )
         return total / max(count, 1.0)
 
     def result(self, journal: Journal, log: Path, seconds: float) -> TrainResult:

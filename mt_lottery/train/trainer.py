@@ -15,14 +15,15 @@ from torch.utils.data import DataLoader
 from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from mt_lottery import parallel
+from mt_lottery import interrupts, parallel
 from mt_lottery.config import RunConfig, TrainConfig
 from mt_lottery.data.batches import Example
 from mt_lottery.registry import OPTIMIZERS, register_engine
 from mt_lottery.train.arguments import training_arguments
-from mt_lottery.train.checkpoints import CHECKPOINT, CheckpointTrainer, checkpoints
+from mt_lottery.train.checkpoints import CheckpointTrainer, last_checkpoint
 from mt_lottery.train.journal import Journal, Silence
 from mt_lottery.train.objective import Objective, TrainResult
+from mt_lottery.train.sealing import step_of
 from mt_lottery.train.trackers import Tracker
 
 
@@ -64,6 +65,10 @@ class LotteryTrainer(CheckpointTrainer):
         optimizer: torch.optim.Optimizer = self.optimizer
         return optimizer
 
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self.objective.check_finite(self.state.global_step)  # to go on from it would be in vain
+        super()._save_checkpoint(model, trial)
+
     def compute_loss(  # type: ignore[override]
         self,
         model: Any,
@@ -103,6 +108,9 @@ class _Steps(TrainerCallback):  # type: ignore[misc]
         objective.end_step(self.journal, state.global_step, self.lr)
         if objective.dev and state.global_step in objective.ends:
             self.journal.note(state.global_step, dev_loss=objective.dev_loss())
+        if objective.asked_to_stop():
+            objective.stopped_at = state.global_step
+            control.should_save = control.should_training_stop = True
 
 
 def train(
@@ -126,15 +134,13 @@ def train(
     )
     total = objective.total
 
-    def last_checkpoint() -> Path | None:
-        found = checkpoints(folder) if resume else []
-        if not found:
+    def begin() -> Path | None:
+        if not resume:
             shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        return found[-1] if found else None
+        return last_checkpoint(folder, model)
 
-    last = parallel.on_main(last_checkpoint)
-    start = int(last.name.removeprefix(CHECKPOINT)) if last else 0
+    last = parallel.on_main(begin)
+    start = step_of(last) if last else 0
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     arguments = training_arguments(model, config, folder, total, seed)
@@ -150,7 +156,14 @@ def train(
     began = time.monotonic()
     try:
         if last is None or start < total:
-            trainer.train(resume_from_checkpoint=None if last is None else str(last))
+            with interrupts.until_step_ends(quiet=not main):
+                trainer.train(resume_from_checkpoint=None if last is None else str(last))
+                if objective.stopped_at is not None:
+                    raise interrupts.ended(
+                        f"Interrupted after step {objective.stopped_at} of {total}; a checkpoint "
+                        "was written. The same command goes on from it (mt-train: with "
+                        "resume=true)."
+                    )
         else:
             trainer._load_from_checkpoint(str(last))
         objective.check_reached()

@@ -6,7 +6,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from mt_lottery.translate.continuation import Continuation, OnStep, cut_at_eos, device_of, left_pad
+from torch import Tensor
+
+from mt_lottery.translate.continuation import (
+    Continuation,
+    OnStep,
+    check_logits,
+    cut_at_eos,
+    device_of,
+    left_pad,
+)
 
 
 def _settings(**given: Any) -> Any:
@@ -34,6 +43,15 @@ def own_settings_put_aside(model: Any) -> Iterator[None]:
     finally:
         for owner, config in zip(owners, kept, strict=True):
             owner.generation_config = config
+
+
+class _Finite:
+    """A processor of ``generate`` that changes nothing: NaN or infinity ends the decoding."""
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores [B, V] as they are; a forbidden token's are minus infinity."""
+        check_logits(scores.amax(-1))
+        return scores
 
 
 def generate_batch(
@@ -78,6 +96,8 @@ def generate_batch(
         use_cache=True,
         **beam,
     )
+    from transformers import LogitsProcessorList
+
     groups: dict[int, list[int]] = {}
     for index, prompt in enumerate(prompts):
         groups.setdefault(0 if padded else len(prompt), []).append(index)
@@ -85,7 +105,12 @@ def generate_batch(
     with own_settings_put_aside(model):
         for group in groups.values():
             ids, mask = left_pad([prompts[i] for i in group], pad_id, device_of(model))
-            output = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
+            output = model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                generation_config=config,
+                logits_processor=LogitsProcessorList([_Finite()]),
+            )
             for index, tokens in zip(group, output[:, ids.shape[1] :].tolist(), strict=True):
                 results[index] = cut_at_eos(tokens, eos_ids)
             on_step(sum(len(results[i].tokens) for i in group), len(group))

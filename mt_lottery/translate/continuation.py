@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from mt_lottery.errors import ModelError
+
 #: ``on_step(tokens, finished)``: new tokens and newly finished sentences since the last call.
 OnStep = Callable[[int, int], None]
 
@@ -24,6 +26,23 @@ def device_of(model: Any) -> torch.device:
     """Where the token ids must lie: the first parameter's device."""
     device: torch.device = next(iter(model.parameters())).device
     return device
+
+
+def check_logits(logits: torch.Tensor) -> None:
+    """Refuse logits from which no token can be chosen: a translation of them would be noise.
+
+    Args:
+        logits: any shape; a token that must not come may have minus infinity, if it is left out.
+
+    Raises:
+        ModelError: NaN or infinity among them.
+    """
+    if not bool(torch.isfinite(logits).all()):
+        raise ModelError(
+            "The model's logits are not finite (NaN or infinity): it cannot translate. Its "
+            "weights may be damaged or too large for float16 (take model.dtype=float32 or "
+            "bfloat16), or its training diverged (lower train.lr)."
+        )
 
 
 def left_pad(

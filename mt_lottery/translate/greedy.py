@@ -8,7 +8,13 @@ from typing import Any
 import torch
 
 from mt_lottery.translate.caches import base_model, forward_arguments, is_plain, new_cache
-from mt_lottery.translate.continuation import Continuation, OnStep, device_of, left_pad
+from mt_lottery.translate.continuation import (
+    Continuation,
+    OnStep,
+    check_logits,
+    device_of,
+    left_pad,
+)
 from mt_lottery.translate.prefix import SharedPrefix, learned_prefix
 
 #: Finished share of a batch at which its rows are dropped.  Dropping copies the cache once, which
@@ -93,7 +99,10 @@ def greedy_batch(
             filled = output.past_key_values is cache and cache.get_seq_length() == mask.shape[1]
             if not filled or not is_plain(cache.layers):
                 return None
-        chosen = output.logits[:, -1].float().argmax(-1)
+        scores = output.logits[:, -1].float()
+        chosen = scores.argmax(-1)
+        # NaN counts as the largest, and infinity is
+        check_logits(scores.gather(-1, chosen[:, None]))
         del output  # the prompt's logits are large where `logits_to_keep` is not supported
 
         added = finished = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,12 +15,15 @@ import pytest
 import tiny
 import torch
 from interrupting import At, Crash, crash
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from training import fit, log_of, rows_of, steps_of, with_rows
 
+from mt_lottery import interrupts
 from mt_lottery.errors import RecordError, TrainingError
-from mt_lottery.train.checkpoints import TRAINED, checkpoints
+from mt_lottery.train.checkpoints import load_trained, trained_parameters
 from mt_lottery.train.journal import read_log
+from mt_lottery.train.sealing import SEAL, STATE, TRAINED, problem_with
+from mt_lottery.train.sealing import candidates as checkpoints
 
 SETTINGS: dict[str, Any] = {"epochs": 3, "save_steps": 2}  # 12 steps
 
@@ -91,7 +95,8 @@ fit(with_rows(), Path(sys.argv[1]), tracker=At(5, kill), epochs=3, save_steps=2)
         [sys.executable, "-c", script, str(folder)], env=environment, capture_output=True
     )
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    assert [p.name for p in checkpoints(folder / "checkpoints")] == ["checkpoint-4"]
+    names = [p.name for p in checkpoints(folder / "checkpoints")]
+    assert names == ["checkpoint-2", "checkpoint-4"]  # one to fall back to
     with (folder / "train_log.jsonl").open("a") as log:
         log.write('{"step": 6, "lo')
     whole, again = with_rows(), with_rows()
@@ -105,14 +110,12 @@ fit(with_rows(), Path(sys.argv[1]), tracker=At(5, kill), epochs=3, save_steps=2)
 def test_killed_while_a_checkpoint_is_written(
     broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import mt_lottery.train.checkpoints as module
-
-    owner: Any = module.os if broken == "replace" else module.shutil
+    owner: Any = os if broken == "replace" else shutil
     real = getattr(owner, broken)
 
     def fail(*args: Any, **kwargs: Any) -> Any:
-        # before the second checkpoint has its name; before the first one is removed
-        where = "checkpoint-4" if broken == "replace" else "checkpoint-2"
+        # before a checkpoint has its name; before the first one is removed
+        where = "checkpoint-6" if broken == "replace" else "checkpoint-2"
         if Path(args[0]).name == where and Path(args[0]).exists():
             raise Crash
         return real(*args, **kwargs)
@@ -122,19 +125,21 @@ def test_killed_while_a_checkpoint_is_written(
         with pytest.raises(Crash):
             fit(with_rows(), tmp_path, **SETTINGS)
     left = [p.name for p in checkpoints(tmp_path / "checkpoints")]
-    assert left == (["checkpoint-2"] if broken == "replace" else ["checkpoint-2", "checkpoint-4"])
+    kept = ["checkpoint-2", "checkpoint-4"]
+    assert left == (kept if broken == "replace" else [*kept, "checkpoint-6"])
     whole, again = with_rows(), with_rows()
     fit(whole, tmp_path / "whole", **SETTINGS)
     fit(again, tmp_path, resume=True, **SETTINGS)
     assert torch.equal(rows_of(again), rows_of(whole))
-    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["checkpoint-12"]
+    left = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
+    assert left == ["checkpoint-10", "checkpoint-12"]
     assert steps_of(tmp_path) == list(range(1, 13))
 
 
 def test_a_checkpoint_holds_the_trained_parameters_alone(tmp_path: Path) -> None:
     model = with_rows("gemma3", scope="tied")
     fit(model, tmp_path, **SETTINGS)
-    (folder,) = checkpoints(tmp_path / "checkpoints")
+    folder = checkpoints(tmp_path / "checkpoints")[-1]
     tensors = load_file(folder / TRAINED)
     assert list(tensors) == ["model.embed_tokens.rows"]
     assert torch.equal(tensors["model.embed_tokens.rows"], rows_of(model))
@@ -162,18 +167,173 @@ def test_resume_without_a_checkpoint_starts_at_the_front(tmp_path: Path) -> None
     assert steps_of(tmp_path) == list(range(1, 13))
 
 
-def test_a_checkpoint_that_is_damaged_or_foreign(tmp_path: Path) -> None:
+def emptied(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:100])
+
+
+def zeroed(file: Path) -> None:
+    """As a power cut leaves a file whose length was written, and whose content was not."""
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+def flipped(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+HARM = (emptied, cut, zeroed, flipped, Path.unlink)
+PARTS = (TRAINED, "optimizer.pt", "scheduler.pt", "rng_state.pth", STATE, SEAL)
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training that was cut short after step 5, with the checkpoints of steps 2 and 4."""
+    folder = tmp_path_factory.mktemp("interrupted")
     with pytest.raises(Crash):
-        fit(with_rows(), tmp_path, tracker=At(5, crash), **SETTINGS)
-    (folder,) = checkpoints(tmp_path / "checkpoints")
+        fit(with_rows(), folder, tracker=At(5, crash), **SETTINGS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> torch.Tensor:
+    whole = with_rows()
+    fit(whole, tmp_path_factory.mktemp("whole"), **SETTINGS)
+    return rows_of(whole)
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("harm", HARM, ids=lambda harm: harm.__name__)
+def test_damage_is_found(harm: Any, part: str, interrupted: Path, tmp_path: Path) -> None:
+    trained = trained_parameters(with_rows())
+    folder = tmp_path / "checkpoint-4"
+    shutil.copytree(interrupted / "checkpoints" / folder.name, folder)
+    assert problem_with(folder, trained) is None
+    harm(folder / part)
+    # without its seal it counts as one of an earlier version, and is whole
+    found = problem_with(folder, trained)
+    assert (found is None) == (part == SEAL and harm is Path.unlink)
+    assert found is None or part in found
+
+
+@pytest.mark.parametrize("part", ["optimizer.pt", STATE])
+def test_it_falls_back_to_the_checkpoint_before(
+    part: str,
+    interrupted: Path,
+    uninterrupted: torch.Tensor,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(interrupted, run)
+    last = checkpoints(run / "checkpoints")[-1]
+    emptied(last / part)
+    zeroed(run / "train_log.jsonl")
+    again = with_rows()
+    fit(again, run, resume=True, **SETTINGS)
+    assert torch.equal(rows_of(again), uninterrupted)
+    assert steps_of(run) == list(range(3, 13))
+    assert str(last) in caplog.text and "goes on from step 2" in caplog.text
+
+
+def test_nothing_to_fall_back_to(
+    interrupted: Path,
+    uninterrupted: torch.Tensor,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(interrupted, run)
+    for folder in checkpoints(run / "checkpoints"):
+        emptied(folder / "optimizer.pt")
+        (folder / "seal.json").unlink()  # as an earlier version wrote them
+    for name in ("checkpoint-6", "checkpoint-x", "checkpoint-007", ".partial"):
+        (run / "checkpoints" / name).mkdir()
+    (run / "checkpoints/checkpoint-8").write_text("")
+    again = with_rows()
+    fit(again, run, resume=True, **SETTINGS)
+    assert torch.equal(rows_of(again), uninterrupted)
+    assert "begins anew" in caplog.text and "optimizer.pt" in caplog.text
+
+
+def test_a_checkpoint_of_other_parameters(
+    interrupted: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(interrupted, run)
     other = tiny.model().requires_grad_(False)
     other.get_input_embeddings().weight.requires_grad_(True)
-    with pytest.raises(TrainingError, match="checkpoint-4: holds other parameters than this run"):
-        fit(other, tmp_path, resume=True, **SETTINGS)
-    content = (folder / TRAINED).read_bytes()
-    (folder / TRAINED).write_bytes(content[:100])
-    with pytest.raises(TrainingError, match="checkpoint-4: the checkpoint is damaged"):
-        fit(with_rows(), tmp_path, resume=True, **SETTINGS)
+    fit(other, run, resume=True, **SETTINGS)
+    assert "holds other parameters than this run's" in caplog.text
+    assert steps_of(run) == list(range(1, 13))
+
+
+def test_loading_takes_no_other_shape(interrupted: Path, tmp_path: Path) -> None:
+    file = checkpoints(interrupted / "checkpoints")[-1] / TRAINED
+    good = load_file(file)
+    (name,) = good
+    wrong = {
+        "shape": {name: good[name][:, :1].clone()},  # would be broadcast
+        "NaN": {name: good[name] / 0},
+        "missing": {},
+        "unknown": good | {"more": torch.zeros(1)},
+        "float64": {name: good[name].double()},
+    }
+    for message, tensors in wrong.items():
+        save_file(tensors, tmp_path / "it.safetensors")
+        with pytest.raises(TrainingError, match=message) as raised:
+            load_trained(with_rows(), tmp_path / "it.safetensors")
+        assert "it.safetensors" in str(raised.value)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_checkpoint(
+    number: int, uninterrupted: torch.Tensor, tmp_path: Path
+) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt, match="after step 3 of 12; a checkpoint") as raised:
+        fit(with_rows(), tmp_path, tracker=At(3, lambda: os.kill(os.getpid(), number)), epochs=3)
+    assert getattr(raised.value, "code", 130) == (130 if number == signal.SIGINT else 143)
+    assert signal.getsignal(number) is before
+    assert [p.name for p in checkpoints(tmp_path / "checkpoints")] == ["checkpoint-3"]
+    again = with_rows()
+    fit(again, tmp_path, resume=True, **SETTINGS)
+    assert torch.equal(rows_of(again), uninterrupted)
+    assert steps_of(tmp_path) == list(range(1, 13))
+
+
+def test_a_second_ctrl_c_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def twice() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)  # a launcher's repetition
+        os.kill(os.getpid(), signal.SIGTERM)  # and another's
+        monkeypatch.setattr(interrupts, "AGAIN", -1.0)  # later
+        os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("it went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(with_rows(), tmp_path, tracker=At(3, twice), epochs=3)
+    assert not checkpoints(tmp_path / "checkpoints")
+
+
+def test_nothing_that_is_not_finite_is_kept(tmp_path: Path) -> None:
+    model = with_rows()
+
+    def spoil() -> None:
+        with torch.no_grad():
+            model.get_input_embeddings().rows[0, 0] = float("nan")
+
+    with pytest.raises(TrainingError, match=r"rows is not finite after step 4; .*train\.lr"):
+        fit(model, tmp_path, tracker=At(4, spoil), **SETTINGS)
+    assert [p.name for p in checkpoints(tmp_path / "checkpoints")] == ["checkpoint-2"]
+    more = {"epochs": 1, "save_steps": 100, "dev": tiny.examples(4, seed=5)}
+    model = with_rows()
+    with pytest.raises(TrainingError, match="loss on the dev pairs is nan after step 4"):
+        fit(model, tmp_path / "dev", tracker=At(4, spoil), **more)
 
 
 def test_a_damaged_log(tmp_path: Path) -> None:
