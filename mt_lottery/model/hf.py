@@ -202,6 +202,7 @@ def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> tuple[An
     Raises:
         ModelError: something is missing, damaged, or no causal language model.
     """
+    checkpoint.check_settings(folder)
     checkpoint.check_tokenizer_files(folder)
     shape = shape_of(str(folder), trust_remote_code=trust_remote_code)
     rows = int(tables.input_table(shape).shape[0])
