@@ -34,11 +34,12 @@ from mt_lottery.errors import (
     unknown,
 )
 from mt_lottery.languages import parse_pair
-from mt_lottery.overrides import Number, parse_override
+from mt_lottery.overrides import Number, elsewhere, for_a_path, parse_overrides
 from mt_lottery.reading import read_yaml
 from mt_lottery.recipe_files import (
     GROUPS,
     loose_recipes,
+    recipe_names,
     recipes_folder,
     refuse_taken_names,
     search_path,
@@ -115,7 +116,8 @@ def _load_groups(chosen: dict[str, str | None], found: list[str]) -> dict[str, A
                 continue
             overrides.append(f"~{group}")  # a plugin without a YAML: its defaults
             if name is not None and name not in REGISTRY_OF[group].names():
-                found.append(unknown(group, name, known | set(REGISTRY_OF[group].names())))
+                names = known | set(REGISTRY_OF[group].names())
+                found.append(unknown(group, name, names) + for_a_path(group, name))
                 chosen[group] = None
         try:
             node = hydra_compose("config", overrides=overrides)
@@ -167,7 +169,10 @@ def _assign(config: Any, key: str, value: Any, found: list[str], origin: str) ->
     if name not in known:
         full = [f"{parent}.{k}" if parent else str(k) for k in known]
         listed = f" Known there: {', '.join(full)}." if full else ""
-        found.append(f"Unknown key '{key}'{origin}.{nearest(key, [*full, *_all_keys()])}{listed}")
+        own = [k for k, _ in _leaves(OmegaConf.to_container(config))]
+        keys = dict.fromkeys([*full, *own, *_all_keys(), *GROUPS])
+        there = "" if any(k.rpartition(".")[2] == name for k in keys) else elsewhere(key)
+        found.append(f"Unknown key '{key}'{origin}.{there or nearest(key, keys)}{listed}")
         return
     if OmegaConf.is_dict(OmegaConf.select(node, name)) and not isinstance(value, dict):
         hint = f" Known: {', '.join(f'{key}.{k}' for k in node[name])}."
@@ -192,6 +197,9 @@ def _assign(config: Any, key: str, value: Any, found: list[str], origin: str) ->
         if annotation.startswith("bool"):
             found.append(f"`{key}` must be true or false, not {value}{origin}.")
             return
+    if value == "" and "None" in annotation:
+        found.append(f"`{key}` is empty{origin}; for none write {key}=null.")
+        return
     if annotation.startswith("list") and isinstance(value, str):
         value = [value]
     numeric = annotation.split(" | ")[0] in ("int", "float")
@@ -295,7 +303,7 @@ def compose(overrides: Sequence[str]) -> RunConfig:
     """
     found: list[str] = []
     keys = [*_all_keys(), *GROUPS, "config"]
-    pairs = [p for p in (parse_override(text, keys, found) for text in overrides) if p]
+    pairs = parse_overrides(overrides, keys, recipe_names, found)
     return _compose(pairs, found)
 
 
@@ -363,16 +371,17 @@ def _build(
                         f"{schema.__qualname__}) cannot be used: {str(error).splitlines()[0]}"
                     ) from error
         elif name is not None:
-            found.append(f"`{section}.name`: {unknown(kind.kind, str(name), kind.names())}")
+            place = for_a_path(section, str(name))
+            found.append(f"`{section}.name`: {unknown(kind.kind, str(name), kind.names())}{place}")
     for key, value in _leaves(content):
         if not (value == {} and OmegaConf.is_dict(OmegaConf.select(config, key))):
             _assign(config, key, value, found, f" in {source}")
     for key, value in _leaves(values):
         if not (value == {} and OmegaConf.is_dict(OmegaConf.select(config, key))):
             _assign(config, key, value, found, "")
-    if lacking := sorted(OmegaConf.missing_keys(config)):
-        raise LackingError(lacking, list(dict.fromkeys(found)))
     try:
+        if lacking := sorted(OmegaConf.missing_keys(config)):
+            raise LackingError(lacking, list(dict.fromkeys(found)))
         result = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:  # ${…} that leads nowhere
         where = str(error.full_key or "")

@@ -80,14 +80,53 @@ class RecordError(MTLotteryError):
     """A run directory or its ``record.json`` is damaged, foreign or in the way."""
 
 
+def alike(name: str, known: Iterable[str]) -> list[str]:
+    """The known names that a wrong one may be meant for, best first, four at most.
+
+    For settings it looks at the last part too: ``lr`` may be ``train.lr`` or ``probe.lr``.
+    """
+    names = list(dict.fromkeys(map(str, known)))
+    wanted = _plain(name)
+    if same := [k for k in names if _plain(k) == wanted]:
+        return same[:1]
+    parent, _, last = str(name).rpartition(".")
+    if any("." in k for k in names):  # settings
+        ends = [k for k in names if _plain(k.rpartition(".")[2]) == _plain(last)]
+        near = [k for k in ends if _ratio(parent, k.rpartition(".")[0]) >= 0.6]
+        if parent and near:
+            return near[:1]
+        if ends:
+            return ends[:4]
+    begins = [k for k in names if len(wanted) > 1 and k.startswith((f"{name}_", f"{name}."))]
+    if begins:
+        return begins[:4]
+    if not parent:
+        lasts = {k.rpartition(".")[2] for k in names if "." in k}
+        if close := difflib.get_close_matches(last, lasts, n=1, cutoff=0.75):
+            return [k for k in names if k.rpartition(".")[2] == close[0]][:4]
+    return difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+
+
+def _plain(name: object) -> str:
+    return str(name).casefold().translate(str.maketrans("", "", "-_ "))
+
+
+def _ratio(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one, other).ratio()
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for a name that is not known.
+    """A hint for a name that is not known (:func:`alike`).
 
     Returns:
-        ``" Did you mean 'x'?"`` (leading blank included) or the empty string.
+        ``" Did you mean 'x'?"``, ``" Did you mean 'x' or 'y'?"`` (leading blank included) or the
+        empty string.
     """
-    match = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
-    return f" Did you mean '{match[0]}'?" if match else ""
+    quoted = [f"'{match}'" for match in alike(name, known)]
+    if not quoted:
+        return ""
+    listed = " or ".join([*([", ".join(quoted[:-1])] if quoted[1:] else []), quoted[-1]])
+    return f" Did you mean {listed}?"
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

@@ -1,11 +1,12 @@
-"""One argument of the command line, ``key=value``, in Hydra's grammar."""
+"""The arguments of the command line, ``key=value`` each, in Hydra's grammar."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import OverrideType, QuotedString
 from hydra.errors import HydraException
 
-from mt_lottery.errors import nearest
+from mt_lottery import registry
+from mt_lottery.errors import alike, nearest
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,90 @@ class Number:
 
     def __str__(self) -> str:
         return self.written
+
+
+PAIR = re.compile(r"[a-zA-Z]{2,3}-[a-zA-Z]{2,3}")
+
+
+def parse_overrides(
+    texts: Sequence[str],
+    keys: Sequence[str],
+    recipes: Callable[[], Sequence[str]],
+    found: list[str],
+) -> list[tuple[str, Any]]:
+    """``key=value`` each → (key, value) each.
+
+    Args:
+        texts: the arguments.
+        keys: the known ones, for hints.
+        recipes: gives the names of the recipes, for hints.
+        found: mistakes are added to it.
+    """
+    pairs, place = [], 0
+    while place < len(texts):
+        text = texts[place]
+        if text.startswith(("+", "~")) or ("=" in text and not text.startswith("-")):
+            pair = parse_override(text, keys, found)
+            pairs += [pair] if pair else []
+            place += 1
+            continue
+        rest = texts[place + 1 :]
+        used = 2 if rest[:1] == ["="] else 1  # lang = en-ro
+        following = next(iter(rest[used - 1 :]), None)
+        place += _stray(text, following, used, keys, recipes, found)
+    return pairs
+
+
+def _stray(
+    text: str,
+    following: str | None,
+    used: int,
+    keys: Sequence[str],
+    recipes: Callable[[], Sequence[str]],
+    found: list[str],
+) -> int:
+    """Explain an argument that is no key=value; returns how many arguments it takes up."""
+    word, equals, value = text.lstrip("-").partition("=")
+    word = word.replace("-", "_")
+    meant = [word] if word in keys else alike(word, keys)
+    is_key = bool(meant) and (text.startswith("-") or word in keys)
+    if equals:
+        taken = 1
+    elif is_key and following is not None and not re.match(r"-|[\w.]+=", following):
+        value, taken = following, 1 + used
+    else:
+        value, taken = "…", 1
+    if is_key:
+        given = " ".join([text, *([following] if taken > 1 and following else [])])
+        options = " or ".join(f"{key}={value}" for key in meant)
+        wrong = f"'{given}' is not of the form key=value"
+        hint = f": write {options}." if word in keys else f".{nearest(word, keys)}"
+        found.append(wrong + hint + ("" if word in keys else f" Write {options}."))
+    elif text in recipes():
+        found.append(f"'{text}' is not of the form key=value: write recipe={text}.")
+    elif PAIR.fullmatch(text):
+        found.append(f"'{text}' is not of the form key=value: write lang={text}.")
+    else:
+        close = nearest(text, [*keys, *(f"recipe={name}" for name in recipes())])
+        found.append(f"'{text}' is not of the form key=value.{close}")
+    return taken
+
+
+def twice(texts: Sequence[str]) -> list[str]:
+    """A sentence for every key that a command line gives several values: the last one counts.
+
+    As in Hydra: a script's arguments can be followed by others.
+    """
+    given: dict[str, list[str]] = {}
+    for text in texts:
+        key, equals, _ = text.partition("=")
+        if equals:
+            given.setdefault(key, []).append(text)
+    return [
+        f"`{key}` is given more than once ({', '.join(several)}); {several[-1]}, the last, counts."
+        for key, several in given.items()
+        if len(set(several)) > 1
+    ]
 
 
 def parse_override(text: str, keys: Sequence[str], problems: list[str]) -> tuple[str, Any] | None:
@@ -42,6 +128,9 @@ def parse_override(text: str, keys: Sequence[str], problems: list[str]) -> tuple
         key, _, value = text.partition("=")  # letters beyond ASCII: the grammar knows none
         return key, value
     key, equals, written = text.partition("=")
+    if equals and not written.strip():
+        problems.append(f"`{key}` has no value: for none write {key}=null, or leave it out.")
+        return None
     try:
         parsed = OverridesParser.create().parse_override(text)
     except RecursionError:
@@ -82,3 +171,29 @@ def _quoted(key: str, value: str) -> str:
     """How to write a value with signs of the grammar, shell quotes included."""
     escaped = value.replace('"', '\\"')
     return shlex.quote(f'{key}="{escaped}"')
+
+
+def elsewhere(key: str) -> str:
+    """Which methods or corpora have a setting that this run's have not; "" if none."""
+    section, _, name = key.rpartition(".")
+    for kind, part in ((registry.TUNERS, "tuner"), (registry.CORPORA, "data")):
+        if section not in ("", part):
+            continue
+        owners = [o for o in kind.names() if name in _fields(kind.dataclass_of(o))]
+        if owners:
+            group = "recipe" if part == "tuner" else part
+            return f" `{part}.{name}` is a setting of {group}={', '.join(owners)}."
+    return ""
+
+
+def _fields(schema: type | None) -> set[str]:
+    return set() if schema is None else {f.name for f in dataclasses.fields(schema)}
+
+
+def for_a_path(group: str, name: str) -> str:
+    """What to write where a model or corpus is named by its place; "" for any other name."""
+    if group not in ("model", "data") or ("/" not in name and not os.path.exists(name)):
+        return ""
+    if group == "model":
+        return f" For a folder, file or hub id write model=hf model.name_or_path={name}."
+    return f" For a file or folder write data=files data.path={name}."

@@ -37,6 +37,13 @@ def loose_recipes() -> dict[str, Path]:
     return {file.stem: file for folder in search_path() for file in sorted(folder.glob("*.yaml"))}
 
 
+def recipe_names() -> list[str]:
+    """The names of recipes: built in, in plugins' folders, and tuners that need no YAML."""
+    folders = [recipes_folder(), *search_path()]
+    files = {file.stem for folder in folders for file in (folder / "recipe").glob("*.yaml")}
+    return sorted(files | {*registry.TUNERS.names()})
+
+
 def refuse_taken_names() -> None:
     """A plugin's YAML named as a built-in one would be ignored in silence."""
     owners = {(g, f.stem): f for g in GROUPS for f in (recipes_folder() / g).glob("*.yaml")}

@@ -178,7 +178,7 @@ def test_lang(lang: str, message: str) -> None:
         ("seed=1.5", "`seed` must be int, not 1.5"),
         ("seed=1e3", "`seed` must be int, not 1000.0"),
         ("seed=abc", "`seed` must be int, not 'abc'"),
-        ("seed=", "`seed` must be int, not ''"),
+        ("seed=", "`seed` has no value: for none write seed=null"),
         ("seed=null", "`seed` must be int, not None"),
         ("seed=[1]", "`seed` must be int, not [1]"),
         ("seed=true", "`seed` is true, a truth value; expected int."),

@@ -12,7 +12,7 @@ from pathlib import Path
 from mt_lottery import __version__, values
 from mt_lottery.bench.slurm_options import OPTIONS
 from mt_lottery.cli import bench_comet, bench_compare
-from mt_lottery.cli.shared import guarded, whole, workers
+from mt_lottery.cli.shared import Parser, guarded, whole, workers
 
 DESCRIPTION = "All methods over language pairs and seeds, and an honest leaderboard."
 INTERRUPTED = "Interrupted. The same command goes on where it stopped."
@@ -123,7 +123,7 @@ def report(given: argparse.Namespace) -> int:
 
 
 def _list_parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    made = Parser(
         "mt-bench list",
         description=(
             "The methods of the leaderboard. With --model, the trainable parameters of each "
@@ -140,7 +140,7 @@ def _list_parser() -> argparse.ArgumentParser:
 
 
 def _report_parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    made = Parser(
         "mt-bench report",
         description=(
             "Write leaderboard.md, .csv, .tex, .json and .html again, from the records alone; "
@@ -155,7 +155,7 @@ def _report_parser() -> argparse.ArgumentParser:
 
 def parser() -> argparse.ArgumentParser:
     """What the command line understands, but for the words that :func:`command` knows."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         "mt-bench",
         usage=(
             "mt-bench METHOD… --langs L,… [options] [key=value …]\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mt_lottery.cli.shared import say
+from mt_lottery.cli.shared import Parser, say
 
 EXAMPLES = """\
 examples:
@@ -21,7 +21,7 @@ The one made here is found by itself; with --dir, give metric.comet.command=DIR/
 
 def parser() -> argparse.ArgumentParser:
     """What the command line understands."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         "mt-bench setup-comet",
         description="Make the environment of the COMET metric (unbabel-comet 2.2.7), once.",
         epilog=EXAMPLES,

@@ -7,6 +7,8 @@ import dataclasses
 import json
 from pathlib import Path
 
+from mt_lottery.cli.shared import Parser
+
 EXAMPLES = """\
 examples:
   mt-bench compare bench/small --against embed
@@ -22,7 +24,7 @@ def _names(text: str) -> list[str]:
 
 def parser() -> argparse.ArgumentParser:
     """What the command line understands."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         "mt-bench compare",
         description=(
             "By how much each method of a benchmark differs from a chosen one, in each language "

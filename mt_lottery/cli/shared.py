@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import traceback
 from collections.abc import Callable
+from typing import NoReturn
 
 from mt_lottery import parallel, values
 from mt_lottery.blame import as_plugin_error
 from mt_lottery.cli import streams
 from mt_lottery.cli.mistakes import mistake
 from mt_lottery.diskfault import disk_error
-from mt_lottery.errors import MTLotteryError
+from mt_lottery.errors import MTLotteryError, nearest
 from mt_lottery.interrupts import raise_on_sigterm
 from mt_lottery.quiet import quieten
 from mt_lottery.secrets import redacted
@@ -106,12 +108,12 @@ def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:
             return _end(f"error: standard output cannot be written: {reason}.", 2)
         if (full := disk_error(error, kept=KEPT)) is not None:  # in a library's writing
             return _end(f"error: {full}", 2)
+        if (plugin := as_plugin_error(error)) is not None:
+            return _end(f"error: {plugin}", 2)
         if text := mistake(error):
             return _end(f"error: {text}", 2)
         if parallel.lost(error):
             return _end("error: another process of this run was killed (out of memory?).", 1)
-        if (plugin := as_plugin_error(error)) is not None:
-            return _end(f"error: {plugin}", 2)
         return _end(
             f"{traceback.format_exc()}\n"
             "This is a bug in mt-lottery, not a mistake of yours: please "
@@ -123,3 +125,21 @@ def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:
 def _end(text: str, code: int) -> int:
     parallel.report(redacted(text), code)
     return code
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, whose messages on a wrong choice or an unknown option name the nearest one."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with 2 and the message."""
+        choice = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
+        unrecognised = re.match(r"unrecognized arguments: (.*)", message)
+        hint = ""
+        if choice:
+            known = [each.strip(" '\"") for each in choice[2].split(",")]
+            hint = nearest(choice[1], known)
+        elif unrecognised:
+            options = [name for action in self._actions for name in action.option_strings]
+            wrong = [w.partition("=")[0] for w in unrecognised[1].split() if w.startswith("-")]
+            hint = "".join(nearest(word, options) for word in wrong[:1])
+        super().error(f"{message.rstrip('.')}.{hint}" if hint else message)

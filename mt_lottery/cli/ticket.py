@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from mt_lottery import __version__
-from mt_lottery.cli.shared import guarded
+from mt_lottery.cli.shared import Parser, guarded
 
 DESCRIPTION = "Find, look at, check and use winning tickets."
 
@@ -26,7 +26,7 @@ COMMANDS = (
 def parser() -> argparse.ArgumentParser:
     """What the command line understands."""
     modules = [importlib.import_module(f"mt_lottery.cli.ticket_{name}") for name in COMMANDS]
-    made = argparse.ArgumentParser(
+    made = Parser(
         "mt-ticket",
         description=DESCRIPTION,
         epilog="examples:\n" + "".join(module.EXAMPLES for module in modules),

@@ -49,9 +49,16 @@ def command(arguments: Sequence[str]) -> int:
             print(f"mt-lottery {__version__}")
         return 0
     from mt_lottery.compose import compose
+    from mt_lottery.overrides import twice
 
     config = compose(arguments)
     from mt_lottery.pipeline import run
+    from mt_lottery.pipeline.effects import without_effect
+
+    if parallel.is_main():
+        keys = [argument.partition("=")[0] for argument in arguments]
+        for line in (*twice(arguments), *without_effect(config, keys)):
+            say(f"Warning: {line}")
 
     outcome = run(config, say=say)
     if parallel.is_main():

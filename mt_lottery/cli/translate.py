@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from mt_lottery import __version__
-from mt_lottery.cli.shared import add_device, guarded, positive
+from mt_lottery.cli.shared import Parser, add_device, guarded, positive
 
 EXAMPLES = """\
 examples:
@@ -21,7 +21,7 @@ examples:
 
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="mt-translate",
         description="Translate standard input, one sentence a line, with a finished run's model. "
         "One line comes out for each that goes in: the first line of what the model says.",

@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 from tiny_runs import VOCABULARY, Commands, Models, small
 
+from mt_lottery.compose import compose
+from mt_lottery.overrides import twice
+from mt_lottery.pipeline.effects import without_effect
+
 Refused = Callable[..., str]
 
 
@@ -67,6 +71,39 @@ CONFIGURATION = [
     (["data=minni"], ["data", "Did you mean 'mini'"]),
     (["preset=papr"], ["preset", "Did you mean 'paper'"]),
     (["stray"], ["stray", "key=value"]),
+    (["lr=1"], ["Unknown key 'lr'", "Did you mean 'train.lr' or 'probe.lr'?"]),
+    (["tickets=18"], ["Did you mean 'tuner.tickets'?"]),
+    (["alpha=0.1"], ["Did you mean 'tuner.alpha'?"]),
+    (["batch_size=8"], ["'train.batch_size'", "'translate.batch_size'"]),
+    (["batchsize=8"], ["'train.batch_size'", "'translate.batch_size'"]),
+    (["epoch=3"], ["'train.epochs' or 'probe.epochs'"]),
+    (["tuner.lr=1"], ["'train.lr' or 'probe.lr'"]),
+    (["data.train=x"], ["'data.train_pairs'", "'data.train_source'"]),
+    (["tuner.r=8"], ["`tuner.r` is a setting of recipe=lora, qlora."]),
+    (["r=8"], ["`tuner.r` is a setting of recipe=lora, qlora."]),
+    (["data.min_chars=8"], ["`data.min_chars` is a setting of data=lego_mt, opus100."]),
+    (["--lr=1"], ["'--lr=1' is not of the form", "train.lr=1 or probe.lr=1"]),
+    (["--out-dir", "x"], ["'--out-dir x'", "write out_dir=x."]),
+    (["--recipe", "lora"], ["'--recipe lora'", "write recipe=lora."]),
+    (["recipe", "lora"], ["'recipe lora'", "write recipe=lora."]),
+    (["recipe", "=", "lora"], ["write recipe=lora."]),
+    (["--lang", "en-ro", "seed=1"], ["'--lang en-ro'", "write lang=en-ro."]),
+    (["-seed=1"], ["write seed=1."]),
+    (["lora"], ["write recipe=lora."]),
+    (["en-ro"], ["write lang=en-ro."]),
+    (["recipe=kslottery"], ["Did you mean 'ks_lottery'?"]),
+    (["recipe=ks"], ["'ks_freeze', 'ks_lottery' or 'ks_transfer'"]),
+    (["model=./my-llama"], ["model=hf model.name_or_path=./my-llama"]),
+    (["model.name=./my-llama"], ["model=hf model.name_or_path=./my-llama"]),
+    (["data=./text.tsv"], ["data=files data.path=./text.tsv"]),
+    (["seed=١"], ["`seed` must be int, not '١'"]),
+    (["train.lr=１e-3"], ["`train.lr` must be float"]),
+    (["data.train_pairs=५"], ["`data.train_pairs` must be int"]),
+    (["lang="], ["`lang` has no value"]),
+    (["user_dir="], ["`user_dir` has no value", "user_dir=null"]),
+    (["data.path="], ["`data.path` has no value"]),
+    (["model.name_or_path= "], ["`model.name_or_path` has no value"]),
+    (["data.path=''"], ["`data.path` is empty"]),
     (["+train.lr=1"], ["key=value"]),
     (["train.lr=1,2"], ["train.lr", "mt-bench"]),
     (["user_dir=nowhere"], ["user_dir", "nowhere", "no such folder"]),
@@ -79,12 +116,41 @@ CONFIGURATION = [
 @pytest.mark.parametrize(("arguments", "parts"), CONFIGURATION, ids=lambda x: str(x)[:40])
 def test_settings(arguments: list[str], parts: list[str], commands: Commands) -> None:
     given = {"recipe": "recipe=ks_lottery", "lang": "lang=en-es"}
-    more = [a for a in arguments if a.partition("=")[0] not in given]
-    given |= {a.partition("=")[0]: a for a in arguments if a.partition("=")[0] in given}
+    own = {a.partition("=")[0]: a for a in arguments if "=" in a and a.partition("=")[0] in given}
+    more = [a for a in arguments if a not in own.values()]
+    given |= own
     message = commands.train(*given.values(), *more, "out_dir=run").mistake()
     for part in parts:
         assert part in message, (part, message)
     assert not Path("run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "warned"),
+    [
+        (("recipe=none", "train.lr=1", "tune=2"), ("train.lr", "tune")),
+        (("recipe=none", "probe.lr=1", "seed=3", "data.train_pairs=9"),
+         ("probe.lr", "seed", "data.train_pairs")),
+        (("recipe=ks_transfer", "train.lr=1", "probe.lr=1"), ("train.lr",)),
+        (("recipe=embed", "train.lr=1", "probe.lr=1"), ("probe.lr",)),
+        (("recipe=lora", "probe.epochs=1", "train.label_smoothing=0.2"),
+         ("probe.epochs", "train.label_smoothing")),
+        (("recipe=ks_lottery", "tuner.correction=bh", "tuner.tickets=3"), ("tuner.correction",)),
+        (("recipe=ks_lottery", "tuner.correction=bh", "tuner.alpha=0.3"), ()),
+        (("recipe=full", "translate.length_penalty=2", "translate.beam_size=2"), ()),
+        (("recipe=full", "translate.length_penalty=2"), ("translate.length_penalty",)),
+        (("recipe=few_shot", "seed=1", "data.train_pairs=9"), ()),
+    ],
+)  # fmt: skip
+def test_settings_without_effect(arguments: tuple[str, ...], warned: tuple[str, ...]) -> None:
+    config = compose([*arguments, "lang=en-es"])
+    found = list(without_effect(config, [a.partition("=")[0] for a in arguments]))
+    assert [line.partition(" has no effect: ")[0] for line in found] == list(warned), found
+
+
+def test_a_key_given_twice() -> None:
+    said = twice(["seed=1", "lang=en-es", "lang=en-es", "seed=2"])
+    assert said == ["`seed` is given more than once (seed=1, seed=2); seed=2, the last, counts."]
 
 
 def test_all_mistakes_are_told_together(commands: Commands) -> None:
