@@ -60,7 +60,7 @@ def attaches(self, context):
 
 
 tuner("t_raises", apply=raises)
-tuner("t_saves", save=saves)
+tuner("t_saves", save=saves, restore=lambda self, model, run_dir: model)
 tuner("t_leaves", apply=leaves)
 tuner("t_multiplies", apply=multiplies)
 tuner("t_attaches", apply=attaches)
