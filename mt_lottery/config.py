@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mt_lottery.errors import nearest
+from mt_lottery.values import LARGEST
 
 
 def setting(
@@ -28,6 +29,7 @@ def setting(
     gt: float | None = None,
     le: float | None = None,
     lt: float | None = None,
+    most: float | None = None,
     choices: Sequence[str] | None = None,
     file: bool = False,
 ) -> Any:
@@ -37,11 +39,12 @@ def setting(
         default: value, or for a list a tuple that is copied into a new list.
         help: one line for ``--help``.
         ge, gt, le, lt: bounds of a number (≥, >, ≤, <).
+        most: of a whole number: above it, it can only be a slip; ``--help`` does not tell it.
         choices: the allowed strings.
         file: the path of a file that decides the result by its content.
     """
     metadata: dict[str, Any] = {"help": help, "ge": ge, "gt": gt, "le": le, "lt": lt}
-    metadata |= {"choices": choices, "file": file}
+    metadata |= {"most": most, "choices": choices, "file": file}
     if isinstance(default, tuple):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -71,16 +74,18 @@ class DataConfig:
         "registered corpus: mini, ntrex, flores101, files, lego_mt, opus100, or a plugin's",
     )
     path: str | None = setting(None, "folder or file of the corpus")
-    train_pairs: int | None = setting(None, "training pairs, from the front; all if null", ge=1)
+    train_pairs: int | None = setting(
+        None, "training pairs, from the front; all if null", ge=1, most=10**9
+    )
     dev: str | None = setting(None, "corpus of the dev set, if another")
     dev_path: str | None = setting(None, "its folder or file")
     dev_pairs: int | None = setting(
-        None, "dev pairs; all if null (100 where training shares the corpus)", ge=1
+        None, "dev pairs; all if null (100 where training shares the corpus)", ge=1, most=10**9
     )
     test: str | None = setting(None, "corpus of the test set, if another")
     test_path: str | None = setting(None, "its folder or file")
     test_pairs: int | None = setting(
-        None, "test pairs; all if null (200 where training shares the corpus)", ge=1
+        None, "test pairs; all if null (200 where training shares the corpus)", ge=1, most=10**9
     )
     train_source: str | None = setting(
         None, "data=files: training text, source side (or TSV, JSONL)"
@@ -91,11 +96,17 @@ class DataConfig:
     test_source: str | None = setting(None, "data=files: test text, source side (or TSV, JSONL)")
     test_target: str | None = setting(None, "data=files: test text, target side")
     shuffle_targets: int | None = setting(
-        None, "a control: each training source gets another's target; seed of the shuffle", ge=0
+        None,
+        "a control: each training source gets another's target; seed of the shuffle",
+        ge=0,
+        most=2**32 - 1,
     )
     template: str = setting("plain", "registered prompt: plain, alpaca, or a plugin's")
     max_length: int = setting(
-        512, "tokens of prompt and target; longer training pairs are dropped and counted", ge=8
+        512,
+        "tokens of prompt and target; longer training pairs are dropped and counted",
+        ge=8,
+        most=10**7,
     )
 
 
@@ -103,13 +114,15 @@ class DataConfig:
 class TrainConfig:
     """How the trained parameters are optimised."""
 
-    epochs: int = setting(2, "passes over the training pairs", ge=1)
+    epochs: int = setting(2, "passes over the training pairs", ge=1, most=100_000)
     lr: float = setting(1e-3, "peak learning rate", gt=0.0)
-    batch_size: int = setting(8, "pairs a batch, at most, on all processes together", ge=1)
-    max_tokens: int | None = setting(
-        None, "padded tokens a batch, at most, on all processes together", ge=1
+    batch_size: int = setting(
+        8, "pairs a batch, at most, on all processes together", ge=1, most=10**6
     )
-    accumulate: int = setting(1, "batches an optimizer step", ge=1)
+    max_tokens: int | None = setting(
+        None, "padded tokens a batch, at most, on all processes together", ge=1, most=10**9
+    )
+    accumulate: int = setting(1, "batches an optimizer step", ge=1, most=10**6)
     optimizer: str = setting(
         "adamw", "registered optimizer: adamw, adamw_8bit, sparse_adam, sgd, or a plugin's"
     )
@@ -122,23 +135,26 @@ class TrainConfig:
     schedule: str = setting(
         "linear", "learning rate after warm-up", choices=("linear", "cosine", "constant")
     )
-    warmup_steps: int = setting(0, "steps from 0 to the peak learning rate", ge=0)
+    warmup_steps: int = setting(0, "steps from 0 to the peak learning rate", ge=0, most=10**9)
     max_grad_norm: float = setting(1.0, "gradient norm is clipped to this; 0 for never", ge=0.0)
     gradient_checkpointing: bool = setting(False, "recompute activations: less memory, slower")
-    save_steps: int = setting(20, "optimizer steps between checkpoints", ge=1)
+    save_steps: int = setting(20, "optimizer steps between checkpoints", ge=1, most=10**9)
 
 
 @dataclass
 class TranslateConfig:
     """How the test set is decoded."""
 
-    beam_size: int = setting(1, "1 is greedy search", ge=1)
-    max_new_tokens: int = setting(128, "limit on a translation, in tokens", ge=1)
-    batch_size: int = setting(128, "sentences a batch, at most", ge=1)
+    beam_size: int = setting(1, "1 is greedy search", ge=1, most=1000)
+    max_new_tokens: int = setting(128, "limit on a translation, in tokens", ge=1, most=10**6)
+    batch_size: int = setting(128, "sentences a batch, at most", ge=1, most=10**6)
     max_tokens: int = setting(
-        32_768, "tokens a batch, at most: prompts, beams and translations, padding included", ge=1
+        32_768,
+        "tokens a batch, at most: prompts, beams and translations, padding included",
+        ge=1,
+        most=10**9,
     )
-    length_penalty: float = setting(1.0, "exponent on length in beam search")
+    length_penalty: float = setting(1.0, "exponent on length in beam search", ge=-100.0, le=100.0)
 
 
 @dataclass
@@ -151,8 +167,10 @@ class CometConfig:
     model: str = setting(
         "Unbabel/wmt22-comet-da", "hub id, folder with hparams.yaml, or .ckpt file in one"
     )
-    batch_size: int = setting(16, "segments a batch", ge=1)
-    gpus: int | None = setting(None, "GPUs of the program; null: one if the run has one", ge=0)
+    batch_size: int = setting(16, "segments a batch", ge=1, most=10**6)
+    gpus: int | None = setting(
+        None, "GPUs of the program; null: one if the run has one", ge=0, most=1024
+    )
 
 
 @dataclass
@@ -173,7 +191,7 @@ class TrackingConfig:
     deadline: float = setting(
         15.0, "seconds a tracker has to start, and to end; then it is given up", gt=0.0
     )
-    samples: int = setting(20, "translations that are shown", ge=0)
+    samples: int = setting(20, "translations that are shown", ge=0, most=10**6)
     adapter: bool = setting(False, "keep the adapter there too, as an artifact")
 
 
@@ -196,7 +214,10 @@ class RunConfig:
     resume: bool = setting(False, "continue a run that was interrupted")
     overwrite: bool = setting(False, "replace what stands in out_dir")
     tune: int = setting(
-        0, "trials of other settings on the dev set first; the best one is then run", ge=0
+        0,
+        "trials of other settings on the dev set first; the best one is then run",
+        ge=0,
+        most=10_000,
     )
     baseline: bool = setting(True, "score the original model too (once; later runs reuse it)")
     user_dir: str | None = setting(None, "folder of plugins to import first")
@@ -243,7 +264,12 @@ def problems(config: Any, prefix: str = "") -> Iterator[str]:
             continue
         elif isinstance(value, (int, float)):
             bounds = _allowed(meta)
-            if not math.isfinite(value):
+            most = meta.get("most") or LARGEST
+            if isinstance(value, int) and abs(value) > most:  # isfinite would fail on many digits
+                least = f"{bounds} and " if bounds else ""
+                shown = f"{value:,}" if abs(value) < 10**30 else "a number of many more digits"
+                yield f"`{key}` must be {least}≤ {most:,}, not {shown}."
+            elif not math.isfinite(value):
                 wanted = f"a finite number {bounds}".rstrip()
                 yield f"`{key}` must be {wanted}, not {value}."
             elif (

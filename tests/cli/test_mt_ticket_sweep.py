@@ -204,7 +204,7 @@ def test_mistakes_are_told_before_anything_runs(commands: Commands, models: Mode
                  "tuner.tickets=4", "ks_lottery:tuner.alpha=0.5").mistake()  # fmt: skip
     for text in (
         "--methods lora: it has no number of rows", "allowed: frequency, ", "Did you mean 'ks'?",
-        "--sizes must be whole numbers ≥ 1, separated by commas, not '0'",
+        "--sizes: each must be a whole number ≥ 1, not '0'",
         "the sweep sets tuner.tickets itself", "the sweep sets tuner.alpha itself",
     ):  # fmt: skip
         assert text in said
