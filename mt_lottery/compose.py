@@ -269,6 +269,8 @@ def _read_saved(path: str) -> dict[str, Any]:
     if not os.path.lexists(file):
         raise ConfigError(f"config={path}: no such file (a run directory's config.yaml is meant).")
     content = read_yaml(file, ConfigError)
+    if not content:
+        raise ConfigError(f"{file}: empty; a run's config.yaml is meant.")
     try:
         OmegaConf.create(content)  # ${…} that cannot be parsed, keys that are no names
     except Exception as error:
@@ -286,7 +288,10 @@ def compose_saved(path: Path) -> RunConfig:
     saved = _read_saved(str(path))
     if saved.get("user_dir") is not None:
         registry.load_user_dir(str(saved["user_dir"]))
-    return _build(saved, {}, [], str(path))
+    # of a file that was cut short, defaults would take the place of what is missing
+    missing = [key for key in ("lang", *GROUPS[1:], "translate", "metrics") if key not in saved]
+    found = [f"{path}: damaged: a run's configuration has {', '.join(missing)}."] if missing else []
+    return _build(saved, {}, found, str(path))
 
 
 def compose(overrides: Sequence[str]) -> RunConfig:

@@ -58,6 +58,8 @@ def mistake(error: BaseException) -> str | None:
             f"{given or '~'}: the home directory that '~' means is not known (no such user, or "
             "HOME is not set); write the path in full."
         )
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):
+        return f"{str(error).removeprefix('Symlink loop from ')}: a loop of links."
     if isinstance(error, ValueError) and str(error).startswith("embedded null"):
         return "A path holds a NUL character, which no file's name can have."
     if isinstance(error, UnicodeEncodeError) and "surrogates not allowed" in error.reason:

@@ -97,15 +97,13 @@ def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:
     except SystemExit as error:
         plugin = as_plugin_error(error)  # sys.exit() in the middle of a run
         if plugin is None:
+            if refused := streams.refused():  # argparse's help
+                return _unprinted(refused)
             raise
         return _end(f"error: {plugin}", 2)
     except Exception as error:
         if isinstance(error, OSError) and (refused := streams.refused()):
-            streams.silence()  # at the exit too
-            if isinstance(refused, BrokenPipeError):  # the reader (`head`, say) has gone
-                return 1
-            reason = refused.strerror or refused
-            return _end(f"error: standard output cannot be written: {reason}.", 2)
+            return _unprinted(refused)
         if (full := disk_error(error, kept=KEPT)) is not None:  # in a library's writing
             return _end(f"error: {full}", 2)
         if (plugin := as_plugin_error(error)) is not None:
@@ -120,6 +118,14 @@ def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:
             "report it with the lines above.",
             1,
         )
+
+
+def _unprinted(refused: OSError) -> int:
+    """End without what standard output does not take."""
+    streams.silence()  # at the exit too
+    if isinstance(refused, BrokenPipeError):  # the reader (`head`, say) has gone
+        return 1
+    return _end(f"error: standard output cannot be written: {refused.strerror or refused}.", 2)
 
 
 def _end(text: str, code: int) -> int:

@@ -27,17 +27,38 @@ def prepare() -> None:
         elif mode == "w" and getattr(stream, "errors", "") in ("strict", "surrogateescape"):
             with contextlib.suppress(AttributeError, OSError, ValueError):
                 stream.reconfigure(errors="backslashreplace")
+    _watch(sys.stdout)
+
+
+def _watch(stream: Any) -> None:
+    """Note the error of a stream on it: what it lost is not in its buffer any more."""
+    if "write" in getattr(stream, "__dict__", {"write"}):
+        return
+
+    def noting(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            try:
+                return original(*arguments)
+            except OSError as error:
+                stream.failure = error
+                raise
+
+        return call
+
+    for name in ("write", "flush"):
+        setattr(stream, name, noting(getattr(stream, name)))
 
 
 def refused() -> OSError | None:
-    """The error with which standard output refuses what is still to be written to it."""
+    """The error with which standard output refused, or refuses now, what is written to it."""
+    failure: OSError | None = getattr(sys.stdout, "failure", None)
     try:
         sys.stdout.flush()
     except OSError as error:
-        return error
+        return failure or error
     except ValueError:  # closed
-        return None
-    return None
+        return failure
+    return failure
 
 
 def silence() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,7 @@ class TicketRun:
 def _read(folder: Path) -> TicketRun:
     record = read_record(folder)
     path = folder / TICKETS
-    if record.tickets is None or not path.is_file():
+    if record.tickets is None or not os.path.lexists(path):
         raise RecordError(
             f"{folder}: a run of {record.method} has no {TICKETS}; allowed: runs that choose "
             "rows (ks_lottery, ks_transfer, ks_freeze, random, frequency, …)."

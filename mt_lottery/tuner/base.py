@@ -331,7 +331,7 @@ class RowTuner(Tuner):
 class CountedRowsConfig(RowsConfig):
     """Settings of baselines that choose a given number of rows."""
 
-    tickets: int = setting(DEFAULT_TICKETS, "number of rows", ge=1)
+    tickets: int = setting(DEFAULT_TICKETS, "number of rows", ge=1, most=10**7)
     seed: int | None = setting(None, "of the choice of rows; the run's seed if null", ge=0)
 
 

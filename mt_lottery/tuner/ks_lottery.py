@@ -52,6 +52,7 @@ class KSLotteryConfig(RowsConfig):
         None,
         f"number of rows, most changed first; {DEFAULT_TICKETS} if nothing else is given",
         ge=1,
+        most=10**7,
     )
     alpha: float | None = setting(
         None, "instead of a number: rows whose nominal p is at most this", ge=0.0, le=1.0
