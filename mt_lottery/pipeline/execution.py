@@ -1,19 +1,17 @@
-"""One run from configuration to record: data, model, probe, tuning, translation, scores."""
+"""One run in a folder that is prepared: model, probe, tuning, translation, scores, record."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mt_lottery import parallel
-from mt_lottery.config import RunConfig, TrainConfig, TunerConfig
+from mt_lottery.config import TrainConfig, TunerConfig
 from mt_lottery.data.batches import Encoded
 from mt_lottery.errors import RecordError
 from mt_lottery.model.loading import LoadedModel, load
@@ -22,7 +20,7 @@ from mt_lottery.pipeline import integrity
 from mt_lottery.pipeline.context import make_context
 from mt_lottery.pipeline.decode import check_room, decode, pad_id
 from mt_lottery.pipeline.outcome import make_record, peak_memory, score_outputs, start_peak
-from mt_lottery.pipeline.plan import Plan, Say, check_metrics, make_plan
+from mt_lottery.pipeline.plan import Plan, Say, make_plan
 from mt_lottery.pipeline.probe import probe_of
 from mt_lottery.pipeline.rundir import (
     LOG,
@@ -37,12 +35,13 @@ from mt_lottery.pipeline.rundir import (
 )
 from mt_lottery.pipeline.search import search
 from mt_lottery.pipeline.standing import is_unsearched, take, trial_of
+from mt_lottery.pipeline.takeover import NEW, told_of
 from mt_lottery.pipeline.trial_calls import checked
 from mt_lottery.record import CostRecord, Record, read_record
 from mt_lottery.registry import ENGINES, TUNERS
 from mt_lottery.train import trackers as trackers_of
 from mt_lottery.train.checkpoints import load_trained, save_trained
-from mt_lottery.train.objective import Engine, TrainResult
+from mt_lottery.train.objective import TrainResult
 from mt_lottery.train.sealing import TRAINED
 from mt_lottery.train.trackers import Tracker
 from mt_lottery.tuner.base import Tuner, TuningContext
@@ -50,75 +49,34 @@ from mt_lottery.tuner.declared import declare
 from mt_lottery.tuner.kept import finish
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """A finished run.
-
-    Attributes:
-        run_dir: where it lies.
-        record: its record.
-        baseline_dir: the original model's run, if there is one.
-        found: it stood there already.
-    """
-
-    run_dir: Path
-    record: Record
-    baseline_dir: Path | None
-    found: bool
-
-
-def run(
-    config: RunConfig,
-    say: Say = print,
-    engine: Engine | None = None,
-    unsearched: Path | None = None,
-) -> Outcome:
-    """Do one run, or find it done.
+def do(
+    plan: Plan, work: Path, given: Path | None, resume: bool, say: Say, unsearched: Path | None
+) -> tuple[Record, Path | None]:
+    """Do a run in a folder that is prepared: its record, and where the original model's run is.
 
     Args:
-        config: from :func:`mt_lottery.compose.compose`.
+        plan: what it depends on.
+        work: where it is made.
+        given: ``out_dir``, if there was one.
+        resume: go on from a checkpoint.
         say: prints a line for the user.
-        engine: what trains, in place of the registered ``config.engine``.
-        unsearched: where a run of the same settings without ``tune`` may lie: if it is finished,
-            it serves as the search's first trial, and as its result where no other did better.
-
-    Started by torchrun, all processes must call it; they do the run together.
-
-    Raises:
-        MTLotteryError: anything that the user can mend; no record is left then.
+        unsearched: as :func:`mt_lottery.pipeline.running.run`.
     """
-    parallel.start()
-    if not parallel.is_main():
-        say = _silent
-    plan = make_plan(config, say, engine)
-    given = config.out_dir is not None
-    run_dir = Path(config.out_dir).expanduser() if config.out_dir else default_folder(config)
-    with locked(run_dir):
-        found = on_main(lambda: finished(run_dir, plan.config_hash, config.overwrite))
-        if found is not None:
-            say(
-                f"{run_dir} holds this very run, finished; it is left alone "
-                "(overwrite=true redoes it)."
-            )
-            return Outcome(run_dir, found, _standing(found.baseline), True)
-        on_main(partial(check_metrics, config))
-        resume = on_main(lambda: prepare(run_dir, config, plan.config_hash))
-        say(f"Loading {config.model.name_or_path or config.model.name} on {plan.device} …")
-        loaded = load(config.model, plan.device)
-        baseline_dir = None
-        if config.baseline and config.tuner.name != "none":
-            baseline_dir = _baseline(plan, loaded, run_dir if given else None, say)
-        tuning, best, taken = None, None, None
-        if config.tune and plan.tuner.search_space:
-            standing = unsearched if is_unsearched(plan, unsearched) else None
-            plan, tuning, best = _searched(plan, run_dir, say, standing)
-            taken = standing if plan.config == config else None  # no other settings were chosen
-        record = _execute(plan, loaded, run_dir, resume, baseline_dir, say, tuning, best, taken)
-    return Outcome(run_dir, record, baseline_dir, False)
-
-
-def _silent(text: str) -> None:
-    """What the processes other than the main one say."""
+    config = plan.config
+    if work.name == NEW:
+        say = told_of(say, work, work.parent)
+    say(f"Loading {config.model.name_or_path or config.model.name} on {plan.device} …")
+    loaded = load(config.model, plan.device)
+    baseline_dir = None
+    if config.baseline and config.tuner.name != "none":
+        baseline_dir = _baseline(plan, loaded, given, say)
+    tuning, best, taken = None, None, None
+    if config.tune and plan.tuner.search_space:
+        standing = unsearched if is_unsearched(plan, unsearched) else None
+        plan, tuning, best = _searched(plan, work, say, standing)
+        taken = standing if plan.config == config else None  # no other settings were chosen
+    record = _execute(plan, loaded, work, resume, baseline_dir, say, tuning, best, taken)
+    return record, baseline_dir
 
 
 def _searched(
@@ -147,15 +105,6 @@ def _searched(
     config, tuning, best = search(plan, run_dir, execute, done, say)
     tuner: Tuner = TUNERS.get(config.tuner.name)(config.tuner)
     return dataclasses.replace(plan, config=config, tuner=tuner), tuning, best
-
-
-def _standing(text: str | None) -> Path | None:
-    """The baseline's folder, if it is still there: the cache may have been emptied since."""
-    if text is not None:
-        with contextlib.suppress(RecordError):
-            read_record(text)
-            return Path(text)
-    return None
 
 
 def _baseline(plan: Plan, loaded: LoadedModel, given: Path | None, say: Say) -> Path:

@@ -20,18 +20,19 @@ from mt_lottery.compose import to_yaml
 from mt_lottery.config import RunConfig, file_settings
 from mt_lottery.errors import RecordError
 from mt_lottery.model.tokens import token_strings
+from mt_lottery.pipeline.claims import CONFIG as CONFIG
+from mt_lottery.pipeline.claims import STATE as STATE
+from mt_lottery.pipeline.claims import check_inputs, check_ours, remove
 from mt_lottery.pipeline.run_files import TICKET_COLUMNS, read_state
 from mt_lottery.plain import csv_text
 from mt_lottery.record import NAME, Record, read_record
 from mt_lottery.translate.decoding import Hypothesis
 from mt_lottery.tuner.base import ChosenRows
 
-CONFIG = "config.yaml"
 HYPOTHESES = "hypotheses.jsonl"
 SENTENCES = "sentence_scores.jsonl"
 TICKETS = "tickets.csv"
 LOG = "train_log.jsonl"
-STATE = ".run.json"
 # the record first: while it is there, the folder counts as a finished run
 FOLDERS = (
     *("adapter", "model", "control", "trials", "checkpoints"),
@@ -103,6 +104,12 @@ def finished(run_dir: Path, config_hash: str, overwrite: bool) -> Record | None:
     )
 
 
+def is_begun(run_dir: Path) -> bool:
+    """Whether there is anything in a folder that a run could go on from."""
+    kinds = ("checkpoints/checkpoint-*", "checkpoints/step_*", f"trials/*/{NAME}")  # both engines'
+    return any(path for kind in kinds for path in run_dir.glob(kind))
+
+
 def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
     """Make ``run_dir`` ready for a run.
 
@@ -111,19 +118,15 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
 
     Raises:
         RecordError: an interrupted run stands there that the request neither
-            continues (``resume=true``) nor replaces (``overwrite=true``).
+            continues (``resume=true``) nor replaces (``overwrite=true``); or a folder of
+            somebody else's.
+        ConfigError: a setting names an input that would be replaced.
     """
     state = run_dir / STATE
-    standing = [name for name in OURS if (run_dir / name).exists()]
-    if standing and not state.exists() and not (run_dir / NAME).exists():
-        raise RecordError(
-            f"out_dir={run_dir} is no run directory of mt-lottery, but holds "
-            f"{', '.join(standing)}, which a run would replace. Give another out_dir."
-        )
+    check_ours(run_dir, OURS)
+    check_inputs(run_dir, OURS, config)
     interrupted = None
-    kinds = ("checkpoints/checkpoint-*", "checkpoints/step_*", f"trials/*/{NAME}")  # both engines'
-    work = [path for kind in kinds for path in run_dir.glob(kind)]
-    begun = state.is_file() and bool(work)
+    begun = state.is_file() and is_begun(run_dir)
     if begun and not config.overwrite:
         try:
             interrupted = read_state(state)
@@ -144,14 +147,13 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
     resume = config.resume and same
     if not resume:  # before the new hash stands there: it must never vouch for old checkpoints
         for name in ("checkpoints", "trials"):
-            shutil.rmtree(run_dir / name, ignore_errors=True)
+            shutil.rmtree(run_dir / name, ignore_errors=True)  # a link stays until further down
     # then at once: what says that this folder is ours must outlive a kill further down
     write_text(state, json.dumps({"status": "running", "config_hash": config_hash}) + "\n")
     for name in OURS:
         if name == STATE or (resume and name in RESUMED):
             continue
-        path = run_dir / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        remove(run_dir / name)
     kept = dataclasses.replace(with_full_paths(config), resume=False, overwrite=False)
     write_text(run_dir / CONFIG, to_yaml(kept))
     return resume

@@ -245,3 +245,86 @@ def test_a_saved_config_runs_from_another_folder(commands: Commands, models: Mod
     ended = commands.train("config=../run/config.yaml", "out_dir=again")
     assert ended.code == 0, ended.err
     assert Path("again", WEIGHTS).read_bytes() == Path("../run", WEIGHTS).read_bytes()
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in contents(folder)}
+
+
+MISTAKES = (
+    ("lora", "tuner.target_modules=[q_prj]"),
+    ("random", "tuner.tickets=1000000"),
+    ("random", "data.max_length=8"),
+    ("layer", "tuner.module=nowhere"),
+    ("random", "tuner.scope=tied"),
+    ("few_shot", "tuner.shots=1000"),
+    ("full", "train.epochs=0"),
+    ("full", "train.lr=1e30"),
+)
+
+
+def test_a_mistake_leaves_the_run_that_was_to_be_replaced(
+    commands: Commands, models: Models
+) -> None:
+    assert commands.train(*small(models.untied, "random", "out_dir=run")).code == 0
+    Path("run/notes.txt").write_text("mine")
+    Path("run/adapter/thesis.tex").write_text("mine")
+    before = everything(Path("run"))
+    for recipe, change in MISTAKES:
+        call = small(models.untied, recipe, "out_dir=run", "overwrite=true", change)
+        assert commands.train(*call).mistake(), change
+        assert everything(Path("run")) == before, change
+    # every input that lies in what would be replaced
+    shutil.copytree("run/adapter", "run/model")
+    Path("run/model/train.es").write_text("a\n")
+    (commands.folder / "link").symlink_to("run")
+    for change in (
+        "tuner.rows_file=run/tickets.csv", "tuner.rows_file=link/tickets.csv",
+        "model.name_or_path=run/model", "data.path=run/model", "user_dir=run/model",
+    ):  # fmt: skip
+        call = small(models.untied, "ks_lottery", "out_dir=run", "overwrite=true", change)
+        said = commands.train(*call).mistake()
+        assert everything(Path("run")).items() >= before.items(), said
+    call = small(models.untied, "ks_lottery", "out_dir=run", "tuner.rows_file=run/tickets.csv")
+    said = commands.train(*call, "overwrite=true").mistake()
+    assert "`tuner.rows_file` is run/tickets.csv, which belongs to the run in out_dir=run" in said
+    shutil.rmtree("run/model")
+    # its own config.yaml is read before it is replaced
+    again = commands.train("config=run/config.yaml", "out_dir=run", "overwrite=true", "seed=3")
+    assert again.code == 0, again.err
+    assert record(Path("run"))["seed"] == 3
+    assert Path("run/notes.txt").read_text() == "mine"
+    assert Path("run/adapter/thesis.tex").read_text() == "mine"
+    expected = contents(Path("run"))
+    assert commands.train(*small(models.untied, "full", "out_dir=run", "overwrite=true")).code == 0
+    kept = {"notes.txt", "adapter/thesis.tex"}
+    assert {x for x in contents(Path("run")) if x.startswith("adapter")} == {"adapter/thesis.tex"}
+    assert kept <= contents(Path("run")) and expected != contents(Path("run"))
+    assert not any("mt_lottery" in x for x in os.listdir("run"))
+
+
+@pytest.mark.parametrize("again", ["overwrite=true", "resume=true"])
+def test_an_overwriting_run_that_was_killed_goes_on(
+    again: str, commands: Commands, models: Models
+) -> None:
+    assert commands.train(*small(models.untied, "random", "out_dir=run")).code == 0
+    before = everything(Path("run"))
+    arguments = small(models.untied, "full", "train.epochs=70", "baseline=false", "tracker=none")
+    process = commands.start(
+        "mt-train", *arguments, "out_dir=run", "overwrite=true", "train.save_steps=1"
+    )
+    wait_for(past("run/.mt_lottery.new/checkpoints", 3), process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    after = everything(Path("run"))
+    assert {k: v for k, v in after.items() if ".mt_lottery.new" not in k} == before
+    refused = commands.train(*arguments, "out_dir=run").mistake()
+    assert "run holds a finished run of another configuration" in refused
+    assert "left alone" in commands.train(*small(models.untied, "random", "out_dir=run")).err
+    ended = commands.train(*arguments, "out_dir=run", again)
+    assert ended.code == 0 and "it goes on" in ended.err, ended.err
+    assert commands.train(*arguments, "out_dir=whole").code == 0
+    for name in ("model/model.safetensors", "hypotheses.jsonl"):
+        assert Path("run", name).read_bytes() == Path("whole", name).read_bytes()
+    assert contents(Path("run")) == contents(Path("whole"))
+    assert "left alone" in commands.train(*arguments, "out_dir=run").err
