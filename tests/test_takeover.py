@@ -6,8 +6,7 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 from test_record import record
 from test_rundir import HASH, OTHER, config, done, interrupted
 
-from mt_lottery.atomic import DiskError
+from mt_lottery.atomic import DiskError, sweep
 from mt_lottery.errors import ConfigError, RecordError
 from mt_lottery.pipeline.rundir import STATE
 from mt_lottery.pipeline.takeover import NEW, OLD, SWAP, discard_unbegun, place, settle, swap
@@ -145,30 +144,29 @@ def test_a_link_is_removed_and_not_what_it_leads_to(tmp_path: Path) -> None:
     assert (tmp_path / "big" / "adapter_model.safetensors").read_text() == "old"
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from mt_lottery.pipeline import takeover
-calls = 0
-def counting(name):
-    real = getattr(os, name)
-    def call(*arguments, **more):
-        global calls
-        calls += 1
-        if calls > int(sys.argv[2]):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*arguments, **more)
-    setattr(os, name, call)
-for name in ("rename", "replace", "unlink", "rmdir"):
-    counting(name)
-for folder in sys.argv[1].split(os.pathsep):
-    calls = 0
+def killed_in_swap(folder: Path, after: int) -> int:
+    """Swap in a process of its own that dies at its n-th change of the disk; its exit status."""
     child = os.fork()
     if child == 0:
-        takeover.swap(Path(folder))
-        os._exit(0)
-    print(os.waitpid(child, 0)[1], flush=True)
-"""
+        calls = 0
+
+        def counting(real: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*arguments: Any, **more: Any) -> Any:
+                nonlocal calls
+                calls += 1
+                if calls > after:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return real(*arguments, **more)
+
+            return call
+
+        for name in ("rename", "replace", "unlink", "rmdir"):
+            setattr(os, name, counting(getattr(os, name)))
+        try:
+            swap(folder)
+        finally:
+            os._exit(0)
+    return os.waitpid(child, 0)[1]
 
 
 def test_a_kill_at_any_moment_of_the_swap(tmp_path: Path) -> None:
@@ -178,11 +176,11 @@ def test_a_kill_at_any_moment_of_the_swap(tmp_path: Path) -> None:
         before = tree(run)
         new, _ = begin(run, overwrite=True)
         finish(new)
-        call = [sys.executable, "-c", KILLED, str(run), str(after)]
-        status = int(subprocess.run(call, capture_output=True, text=True, check=True).stdout)
+        status = killed_in_swap(run, after)
         settle(run)
-        if (run / NAME).is_file() and tree(run) == before:
-            assert (new / NAME).is_file()  # done, and can still take its place
+        sweep(run)
+        if (new / NAME).is_file():  # done, and can still take its place
+            assert tree(run) == before
             swap(run)
         found = tree(run)
         assert json.loads(found[NAME])["config_hash"] == OTHER

@@ -15,7 +15,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from mt_lottery import parallel, values
-from mt_lottery.atomic import DiskError, write_bytes, write_text
+from mt_lottery.atomic import DiskError, sweep, write_bytes, write_text
 from mt_lottery.compose import to_yaml
 from mt_lottery.config import RunConfig, file_settings
 from mt_lottery.errors import RecordError
@@ -73,6 +73,7 @@ def locked(run_dir: Path, *, wait: bool = False) -> Iterator[None]:
         try:
             run_dir.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=-1 if wait else 0)
+            sweep(run_dir)  # what a killed process left half-written
         except Timeout as error:
             raise RecordError(f"{run_dir}: another run is working in this directory.") from error
         except OSError as error:
