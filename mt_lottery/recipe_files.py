@@ -57,13 +57,21 @@ def refuse_taken_names() -> None:
                 )
 
 
+def recipe_files() -> dict[str, Path]:
+    """Every recipe's YAML by its name: the built-in ones, then those of plugins.
+
+    A loose YAML beside a plugin may be none of ours; whoever composes it finds out.
+    """
+    found: dict[str, Path] = {}
+    for folder in (recipes_folder(), *search_path()):
+        found |= {file.stem: file for file in sorted((folder / "recipe").glob("*.yaml"))}
+    return loose_recipes() | found
+
+
 def headline(recipe: str) -> str | None:
     """The comment in the first line of a recipe's YAML; None if there is none."""
-    files = [recipes_folder() / "recipe" / f"{recipe}.yaml"]
-    files += [folder / "recipe" / f"{recipe}.yaml" for folder in search_path()]
-    files += [file for name, file in loose_recipes().items() if name == recipe]
-    for file in files:
-        if file.is_file():
-            first = file.read_text("utf-8").partition("\n")[0]
-            return first.lstrip("# ").strip() if first.startswith("#") else None
-    return None
+    file = recipe_files().get(recipe)
+    if file is None or not file.is_file():
+        return None
+    first = file.read_text("utf-8").partition("\n")[0]
+    return first.lstrip("# ").strip() if first.startswith("#") else None

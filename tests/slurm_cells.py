@@ -41,7 +41,8 @@ def act(order: Any, answer: str) -> None:
 def drive(out: str, jobs: int, *methods: str, **options: Any) -> list[Any]:
     """A benchmark whose cells are these stand-ins; returns how each cell stands at the end."""
     from mt_lottery.bench import slurm_jobs
-    from mt_lottery.bench.plan import Bench, choose_methods
+    from mt_lottery.bench.choosing import choose_methods
+    from mt_lottery.bench.plan import Bench
     from mt_lottery.bench.runner import standing
     from mt_lottery.bench.slurm import run_slurm
 

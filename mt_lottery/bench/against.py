@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mt_lottery.bench.collect import Results
+from mt_lottery.bench.collect import Results, nothing_finished
 from mt_lottery.bench.compare import (
     Floats,
     Resampler,
@@ -89,7 +89,7 @@ def compare_with(
         ConfigError: a method, the block or the metric is not in the results.
     """
     if not results.records:
-        raise RecordError(f"{results.out}: no cell is finished yet; there is nothing to compare.")
+        raise RecordError(nothing_finished(results, "compare"))
     builder = _builder(results, metric)
     assert builder.resampler is not None
     present = [m for m in builder.methods(block) if _finished(builder, block, m)]

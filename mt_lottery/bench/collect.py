@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,15 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mt_lottery.bench.bench_file import read_settings
+from mt_lottery.bench.cell_files import read_cell
 from mt_lottery.bench.methods import ORDER
-from mt_lottery.bench.plan import BLOCKS, Cell, read_settings
-from mt_lottery.bench.worker import LOG, read_state
+from mt_lottery.bench.plan import BLOCKS, Cell
 from mt_lottery.errors import RecordError
-from mt_lottery.pipeline.run_files import read_sentence_scores
-from mt_lottery.pipeline.rundir import SENTENCES
-from mt_lottery.record import NAME, Record, read_record
+from mt_lottery.record import Record
 
 Floats = NDArray[np.float64]
+Statistics = dict[str, dict[str, Floats]]
 
 
 @dataclass
@@ -29,7 +31,9 @@ class Results:
         out: its folder (the first one's, where two are joined).
         records: cell → its record, for cells that are done.
         folders: cell → its run directory.
-        failures: cell → why it failed, for cells that were tried and are not done.
+        sentences: cell → metric → ``raw`` or ``first_line`` → sentence statistics.
+        failures: cell → why it failed, for cells that were tried and are not done, or of which
+            a file is damaged: one such cell does not stop the others.
         asked: methods, langs and seeds that were asked for, in order.
         settings: as ``bench.json`` keeps them.
     """
@@ -37,6 +41,7 @@ class Results:
     out: Path
     records: dict[Cell, Record] = field(default_factory=dict)
     folders: dict[Cell, Path] = field(default_factory=dict)
+    sentences: dict[Cell, Statistics] = field(default_factory=dict)
     failures: dict[Cell, str] = field(default_factory=dict)
     asked: dict[str, list[Any]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
@@ -53,21 +58,11 @@ class Results:
             cell: which.
             metric: its key.
             which: ``raw`` or ``first_line``.
-
-        Raises:
-            RecordError: the file is damaged.
         """
-        path = self.folders[cell] / SENTENCES
-        if not path.is_file():
-            return None
-        lines = read_sentence_scores(path)
-        try:
-            found = np.array([line[metric][which] for line in lines], dtype=np.float64)
-        except (KeyError, TypeError, ValueError):
-            return None
-        if found.ndim != 2 or len(found) != self.records[cell].data.test.pairs:
-            raise RecordError(f"{path}: damaged: not one line a test sentence.")
-        return found
+        return self.sentences.get(cell, {}).get(metric, {}).get(which)
+
+
+_SEED = re.compile(r"\d{1,10}", re.ASCII)
 
 
 def collect(out: Path) -> Results:
@@ -78,10 +73,14 @@ def collect(out: Path) -> Results:
     """
     content = read_settings(out)
     results = Results(out, asked=content.get("asked", {}), settings=content["settings"])
+    try:
+        next(os.scandir(out), None)  # glob takes an unreadable folder for an empty one
+    except OSError as error:
+        raise RecordError(f"{out}: cannot be read: {error.strerror}.") from error
     for folder in sorted(out.glob("*/*/*/seed-*")):
         block, method, lang, seed = folder.relative_to(out).parts
         number = seed.removeprefix("seed-")
-        if block not in BLOCKS or not number.isdecimal():
+        if block not in BLOCKS or not _SEED.fullmatch(number):
             continue
         _take(results, Cell(block, method, lang, int(number)), folder)
     check(results)
@@ -103,16 +102,16 @@ def collect_cells(out: Path, cells: Sequence[Cell]) -> Results:
 
 
 def _take(results: Results, cell: Cell, folder: Path) -> None:
-    """Put what stands in a cell's folder into the results."""
+    """Put what a cell's folder holds into the results."""
     results.folders[cell] = folder
-    state = read_state(folder)
-    if (folder / NAME).exists():
-        try:
-            results.records[cell] = read_record(folder)
-        except RecordError as error:
-            results.failures[cell] = str(error)
-    elif state.get("state") in ("failed", "crashed"):
-        results.failures[cell] = str(state.get("reason")) + f" (see {folder / LOG})"
+    try:
+        found = read_cell(folder, cell)
+    except RecordError as error:
+        results.failures[cell] = str(error)
+        return
+    if found is not None:
+        results.records[cell] = found.record
+        results.sentences[cell] = found.statistics
 
 
 def join(parts: Sequence[Results]) -> Results:
@@ -134,7 +133,7 @@ def join(parts: Sequence[Results]) -> Results:
                 f"{cell} is both in {joined.folders[cell]} and in {part.folders[cell]}, with "
                 "different settings: they cannot be one leaderboard."
             )
-        for name in ("records", "folders", "failures"):
+        for name in ("records", "folders", "sentences", "failures"):
             mine, theirs = getattr(joined, name), getattr(part, name)
             mine.update({c: v for c, v in theirs.items() if c not in mine})
         for key, values in part.asked.items():
@@ -142,6 +141,13 @@ def join(parts: Sequence[Results]) -> Results:
             known += [v for v in values if v not in known]
     check(joined)
     return joined
+
+
+def nothing_finished(results: Results, what: str) -> str:
+    """That no cell is done, and why the cells failed that did."""
+    said = [f"{results.out}: no cell is finished yet; there is nothing to {what}."]
+    said += [f"  {cell}: {reason}" for cell, reason in list(results.failures.items())[:5]]
+    return "\n".join(said)
 
 
 def check(results: Results) -> None:
@@ -161,7 +167,9 @@ def check(results: Results) -> None:
             )
 
     for cell, record in results.records.items():
-        same(f"test {cell.lang}", cell, record.data.test.sha256, "test data (sha256)")
+        test = record.data.test
+        same(f"test {cell.lang}", cell, test.sha256, "test data (sha256)")
+        same(f"pairs {cell.lang}", cell, str(test.pairs), "numbers of test sentences")
         key = next(iter(record.scores))
         signature = f"{key} {record.scores[key]['signature']}"
         same(f"signature {cell.lang}", cell, signature, "metrics")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from mt_lottery.atomic import write_text
 from mt_lottery.data.corpora import Split
+from mt_lottery.errors import RecordError
+from mt_lottery.reading import read_json
 
 FILE = "contamination.json"
 N = 8  # words: chance repeats of eight words in a row are rare
@@ -82,28 +84,31 @@ def overlap(lang: str, train: Split, test: Split) -> Overlap:
 
 def write(out: Path, overlaps: Sequence[Overlap]) -> None:
     """Keep what was found beside the benchmark, for later reports."""
-    known = {line["lang"]: line for line in read(out)}
-    known |= {one.lang: asdict(one) for one in overlaps}
-    write_text(out / FILE, json.dumps(list(known.values()), indent=1) + "\n")
+    known = {line.lang: line for line in read(out)[0]} | {one.lang: one for one in overlaps}
+    write_text(out / FILE, json.dumps([asdict(one) for one in known.values()], indent=1) + "\n")
 
 
-def read(out: Path) -> list[dict[str, Any]]:
-    """What :func:`write` kept; empty where there is nothing readable."""
+def read(out: Path) -> tuple[list[Overlap], str | None]:
+    """What :func:`write` kept, and what is wrong with the file where it is damaged."""
+    path = out / FILE
+    if not path.exists():
+        return [], None
     try:
-        content = json.loads((out / FILE).read_text("utf-8"))
-    except (OSError, ValueError):
-        return []
-    return [line for line in content if isinstance(line, dict)] if isinstance(content, list) else []
+        content: list[Any] = read_json(path, RecordError, list)
+        hints = {f.name: int if f.type == "int" else str for f in fields(Overlap)}
+        for line in content:
+            if not isinstance(line, dict) or {k: type(v) for k, v in line.items()} != hints:
+                raise RecordError(f"{path}: damaged: {str(line)[:80]}")
+        return [Overlap(**line) for line in content], None
+    except RecordError as error:
+        return [], str(error)
 
 
 def sentences(out: Path, model: str, tests: Sequence[str]) -> list[str]:
     """What the page says, for the given model and test sets."""
-    said = []
-    for line in read(out):
-        try:
-            found = Overlap(**line)
-        except TypeError:
-            continue
+    known, problem = read(out)
+    said = [] if problem is None else [f"What was found before is not known: {problem}"]
+    for found in known:
         said.append(
             f"{found.lang}: of {found.sentences} test sentences ({found.test}), "
             f"{found.exact_source} sources and {found.exact_target} targets stand in the training "

@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 
 from mt_lottery.bench import notes
-from mt_lottery.bench.collect import Results, in_order
+from mt_lottery.bench.collect import Results, in_order, nothing_finished
 from mt_lottery.bench.compare import Interval, Resampler, Statistics, compare_with_best
 from mt_lottery.bench.every_metric import NOTE, common_metrics, every_metric
 from mt_lottery.bench.methods import label, summary
 from mt_lottery.bench.plan import BLOCKS, Cell
 from mt_lottery.errors import MTLotteryError, RecordError
 from mt_lottery.record import Record
-from mt_lottery.registry import TUNERS
 from mt_lottery.score.metric import MetricContext, make_metric
 from mt_lottery.score.significance import can_be_resampled
 
@@ -48,7 +47,7 @@ def build(results: Results, *, command: str, created: str | None = None) -> dict
         RecordError: no cell is done yet.
     """
     if not results.records:
-        raise RecordError(f"{results.out}: no cell is finished yet; there is nothing to show.")
+        raise RecordError(nothing_finished(results, "show"))
     return Builder(results).board(command, created)
 
 
@@ -68,7 +67,12 @@ def resampler_of(results: Results, key: str | None = None, times: float = 1.0) -
         return None
     if not can_be_resampled(metric):
         return None
-    sizes = {c.lang: r.data.test.pairs for c, r in results.records.items()}
+    # only of what has sentence statistics: nothing else is drawn
+    sizes = {
+        cell.lang: len(found["raw"])
+        for cell, own in results.sentences.items()
+        if (found := own.get(key or results.metric)) is not None
+    }
     own = metric.corpus_score
     return Resampler(sizes, own if times == 1 else lambda totals: times * own(totals))
 
@@ -205,11 +209,10 @@ class Builder:
             if (cell.block, cell.method) == (home, method)
         ]
         tickets = [r.tickets.count for r in records if r.tickets is not None]
-        known = method in TUNERS.names()
         return {
             "method": method,
             "label": label(method),
-            "what": summary(method) if known else "",
+            "what": summary(method),
             # where trials chose another size for each language, the largest
             "trainable_parameters": max((r.trainable_parameters for r in records), default=None),
             "rows": max(tickets, default=None),

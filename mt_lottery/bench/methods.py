@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from mt_lottery.compose import compose
 from mt_lottery.errors import MTLotteryError
-from mt_lottery.recipe_files import headline
+from mt_lottery.recipe_files import headline, recipe_files, recipes_folder
 from mt_lottery.registry import TUNERS
 from mt_lottery.tuner.base import Tuner
 
@@ -45,10 +46,39 @@ def label(method: str) -> str:
     return LABELS.get(method, method)
 
 
-def methods() -> list[str]:
-    """Every leaderboard method: the built-in ones in the paper's order, then plugins'.
+def recipes() -> list[str]:
+    """Every recipe that a benchmark can run: YAML files, and tuners that need none."""
+    return sorted({*recipe_files(), *TUNERS.names()})
 
-    A registered tuner with ``leaderboard = False`` (an arm of one figure) is left out.
+
+@lru_cache(maxsize=256)
+def _settings(method: str, _file: str | None) -> Any:
+    return compose([f"recipe={method}", "lang=en-ro"]).tuner
+
+
+def settings_of(method: str) -> Any:
+    """The settings of a recipe's tuner; ``name`` in them is the tuner's, often another.
+
+    Raises:
+        ConfigError: the recipe is not known, or cannot be composed.
+    """
+    # a file of that name in another folder is another recipe
+    return _settings(method, str(recipe_files().get(method)))
+
+
+def tuner_of(method: str) -> Tuner:
+    """The tuner of a recipe with the recipe's settings."""
+    settings = settings_of(method)
+    made: Tuner = TUNERS.get(settings.name)(settings)
+    return made
+
+
+def methods() -> list[str]:
+    """What ``all`` means: the built-in methods in the paper's order, then plugins' tuners.
+
+    A registered tuner with ``leaderboard = False`` (an arm of one figure) is left out, and so is
+    a recipe under another name than its tuner's (``lora_r64`` of ``lora``): it is a variant, and
+    a benchmark runs it when it is named.
     """
     named = [name for name in TUNERS.names() if TUNERS.get(name).leaderboard]
     known = {name: place for place, name in enumerate(ORDER)}
@@ -57,8 +87,26 @@ def methods() -> list[str]:
 
 def summary(method: str) -> str:
     """What a method is, in a line: its recipe's headline, or what its class says of itself."""
+    said = headline(method)
+    if said or method not in TUNERS.names():
+        return said or ""
     text = (TUNERS.get(method).__doc__ or "").strip().split("\n\n")[0]
-    return headline(method) or " ".join(text.split())
+    return " ".join(text.split())
+
+
+def others() -> list[str]:
+    """A user's or plugins' recipes that are not in ``all``; each runs when it is named."""
+    found = []
+    builtin = recipes_folder() / "recipe"
+    for name, file in sorted(recipe_files().items()):
+        if file.parent == builtin or name in methods():
+            continue
+        try:
+            tuner_of(name)
+        except MTLotteryError:  # a YAML file of another kind beside a plugin
+            continue
+        found.append(name)
+    return found
 
 
 @dataclass(frozen=True)
@@ -92,9 +140,9 @@ def parameter_counts(
     """
     counts = []
     for method in methods() if names is None else names:
-        plain = compose([f"recipe={method}", "lang=en-ro"]).tuner
+        plain = settings_of(method)
         choices: Sequence[int | None] = [None]
-        if hasattr(plain, "tickets") and TUNERS.get(method).trains:
+        if hasattr(plain, "tickets") and TUNERS.get(plain.name).trains:
             choices = list(tickets) or [plain.tickets]
         for rows in choices:
             more = [] if rows is None else [f"tuner.tickets={rows}"]

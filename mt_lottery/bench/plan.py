@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mt_lottery import __version__
-from mt_lottery.atomic import write_text
 from mt_lottery.bench.contamination import Overlap
-from mt_lottery.bench.methods import methods as leaderboard_methods
+from mt_lottery.bench.methods import settings_of, tuner_of
 from mt_lottery.compose import compose
 from mt_lottery.config import RunConfig, digest
-from mt_lottery.errors import ConfigError, MTLotteryError, RecordError, unknown
-from mt_lottery.languages import parse_pair
-from mt_lottery.recipe_files import recipes_folder
+from mt_lottery.errors import ConfigError
+from mt_lottery.reading import read_yaml
+from mt_lottery.recipe_files import recipe_files
 from mt_lottery.registry import TUNERS
 from mt_lottery.tuner.base import Tuner
-
-SETTINGS = "bench.json"
-SCHEMA = 1
 
 #: Overrides of ``--preset``; what is given on the command line beats them.
 PRESETS: dict[str, dict[str, str]] = {
@@ -206,71 +200,30 @@ def _only_told(key: str) -> bool:
 
 def depends_on_seed(method: str) -> bool:
     """Whether a method's result depends on the run's seed (the original model's does not)."""
-    kind: type[Tuner] = TUNERS.get(method)
+    kind: type[Tuner] = TUNERS.get(settings_of(method).name)
     return bool(kind.trains or kind.reads_text or kind.probe is not Tuner.probe)
 
 
 def searchable(method: str) -> bool:
     """Whether there is anything that ``--tune`` could try for a method."""
-    settings = compose([f"recipe={method}", "lang=en-ro"]).tuner
-    tuner: Tuner = TUNERS.get(settings.name)(settings)
-    return bool(tuner.search_space)
+    return bool(tuner_of(method).search_space)
 
 
 def presets_of(method: str) -> set[str]:
-    """Presets that a recipe has; a plugin's own recipe is not looked into."""
-    from omegaconf import OmegaConf
-
-    file = recipes_folder() / "recipe" / f"{method}.yaml"
+    """Presets that a recipe has, or one that it is made from."""
+    known = recipe_files()
     names: set[str] = set()
-    while file.is_file():
-        content = OmegaConf.to_container(OmegaConf.load(file))
-        assert isinstance(content, dict)
+    todo, seen = [method], set()
+    while todo:
+        name = todo.pop()
+        if name in seen or name not in known:
+            continue
+        seen.add(name)
+        content = read_yaml(known[name], ConfigError)
         names |= set(content.get("presets") or {})
-        parents = [p for p in content.get("defaults", []) if isinstance(p, str) and p != "_self_"]
-        if not parents:
-            break
-        file = recipes_folder() / "recipe" / f"{parents[0]}.yaml"
+        parents = content.get("defaults") or []
+        todo += [p for p in parents if isinstance(p, str) and p != "_self_"]
     return names
-
-
-def choose_methods(names: Sequence[str]) -> list[str]:
-    """Recipes for ``all`` or a list of names, in the leaderboard's order; ``none`` is always in.
-
-    Raises:
-        ConfigError: a name that is not registered.
-    """
-    known = leaderboard_methods()
-    wanted = set()
-    problems = []
-    for name in names:
-        if name == "all":
-            wanted |= set(known)
-        elif name in TUNERS.names():
-            wanted.add(name)
-        else:
-            problems.append(unknown("method", name, [*TUNERS.names(), "all"]))
-    if problems:
-        raise ConfigError(problems)
-    wanted.add("none")
-    return [m for m in known if m in wanted] + sorted(wanted - set(known))
-
-
-def choose_langs(source: str, targets: Sequence[str]) -> list[str]:
-    """Pairs of one source language.
-
-    Raises:
-        ConfigError: a language that is not known, or no target.
-    """
-    problems, pairs = [], []
-    for target in targets:
-        try:
-            pairs.append(str(parse_pair(target if "-" in target else f"{source}-{target}")))
-        except MTLotteryError as error:
-            problems.append(f"--langs {target}: {error}")
-    if problems or not pairs:
-        raise ConfigError(problems or "--langs is missing: for example --langs ro,es,ca,no")
-    return list(dict.fromkeys(pairs))
 
 
 def probe_group(bench: Bench, cell: Cell) -> str | None:
@@ -285,63 +238,3 @@ def probe_group(bench: Bench, cell: Cell) -> str | None:
     section = dataclasses.asdict(getattr(config, tuner.probe_section))
     section.pop("save_steps")
     return f"{cell.lang} {cell.seed} {digest([section, tuner.scope])[:12]}"
-
-
-def check_settings(bench: Bench, *, force: bool, command: str) -> None:
-    """Compare with what stands in the folder, and write it there.
-
-    Raises:
-        RecordError: the folder holds a benchmark with other settings (the difference is listed),
-            or something else; and ``force`` is off.
-    """
-    path = bench.out / SETTINGS
-    new = bench.settings()
-    asked: dict[str, list[Any]] = {}
-    if path.is_file():
-        old = read_settings(bench.out)
-        asked = old.get("asked", {})
-        changes = difference(old["settings"], new)
-        if changes and not force:
-            listed = "\n".join(f"  {line}" for line in changes)
-            raise RecordError(
-                f"{bench.out} holds a benchmark with other settings:\n{listed}\n"
-                "Give another --out, or --force to go on with the new ones (cells that they "
-                "change are run again)."
-            )
-    for key in ("methods", "langs", "seeds"):
-        known = asked.setdefault(key, [])
-        known += [value for value in getattr(bench, key) if value not in known]
-    new["command"] = command  # the last one; no difference by itself
-    content = {"schema": SCHEMA, "mt_lottery": __version__, "settings": new, "asked": asked}
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-
-
-def read_settings(out: Path) -> dict[str, Any]:
-    """What ``bench.json`` holds.
-
-    Raises:
-        RecordError: missing, damaged, or of another schema.
-    """
-    path = out / SETTINGS
-    try:
-        content = json.loads(path.read_text("utf-8"))
-        if content["schema"] != SCHEMA or not isinstance(content["settings"]["overrides"], dict):
-            raise ValueError(f"schema {content['schema']!r}, not {SCHEMA}")
-    except FileNotFoundError as error:
-        raise RecordError(f"{path}: no such file; {out} is no benchmark of mt-bench.") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RecordError(f"{path}: damaged: {error}") from error
-    assert isinstance(content, dict)
-    return content
-
-
-def difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Lines such as ``train.epochs: 2, now 3``."""
-    flat = [{"tune": s.get("tune", 0), **s["overrides"]} for s in (old, new)]
-    lines = []
-    for key in sorted({*flat[0], *flat[1]}):
-        before, after = (f.get(key) for f in flat)
-        if before != after:
-            shown = ["not given" if v is None else v for v in (before, after)]
-            lines.append(f"{key}: {shown[0]}, now {shown[1]}")
-    return lines

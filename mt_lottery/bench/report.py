@@ -15,6 +15,7 @@ from mt_lottery.bench.leaderboard import build
 from mt_lottery.bench.side_by_side import sentences
 from mt_lottery.bench.tables import comma_separated, latex, markdown
 from mt_lottery.errors import MTLotteryError, RecordError
+from mt_lottery.reading import read_json
 
 NAME = "leaderboard"
 FORMATS = ("md", "csv", "tex", "json", "html")
@@ -112,9 +113,5 @@ def read_board(path: Path) -> dict[str, Any]:
     Raises:
         RecordError: missing or damaged.
     """
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path}: missing or damaged: {error}") from error
-    assert isinstance(content, dict)
+    content: dict[str, Any] = read_json(path, RecordError)
     return content

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import stat
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from mt_lottery import registry
 from mt_lottery.bench import contamination, slurm_plan
+from mt_lottery.bench.bench_file import check_settings, read_settings
+from mt_lottery.bench.choosing import choose_langs, choose_methods
 from mt_lottery.bench.collect import collect
-from mt_lottery.bench.every_metric import headings, pvalue
 from mt_lottery.bench.plan import (
     PRESETS,
     Bench,
-    check_settings,
-    choose_langs,
-    choose_methods,
     probe_group,
-    read_settings,
 )
-from mt_lottery.bench.report import Written, write_reports
+from mt_lottery.bench.presenting import present, tell
+from mt_lottery.bench.report import write_reports
 from mt_lottery.bench.runner import DONE, FAILED, WAITING, Status, held, run_local, standing
 from mt_lottery.bench.slurm import refuse_running, run_slurm
 from mt_lottery.bench.slurm_options import parse_options
 from mt_lottery.bench.slurm_queue import require
-from mt_lottery.bench.tables import number, percent, spread
 from mt_lottery.bench.terminal import Board, time_line
 from mt_lottery.bench.tracked import log_leaderboard
 from mt_lottery.bench.worker import say
@@ -38,8 +36,6 @@ from mt_lottery.pipeline.plan import (
     check_packages,
     trackers_and_metrics,
 )
-from mt_lottery.plain import visible
-from mt_lottery.printing import Grid, printer
 from mt_lottery.recipe_files import recipes_folder
 from mt_lottery.values import wholes
 
@@ -90,7 +86,9 @@ def ask(given: Any) -> Bench:
         seeds = []
         problems.append(f"--seeds: each {error}.")
     langs: list[str] = []
+    out = (asked.out or Path("bench") / (asked.preset or "default")).expanduser()
     for choose in (
+        lambda: _check_out(out),
         lambda: parse_options(asked.slurm),
         lambda: choose_methods(names),
         lambda: langs.extend(choose_langs(asked.source, asked.langs.split(","))),
@@ -102,7 +100,7 @@ def ask(given: Any) -> Bench:
     if problems:
         raise ConfigError(problems)
     bench = Bench(
-        out=(asked.out or Path("bench") / (asked.preset or "default")).expanduser(),
+        out=out,
         methods=choose_methods(names),
         langs=langs,
         seeds=list(dict.fromkeys(seeds)),
@@ -111,6 +109,23 @@ def ask(given: Any) -> Bench:
     )
     check(bench)
     return bench
+
+
+def _check_out(out: Path) -> None:
+    """Refuse what can be no folder.
+
+    Raises:
+        ConfigError: it is a file, or its name cannot be a folder's.
+    """
+    try:
+        if not stat.S_ISDIR(out.stat().st_mode):
+            raise ConfigError(f"--out {out}: it is a file; a folder is needed.")
+    except FileNotFoundError:
+        if out.is_symlink():
+            raise ConfigError(f"--out {out}: a link that leads nowhere.") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"--out {out}: {reason}.") from error
 
 
 def overrides_of(
@@ -141,6 +156,14 @@ def overrides_of(
     return found
 
 
+LONGEST = 255  # bytes of a file's name
+
+
+def _can_be_a_folder(name: str) -> bool:
+    bad = name in ("", ".", "..") or "/" in name or "\0" in name
+    return not bad and len(os.fsencode(name)) <= LONGEST
+
+
 def check(bench: Bench) -> None:
     """Compose one cell of each method (and variant) and read the text of each pair.
 
@@ -158,6 +181,12 @@ def check(bench: Bench) -> None:
     for cell in cells:
         if cell.name in seen:
             continue
+        for part in (cell.method, cell.variant or "-"):
+            if not _can_be_a_folder(part):
+                problems.append(
+                    f"{part[:80]}{'…' if len(part) > 80 else ''}: a cell's folder is called so; "
+                    f"allowed: a name of 1 to {LONGEST} bytes without /."
+                )
         seen.add(cell.name)
         try:
             bench.config(cell)
@@ -260,83 +289,3 @@ def do_cells(bench: Bench, asked: Asked) -> list[Status]:
         else:
             run_local(bench, statuses, jobs=jobs, force=force, watch=watch)
     return [s for s in statuses if s.state == FAILED]
-
-
-def tell(failed: list[Status], out: Path) -> None:
-    """Say of each failed cell why, and where its log lies."""
-    for status in failed:
-        first = (status.reason or "").partition("\n")[0]
-        print(visible(f"FAILED {status.cell}: {first}"), file=sys.stderr)
-        print(visible(f"       {out / status.cell.folder}"), file=sys.stderr)
-
-
-def present(written: Written, *more: Callable[[dict[str, Any]], None]) -> int:
-    """Show the leaderboard, where its files lie, and what could not be made.
-
-    Args:
-        written: from :func:`write_reports`.
-        more: what else is done with the leaderboard.
-
-    Returns:
-        the exit status.
-    """
-    written.attempt("the leaderboard on the terminal", lambda: show(written.board))
-    if written.files:
-        print("written: " + ", ".join(visible(str(path)) for path in written.files))
-    for each in more:
-        written.attempt("the trackers", lambda each=each: each(written.board))  # type: ignore[misc]
-    for name, reason in written.problems.items():
-        say(f"error: {visible(name)} could not be made: {visible(reason)}")
-    return written.status
-
-
-def show(board: dict[str, Any]) -> None:
-    """The leaderboard on the terminal."""
-    console = printer(140)
-    for block in board["blocks"]:
-        title = f"{board['metric']['column']}, {block['name']}"
-        table = Grid(
-            title,
-            ["method", "trained", *board["languages"], "average", "first line", "stopped",
-             "= stop + translate"],
-        )  # fmt: skip
-        for row in block["rows"]:
-            average = row["average"]
-            gain = average and average["gain"]
-            count = row["trainable_parameters"]
-            cells = [
-                "—" if count is None else f"{count:,}",
-                *[_short(row["cells"][lang]) for lang in board["languages"]],
-                spread(average and average["raw"]),
-                number(average and average["first_line"]["score"]),
-                percent(average and average["stopped"]),
-                f"{gain['stop']:+.1f} {gain['translate']:+.1f}" if gain else "—",
-            ]
-            table.add(row["label"], *cells, style="bold" if row["mark"] else None)
-        console.print(table)
-        if len(block.get("metrics") or []) > 1:
-            console.print(_every_metric(board, block))
-    for note in board["notes"]:
-        console.print(note)
-
-
-def _every_metric(board: dict[str, Any], block: dict[str, Any]) -> Grid:
-    names = headings(board)
-    title = "every metric, averages; p: against the best (paired bootstrap, Holm)"
-    heads = [x for m in block["metrics"] for x in (names[m["key"]], "first line", "p")]
-    table = Grid(title, ["method", *heads])
-    for place, row in enumerate(block["rows"]):
-        cells = []
-        for metric in block["metrics"]:
-            own = metric["rows"][place]
-            average = own["average"]
-            cells += [spread(average and average["raw"])]
-            cells += [number(average and average["first_line"]["score"]), pvalue(own)]
-        table.add(row["label"], *cells)
-    return table
-
-
-def _short(cell: dict[str, Any]) -> str:
-    if cell["state"] == "failed":
-        return "FAILED"
-    return "—" if cell["state"] == "missing" else number(cell["raw"]["score"])

@@ -92,7 +92,9 @@ def standing(bench: Bench, cells: Sequence[Cell]) -> list[Status]:
         try:
             if finished_record(folder) is not None:
                 status.state, status.kept = DONE, True
-                status.seconds = read_state(folder).get("seconds")
+                # a finished cell without its time: nothing is estimated from it
+                with contextlib.suppress(RecordError):
+                    status.seconds = read_state(folder).get("seconds")
         except RecordError as error:
             status.state, status.reason = FAILED, str(error)
         found.append(status)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from mt_lottery.bench.cell_files import read_outputs
 from mt_lottery.bench.collect import Results
 from mt_lottery.bench.leaderboard import Builder
 from mt_lottery.bench.plan import BLOCKS
-from mt_lottery.pipeline.run_files import read_hypotheses
-from mt_lottery.pipeline.rundir import HYPOTHESES
 
 
 def sentences(results: Results, limit: int | None = None) -> dict[str, list[dict[str, Any]]]:
@@ -30,8 +29,9 @@ def sentences(results: Results, limit: int | None = None) -> dict[str, list[dict
                 cells = builder.cells(block, method, lang)
                 if not cells:
                     continue
-                path = results.folders[cells[0]] / HYPOTHESES
-                lines = read_hypotheses(path)[:limit]
+                lines = read_outputs(results.folders[cells[0]], results.records[cells[0]])[:limit]
+                if not lines:  # numbers without their text, as some are published
+                    continue
                 rows = found.setdefault(
                     lang,
                     [

@@ -28,6 +28,7 @@ from mt_lottery.diskfault import disk_error
 from mt_lottery.errors import MTLotteryError, RecordError
 from mt_lottery.interrupts import raise_on_sigterm
 from mt_lottery.quiet import quieten
+from mt_lottery.reading import read_json
 from mt_lottery.secrets import RedactedStream, redact_file, redacted
 
 LOG = "log.txt"
@@ -144,12 +145,21 @@ def write_state(folder: Path, answer: Answer) -> None:
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """What ``cell.json`` says; empty where there is none, or a damaged one."""
-    try:
-        content = json.loads((folder / STATE).read_text("utf-8"))
-    except (OSError, ValueError):
+    """What ``cell.json`` says; empty where there is none.
+
+    Raises:
+        RecordError: it is damaged.
+    """
+    path = folder / STATE
+    if not path.exists():
         return {}
-    return content if isinstance(content, dict) else {}
+    content: dict[str, Any] = read_json(path, RecordError)
+    state, reason, seconds = (content.get(key) for key in ("state", "reason", "seconds"))
+    if state not in ("done", "failed", "crashed") or not isinstance(reason, str | None):
+        raise RecordError(f"{path}: damaged: state {state!r}, reason {reason!r}.")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
+        raise RecordError(f"{path}: damaged: seconds are {seconds!r}.")
+    return content
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ examples:
   mt-bench all --langs ro,es --preset smoke --out bench/smoke
   mt-bench ks_lottery lora full --langs ro --seeds 0,1,2 --tune 4 \\
            data=ntrex data.path=NTREX-128 data.test=flores101 data.test_path=flores101_dataset
+  mt-bench lora lora_r64 --langs ro --user-dir mine     lora_r64.yaml is a recipe of yours
   mt-bench ks_lottery lora --langs ro ks_lottery:tuner.tickets=100 train.epochs=3
   mt-bench all --langs ro --dry-run
   mt-bench all --langs ro,es --executor slurm --jobs 8 \\
@@ -50,13 +51,18 @@ def _numbers(text: str) -> list[int]:
 
 def list_methods(given: argparse.Namespace) -> int:
     """``mt-bench list``."""
-    from mt_lottery.bench.methods import methods, parameter_counts, rounded, summary
+    from mt_lottery import registry
+    from mt_lottery.bench.methods import methods, others, parameter_counts, rounded, summary
     from mt_lottery.printing import Grid, printer
 
     console = printer()
+    if given.user_dir is not None:
+        registry.load_user_dir(given.user_dir)
     if given.model is None:
         if given.json:
-            print(json.dumps([{"method": m, "what": summary(m)} for m in methods()], indent=1))
+            listed = [{"method": m, "what": summary(m), "in_all": True} for m in methods()]
+            listed += [{"method": m, "what": summary(m), "in_all": False} for m in others()]
+            print(json.dumps(listed, indent=1))
             return 0
         table = Grid(
             "Methods of the leaderboard (mt-bench all)", ["method", "what it does"], left=2
@@ -64,6 +70,11 @@ def list_methods(given: argparse.Namespace) -> int:
         for method in methods():
             table.add(method, summary(method))
         console.print(table)
+        if own := others():
+            more = Grid("Your recipes (mt-bench NAME)", ["method", "what it does"], left=2)
+            for method in own:
+                more.add(method, summary(method))
+            console.print(more)
         print("Trainable parameters for a model: mt-bench list --model FOLDER")
         return 0
     from mt_lottery.model.shape import shape_of
@@ -110,8 +121,8 @@ def run_bench(given: argparse.Namespace) -> int:
 
 def report(given: argparse.Namespace) -> int:
     """``mt-bench report DIR…``."""
+    from mt_lottery.bench.presenting import present
     from mt_lottery.bench.report import load, write_reports
-    from mt_lottery.bench.run import present
     from mt_lottery.errors import ConfigError
 
     if len(given.folders) > 1 and given.out is None:
@@ -126,14 +137,16 @@ def _list_parser() -> argparse.ArgumentParser:
     made = Parser(
         "mt-bench list",
         description=(
-            "The methods of the leaderboard. With --model, the trainable parameters of each "
-            "(Table 2's column), from config.json alone: no weights are read."
+            "The methods of the leaderboard (what `all` means), and with --user-dir your own "
+            "recipes, which run when they are named. With --model, the trainable parameters of "
+            "each (Table 2's column), from config.json alone: no weights are read."
         ),
     )
     made.add_argument("--model", metavar="DIR", help="folder with config.json, or a hub id")
     made.add_argument(
         "--tickets", type=_numbers, metavar="K,…", help="numbers of rows [each recipe's]"
     )
+    made.add_argument("--user-dir", metavar="DIR", help="folder of plugins and recipes to import")
     made.add_argument("--json", action="store_true", help="print JSON")
     made.set_defaults(run_command=list_methods)
     return made
@@ -168,7 +181,10 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--version", action="version", version=f"mt-lottery {__version__}")
     made.add_argument(
-        "methods", nargs="+", metavar="METHOD|key=value", help="methods (all: the leaderboard's)"
+        "methods",
+        nargs="+",
+        metavar="METHOD|key=value",
+        help="recipes (all: the leaderboard's; your own, with --user-dir, by name)",
     )
     made.add_argument("--langs", required=True, metavar="L,…", help="target languages: ro,es,ca,no")
     made.add_argument("--source", default="en", metavar="L", help="source language [en]")

@@ -24,7 +24,7 @@ INTERRUPTED = "Interrupted. The same command goes on where it stopped."
 
 def sweep(given: argparse.Namespace) -> int:
     """``mt-ticket sweep``."""
-    from mt_lottery.bench.run import tell
+    from mt_lottery.bench.presenting import tell
     from mt_lottery.evidence.figures import check_matplotlib
     from mt_lottery.evidence.sweep import describe, execute
     from mt_lottery.evidence.sweep_grid import SIZES, ask

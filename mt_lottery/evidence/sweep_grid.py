@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from mt_lottery import registry
-from mt_lottery.bench.plan import Bench, Cell, Variant, choose_langs
+from mt_lottery.bench.choosing import choose_langs
+from mt_lottery.bench.methods import recipes, settings_of
+from mt_lottery.bench.plan import Bench, Cell, Variant
 from mt_lottery.bench.run import check, overrides_of
 from mt_lottery.compose import compose
 from mt_lottery.config import RunConfig
 from mt_lottery.data.corpora import load_corpora
-from mt_lottery.errors import ConfigError, unknown
+from mt_lottery.errors import ConfigError, MTLotteryError, unknown
 from mt_lottery.evidence.sweep_limits import Limit, limits, vocabulary_use
 from mt_lottery.languages import parse_pair
 from mt_lottery.registry import SELECTORS, TUNERS
@@ -155,10 +157,14 @@ def _series(methods: str, selectors: str, problems: list[str]) -> list[Series]:
     for method in dict.fromkeys(methods.split(",")):
         if method in BASELINES:
             continue  # always there
-        if method not in TUNERS.names():
-            problems.append(f"--methods: {unknown('method', method, TUNERS.names())}")
+        if method not in recipes():
+            problems.append(f"--methods: {unknown('method', method, recipes())}")
             continue
-        settings = TUNERS.dataclass_of(method)
+        try:
+            settings = settings_of(method)
+        except MTLotteryError as error:
+            problems.append(f"--methods {method}: {error}")
+            continue
         if not hasattr(settings, "tickets"):
             rows = [
                 name for name in TUNERS.names() if hasattr(TUNERS.dataclass_of(name), "tickets")

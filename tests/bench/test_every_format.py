@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from given_cells import SENTENCES, bench, cell
 
-from mt_lottery.bench import report, run
+from mt_lottery.bench import presenting, report
 from mt_lottery.bench.collect import collect
 from mt_lottery.bench.page import render_page
 from mt_lottery.bench.report import FORMATS, write_reports
@@ -141,7 +141,7 @@ def test_any_board_is_drawn(seed: int, capsys: pytest.CaptureFixture[str], tmp_p
             widths = []
     assert latex(board).count(r"\begin{table}") == len(board["blocks"])
     json.dumps(board, allow_nan=False)
-    run.show(board)
+    presenting.show(board)
     assert "\x1b" not in capsys.readouterr().out
     board_report(board, tmp_path)
 
@@ -181,7 +181,7 @@ def test_no_format_stops_another(
     assert len(written.files) == 4 and all(path.is_file() for path in written.files)
     [(name, reason)] = written.problems.items()
     assert not Path(name).exists() and "ZeroDivisionError: of the test" in reason
-    assert run.present(written) == 1
+    assert presenting.present(written) == 1
     said = capsys.readouterr()
     assert f"error: {name} could not be made: ZeroDivisionError" in said.err
     assert "lora" in said.out.lower() and written.files[0].name in said.out

@@ -161,4 +161,5 @@ def test_overlap_counts_sentences_and_long_ngrams(tmp_path: Path) -> None:
     assert "/models/mine was published is not known" in unknown[2]
     assert "When own was published is not known" in unknown[3]
     (tmp_path / "contamination.json").write_text("{")
-    assert len(sentences(tmp_path, "gemma3_270m", ["mini"])) == 1
+    said = sentences(tmp_path, "gemma3_270m", ["mini"])
+    assert len(said) == 2 and f"{tmp_path / 'contamination.json'}: damaged" in said[0]
