@@ -37,6 +37,7 @@ from mt_lottery.pipeline.plan import (
     trackers_and_metrics,
 )
 from mt_lottery.recipe_files import recipes_folder
+from mt_lottery.train import given_up
 from mt_lottery.values import wholes
 
 
@@ -246,7 +247,7 @@ def execute(bench: Bench, given: Any) -> int:
     def log(board: dict[str, Any]) -> None:
         log_leaderboard(bench, bench.config(bench.cells()[0]), board, say)
 
-    with held(bench.out):
+    with held(bench.out), given_up.shared(bench.out):
         failed = do_cells(bench, asked)
         results = collect(bench.out)
         if results.records:

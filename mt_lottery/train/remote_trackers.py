@@ -8,6 +8,7 @@ what is logged: not its arguments, its output or its source.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -22,8 +23,9 @@ from typing import Any
 import mt_lottery
 from mt_lottery.registry import register_tracker
 from mt_lottery.secrets import without_secrets
+from mt_lottery.train.processes import end_all
 from mt_lottery.train.tracked import Report, board_report, flat, run_report, step_values
-from mt_lottery.train.trackers import Tracker, TrackerError
+from mt_lottery.train.trackers import Tracker, TrackerError, TrackerTimeout
 
 FOLDER = "trackers"  # of a run directory; a folder a tracker
 
@@ -54,7 +56,7 @@ class RemoteTracker(Tracker):
     """A tracker whose client runs in a process of its own.
 
     Raises:
-        TrackerError: the client does not start, or not in time.
+        TrackerError: its process does not start.
     """
 
     name = ""
@@ -77,12 +79,18 @@ class RemoteTracker(Tracker):
             env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
             start_new_session=True,  # the terminal's Ctrl-C is for the run; it tells us
         )
+        self._began = time.monotonic()
+        _running.add(self)
         try:
             self._send({"start": start})
-            self._read("started", self.deadline)
         except BaseException:
             self.give_up()
             raise
+
+    def start(self) -> None:
+        """Wait for the client, until ``tracking.deadline`` seconds after its process began."""
+        left = max(0.1, self._began + self.deadline - time.monotonic())
+        self._read("started", left)
 
     def _send(self, message: dict[str, Any]) -> None:
         assert self._process.stdin is not None
@@ -109,7 +117,7 @@ class RemoteTracker(Tracker):
         while True:
             left = over - time.monotonic()
             if left <= 0 or not select.select([pipe], [], [], left)[0]:
-                raise TrackerError(f"no answer in {seconds:g} s (tracking.deadline)")
+                raise TrackerTimeout(f"no answer in {self.deadline:g} s (tracking.deadline)")
             read = os.read(pipe.fileno(), 65536)
             if not read:
                 if not wanted:
@@ -119,7 +127,8 @@ class RemoteTracker(Tracker):
             for line in lines:
                 answer = json.loads(line)
                 if "error" in answer:
-                    raise TrackerError(answer["error"])
+                    kind = TrackerTimeout if answer.get("unreachable") else TrackerError
+                    raise kind(answer["error"])
                 self._told += answer.get("say", [])
                 if wanted and wanted in answer:
                     return
@@ -143,6 +152,7 @@ class RemoteTracker(Tracker):
         self._send({"end": None if report is None else report.clean()})
         self._read("ended", self.deadline)
         self._process.wait(self.deadline)
+        _running.discard(self)
 
     def messages(self) -> list[str]:
         """Where the numbers are, or how to upload them."""
@@ -150,9 +160,23 @@ class RemoteTracker(Tracker):
 
     def give_up(self) -> None:
         """End the process and those that it started, whatever they are doing."""
+        _running.discard(self)
+        if self._process.poll() is None:
+            end_all(self._process.pid)  # a client may put its own into sessions of their own
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(5.0)
+
+
+#: Those whose process may still be there: none outlives the run, however that ends.
+_running: set[RemoteTracker] = set()
+
+
+@atexit.register
+def _end_all() -> None:
+    for tracker in list(_running):
+        with contextlib.suppress(Exception):
+            tracker.give_up()
 
 
 @register_tracker("comet", needs=["comet-ml>=3.49"], extra="comet")

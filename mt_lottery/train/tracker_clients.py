@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mt_lottery.plain import markdown_table, markdown_text
+from mt_lottery.train.reachable import require
 
 Start = dict[str, Any]
 Report = dict[str, Any]
@@ -61,6 +62,8 @@ class CometClient:
         asked = os.environ.get("COMET_OFFLINE", "").strip().lower() in ("1", "true", "yes", "on")
         self.offline = bool(start["offline"]) or asked or not known["comet.api_key"]
         self.comet_ml = comet_ml
+        if not self.offline:
+            require(str(known["comet.url_override"] or "https://www.comet.com"))
         self.before = set(Path(self.folder).glob("*.zip"))
         # the source, the arguments and the output may hold what is nobody's business
         settings = comet_ml.ExperimentConfig(
@@ -178,6 +181,8 @@ class WandbClient:
         self.offline = bool(start["offline"]) or not self._key()
         mode = "offline" if self.offline else os.environ.get("WANDB_MODE")
         self.offline = mode == "offline"
+        if not self.offline and mode != "disabled":
+            require(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai")
         settings = self.wandb.Settings(
             console="off",
             disable_code=True,
@@ -245,6 +250,7 @@ class MlflowClient:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(max(1, int(start["deadline"]))))
         uri = given if self.store is None else Path(self.store).as_uri()
+        require(str(uri))
         self.client = _module("mlflow").MlflowClient(tracking_uri=uri)
         self.entities = _module("mlflow.entities")
         found = self.client.get_experiment_by_name(start["project"])

@@ -15,11 +15,22 @@ import threading
 from typing import Any
 
 from mt_lottery.secrets import without_secrets
+from mt_lottery.train.processes import adopt_orphans, end_all, when_parent_ends
+from mt_lottery.train.reachable import Unreachable
+
+#: Seconds that a client has to close once its run is gone (killed, say).
+ALONE = 5.0
+
+
+def _end(code: int) -> None:
+    """End now, with all that the client has started; exit handlers may only wait."""
+    end_all(os.getpid())
+    os._exit(code)
 
 
 def _watch(seconds: float) -> None:
     """End the process after some seconds: a client may wait at exit for minutes."""
-    timer = threading.Timer(seconds, lambda: os._exit(1))
+    timer = threading.Timer(seconds, lambda: _end(1))
     timer.daemon = True
     timer.start()
 
@@ -44,6 +55,8 @@ def work(name: str, lines: Any, answer: Any) -> None:
             report = message["end"]
             break
         client.log(message["step"], message["values"])
+    else:
+        _watch(ALONE)  # the run was killed
     _watch(first["start"]["deadline"] + 5.0)  # the run's own deadline comes first, if it lives
     answer({"say": client.end(report), "ended": True})
 
@@ -51,6 +64,8 @@ def work(name: str, lines: Any, answer: Any) -> None:
 def main() -> None:
     """Speak on standard output, keep it from the client, and end without its last words."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    adopt_orphans()
+    when_parent_ends(lambda: _watch(ALONE))  # seen even where a client is busy with starting
     protocol = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
@@ -63,8 +78,10 @@ def main() -> None:
     except BrokenPipeError:
         pass
     except Exception as error:
-        answer({"error": f"{type(error).__name__}: {error}".partition("\n")[0]})
-    os._exit(0)  # all is written; what is registered for the exit may only wait
+        gone = isinstance(error, Unreachable)
+        said = str(error) if gone else f"{type(error).__name__}: {error}"
+        answer({"error": said.partition("\n")[0], "unreachable": gone})
+    _end(0)  # all is written
 
 
 if __name__ == "__main__":

@@ -16,12 +16,17 @@ from typing import Any
 
 from mt_lottery.registry import TRACKERS, register_tracker
 from mt_lottery.secrets import without_secrets
+from mt_lottery.train import given_up
 
 Say = Callable[[str], None]
 
 
 class TrackerError(Exception):
     """A tracker cannot go on; the message says why, and becomes a warning."""
+
+
+class TrackerTimeout(TrackerError):
+    """It did not answer in time, or its server cannot be reached: nor will the next run's."""
 
 
 @register_tracker("none")
@@ -36,6 +41,9 @@ class Tracker:
     def __init__(self, config: dict[str, Any], run_dir: str) -> None:
         self.config = config
         self.run_dir = run_dir
+
+    def start(self) -> None:
+        """Wait until it can take numbers, ``tracking.deadline`` seconds at most."""
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Numbers of one optimizer step."""
@@ -76,12 +84,16 @@ class Guarded(Tracker):
         self._made: Tracker | None = None
         self._given_up = threading.Event()
         self._failed = threading.Event()
+        self._ready = threading.Event()
+        self._began = time.monotonic()
         self._thread = threading.Thread(target=self._work, args=(make,), name=name, daemon=True)
         self._thread.start()
 
     def _work(self, make: Callable[[], Tracker]) -> None:
         try:
             tracker = self._made = make()
+            tracker.start()
+            self._ready.set()
             while (job := self._jobs.get()) is not None:
                 job(tracker)
             lines = tracker.messages()
@@ -91,6 +103,8 @@ class Guarded(Tracker):
                 )
         except (Exception, SystemExit) as error:
             self._failed.set()
+            if isinstance(error, TrackerTimeout):
+                given_up.note(self.name)
             if not self._given_up.is_set():
                 known = isinstance(error, TrackerError)
                 self._warn(str(error) if known else f"{type(error).__name__}: {error}")
@@ -135,10 +149,18 @@ class Guarded(Tracker):
             seconds: to wait now.
             deadline: ``tracking.deadline``, for the message.
         """
-        self._thread.join(seconds)
+        over = time.monotonic() + seconds
+        # one that has not started has had its time to start since the run began
+        while self._thread.is_alive():
+            left = over if self._ready.is_set() else min(over, self._began + deadline)
+            left -= time.monotonic()
+            if left <= 0:
+                break
+            self._thread.join(min(left, 0.1))
         if not self._thread.is_alive():
             return
         self._given_up.set()
+        given_up.note(self.name)
         self._warn(f"not done after {deadline:g} s (tracking.deadline)")
         if self._made is not None:
             with contextlib.suppress(Exception):
@@ -163,6 +185,13 @@ def begin(config: dict[str, Any], run_dir: str, say: Say) -> list[Guarded]:
         RegistryError: unknown tracker.
     """
     kinds = [(name, TRACKERS.get(name)) for name in names_of(config["tracker"])]
+    for name, _ in kinds:
+        if given_up.known(name):
+            say(
+                f"tracker={name}: left out, an earlier run of this benchmark got no answer from "
+                "it; the run's own files have everything."
+            )
+    kinds = [(name, kind) for name, kind in kinds if not given_up.known(name)]
 
     def maker(kind: Any) -> Callable[[], Tracker]:
         return lambda: kind(config, run_dir)  # type: ignore[no-any-return]

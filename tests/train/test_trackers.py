@@ -17,7 +17,7 @@ import pytest
 from mt_lottery.config import TrackingConfig
 from mt_lottery.registry import TRACKERS, register_tracker
 from mt_lottery.secrets import without_secrets
-from mt_lottery.train import trackers
+from mt_lottery.train import given_up, reachable, trackers
 from mt_lottery.train.remote_trackers import RemoteTracker, start_of
 from mt_lottery.train.tracked import run_report, step_values
 
@@ -241,3 +241,130 @@ def test_clients_end_with_a_run_that_is_killed(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0 and '"started": true' in done.stdout
     assert list(Path(start["folder"]).glob("events.out.tfevents.*"))
+
+
+def test_a_time_out_is_remembered_by_the_rest_of_a_benchmark(
+    registered_tracker: Any, tmp_path: Path
+) -> None:
+    made: list[Any] = []
+
+    class Silent(trackers.Tracker):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            made.append(self)
+
+        def start(self) -> None:
+            raise trackers.TrackerTimeout("no answer")
+
+    registered_tracker(Silent)
+
+    def run() -> list[str]:
+        said: list[str] = []
+        trackers.end(trackers.begin(config("under_test"), str(tmp_path), said.append), None, 5.0)
+        return said
+
+    with given_up.shared(tmp_path):
+        assert "Warning" in run()[0] and len(made) == 1
+        assert "left out" in run()[0] and len(made) == 1
+        code = (
+            "from mt_lottery.train import given_up\n"
+            "assert given_up.known('under_test') and not given_up.known('other')"
+        )  # a worker's process knows it too
+        subprocess.run([sys.executable, "-c", code], check=True)
+    assert not list(tmp_path.iterdir())
+    assert "Warning" in run()[0] and "Warning" in run()[0]  # runs of their own each try
+
+
+def test_one_that_has_not_started_costs_no_second_deadline(
+    registered_tracker: Any, tmp_path: Path
+) -> None:
+    class Never(Stub):
+        code = "import time; time.sleep(60)"
+
+    registered_tracker(Never)
+    said: list[str] = []
+    began = time.monotonic()
+    begun = trackers.begin(config("under_test", deadline=2.0), str(tmp_path), said.append)
+    assert time.monotonic() - began < 1.0
+    time.sleep(max(0.0, 1.8 - (time.monotonic() - began)))  # the run itself
+    trackers.end(begun, None, 2.0)
+    assert time.monotonic() - began < 3.5 and len(said) == 1
+
+
+def test_no_process_outlives_a_run(registered_tracker: Any, tmp_path: Path) -> None:
+    """Nor what a client has started in a session of its own."""
+    code = (
+        "import subprocess, sys, time\n"
+        "p = subprocess.Popen(['sleep', '61.5'], start_new_session=True)\n"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(p.pid))\n"
+        "time.sleep(60)"
+    )
+    registered_tracker(type("Hangs", (Stub,), {"code": code}))
+    begun = trackers.begin(config("under_test", deadline=2.0), str(tmp_path), print)
+    trackers.end(begun, None, 2.0)
+    gone(int((tmp_path / "pid").read_text()))
+
+
+def gone(pid: int) -> None:
+    over = time.monotonic() + 10
+    while time.monotonic() < over:
+        try:
+            if ") Z " in Path(f"/proc/{pid}/stat").read_text():
+                return  # only its entry is left
+        except OSError:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"process {pid} is still there")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_killed_run_leaves_no_client_that_is_starting(tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys, time\n"
+        "from mt_lottery.train import tracker_process as t, tracker_clients as c\n"
+        "class Busy:\n"
+        "    def __init__(self, start):\n"
+        "        p = subprocess.Popen(['sleep', '62.5'], start_new_session=True)\n"
+        f"        open({str(tmp_path / 'pids')!r}, 'w').write(f'{{p.pid}} {{t.os.getpid()}}')\n"
+        "        time.sleep(60)\n"
+        "c.CLIENTS['busy'] = Busy\n"
+        "t.ALONE = 0.5\n"
+        "sys.argv = ['x', 'busy']\n"
+        "t.main()\n"
+    )
+    parent = (
+        "import subprocess, sys, time\n"
+        f"p = subprocess.Popen([sys.executable, '-c', {code!r}], stdin=subprocess.PIPE,"
+        " start_new_session=True)\n"
+        'p.stdin.write(b\'{"start": {"deadline": 60}}\\n\'); p.stdin.flush()\n'
+        "time.sleep(60)\n"
+    )
+    run = subprocess.Popen([sys.executable, "-c", parent])
+    over = time.monotonic() + 60
+    while not (tmp_path / "pids").exists() or " " not in (tmp_path / "pids").read_text():
+        assert time.monotonic() < over
+        time.sleep(0.1)
+    run.kill()
+    run.wait()
+    for pid in map(int, (tmp_path / "pids").read_text().split()):
+        gone(pid)
+
+
+def test_a_server_that_cannot_be_reached_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    began = time.monotonic()
+    with pytest.raises(reachable.Unreachable, match=r"127\.0\.0\.1 cannot be reached"):
+        reachable.require("http://127.0.0.1:9/clientlib/")
+    with pytest.raises(reachable.Unreachable, match="nowhere"):
+        reachable.require("https://nowhere.invalid")
+    assert time.monotonic() - began < 20
+    reachable.require("file:///tmp/mlruns")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        reachable.require(f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("https_proxy", f"127.0.0.1:{port}")
+        reachable.require("https://nowhere.invalid")  # the proxy knows
