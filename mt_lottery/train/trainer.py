@@ -18,6 +18,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from mt_lottery import interrupts, parallel
 from mt_lottery.config import RunConfig, TrainConfig
 from mt_lottery.data.batches import Example
+from mt_lottery.errors import TrainingError
 from mt_lottery.registry import OPTIMIZERS, register_engine
 from mt_lottery.train.arguments import training_arguments
 from mt_lottery.train.checkpoints import CheckpointTrainer, last_checkpoint
@@ -168,6 +169,13 @@ def train(
             trainer._load_from_checkpoint(str(last))
         objective.check_reached()
         objective.check_finite()
+    except RuntimeError as error:
+        if "without overflow" not in str(error):
+            raise
+        raise TrainingError(
+            f"The learning rate {config.lr:g} makes steps that the parameters' dtype cannot hold; "
+            "a lower train.lr (probe.lr) helps."
+        ) from error
     finally:
         journal.close()
         if config.gradient_checkpointing:
