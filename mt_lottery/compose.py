@@ -122,8 +122,11 @@ def _load_groups(chosen: dict[str, str | None], found: list[str]) -> dict[str, A
         try:
             node = hydra_compose("config", overrides=overrides)
             content = OmegaConf.to_container(node, resolve=True)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(f"The recipes cannot be composed: {error}") from error
+        # a `defaults` that is no list is a ValueError or TypeError of Hydra's
+        except (HydraException, OmegaConfBaseException, TypeError, ValueError) as error:
+            where = ", ".join(f"{group}={name}" for group, name in chosen.items() if name)
+            reason = str(error).partition("\n")[0].rstrip(".")
+            raise ConfigError(f"The YAML of {where} cannot be composed: {reason}.") from error
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items()}
 
@@ -156,8 +159,15 @@ def _settings_of(chosen: dict[str, str | None], preset: Any, found: list[str]) -
             found.append(f"`preset` is '{preset}', but recipe={chosen['recipe']} has no presets.")
     for group, section in (("recipe", "tuner"), ("model", "model"), ("data", "data")):
         entry = content.setdefault(section, {})
-        if isinstance(entry, dict) and chosen[group] is not None:
-            entry.setdefault("name", chosen[group])
+        name = chosen[group]
+        if isinstance(entry, dict) and name is not None and "name" not in entry:
+            if group == "recipe" and name not in registry.TUNERS.names():
+                found.append(
+                    f"recipe={name} does not say which method it is: write tuner: {{name: …}} into "
+                    f"its YAML, with one of {', '.join(registry.TUNERS.names())}."
+                )
+                name = "none"
+            entry["name"] = name
     return content
 
 
@@ -397,7 +407,8 @@ def _build(
     for part in (result.tuner, result.model, result.data):
         own = getattr(part, "problems", None)
         if own is not None:
-            found.extend(own())
+            said = own()
+            found.extend([said] if isinstance(said, str) else said or ())
     _check_names(result, found)
     if found:
         raise ConfigError(list(dict.fromkeys(found)))

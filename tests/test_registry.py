@@ -264,6 +264,40 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str, reason: str) -> None:
     assert "broken_plugin" not in sys.modules
 
 
+def test_what_a_broken_file_registered_before_is_forgotten(tmp_path: Path) -> None:
+    file = write(tmp_path / "half_plugin.py", TUNER.format(name="half") + "1 / 0\n")
+    for _ in range(2):  # not "already registered" the second time
+        with pytest.raises(PluginError, match=r"half_plugin\.py, line 14: ZeroDivisionError"):
+            load_user_dir(tmp_path)
+    assert "half" not in REGISTRIES["tuner"].names()
+    file.write_text(TUNER.format(name="half"))
+    load_user_dir(tmp_path)
+    assert "half" in REGISTRIES["tuner"].names()
+
+
+def test_what_a_plugin_prints_is_no_result(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "loud_plugin.py", "print('hello')\n")
+    load_user_dir(tmp_path)
+    said = capsys.readouterr()
+    assert said.out == "" and said.err == "hello\n"
+
+
+def test_a_decorator_without_a_name(tmp_path: Path) -> None:
+    text = TUNER.replace('@register_tuner("{name}", dataclass=Config)', "@register_tuner")
+    file = write(tmp_path / "nameless_plugin.py", text)
+    with pytest.raises(PluginError, match="@register_tuner needs a name") as caught:
+        load_user_dir(tmp_path)
+    assert f"{file}, line 11: @register" in str(caught.value)
+
+
+def test_needs_are_as_pip_writes_them() -> None:
+    for needs, message in (("torch", "must be a list of packages"), (["a b"], "as pip writes it")):
+        with pytest.raises(PluginError, match=message):
+            registry.register_criterion("needy", needs=needs)(lambda logits, labels, config: 0)
+
+
 # --- a plugin's settings and recipes ------------------------------------------
 
 
@@ -349,7 +383,7 @@ def test_other_yaml_beside_a_plugin_does_no_harm(tmp_path: Path) -> None:
     write(tmp_path / "p_d.py", TUNER.format(name="strong"))
     write(tmp_path / "cluster.yaml", "a: 1\n---\nb: [2\n")
     assert with_plugin(tmp_path, "strong").tuner.name == "strong"
-    with pytest.raises(ConfigError, match=r"cluster\.yaml: not a readable YAML"):
+    with pytest.raises(ConfigError, match=r"cluster\.yaml: line 2: not a readable YAML"):
         with_plugin(tmp_path, "cluster")
 
 
@@ -370,6 +404,14 @@ def test_a_recipe_with_a_built_in_name_is_refused(tmp_path: Path, place: str) ->
         ("lang: no\n", "`lang` is false in the recipe, a truth value; expected str. Quote it"),
         ("model: {revision: 0123}\n", "`model.revision` is the number 83 in the recipe; quote it"),
         ("- a\n- b\n", "recipe=wrong: its YAML must hold keys and values, not ['a', 'b']"),
+        (
+            "defaults: 3\n",
+            "The YAML of recipe=wrong, model=gemma3_270m, data=mini cannot be composed",
+        ),
+        ("defaults: [nothing]\n", "Could not load 'recipe/nothing'."),
+        ("train: {lr: 0.1}\n", "recipe=wrong does not say which method it is: write tuner: {name"),
+        ("", "recipe=wrong does not say which method it is"),
+        ("train: {lr: 1}\ntrain: {lr: 2}\n", "wrong.yaml: line 2: not a readable YAML file"),
         ("presets: paper\n", "`presets` of recipe=wrong: its YAML must hold keys and values"),
     ],
 )
