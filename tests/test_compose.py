@@ -225,7 +225,7 @@ def test_wrong_types(argument: str, message: str) -> None:
         ("probe.lr=0", "> 0, not 0.0"),
         ("data.train_pairs=0", "≥ 1, not 0"),
         ("translate.beam_size=0", "≥ 1, not 0"),
-        ("translate.length_penalty=nan", "a finite number, not nan"),
+        ("translate.length_penalty=nan", "a finite number ≥ -100 and ≤ 100, not nan"),
         ("seed=-1", "≥ 0 and < 4,294,967,296, not -1"),
         ("seed=4294967296", "≥ 0 and < 4,294,967,296, not 4294967296"),
     ],

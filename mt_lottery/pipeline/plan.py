@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from mt_lottery.model.loading import fingerprint, quantisation_of, tokenizer_of
 from mt_lottery.model.quantised import check_trainable
 from mt_lottery.pipeline.fitting import check_text
 from mt_lottery.pipeline.trial_calls import sentences, try_plugins
+from mt_lottery.reading import read_bytes
 from mt_lottery.registry import (
     CORPORA,
     ENGINES,
@@ -35,7 +35,7 @@ from mt_lottery.score.trial import SOURCES, LaterTokenizer, try_metric
 from mt_lottery.train.objective import Engine
 from mt_lottery.train.trackers import names_of
 from mt_lottery.tuner.base import Tuner
-from mt_lottery.values import device_name
+from mt_lottery.values import device_name, user_path
 
 Say = Callable[[str], None]
 
@@ -137,9 +137,10 @@ def file_sha256(section: str, config: Any, key: str) -> str:
     """
     path = getattr(config, key)
     try:
-        return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
-    except OSError as error:
-        raise TuningError(f"{section}.{key}={path}: cannot be read: {error.strerror}.") from error
+        content = read_bytes(user_path(path, TuningError), TuningError)
+    except TuningError as error:
+        raise TuningError(f"{section}.{key}={error}") from error
+    return hashlib.sha256(content).hexdigest()
 
 
 def check_packages(*wanted: tuple[str, Registry, str]) -> None:

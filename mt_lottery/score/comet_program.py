@@ -23,6 +23,7 @@ from mt_lottery.atomic import write_text
 from mt_lottery.config import CometConfig, digest
 from mt_lottery.errors import ScoreError
 from mt_lottery.model.cache import cache_dir, sha256_file
+from mt_lottery.reading import read_json
 
 PROGRAM = "comet-score"
 MADE = "mt-lottery.json"  # in an environment of mt-bench setup-comet: it is whole
@@ -259,8 +260,8 @@ def run(
                 f"{_last_line(done.stderr) or 'it said nothing'}"
             )
         try:
-            content = json.loads((folder / "scores.json").read_text("utf-8"))
-        except (OSError, ValueError) as error:
+            content = read_json(folder / "scores.json", ScoreError, object, finite=False)
+        except ScoreError as error:
             raise ScoreError(f"{program}: its scores cannot be read: {error}") from error
     return parse(content, triples, program)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from mt_lottery.config import setting
 from mt_lottery.data.tokenise import plain_ids
 from mt_lottery.errors import TuningError
+from mt_lottery.reading import check_regular
 from mt_lottery.registry import register_tuner
 from mt_lottery.tuner.base import (
     ChosenRows,
@@ -21,6 +22,7 @@ from mt_lottery.tuner.base import (
     TuningContext,
     enough,
 )
+from mt_lottery.values import user_path
 
 _LINES = 1000  # tokenised at a time
 
@@ -52,6 +54,10 @@ def count_file(path: str, tokenizer: Any, *, setting: str = "tuner.corpus=") -> 
             block.clear()
 
     whole = 0  # lines
+    try:
+        check_regular(user_path(path, TuningError), TuningError)  # a pipe would be waited for
+    except TuningError as error:
+        raise TuningError(f"{setting}{error}") from error
     try:
         with Path(path).expanduser().open(encoding="utf-8-sig") as lines:
             for line in lines:

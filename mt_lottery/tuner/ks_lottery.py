@@ -32,6 +32,7 @@ from mt_lottery.lottery.selection import (
     selector_context,
 )
 from mt_lottery.model.tokens import token_strings
+from mt_lottery.reading import read_text
 from mt_lottery.registry import SELECTORS, register_tuner
 from mt_lottery.tuner.base import (
     DEFAULT_TICKETS,
@@ -42,6 +43,7 @@ from mt_lottery.tuner.base import (
     TuningContext,
     iterate_rows,
 )
+from mt_lottery.values import user_path
 
 
 @dataclass
@@ -181,17 +183,15 @@ def read_rows_file(
     Raises:
         TuningError: no such file, a line that is no id, an id out of range or given twice.
     """
-    file = Path(path).expanduser()
     try:
-        text = file.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise TuningError(f"{setting}{path}: cannot be read: {reason}.") from error
+        text = read_text(user_path(path, TuningError), TuningError)
+    except TuningError as error:
+        raise TuningError(f"{setting}{error}") from error
     found: dict[int, int] = {}
     for number, word in _words(text):
         where = f"{setting}{path}, line {number}"
-        if not (word.isascii() and word.isdecimal()):
-            raise TuningError(f"{where}: '{word}' is no token id (0 or above).")
+        if not (word.isascii() and word.isdecimal() and len(word) < 1000):
+            raise TuningError(f"{where}: '{word:.40}' is no token id (0 or above).")
         token_id = int(word)
         if token_id >= vocab_size:
             raise TuningError(
@@ -214,10 +214,13 @@ def _words(text: str) -> Iterator[tuple[int, str]]:
     if not text.startswith("token_id"):
         yield from iterate_rows(text)
         return
-    reader = csv.DictReader(io.StringIO(text))
-    for record in reader:
-        if (record.get("selected") or "true").strip().lower() == "true":
-            yield reader.line_num, (record["token_id"] or "").strip()
+    reader = csv.DictReader(io.StringIO(text, newline="\n"))
+    try:
+        for record in reader:
+            if (record.get("selected") or "true").strip().lower() == "true":
+                yield reader.line_num, (record.get("token_id") or "").strip()
+    except csv.Error as error:
+        raise TuningError(f"The rows' file, line {reader.line_num}: damaged: {error}.") from error
 
 
 @register_tuner("ks_lottery", dataclass=KSLotteryConfig)

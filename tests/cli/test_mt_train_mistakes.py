@@ -226,7 +226,7 @@ def test_tickets(refused: Refused, commands: Commands) -> None:
     refused("tuner.tickets=600", parts=("600", "training text"), recipe="random_seen")
     refused("tuner.tickets=600", parts=("600", "training text"), recipe="frequency")
     key = "tuner.rows_file=rows.txt"
-    refused(key, parts=("rows.txt", "No such file"))
+    refused(key, parts=("rows.txt", "no such file"))
     for text, parts in (
         ("", ("rows.txt", "no")),
         ("5\nfive\n", ("rows.txt", "line 2", "five")),
