@@ -19,9 +19,8 @@ _BY_CONFIG = ("mpt",)
 def learned_positions(model: Any) -> int | None:
     """Most tokens that a sequence may have, or None: RoPE and the like have no such end.
 
-    There is an end where a table of positions has as many rows as the configuration says:
-    learned (GPT-2, OPT), or fixed and computed once (GPT-J, CodeGen, CTRL), or a causal mask
-    that is kept (GPT-Neo).
+    There is an end where positions have a learned table (GPT-2, OPT), or one that is computed
+    once (GPT-J, CodeGen, CTRL; GPT-Neo's causal mask) with as many rows as the configuration says.
 
     Args:
         model: a causal LM.  Positions that a PEFT prefix or prompt takes are not among them.
@@ -31,17 +30,19 @@ def learned_positions(model: Any) -> int | None:
     limit = next((v for v in named if isinstance(v, int) and not isinstance(v, bool)), None)
     if limit is None or limit <= 0:
         return None
+    found = list(_rows(model))
     ends = config.model_type in _BY_CONFIG or any(
-        limit <= rows <= limit + _OFFSET for rows in _rows(model)
+        learned or limit <= rows <= limit + _OFFSET for rows, learned in found
     )
+    limit = min([limit, *(rows for rows, learned in found if learned)])
     if not ends:
         return None
     settings = getattr(model, "active_peft_config", None)
     return limit - (getattr(settings, "num_virtual_tokens", None) or 0)
 
 
-def _rows(model: Any) -> Iterator[int]:
-    """Lengths of whatever is looked up, or sliced, by position."""
+def _rows(model: Any) -> Iterator[tuple[int, bool]]:
+    """Length of whatever is looked up, or sliced, by position, and whether it is learned."""
     table = model.get_input_embeddings()
     for name, module in model.named_modules():
         if "vision" in name or "audio" in name:
@@ -49,12 +50,12 @@ def _rows(model: Any) -> Iterator[int]:
         last = name.rpartition(".")[2]
         if isinstance(module, nn.Embedding) and module is not table:
             if "pos" in last or last == "wpe":
-                yield module.num_embeddings
+                yield module.num_embeddings, True
             continue
         if hasattr(module, "make_weights"):  # sinusoids that are computed anew for longer texts
             continue
         for key, buffer in module.named_buffers(recurse=False):
             if "pos" in key or "pos" in last:  # pos_encoding, embed_positions [L, d]
-                yield max(buffer.shape, default=0)
+                yield max(buffer.shape, default=0), False
             elif key == "bias" and buffer.dim() in (2, 4) and buffer.shape[-1] == buffer.shape[-2]:
-                yield int(buffer.shape[-1])
+                yield int(buffer.shape[-1]), False

@@ -49,7 +49,8 @@ def test_a_fast_tokenizer_with_fewer_tokens_than_rows() -> None:
 
 
 def test_tickets_of_rows_without_a_token(slow, tmp_path: Path) -> None:
-    from mt_lottery.pipeline.rundir import read_tickets, write_tickets
+    from mt_lottery.pipeline.run_files import read_tickets
+    from mt_lottery.pipeline.rundir import write_tickets
     from mt_lottery.tuner.base import ChosenRows
 
     chosen = ChosenRows(torch.tensor([len(slow), 7]), "random")
