@@ -12,6 +12,7 @@ from pathlib import Path
 from mt_lottery import __version__, values
 from mt_lottery.bench.slurm_options import OPTIONS
 from mt_lottery.cli import bench_comet, bench_compare
+from mt_lottery.cli.outputs import add_overwrite, check_results
 from mt_lottery.cli.shared import Parser, guarded, whole, workers
 
 DESCRIPTION = "All methods over language pairs and seeds, and an honest leaderboard."
@@ -122,13 +123,15 @@ def run_bench(given: argparse.Namespace) -> int:
 def report(given: argparse.Namespace) -> int:
     """``mt-bench report DIR…``."""
     from mt_lottery.bench.presenting import present
-    from mt_lottery.bench.report import load, write_reports
+    from mt_lottery.bench.report import FORMATS, load, write_reports
     from mt_lottery.errors import ConfigError
 
     if len(given.folders) > 1 and given.out is None:
         raise ConfigError("Several benchmarks are joined: say where to, with --out.")
-    results = load(given.folders)
     out = given.out or given.folders[0]
+    if given.out is not None and given.out.resolve() not in [x.resolve() for x in given.folders]:
+        check_results(given, out, ["leaderboard"], FORMATS)
+    results = load(given.folders)
     command = results.settings.get("command", "mt-bench")
     return present(write_reports(results, out, command=command))
 
@@ -162,6 +165,7 @@ def _report_parser() -> argparse.ArgumentParser:
     )
     made.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folder of a benchmark")
     made.add_argument("--out", type=Path, metavar="DIR", help="where to [the first DIR]")
+    add_overwrite(made)
     made.set_defaults(run_command=report)
     return made
 

@@ -7,6 +7,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mt_lottery.cli.outputs import add_overwrite, check_results
 from mt_lottery.cli.shared import add_device, positive, say, share
 from mt_lottery.errors import ConfigError
 from mt_lottery.values import number
@@ -105,6 +106,9 @@ def certify(given: argparse.Namespace) -> int:
     )
     settings.check()
     check_folder(folder)
+    own = None if given.out else "certificate.json"
+    kinds = ("json", "csv") if given.no_plot else ("json", "csv", "png", "svg")
+    check_results(given, folder, ["certificate"], kinds, own)
     if not given.no_plot:
         check_matplotlib()
     certificate = certify_runs(given.runs, settings, device=given.device, say=say)
@@ -314,5 +318,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     part.add_argument("--out", metavar="DIR", help="folder to write to [RUN/certificate]")
     part.add_argument("--no-plot", action="store_true", help="write no figure")
+    add_overwrite(part)
     add_device(part)
     part.set_defaults(run_command=certify)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mt_lottery import values
+from mt_lottery.cli.outputs import add_overwrite, check_results
 from mt_lottery.cli.shared import add_device, positive, say, whole
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def compare(given: argparse.Namespace) -> int:
 
     if given.plot:
         check_matplotlib()
+    _check_out(given)
     started = time.monotonic()
     start_peak("cpu")
     runs = open_runs(given.runs, given.top)
@@ -100,6 +102,18 @@ def compare(given: argparse.Namespace) -> int:
     _show(found)
     say("Written: " + ", ".join(str(path) for path in written))
     return 0
+
+
+def _check_out(given: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    out = Path(given.out).expanduser()
+    own = "compare.json" if given.out == "compare" else None
+    check_results(given, out, ["compare"], ("json",), own)
+    check_results(given, out, ("tokens", "pairs", "unchanged", "null"), ("csv",), own)
+    if given.plot:
+        figures = ("overlap", "stability", "unchanged", "null")
+        check_results(given, out, figures, ("png", "svg"), own)
 
 
 def _show(found: Comparison) -> None:
@@ -280,4 +294,5 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     part.add_argument("--out", default="compare", help="folder for CSV, JSON, figures [compare]")
     part.add_argument("--no-plot", dest="plot", action="store_false", help="no figures")
     add_device(part)
+    add_overwrite(part)
     part.set_defaults(run_command=compare)

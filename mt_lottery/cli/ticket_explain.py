@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mt_lottery.cli.outputs import add_overwrite, check_results
 from mt_lottery.cli.shared import add_device, positive, say, whole
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ def explain(given: argparse.Namespace) -> int:
     started = time.monotonic()
     start_peak("cpu")
     out = Path(given.out) if given.out else Path(given.run).expanduser() / "explain"
+    stem = "explain"
+    if given.template is not None and given.template != _template_of(given.run):
+        stem += f"-{given.template}"
+    kinds = ("json", "csv", "png", "svg") if given.plot else ("json", "csv")
+    check_results(given, out, [stem], kinds, None if given.out else f"{stem}.json")
     found = run_arms(
         given.run,
         out,
@@ -66,6 +72,20 @@ def explain(given: argparse.Namespace) -> int:
     _show(found, made, cost)
     say("Written: " + ", ".join(str(path) for path in written))
     return 0
+
+
+def _template_of(run: str) -> str | None:
+    """The template of a run, as its configuration names it; nothing is imported."""
+    from pathlib import Path
+
+    from mt_lottery.errors import MTLotteryError, RecordError
+    from mt_lottery.reading import read_yaml
+
+    try:
+        data = read_yaml(Path(run).expanduser() / "config.yaml", RecordError).get("data")
+    except MTLotteryError:  # said where the run is opened
+        return None
+    return data.get("template") if isinstance(data, dict) else None
 
 
 def _interval(value: Measured | None, digits: int) -> str:
@@ -160,6 +180,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )  # fmt: skip
     part.add_argument("--out", metavar="DIR", help="folder for the results [RUN/explain]")
     part.add_argument("--no-plot", dest="plot", action="store_false", help="no figure")
+    add_overwrite(part)
     part.add_argument("--user-dir", metavar="DIR", help="folder of plugins (templates) to import")
     add_device(part)
     part.set_defaults(run_command=explain)

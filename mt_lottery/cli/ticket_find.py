@@ -67,6 +67,7 @@ def find(given: argparse.Namespace) -> int:
     from mt_lottery.pipeline.rundir import write_tickets
     from mt_lottery.printing import printer
     from mt_lottery.registry import SELECTORS
+    from mt_lottery.replacing import check_new_files
 
     SELECTORS.get(given.selector)  # an unknown name is told before anything is read
     out = Path(given.out).expanduser()
@@ -74,6 +75,7 @@ def find(given: argparse.Namespace) -> int:
         raise ConfigError(f"--out {given.out} is a folder; give the name of a file in it.")
     if out.exists() and not given.overwrite:
         raise ConfigError(f"--out {given.out} exists; give another file, or --overwrite.")
+    check_new_files([out], overwrite=given.overwrite)
     paths = [path for path in (given.before, given.after) if path is not None]
     pair = open_pair(paths, shared_rows=given.shared_rows, device=given.device, say=say)
     scores = score_pair(pair, given.selector, reduction=given.reduction, seed=given.seed)

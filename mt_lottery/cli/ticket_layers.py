@@ -6,6 +6,7 @@ import argparse
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from mt_lottery.cli.outputs import add_overwrite, check_results
 from mt_lottery.cli.shared import say, share
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ def layers(given: argparse.Namespace) -> int:
     draws = given.out is not None and given.plot
     if draws:
         check_matplotlib()
+    if given.out is not None:
+        kinds = ("json", "csv", "png", "svg") if draws else ("json", "csv")
+        check_results(given, Path(given.out).expanduser(), ["layers"], kinds)
     folders = []
     for where in (given.before, given.after):
         path: Path | str = where
@@ -134,4 +138,5 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     part.add_argument(
         "--plot", action=argparse.BooleanOptionalAction, default=True, help="draw it [yes]"
     )
+    add_overwrite(part)
     part.set_defaults(run_command=layers)

@@ -6,6 +6,7 @@ import argparse
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from mt_lottery.cli.outputs import add_overwrite, check_results
 from mt_lottery.cli.shared import add_device, positive, say
 
 if TYPE_CHECKING:
@@ -28,10 +29,18 @@ def show(given: argparse.Namespace) -> int:
 
     from mt_lottery.evidence.figures import check_matplotlib
     from mt_lottery.evidence.showing import write_csv
+    from mt_lottery.replacing import check_new_files
 
     if given.plot:
         check_matplotlib()
     path = Path(given.run).expanduser()
+    if given.csv:
+        check_new_files([Path(given.csv).expanduser()], overwrite=given.overwrite)
+    folder = path if path.is_dir() else path.parent
+    stem = Path(given.figure).expanduser() if given.figure else folder / "ticket"
+    if given.plot:  # beside what is shown, the figure is drawn again
+        own = None if given.figure else "record.json" if path.is_dir() else path.name
+        check_results(given, stem.parent, [stem.name], ("png", "svg"), own)
     shown = _open(given, path)
     if given.csv:
         write_csv(shown, Path(given.csv).expanduser())
@@ -39,8 +48,6 @@ def show(given: argparse.Namespace) -> int:
     if given.plot:
         from mt_lottery.evidence.ticket_figure import draw_ticket
 
-        folder = path if path.is_dir() else path.parent
-        stem = Path(given.figure).expanduser() if given.figure else folder / "ticket"
         for written in draw_ticket(shown, stem):
             say(f"Figure: {written}")
     if given.json:
@@ -186,4 +193,5 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--tokenizer", metavar="FOLDER", help="model folder; for a tickets.csv with --corpus"
     )
     add_device(part, "for a run whose probe must be trained again")
+    add_overwrite(part)
     part.set_defaults(run_command=show)

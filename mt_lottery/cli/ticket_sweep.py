@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mt_lottery.cli.outputs import add_overwrite, check_results
 from mt_lottery.cli.shared import say, workers
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ def sweep(given: argparse.Namespace) -> int:
     if given.dry_run:
         print(describe(asked, given.jobs))
         return 0
+    # a sweep's own folder goes on, and its tables are rendered again
+    kinds = ("md", "csv", "json", *(("png", "svg") if given.plot else ()))
+    check_results(given, asked.bench.out, ["sweep"], kinds, "bench.json")
     given.command_line = shlex.join(["mt-ticket", *given.arguments])
     try:
         curves, failed = execute(asked, given)
@@ -135,6 +139,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     part.add_argument("--out", type=Path, metavar="DIR", help="folder [sweep/SRC-TGT]")
     part.add_argument("--jobs", type=workers, default=1, metavar="N", help="runs at a time [1]")
     part.add_argument("--no-plot", dest="plot", action="store_false", help="draw no figure")
+    add_overwrite(part)
     part.add_argument("--force", action="store_true", help="go on with other settings in OUT")
     part.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     part.set_defaults(run_command=sweep, executor="local", slurm=[])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from mt_lottery.score.comet_program import (
     version_of,
 )
 
+#: Left in an environment from its first moment, so that one that was not finished is ours.
+BEGUN = ".mt_lottery.begun"
 #: torchmetrics 0.10, which unbabel-comet asks for, imports pkg_resources: gone in setuptools 81.
 REQUIREMENTS = ("unbabel-comet==2.2.7", "setuptools<81")
 #: numpy < 2 has no wheels for later ones.
@@ -66,10 +69,9 @@ def set_up(folder: Path | None, python: str | None, more: Sequence[str] = ()) ->
     program = folder / "bin" / PROGRAM
     if (folder / MADE).is_file() and program.is_file() and not more:
         return program
-    if folder.exists() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").is_file():
-        raise ScoreError(f"{folder} holds something else than a virtual environment.")
-    (folder / MADE).unlink(missing_ok=True)
+    _check_ours(folder)
     _do([find_python(python), "-m", "venv", "--clear", str(folder)])
+    write_text(folder / BEGUN, "mt-bench setup-comet makes this environment.\n")
     wanted = [*REQUIREMENTS, *more]
     _do([str(folder / "bin" / "python"), "-m", "pip", "install", *wanted])
     _do([str(program), "--help"], quiet=True)  # all of its imports work
@@ -78,6 +80,28 @@ def set_up(folder: Path | None, python: str | None, more: Sequence[str] = ()) ->
         json.dumps({"unbabel-comet": version_of(program), "requirements": wanted}) + "\n",
     )
     return program
+
+
+def _check_ours(folder: Path) -> None:
+    """That what ``venv --clear`` empties is an environment of ours, whole or half made.
+
+    Raises:
+        ScoreError: something else lies there, an environment of the user's included.
+    """
+    try:
+        if not os.path.lexists(folder) or (not folder.is_symlink() and not any(folder.iterdir())):
+            return
+    except OSError as error:
+        raise ScoreError(f"{folder}: {error.strerror or error}.") from error
+    if not (folder / "pyvenv.cfg").is_file():
+        raise ScoreError(f"{folder} holds something else than a virtual environment.")
+    ours = folder == environment_folder().expanduser().absolute()
+    ours = ours or any((folder / name).is_file() for name in (MADE, BEGUN))
+    if folder.is_symlink() or not ours:
+        raise ScoreError(
+            f"{folder} is a virtual environment that setup-comet did not make, and would empty: "
+            "give another folder, or remove it yourself."
+        )
 
 
 def _do(command: Sequence[str], quiet: bool = False) -> None:
