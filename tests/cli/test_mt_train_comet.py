@@ -50,6 +50,10 @@ def test_setup_comet_leaves_other_folders_alone(commands: Commands) -> None:
     said = commands.call("bench", "setup-comet", "--dir", "mine").mistake()
     assert "mine holds something else than a virtual environment" in said
     assert Path("mine/thesis.tex").exists()
+    Path("mine/pyvenv.cfg").write_text("home = /usr/bin\n")
+    said = commands.call("bench", "setup-comet", "--dir", "mine").mistake()
+    assert "mine is a virtual environment that setup-comet did not make" in said
+    assert Path("mine/thesis.tex").exists()
     said = commands.call("bench", "setup-comet", "--dir", "new", "--python", "pithon").mistake()
     assert "--python pithon: no such program" in said and not Path("new").exists()
 

@@ -1,0 +1,52 @@
+"""Files that the user names are not written over without being asked to, by any command."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from pairs import changed, move_rows
+from tiny_runs import Commands, Models
+
+from mt_lottery.cli.ticket import parser
+from mt_lottery.pipeline.run_files import TICKET_COLUMNS
+
+
+def test_show_and_layers(commands: Commands, models: Models) -> None:
+    with Path("tickets.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([TICKET_COLUMNS, [3, "a", 0.5, 0.01, "true", 7]])
+    for name in ("mine.csv", "mine.png", "link.csv"):
+        Path(name).write_text("years of work")
+    call = ("ticket", "show", "tickets.csv", "--no-plot", "--csv")
+    assert commands.call(*call, "mine.csv").mistake().startswith("mine.csv exists; give another")
+    figure = ("ticket", "show", "tickets.csv", "--figure", "mine")
+    assert commands.call(*figure).mistake().startswith("mine.png exists; give another name, or")
+    assert "is a folder" in commands.call(*call, "/tmp", "--overwrite").mistake()
+    assert "no regular file" in commands.call(*call, "/dev/null", "--overwrite").mistake()
+    assert "cannot be written" in commands.call(*call, "mine.csv/x", "--overwrite").mistake()
+    assert Path("mine.csv").read_text() == Path("mine.png").read_text() == "years of work"
+    assert not Path("mine.svg").exists()
+    assert commands.call(*call, "mine.csv", "--overwrite").code == 0
+    assert "0.5" in Path("mine.csv").read_text()
+
+    after = changed(models.untied, Path("after"), move_rows)
+    Path("out").mkdir()
+    Path("out/layers.json").write_text("mine")
+    call = ("ticket", "layers", models.untied, after, "--out", "out", "--no-plot")
+    assert commands.call(*call).mistake().startswith("out/layers.json exists")
+    assert Path("out/layers.json").read_text() == "mine" and not Path("out/layers.csv").exists()
+    assert commands.call(*call, "--overwrite").code == 0
+    assert json.loads(Path("out/layers.json").read_text())
+
+
+@pytest.mark.parametrize(
+    "command", ["find", "show", "certify", "compare", "sweep", "layers", "explain", "merge"]
+)
+def test_every_command_that_writes_can_be_asked_to(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parser().parse_args([command, "--help"])
+    assert "--overwrite" in capsys.readouterr().out
