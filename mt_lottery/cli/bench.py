@@ -128,10 +128,10 @@ def report(given: argparse.Namespace) -> int:
 
     if len(given.folders) > 1 and given.out is None:
         raise ConfigError("Several benchmarks are joined: say where to, with --out.")
+    results = load(given.folders)
     out = given.out or given.folders[0]
     if given.out is not None and given.out.resolve() not in [x.resolve() for x in given.folders]:
         check_results(given, out, ["leaderboard"], FORMATS)
-    results = load(given.folders)
     command = results.settings.get("command", "mt-bench")
     return present(write_reports(results, out, command=command))
 
