@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from mt_lottery.atomic import write_text
+from mt_lottery.bench.bench_file import SETTINGS
 from mt_lottery.bench.collect import Results, collect, join
-from mt_lottery.bench.leaderboard import build
+from mt_lottery.bench.leaderboard import SCHEMA, build
 from mt_lottery.bench.side_by_side import sentences
 from mt_lottery.bench.tables import comma_separated, latex, markdown
 from mt_lottery.errors import MTLotteryError, RecordError
@@ -76,15 +78,46 @@ def write_reports(results: Results, out: Path, *, command: str) -> Written:
         RecordError: no cell is done yet.
     """
     board = build(results, command=command)
+    return _write(board, sentences_of=lambda: sentences(results), out=out)
+
+
+def is_published(folder: Path) -> bool:
+    """Whether a folder holds a finished leaderboard without the runs (``benchmarks/results``)."""
+    return not os.path.lexists(folder / SETTINGS) and os.path.lexists(folder / f"{NAME}.json")
+
+
+def write_published(folder: Path, out: Path) -> Written:
+    """Render a leaderboard from its ``leaderboard.json`` alone: the same numbers, as computed then.
+
+    The page has no sentences; nothing is resampled.
+
+    Raises:
+        RecordError: the file is damaged.
+    """
+    path = folder / f"{NAME}.json"
+    board = read_board(path)
+    written = _write(board, sentences_of=dict, out=out, kinds=[k for k in FORMATS if k != "json"])
+    if written.status == 1:  # what was written by `build` is drawn; this was not
+        reason = next(iter(written.problems.values())).partition(" (")[0]
+        raise RecordError(f"{path}: damaged: it cannot be drawn ({reason}).")
+    return written
+
+
+def _write(
+    board: dict[str, Any],
+    sentences_of: Callable[[], dict[str, Any]],
+    out: Path,
+    kinds: Sequence[str] = FORMATS,
+) -> Written:
     written = Written(board)
     made: dict[str, Callable[[], str]] = {
         "md": lambda: markdown(board),
         "csv": lambda: comma_separated(board),
         "tex": lambda: latex(board),
         "json": lambda: _json(board),
-        "html": lambda: _page(results, board),
+        "html": lambda: _page(board, sentences_of()),
     }
-    for kind in FORMATS:
+    for kind in kinds:
         path = out / f"{NAME}.{kind}"
 
         def write(path: Path = path, render: Callable[[], str] = made[kind]) -> None:
@@ -101,10 +134,10 @@ def _json(board: dict[str, Any]) -> str:
     return text.encode("utf-8", "backslashreplace").decode() + "\n"
 
 
-def _page(results: Results, board: dict[str, Any]) -> str:
+def _page(board: dict[str, Any], lines: dict[str, Any]) -> str:
     from mt_lottery.bench.page import render_page
 
-    return render_page(board, sentences(results))
+    return render_page(board, lines)
 
 
 def read_board(path: Path) -> dict[str, Any]:
@@ -114,4 +147,6 @@ def read_board(path: Path) -> dict[str, Any]:
         RecordError: missing or damaged.
     """
     content: dict[str, Any] = read_json(path, RecordError)
+    if content.get("schema") != SCHEMA:
+        raise RecordError(f"{path}: schema {content.get('schema')!r}; this version draws {SCHEMA}.")
     return content

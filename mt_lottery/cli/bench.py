@@ -123,15 +123,23 @@ def run_bench(given: argparse.Namespace) -> int:
 def report(given: argparse.Namespace) -> int:
     """``mt-bench report DIR…``."""
     from mt_lottery.bench.presenting import present
-    from mt_lottery.bench.report import FORMATS, load, write_reports
+    from mt_lottery.bench.report import (
+        FORMATS,
+        is_published,
+        load,
+        write_published,
+        write_reports,
+    )
     from mt_lottery.errors import ConfigError
 
     if len(given.folders) > 1 and given.out is None:
         raise ConfigError("Several benchmarks are joined: say where to, with --out.")
-    results = load(given.folders)
     out = given.out or given.folders[0]
     if given.out is not None and given.out.resolve() not in [x.resolve() for x in given.folders]:
         check_results(given, out, ["leaderboard"], FORMATS)
+    if len(given.folders) == 1 and is_published(given.folders[0]):
+        return present(write_published(given.folders[0], out))
+    results = load(given.folders)
     command = results.settings.get("command", "mt-bench")
     return present(write_reports(results, out, command=command))
 
@@ -160,7 +168,9 @@ def _report_parser() -> argparse.ArgumentParser:
         "mt-bench report",
         description=(
             "Write leaderboard.md, .csv, .tex, .json and .html again, from the records alone; "
-            "several benchmarks become one if they can be compared."
+            "several benchmarks become one if they can be compared. A folder that holds a "
+            "leaderboard.json and no runs (benchmarks/results of the repository) is rendered from "
+            "that: the numbers are those computed then."
         ),
     )
     made.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folder of a benchmark")

@@ -101,8 +101,15 @@ def _corpus(record: Record) -> tuple[str, str, str]:
     return ("no text" if record.data.train is None else record.data.train.name).partition(", ")
 
 
+def _model(record: Record) -> str:
+    """Name and the beginning of the weights' hash: two folders may be called alike."""
+    identity = record.model.sha256 or record.model.revision or ""
+    return f"{Path(record.model.name).name} {identity[:8]}".strip()
+
+
 #: What may set two runs apart, in the order in which a label names it.
 _FACETS: dict[str, Callable[[Record], str]] = {
+    "model": _model,
     "language": lambda r: r.lang,
     "method": lambda r: r.method,
     "amount": lambda r: f"{r.data.train.pairs} pairs" if r.data.train else "no text",
@@ -115,14 +122,17 @@ _FACETS: dict[str, Callable[[Record], str]] = {
 
 
 def differences(first: Record, second: Record) -> tuple[str, ...]:
-    """In what two runs differ: language, method, amount, template, corpus, targets, seed, rows.
+    """In what two runs differ: model, language, method, amount, template, corpus, seed, rows, …
 
-    ``text`` stands where none of these explains why the training text is another.
+    ``text`` is there where none of these explains why the training text is another, ``settings``
+    where the configurations differ in something else (training, decoding, the selector).
     """
     found = [name for name, value in _FACETS.items() if value(first) != value(second)]
     explained = {"language", "amount", "corpus", "targets"} & set(found)
     if not explained and _train(first) != _train(second):
         found.append("text")
+    if not found and first.config_hash != second.config_hash:
+        found.append("settings")
     return tuple(found)
 
 
