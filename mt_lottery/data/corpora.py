@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from mt_lottery.data.blocks import plan_blocks
 from mt_lottery.data.checked import checked_pairs, checked_pool, checked_report
 from mt_lottery.data.filters import Report
-from mt_lottery.data.text import Pair, read_parallel, shuffle_targets
+from mt_lottery.data.text import Pair, open_folder, read_parallel, shuffle_targets
 from mt_lottery.errors import DataError, MTLotteryError, nearest
 from mt_lottery.languages import Language, LanguagePair, code_key, find_language
 from mt_lottery.registry import CORPORA, register_corpus
@@ -126,14 +127,10 @@ class FolderCorpus(ABC):
                 f"The corpus '{self.name}' needs the folder in which it lies: data.path=FOLDER "
                 f"(data.dev_path, data.test_path for one role). Expected there: {self.layout}."
             )
-        folder = Path(self._path).expanduser()
-        if not folder.is_dir():
-            raise DataError(
-                f"{folder}: no such folder. The corpus '{self.name}' expects there: {self.layout}."
-            )
+        folder = open_folder(self._path, f"The corpus '{self.name}' expects there: {self.layout}.")
         for candidate in (folder, folder / self.subfolder):
             if any(self.files(candidate, self.pool(role)) for role in ROLES):
-                return candidate.resolve()
+                return Path(os.path.realpath(candidate))  # resolve() dies of a loop of links
         raise DataError(f"{folder}: no {self.name} corpus here. Expected: {self.layout}.")
 
     def read(self, pool: str, pair: LanguagePair) -> list[Pair]:

@@ -25,7 +25,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mt_lottery.data.text import Pair, Problems, read_lines, read_parallel
+from mt_lottery.data.text import Pair, Problems, open_folder, read_lines, read_parallel
 from mt_lottery.errors import DataError, nearest
 from mt_lottery.languages import (
     Language,
@@ -35,12 +35,14 @@ from mt_lottery.languages import (
     names,
 )
 from mt_lottery.registry import register_corpus
+from mt_lottery.values import user_path
 
 if TYPE_CHECKING:
     from mt_lottery.config import DataConfig
 
 TSV = (".tsv", ".tab")
 JSONL = (".jsonl", ".ndjson", ".json")
+DIGITS = 1000  # of a whole number in JSON
 _SOURCE, _TARGET = {"source", "src"}, {"target", "tgt", "trg"}
 
 
@@ -156,6 +158,29 @@ def _check_text(side: str, text: Any) -> str:
     return text.rstrip()
 
 
+def _parse(line: str) -> Any:
+    """The value of a line.
+
+    Raises:
+        ValueError: no JSON, a key twice, or a number of thousands of digits.
+    """
+
+    def whole(digits: str) -> int:
+        if len(digits) > DIGITS:
+            raise ValueError(f"a whole number of {len(digits):,} digits.")
+        return int(digits)
+
+    def once(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(items)
+        if len(found) != len(items):
+            names = [name for name, _ in items]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"the key '{twice}' is there twice.")
+        return found
+
+    return json.loads(line, parse_int=whole, object_pairs_hook=once)
+
+
 def read_jsonl(path: Path, pair: LanguagePair) -> list[Pair]:
     """Read a file with one JSON object a line; blank lines are skipped.
 
@@ -170,7 +195,7 @@ def read_jsonl(path: Path, pair: LanguagePair) -> list[Pair]:
         if not line:
             continue
         try:
-            source, target = _sides(json.loads(line), pair)
+            source, target = _sides(_parse(line), pair)
             pairs.append(Pair(_check_text("source", source), _check_text("target", target)))
         except json.JSONDecodeError as error:
             problems.add(path, number, f"not valid JSON: {error.msg} (column {error.colno}).")
@@ -192,18 +217,18 @@ class Files:
     root = ""
 
     def __init__(self, path: str | None, config: DataConfig) -> None:
-        self._path = Path(path).expanduser() if path else None
+        self._path = user_path(path, DataError) if path else None
         self._config = config
         self._pools: dict[str, tuple[Path, Path | None]] = {}
 
     def _file(self, name: str) -> Path:
-        path = Path(name).expanduser()
+        path = user_path(name, DataError)
         base = self._path
-        if base is None or (base.suffix.lower() in (*TSV, *JSONL) and not base.is_dir()):
+        if base is None or (base.suffix.lower() in (*TSV, *JSONL) and not os.path.isdir(base)):
             base = Path()  # the path is a file of its own, for the roles without named files
-        elif not base.is_dir():
-            raise DataError(f"{base}: no such folder (data.path, for the files named in data).")
-        return Path(os.path.realpath(base / path))  # as resolve(), which dies of a loop of links
+        else:
+            open_folder(str(base), "data.path is the folder of the files that data names.")
+        return (base / path).absolute()  # links stay: messages name what was given
 
     def _named(self, role: str) -> tuple[Path, Path | None] | None:
         """The files that the settings of one role name.
@@ -241,14 +266,14 @@ class Files:
             DataError: the settings name no files for this role.
         """
         files = self._named(role)
-        if files is None and self._path is not None and not self._path.is_dir():
+        if files is None and self._path is not None and not os.path.isdir(self._path):
             if self._path.suffix.lower() not in (*TSV, *JSONL):
                 raise DataError(
                     f"{self._path}: for data=files the path names a TSV or JSONL file "
                     f"({', '.join((*TSV, *JSONL))}), or the folder of the files named by "
                     f"data.{role}_source and data.{role}_target."
                 )
-            files = Path(os.path.realpath(self._path)), None
+            files = self._path.absolute(), None
         if files is None and role != "train":
             files = self._named("train")
         if files is None:
@@ -257,7 +282,7 @@ class Files:
                 f"data.{role}_target (two text files), or data.{role}_source alone (a TSV or "
                 "JSONL file)."
             )
-        pool = " + ".join(str(path) for path in files if path is not None)
+        pool = " + ".join(os.path.realpath(path) for path in files if path is not None)
         self._pools[pool] = files
         return pool
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,9 +24,10 @@ from typing import Any
 
 from mt_lottery.config import DataConfig, setting
 from mt_lottery.data.filters import FilterConfig, Report, settings_for
-from mt_lottery.data.text import Pair
+from mt_lottery.data.text import Pair, open_folder
 from mt_lottery.errors import ConfigError, DataError
 from mt_lottery.languages import LanguagePair
+from mt_lottery.reading import check_regular
 from mt_lottery.registry import CORPORA
 
 logger = logging.getLogger(__name__)
@@ -163,14 +165,12 @@ class HubCorpus(ABC):
         """
         if not self._path:
             return None
-        folder = Path(self._path).expanduser()
-        if not folder.is_dir():
-            raise DataError(
-                f"{folder}: {'a file, not a' if folder.exists() else 'no such'} folder. For "
-                f"data={self.name} the path names a folder with {self.layout}, as in the "
-                f"repository {self.settings.repo} of the hub; without a path the hub is asked."
-            )
-        return folder.resolve()
+        folder = open_folder(
+            self._path,
+            f"For data={self.name} the path names a folder with {self.layout}, as in the "
+            f"repository {self.settings.repo} of the hub; without a path the hub is asked.",
+        )
+        return Path(os.path.realpath(folder))
 
     @property
     def _repository(self) -> str:
@@ -318,6 +318,7 @@ class HubCorpus(ABC):
 
 
 def _refuse_what_is_no_data(path: Path) -> None:
+    check_regular(path, DataError)
     try:
         with path.open("rb") as file:
             start = file.read(len(_LFS_POINTER))

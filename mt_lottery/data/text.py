@@ -8,14 +8,19 @@ comparable with those of others on the same files.
 from __future__ import annotations
 
 import codecs
+import errno
+import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mt_lottery.errors import DataError
+from mt_lottery.reading import check_regular, reason, shown
+from mt_lottery.values import user_path
 
 MAX_REPORTED = 5
+LONGEST = 8 << 20  # bytes of a line
 UNREADABLE = "\ufffd"
 
 
@@ -66,7 +71,8 @@ class Problems:
         """Note one complaint; ``line`` counts from 1, None is the file as a whole."""
         self._count += 1
         if len(self._shown) < MAX_REPORTED:
-            self._shown.append(f"{path}:{line}: {message}" if line else f"{path}: {message}")
+            where = shown(path)
+            self._shown.append(f"{where}:{line}: {message}" if line else f"{where}: {message}")
 
     def extend(self, other: Problems) -> None:
         """Take over what another file's list shows and counts."""
@@ -95,6 +101,65 @@ PACKED = {
 }
 
 
+def open_folder(given: str, hint: str) -> Path:
+    """A folder that a user names, which is there and can be read.
+
+    Args:
+        given: its path.
+        hint: what is expected there, for the message.
+
+    Raises:
+        DataError: no such folder, a file, a loop of links, not permitted.
+    """
+    folder = user_path(given, DataError)
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
+        why = "a file, not a folder" if os.path.exists(folder) else "no such folder"
+        raise DataError(
+            f"{shown(folder)}: {why if missing else reason(error, folder)}. {hint}"
+        ) from error
+    return folder
+
+
+def _raw_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file, without their ends, one at a time: a corpus may have gigabytes.
+
+    Raises:
+        DataError: it is no text file, cannot be read, or has a line longer than :data:`LONGEST`.
+    """
+    check_regular(path, DataError)
+    where = shown(path)
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+            if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                raise DataError(f"{where}:1: the file is UTF-16; save it as UTF-8.")
+            for first, kind in PACKED.items():
+                if start.startswith(first):
+                    raise DataError(f"{where}: the file is packed ({kind}); unpack it first.")
+            file.seek(len(codecs.BOM_UTF8) if start.startswith(codecs.BOM_UTF8) else 0)
+            number = 0
+            while line := file.readline(LONGEST + 1):
+                number += 1
+                if len(line) > LONGEST and not line.endswith(b"\n"):
+                    raise DataError(
+                        f"{where}:{number}: the line is longer than {LONGEST:,} bytes; a text has "
+                        "one sentence a line."
+                    )
+                if number == 1 and not line.endswith(b"\n") and b"\r" in line.rstrip(b"\r"):
+                    raise DataError(
+                        f"{where}:1: lines end in a carriage return alone (old Macintosh files); "
+                        "save it with line feeds."
+                    )
+                yield line.removesuffix(b"\n")
+    except OSError as error:
+        raise DataError(f"{where}: cannot be read: {reason(error, path)}.") from error
+    if not number:
+        raise DataError(f"{where}: the file is empty.")
+
+
 def read_lines(path: Path, problems: Problems) -> list[str]:
     """Read a UTF-8 file (with or without a byte order mark, LF or CRLF).
 
@@ -102,30 +167,20 @@ def read_lines(path: Path, problems: Problems) -> list[str]:
     sentences, and ``str.splitlines`` would tear the two sides apart.
 
     Args:
-        path: the file.
-        problems: receives each line that is not UTF-8; such a line comes back as U+FFFD.
+        path: a regular file; pipes and devices are refused, not waited for.
+        problems: receives each line that is not UTF-8 or holds a NUL character; such a line
+            comes back as U+FFFD.
 
     Raises:
-        DataError: there is no such file, it cannot be read, or it is empty.
+        DataError: there is no such file, it cannot be read, is empty or no text, or has a line
+            that is no sentence by its length.
     """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file.") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}.") from error
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise DataError(f"{path}:1: the file is UTF-16; save it as UTF-8.")
-    for start, kind in PACKED.items():
-        if data.startswith(start):
-            raise DataError(f"{path}: the file is packed ({kind}); unpack it first.")
-    raw = data.removeprefix(codecs.BOM_UTF8).split(b"\n")
-    if not raw[-1]:
-        raw.pop()
-    if not raw:
-        raise DataError(f"{path}: the file is empty.")
     lines = []
-    for number, line in enumerate(raw, 1):
+    for number, line in enumerate(_raw_lines(path), 1):
+        if b"\0" in line:
+            problems.add(path, number, "a NUL character: this is no text file in UTF-8.")
+            lines.append(UNREADABLE)
+            continue
         try:
             lines.append(line.decode("utf-8").rstrip())
         except UnicodeDecodeError as error:

@@ -20,7 +20,7 @@ from mt_lottery.model.loading import fingerprint, quantisation_of, tokenizer_of
 from mt_lottery.model.quantised import check_trainable
 from mt_lottery.pipeline.fitting import check_text
 from mt_lottery.pipeline.trial_calls import sentences, try_plugins
-from mt_lottery.reading import read_bytes
+from mt_lottery.reading import check_regular, reason
 from mt_lottery.registry import (
     CORPORA,
     ENGINES,
@@ -135,12 +135,16 @@ def file_sha256(section: str, config: Any, key: str) -> str:
     Raises:
         TuningError: it cannot be read.
     """
-    path = getattr(config, key)
+    given = getattr(config, key)
+    path = user_path(given, TuningError, f"{section}.{key}=")
     try:
-        content = read_bytes(user_path(path, TuningError), TuningError)
+        check_regular(path, TuningError)
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except TuningError as error:
         raise TuningError(f"{section}.{key}={error}") from error
-    return hashlib.sha256(content).hexdigest()
+    except OSError as error:
+        raise TuningError(f"{section}.{key}={given}: {reason(error, path)}.") from error
 
 
 def check_packages(*wanted: tuple[str, Registry, str]) -> None:

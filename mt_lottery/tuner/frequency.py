@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mt_lottery.config import setting
+from mt_lottery.data.text import LONGEST
 from mt_lottery.data.tokenise import plain_ids
 from mt_lottery.errors import TuningError
-from mt_lottery.reading import check_regular
+from mt_lottery.reading import check_regular, reason
 from mt_lottery.registry import register_tuner
 from mt_lottery.tuner.base import (
     ChosenRows,
@@ -54,21 +54,26 @@ def count_file(path: str, tokenizer: Any, *, setting: str = "tuner.corpus=") -> 
             block.clear()
 
     whole = 0  # lines
+    place = user_path(path, TuningError, setting)
     try:
-        check_regular(user_path(path, TuningError), TuningError)  # a pipe would be waited for
+        check_regular(place, TuningError)
     except TuningError as error:
         raise TuningError(f"{setting}{error}") from error
     try:
-        with Path(path).expanduser().open(encoding="utf-8-sig") as lines:
-            for line in lines:
+        with place.open(encoding="utf-8-sig", newline="\n") as lines:
+            while line := lines.readline(LONGEST):
                 whole += 1
+                if len(line) == LONGEST or "\0" in line:
+                    raise TuningError(
+                        f"{setting}{path}, line {whole}: no text (a NUL character, or no line end)."
+                    )
                 block.append(" " + line.strip())
                 if len(block) == _LINES:
                     count()
     except UnicodeDecodeError as error:
         raise TuningError(f"{setting}{path}, after line {whole}: not UTF-8.") from error
     except OSError as error:
-        raise TuningError(f"{setting}{path}: cannot be read: {error.strerror}.") from error
+        raise TuningError(f"{setting}{path}: {reason(error, place)}.") from error
     count()
     for special in tokenizer.all_special_ids:
         counts.pop(special, None)

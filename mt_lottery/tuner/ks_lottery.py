@@ -170,6 +170,10 @@ def nearest_rows(scores: RowScores, correction: str, tokenizer: Any, count: int 
     )
 
 
+ROWS_BYTES = 1 << 30  # of a rows file
+DIGITS = 18  # of a token id
+
+
 def read_rows_file(
     path: str | Path, vocab_size: int, *, setting: str = "tuner.rows_file="
 ) -> Tensor:
@@ -184,18 +188,23 @@ def read_rows_file(
         TuningError: no such file, a line that is no id, an id out of range or given twice.
     """
     try:
-        text = read_text(user_path(path, TuningError), TuningError)
+        text = read_text(user_path(path, TuningError), TuningError, limit=ROWS_BYTES)
     except TuningError as error:
         raise TuningError(f"{setting}{error}") from error
+    try:
+        words = list(_words(text))
+    except ValueError as error:
+        raise TuningError(f"{setting}{path}, {error}") from error
     found: dict[int, int] = {}
-    for number, word in _words(text):
+    for number, word in words:
         where = f"{setting}{path}, line {number}"
-        if not (word.isascii() and word.isdecimal() and len(word) < 1000):
-            raise TuningError(f"{where}: '{word:.40}' is no token id (0 or above).")
-        token_id = int(word)
+        # "١٨" is decimal too, and int() reads it
+        if not (word.isascii() and word.isdecimal()):
+            raise TuningError(f"{where}: '{word[:60]}' is no token id (0 or above).")
+        token_id = int(word) if len(word) <= DIGITS else vocab_size
         if token_id >= vocab_size:
             raise TuningError(
-                f"{where}: token id {token_id} is outside the vocabulary: ids go from 0 to "
+                f"{where}: token id {word[:60]} is outside the vocabulary: ids go from 0 to "
                 f"{vocab_size - 1}."
             )
         if token_id in found:
@@ -210,17 +219,28 @@ def read_rows_file(
 
 
 def _words(text: str) -> Iterator[tuple[int, str]]:
-    """Line number and content of each would-be token id of a rows file."""
+    """Line number and content of each would-be token id of a rows file.
+
+    Raises:
+        ValueError: a table without the columns of a ``tickets.csv``, or a damaged one.
+    """
     if not text.startswith("token_id"):
         yield from iterate_rows(text)
         return
-    reader = csv.DictReader(io.StringIO(text, newline="\n"))
+    reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
+        if "token_id" not in (reader.fieldnames or ()):
+            raise ValueError("line 1: a table whose header has no column token_id.")
         for record in reader:
-            if (record.get("selected") or "true").strip().lower() == "true":
-                yield reader.line_num, (record.get("token_id") or "").strip()
+            selected = (record.get("selected") or "true").strip().lower()
+            if selected not in ("true", "false"):
+                raise ValueError(
+                    f"line {reader.line_num}: selected is '{selected[:40]}', not true or false."
+                )
+            if selected == "true":
+                yield reader.line_num, (record["token_id"] or "").strip()
     except csv.Error as error:
-        raise TuningError(f"The rows' file, line {reader.line_num}: damaged: {error}.") from error
+        raise ValueError(f"line {reader.line_num}: damaged: {error}.") from error
 
 
 @register_tuner("ks_lottery", dataclass=KSLotteryConfig)

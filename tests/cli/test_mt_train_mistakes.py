@@ -236,6 +236,11 @@ def test_tickets(refused: Refused, commands: Commands) -> None:
         ("7\n8\n7\n", ("rows.txt", "7", "more than once")),
         ("token_id,token,selected\nfive,x,true\n", ("rows.txt", "five")),
         ("token_id,token,selected\n5,x,false\n", ("rows.txt",)),
+        ("token_id,token,selected\n5,x,yes\n", ("rows.txt, line 2", "'yes'")),
+        ("token_ids\n5\n", ("rows.txt, line 1", "no column token_id")),
+        ("\u0661\u0668\n", ("rows.txt, line 1", "no token id")),  # int() reads them
+        ("9" * 5000, ("rows.txt, line 1", "outside the vocabulary")),
+        ('token_id,token\n5,"' + "x" * 200_000 + '"\n', ("rows.txt, line 2", "damaged")),
     ):
         Path("rows.txt").write_text(text)
         refused(key, parts=parts)

@@ -363,7 +363,7 @@ def test_empty_and_utf16_files_and_folders(tmp_path: Path) -> None:
         assert f"test.ro.txt: the file is packed ({kind}); unpack it first." in message
     file.unlink()
     file.mkdir()
-    assert "test.ro.txt: cannot be read" in fails(config("mini", tmp_path))
+    assert "test.ro.txt: a folder, not a file" in fails(config("mini", tmp_path))
 
 
 # ---------------------------------------------------------------- real text

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 
 from mt_lottery.config import DataConfig
 from mt_lottery.data.corpora import load_corpora
-from mt_lottery.data.text import Pair
+from mt_lottery.data.text import LONGEST, Pair
 from mt_lottery.errors import DataError
 from mt_lottery.languages import parse_pair
 
@@ -279,7 +282,7 @@ def test_settings_that_name_no_files(folder: Path, settings: dict[str, str], sai
 def test_a_loop_of_links(folder: Path) -> None:
     (folder / "loop.en").symlink_to("loop.en")
     said = fails(train_source="loop.en", train_target="a.ro")
-    assert "loop.en: cannot be read: Too many levels of symbolic links." in said
+    assert "loop.en: a loop of links." in said
 
 
 def test_text_files_have_the_checks_of_all_corpora(folder: Path) -> None:
@@ -289,3 +292,108 @@ def test_text_files_have_the_checks_of_all_corpora(folder: Path) -> None:
     assert "b.ro:2: the line is empty." in message
     more = fails(train_source="a.en", train_target="a.ro", train_pairs=4)
     assert "data.train_pairs=4" in more and "has 3 pairs" in more
+
+
+# ---------------------------------------------------------------- what is no text file
+
+
+def made(name: str, what: str) -> str:
+    """A file of that kind; its name."""
+    path = Path(name)
+    if what == "pipe":
+        os.mkfifo(path)
+    elif what == "folder":
+        path.mkdir()
+    elif what == "socket":
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(name)
+    elif what == "loop":
+        path.symlink_to(name)
+    elif what == "nowhere":
+        path.symlink_to("nothing")
+    else:
+        path.symlink_to(what)
+    return name
+
+
+KINDS = [
+    *(("pipe", "a named pipe"), ("folder", "a folder"), ("socket", "a socket")),
+    *(("loop", "a loop of links"), ("nowhere", "a link to nothing"), ("/dev/zero", "a device")),
+]
+
+
+@pytest.mark.parametrize(("what", "told"), KINDS)
+@pytest.mark.parametrize("suffix", [".en", ".tsv", ".jsonl"])
+def test_what_is_no_file_is_refused_and_not_waited_for(
+    folder: Path, suffix: str, what: str, told: str
+) -> None:
+    name = made(f"x{suffix}", what)
+    target = {"train_target": "a.ro"} if suffix == ".en" else {}
+    assert told in fails(train_source=name, **target)
+    if suffix == ".en":
+        assert told in fails(train_source="a.en", train_target=name)
+    elif what != "folder":
+        assert told in fails(path=name)
+        config = DataConfig(name="mini", test="files", test_path=name)
+        with pytest.raises(DataError, match=told):
+            load_corpora(config, EN_RO, ["test"])
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"MZ\x00\x01\n\x00\n", "x.en:1: a NUL character"),
+        (b"one\nt\x00wo\nthree\n", "x.en:2: a NUL character"),
+        ("one\ntwo\nthree\n".encode("utf-16-le"), "x.en:1: a NUL character"),
+        ("one\ntwo\nthree\n".encode("utf-32"), "UTF-16"),
+        (b"\xef\xbb\xbfone\ntw\xffo\nthree\n", "x.en:2: not valid UTF-8 (byte 0xff at position 3)"),
+        (b"one\rtwo\rthree\r", "x.en:1: lines end in a carriage return alone"),
+        (b"one\n" + b"x" * (LONGEST + 1) + b"\nthree\n", "x.en:2: the line is longer than"),
+        (b"\xed\xa0\x80\ntwo\nthree\n", "x.en:1: not valid UTF-8"),
+        (b"\x1f\x8b\x08\x00", "packed (gzip)"),
+        (b"\xef\xbb\xbf", "the file is empty"),
+    ],
+)
+def test_what_is_no_text(folder: Path, content: bytes, told: str) -> None:
+    write("x.en", content)
+    assert told in fails(train_source="x.en", train_target="a.ro")
+
+
+def test_carriage_returns_in_lines_and_the_longest_line(folder: Path) -> None:
+    write("x.en", b"one\r\ntwo\rmore\r\nthree\r\n")
+    given = alone(train_source="x.en", train_target="a.ro")
+    found = load_corpora(given, EN_RO, ["train"]).train
+    assert found and found.pairs[1].source == "two\rmore"
+    write("x.en", b"one\n" + b"x" * LONGEST + b"\nthree")
+    found = load_corpora(given, EN_RO, ["train"]).train
+    assert found and len(found.pairs[1].source) == LONGEST
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("[" * 200_000, "nested too deeply"),
+        ('{"source": "a", "target": "b", "n": ' + "9" * 5000 + "}", "of 5,000 digits"),
+        ('{"source": "a", "source": "b", "target": "c"}', "the key 'source' is there twice"),
+        (r'{"source": "\ud800", "target": "b"}', "half a surrogate pair"),
+        ('{"source": ["a"], "target": "b"}', "the source must be a text"),
+        ("[1]", "an object is needed, found list"),
+        ("7", "an object is needed, found int"),
+        ("null", "an object is needed"),
+        ('{"translation": 3}', "'translation' must be an object"),
+    ],
+)
+def test_hostile_json(folder: Path, line: str, told: str) -> None:
+    write("x.jsonl", '{"source": "a", "target": "b"}\n' + line + "\n")
+    message = fails(path="x.jsonl")
+    assert "x.jsonl:2: " in message and told in message
+
+
+@pytest.mark.parametrize("path", ["~nobody-here/x", "x" * 300, "loop", "a.en", "a.en/b"])
+@pytest.mark.parametrize("name", ["ntrex", "flores101", "mini", "files", "opus100"])
+def test_what_is_no_folder(folder: Path, name: str, path: str) -> None:
+    Path("loop").symlink_to("loop")
+    more = {"train_source": "a", "train_target": "b"} if name == "files" else {}
+    config = DataConfig(name=name, path=path, **more)
+    with pytest.raises(DataError, match=re.escape(path[:50])):
+        load_corpora(config, EN_RO, ["train", "dev", "test"])

@@ -362,7 +362,7 @@ def test_rows_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(TuningError, match="a folder, not a file"):
         read_rows_file(tmp_path, 64)
     (tmp_path / "rows").write_bytes(b"\xff\xfe5")
-    with pytest.raises(TuningError, match=r"rows: UTF-16"):
+    with pytest.raises(TuningError, match=r"rows: UTF-16; it must be UTF-8"):
         read_rows_file(tmp_path / "rows", 64)
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(TuningError, match="fifo: a named pipe, not a file"):  # and not waited for
