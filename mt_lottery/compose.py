@@ -44,16 +44,19 @@ from mt_lottery.recipe_files import (
     refuse_taken_names,
     search_path,
 )
+from mt_lottery.secrets import without_secrets
+from mt_lottery.stored import flat, read_stored
 from mt_lottery.values import (
     LARGEST,
     device_name,
     number,
     path_problem,
     text_problem,
-    user_path,
     whole,
 )
+from mt_lottery.written import as_written, remember, resolver_calls
 
+TRUST = "trust_remote_code"
 REGISTRY_OF = {"recipe": registry.TUNERS, "model": registry.MODELS, "data": registry.CORPORA}
 
 #: How the names of settings end that are paths: data.path, out_dir, data.train_source, …
@@ -61,15 +64,7 @@ _PATHS = ("path", "dir", "source", "target", "command", "file")
 
 
 def _all_keys() -> list[str]:
-    return [key for key, _ in _leaves(dataclasses.asdict(RunConfig()))]
-
-
-def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    return [key for key, _ in flat(dataclasses.asdict(RunConfig()))]
 
 
 @contextlib.contextmanager
@@ -122,6 +117,7 @@ def _load_groups(chosen: dict[str, str | None], found: list[str]) -> dict[str, A
         try:
             node = hydra_compose("config", overrides=overrides)
             content = OmegaConf.to_container(node, resolve=True)
+            content = _with_calls(content, OmegaConf.to_container(node))
         # a `defaults` that is no list is a ValueError or TypeError of Hydra's
         except (HydraException, OmegaConfBaseException, TypeError, ValueError) as error:
             where = ", ".join(f"{group}={name}" for group, name in chosen.items() if name)
@@ -129,6 +125,13 @@ def _load_groups(chosen: dict[str, str | None], found: list[str]) -> dict[str, A
             raise ConfigError(f"The YAML of {where} cannot be composed: {reason}.") from error
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items()}
+
+
+def _with_calls(resolved: Any, raw: Any) -> Any:
+    """Resolved settings, but ``${oc.env:…}`` as written: that is resolved with all the others."""
+    if isinstance(raw, dict) and isinstance(resolved, dict):
+        return {key: _with_calls(value, raw[key]) for key, value in resolved.items()}
+    return raw if any(resolver_calls(raw)) else resolved
 
 
 def _merge(base: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
@@ -174,17 +177,20 @@ def _settings_of(chosen: dict[str, str | None], preset: Any, found: list[str]) -
 def _assign(config: Any, key: str, value: Any, found: list[str], origin: str) -> None:
     """Set one leaf of the structured config, or explain why it cannot be set."""
     parent, _, name = key.rpartition(".")
-    node = OmegaConf.select(config, parent) if parent else config
+    node: Any = OmegaConf.select(config, parent) if parent else config
+    if "[" in key:  # OmegaConf's second way to write a key; what is asked for is looked up by one
+        node = None
     known = list(node.keys()) if OmegaConf.is_dict(node) else []
     if name not in known:
         full = [f"{parent}.{k}" if parent else str(k) for k in known]
         listed = f" Known there: {', '.join(full)}." if full else ""
-        own = [k for k, _ in _leaves(OmegaConf.to_container(config))]
+        own = [k for k, _ in flat(OmegaConf.to_container(config))]
         keys = dict.fromkeys([*full, *own, *_all_keys(), *GROUPS])
         there = "" if any(k.rpartition(".")[2] == name for k in keys) else elsewhere(key)
         found.append(f"Unknown key '{key}'{origin}.{there or nearest(key, keys)}{listed}")
         return
-    if OmegaConf.is_dict(OmegaConf.select(node, name)) and not isinstance(value, dict):
+    old = OmegaConf.select(node, name, throw_on_resolution_failure=False)  # is replaced now
+    if OmegaConf.is_dict(old) and not isinstance(value, dict):
         hint = f" Known: {', '.join(f'{key}.{k}' for k in node[name])}."
         found.append(f"'{key}' is a section, not a value{origin}.{hint}")
         return
@@ -210,7 +216,7 @@ def _assign(config: Any, key: str, value: Any, found: list[str], origin: str) ->
     if value == "" and "None" in annotation:
         found.append(f"`{key}` is empty{origin}; for none write {key}=null.")
         return
-    if annotation.startswith("list") and isinstance(value, str):
+    if annotation.startswith("list") and isinstance(value, str) and not any(resolver_calls(value)):
         value = [value]
     numeric = annotation.split(" | ")[0] in ("int", "float")
     if numeric and isinstance(value, str) and "${" not in value:
@@ -273,31 +279,15 @@ def _check_names(config: RunConfig, found: list[str]) -> None:
             found.append(f"`lang`: {error}")
 
 
-def _read_saved(path: str) -> dict[str, Any]:
-    file = user_path(path, ConfigError, "config=")
-    file = file / "config.yaml" if os.path.isdir(file) else file
-    if not os.path.lexists(file):
-        raise ConfigError(f"config={path}: no such file (a run directory's config.yaml is meant).")
-    content = read_yaml(file, ConfigError)
-    if not content:
-        raise ConfigError(f"{file}: empty; a run's config.yaml is meant.")
-    try:
-        OmegaConf.create(content)  # ${…} that cannot be parsed, keys that are no names
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"{file}: not a run's configuration: {reason}.") from error
-    return {str(key): value for key, value in content.items()}
-
-
 def compose_saved(path: Path) -> RunConfig:
-    """The configuration of a ``config.yaml``, its plugins imported.
+    """The configuration of a finished run's ``config.yaml``.
 
     Raises:
-        ConfigError, PluginError: as :func:`compose`.
+        ConfigError: as :func:`compose`; or it asks for what this call does not allow
+            (:func:`mt_lottery.stored.read_stored`).
+        PluginError: an installed plugin cannot be imported.
     """
-    saved = _read_saved(str(path))
-    if saved.get("user_dir") is not None:
-        registry.load_user_dir(str(saved["user_dir"]))
+    saved = read_stored(path)
     # of a file that was cut short, defaults would take the place of what is missing
     missing = [key for key in ("lang", *GROUPS[1:], "translate", "metrics") if key not in saved]
     found = [f"{path}: damaged: a run's configuration has {', '.join(missing)}."] if missing else []
@@ -310,14 +300,15 @@ def compose(overrides: Sequence[str]) -> RunConfig:
     Args:
         overrides: ``key=value`` each; ``recipe``, ``model`` and ``data`` choose
             a YAML of their group, ``config=FILE`` starts from a saved
-            ``config.yaml`` instead, ``user_dir=PATH`` imports plugins first.
+            ``config.yaml`` instead, ``user_dir=PATH`` imports plugins first (the
+            saved file's own ``user_dir`` is not imported unless given here).
 
     Raises:
         ConfigError: with every mistake that was found.
         PluginError: a plugin cannot be imported.
     """
     found: list[str] = []
-    keys = [*_all_keys(), *GROUPS, "config"]
+    keys = [*_all_keys(), *GROUPS, "config", TRUST]
     pairs = parse_overrides(overrides, keys, recipe_names, found)
     return _compose(pairs, found)
 
@@ -333,10 +324,12 @@ def compose_settings(settings: Mapping[str, Any]) -> RunConfig:
 
 def _compose(pairs: Sequence[tuple[str, Any]], found: list[str]) -> RunConfig:
     values = dict(pairs)
-    saved = _read_saved(str(values.pop("config"))) if values.get("config") else {}
-    user_dir = values.get("user_dir", saved.get("user_dir"))
-    if user_dir is not None:
-        registry.load_user_dir(str(user_dir))
+    if TRUST in values:  # as load_tuned and the other commands call it
+        values[f"model.{TRUST}"] = values.pop(TRUST)
+    if values.get("user_dir") is not None:
+        registry.load_user_dir(str(values["user_dir"]))
+    config = values.pop("config", None)
+    saved = read_stored(str(config), values) if config else {}
     registry.load_entry_points()
 
     chosen: dict[str, str | None] = {"recipe": None, "model": "gemma3_270m", "data": "mini"}
@@ -359,7 +352,7 @@ def _compose(pairs: Sequence[tuple[str, Any]], found: list[str]) -> RunConfig:
         content |= {"recipe": chosen["recipe"] or "none", "preset": preset}
         if chosen["recipe"] is None:  # which settings its tuner has is not known either
             values = {k: v for k, v in values.items() if not k.startswith("tuner")}
-    source = str(dict(pairs)["config"]) if saved else "the recipe"
+    source = str(config) if saved else "the recipe"
     return _build(content, values, found, source)
 
 
@@ -388,10 +381,10 @@ def _build(
         elif name is not None:
             place = for_a_path(section, str(name))
             found.append(f"`{section}.name`: {unknown(kind.kind, str(name), kind.names())}{place}")
-    for key, value in _leaves(content):
+    for key, value in flat(content):
         if not (value == {} and OmegaConf.is_dict(OmegaConf.select(config, key))):
             _assign(config, key, value, found, f" in {source}")
-    for key, value in _leaves(values):
+    for key, value in flat(values):
         if not (value == {} and OmegaConf.is_dict(OmegaConf.select(config, key))):
             _assign(config, key, value, found, "")
     try:
@@ -412,9 +405,18 @@ def _build(
     _check_names(result, found)
     if found:
         raise ConfigError(list(dict.fromkeys(found)))
+    texts = flat(OmegaConf.to_container(config))  # type: ignore[arg-type]
+    values = dict(flat(dataclasses.asdict(result)))
+    for key, text in texts:
+        if any(resolver_calls(text)):
+            remember(key, values.get(key), text)
     return result
 
 
 def to_yaml(config: RunConfig) -> str:
-    """The resolved configuration as YAML; ``compose(["config=FILE"])`` reads it back."""
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
+    """The configuration as YAML; ``compose(["config=FILE"])`` reads it back.
+
+    All is resolved but what was read from the environment, which stays as it was written.
+    """
+    content = as_written(dataclasses.asdict(config))
+    return OmegaConf.to_yaml(OmegaConf.create(without_secrets(content, weak=False)))

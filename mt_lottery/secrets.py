@@ -38,9 +38,14 @@ _NO_SECRETS = frozenset({"PWD", "OLDPWD"})
 _SHORTEST = 8  # a shorter value ("true", "1") may be part of any text
 
 
+def names_a_secret(variable: str) -> bool:
+    """Whether the name of an environment variable says that its value is secret."""
+    return bool(_NAMES.search(variable)) and variable not in _NO_SECRETS
+
+
 def _in_environment() -> Iterator[str]:
     for name, value in os.environ.items():
-        if _NAMES.search(name) and name not in _NO_SECRETS:
+        if names_a_secret(name):
             yield value.strip()
 
 

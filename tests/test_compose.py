@@ -9,7 +9,7 @@ import pytest
 
 from mt_lottery.compose import compose, compose_saved, to_yaml
 from mt_lottery.config import RunConfig
-from mt_lottery.errors import ConfigError, PluginError
+from mt_lottery.errors import ConfigError
 from mt_lottery.overrides import Number, parse_override
 from mt_lottery.registry import TUNERS
 
@@ -432,10 +432,3 @@ def test_a_damaged_configuration(tmp_path: Path, text: str, message: str) -> Non
 def test_a_configuration_that_is_not_there(tmp_path: Path) -> None:
     assert "no such file" in one(f"config={tmp_path}/none.yaml")
     assert "no such file" in one(f"config={tmp_path}")
-
-
-def test_a_saved_user_dir_that_has_gone(tmp_path: Path) -> None:
-    config = compose(NONE)
-    config.user_dir = str(tmp_path / "gone")
-    with pytest.raises(PluginError, match="gone: no such folder"):
-        compose_saved(saved(tmp_path, config))

@@ -36,6 +36,8 @@ ORDER = (
         "config",
         "overrides",
         "recipe_files",
+        "written",
+        "stored",
         "compose",
         "lottery",
     ),

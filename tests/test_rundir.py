@@ -31,6 +31,7 @@ from mt_lottery.pipeline.rundir import (
     tidy,
 )
 from mt_lottery.record import NAME
+from mt_lottery.stored import allowing
 
 HASH, OTHER = "a" * 64, "b" * 64
 
@@ -299,7 +300,8 @@ def test_the_saved_configuration_works_from_another_folder(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    again = compose_saved(run_dir / CONFIG)
+    with allowing(user_dir=plugins):
+        again = compose_saved(run_dir / CONFIG)
     assert again.user_dir == str(plugins)
     assert again.data.path == str(tmp_path / "a=b")
     assert again.model.name_or_path == "org/on-the-hub"  # no path: left as it is

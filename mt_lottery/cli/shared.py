@@ -72,6 +72,20 @@ def add_device(part: argparse.ArgumentParser, text: str = "auto, cpu, cuda, cuda
     part.add_argument("--device", type=device, default="auto", help=f"{text} [auto]")
 
 
+def add_permission(parser: argparse.ArgumentParser) -> None:
+    """``--user-dir`` and ``--trust-remote-code``, for a command that opens runs."""
+    parser.add_argument(
+        "--user-dir",
+        metavar="DIR",
+        help="import this folder of plugins; a run that asks for one is not obeyed otherwise",
+    )
+    parser.add_argument(
+        "--trust-remote-code",
+        action="store_true",
+        help="run Python code that comes with a run's model",
+    )
+
+
 def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:
     """Run a command; exit status 0, 2 for a user's mistake, 1 for a crash, 130 for Ctrl-C.
 

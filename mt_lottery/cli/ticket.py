@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from mt_lottery import __version__
-from mt_lottery.cli.shared import Parser, guarded
+from mt_lottery.cli.shared import Parser, add_permission, guarded
 
 DESCRIPTION = "Find, look at, check and use winning tickets."
 
@@ -36,6 +36,8 @@ def parser() -> argparse.ArgumentParser:
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in modules:
         module.add(commands)
+    for part in commands.choices.values():
+        add_permission(part)  # each opens runs, which are data
     return made
 
 
@@ -49,7 +51,10 @@ def command(arguments: Sequence[str]) -> int:
     if rest:
         given.settings = [*given.settings, *rest]
     given.arguments = list(arguments)
-    code: int = given.run_command(given)
+    from mt_lottery.stored import allowing
+
+    with allowing(given.user_dir, given.trust_remote_code):
+        code: int = given.run_command(given)
     return code
 
 

@@ -39,12 +39,9 @@ def explain(given: argparse.Namespace) -> int:
     from mt_lottery.evidence.explain_report import report, write
     from mt_lottery.evidence.figures import check_matplotlib
     from mt_lottery.pipeline.outcome import peak_memory, start_peak
-    from mt_lottery.registry import load_user_dir
 
     if given.plot:
         check_matplotlib()
-    if given.user_dir is not None:
-        load_user_dir(given.user_dir)
     started = time.monotonic()
     start_peak("cpu")
     out = Path(given.out) if given.out else Path(given.run).expanduser() / "explain"
@@ -181,6 +178,5 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     part.add_argument("--out", metavar="DIR", help="folder for the results [RUN/explain]")
     part.add_argument("--no-plot", dest="plot", action="store_false", help="no figure")
     add_overwrite(part)
-    part.add_argument("--user-dir", metavar="DIR", help="folder of plugins (templates) to import")
     add_device(part)
     part.set_defaults(run_command=explain)

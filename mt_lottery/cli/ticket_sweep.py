@@ -135,7 +135,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     part.add_argument("--preset", choices=("smoke", "small", "paper"), help="as in mt-bench")
     part.add_argument("--model", metavar="M", help="a recipe of recipes/model, a folder or hub id")
     part.add_argument("--data", metavar="D", help="a corpus: mini, ntrex, flores101, files, …")
-    part.add_argument("--user-dir", metavar="DIR", help="folder of plugins to import first")
     part.add_argument("--out", type=Path, metavar="DIR", help="folder [sweep/SRC-TGT]")
     part.add_argument("--jobs", type=workers, default=1, metavar="N", help="runs at a time [1]")
     part.add_argument("--no-plot", dest="plot", action="store_false", help="draw no figure")

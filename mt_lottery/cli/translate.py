@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from mt_lottery import __version__
-from mt_lottery.cli.shared import Parser, add_device, guarded, positive
+from mt_lottery.cli.shared import Parser, add_device, add_permission, guarded, positive
 
 EXAMPLES = """\
 examples:
@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--batch-size", type=positive, help="sentences a batch [the run's]")
     made.add_argument("--beam-size", type=positive, help="1 is greedy search [the run's]")
     made.add_argument("--max-new-tokens", type=positive, help="limit in tokens [the run's]")
+    add_permission(made)
     return made
 
 
@@ -72,8 +73,10 @@ def command(arguments: Sequence[str]) -> int:
     given = parser().parse_args(arguments)
     from mt_lottery.pipeline import open_run
     from mt_lottery.pipeline.decode import decode
+    from mt_lottery.stored import allowing
 
-    run = open_run(given.run, given.device)
+    with allowing(given.user_dir, given.trust_remote_code):
+        run = open_run(given.run, given.device)
     config = run.config
     for key in ("batch_size", "beam_size", "max_new_tokens"):
         if getattr(given, key) is not None:

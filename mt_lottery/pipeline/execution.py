@@ -47,6 +47,7 @@ from mt_lottery.train.trackers import Tracker
 from mt_lottery.tuner.base import Tuner, TuningContext
 from mt_lottery.tuner.declared import declare
 from mt_lottery.tuner.kept import finish
+from mt_lottery.written import as_written
 
 
 def do(
@@ -182,7 +183,8 @@ def _execute(
 
     def begin() -> None:
         if not is_trial:  # a run is one experiment, whatever was tried for it
-            settings = dataclasses.asdict(config)
+            content = dataclasses.asdict(config)
+            settings = as_written(content) | {k: content[k] for k in ("tracker", "tracking")}
             trackers.extend(trackers_of.begin(settings, str(run_dir), say))
 
     def end(record: Record) -> None:

@@ -28,6 +28,7 @@ from mt_lottery.plain import csv_text
 from mt_lottery.record import NAME, Record, read_record
 from mt_lottery.translate.decoding import Hypothesis
 from mt_lottery.tuner.base import ChosenRows
+from mt_lottery.written import text_of
 
 HYPOTHESES = "hypotheses.jsonl"
 SENTENCES = "sentence_scores.jsonl"
@@ -163,23 +164,30 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
 def with_full_paths(config: RunConfig) -> RunConfig:
     """The configuration with absolute paths, so that ``config.yaml`` works from any folder."""
 
-    def full(section: Any, *keys: str) -> Any:
-        paths = {k: Path(v).expanduser() for k in keys if (v := getattr(section, k, None))}
-        found = {k: str(p.resolve()) for k, p in paths.items() if p.exists()}
+    def full(section: Any, prefix: str, *keys: str) -> Any:
+        found = {}
+        for key in keys:
+            value = getattr(section, key, None)
+            if not value:
+                continue
+            path = Path(value).expanduser()
+            if path.exists() and text_of(prefix + key, value) is None:  # else as it was written
+                found[key] = str(path.resolve())
         return dataclasses.replace(section, **found)
 
-    data = full(config.data, "path", "dev_path", "test_path")
+    data = full(config.data, "data.", "path", "dev_path", "test_path")
     if config.data.path is None:  # else they may lie in that folder
         roles = ("train", "dev", "test")
-        data = full(data, *(f"{role}_{side}" for role in roles for side in ("source", "target")))
-    whole: RunConfig = full(config, "user_dir")
-    comet = full(config.metric.comet, "command", "model")
+        names = [f"{role}_{side}" for role in roles for side in ("source", "target")]
+        data = full(data, "data.", *names)
+    whole: RunConfig = full(config, "", "user_dir")
+    comet = full(config.metric.comet, "metric.comet.", "command", "model")
     return dataclasses.replace(
         whole,
         metric=dataclasses.replace(config.metric, comet=comet),
-        model=full(config.model, "name_or_path"),
+        model=full(config.model, "model.", "name_or_path"),
         data=data,
-        tuner=full(config.tuner, *file_settings(config.tuner)),
+        tuner=full(config.tuner, "tuner.", *file_settings(config.tuner)),
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mt_lottery.config import RunConfig, digest, problems
-from mt_lottery.errors import ConfigError, MTLotteryError
+from mt_lottery.errors import ConfigError, MTLotteryError, RecordError
 from mt_lottery.pipeline.plan import Plan, Say
 from mt_lottery.record import Record
 from mt_lottery.registry import TUNERS
@@ -46,8 +46,22 @@ def with_settings(config: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
 
 
 def as_chosen(config: RunConfig, record: Record) -> RunConfig:
-    """A run's configuration with the settings that its trials on dev chose, if it had any."""
-    return config if record.tuning is None else with_settings(config, record.tuning["chosen"])
+    """A run's configuration with the settings that its trials on dev chose, if it had any.
+
+    Raises:
+        RecordError: the record names others than a search can try: a record is data, and must
+            not lead to another model, or to code.
+    """
+    if record.tuning is None:
+        return config
+    chosen = record.tuning.get("chosen")
+    if not isinstance(chosen, dict):
+        raise RecordError(f"record.json: tuning.chosen is {chosen!r}, no settings.")
+    changed = with_settings(config, chosen)
+    for section in ("model", "metric"):
+        if getattr(changed, section) != getattr(config, section):
+            raise RecordError(f"record.json: tuning.chosen sets {section}, which no search tries.")
+    return changed
 
 
 def candidates(config: RunConfig, space: Space, trials: int) -> list[dict[str, Any]]:

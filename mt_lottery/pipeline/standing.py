@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from mt_lottery.errors import RecordError
+from mt_lottery.config import RunConfig
+from mt_lottery.errors import ConfigError, RecordError
 from mt_lottery.parallel import on_main
 from mt_lottery.pipeline.decode import decode
 from mt_lottery.pipeline.outcome import generation_of, score_outputs, split_record
 from mt_lottery.pipeline.plan import Plan, Say, make_plan
-from mt_lottery.pipeline.rundir import HYPOTHESES, LOG, SENTENCES, TICKETS, finished
+from mt_lottery.pipeline.rundir import CONFIG, HYPOTHESES, LOG, SENTENCES, TICKETS, finished
 from mt_lottery.pipeline.tuned import open_run
 from mt_lottery.record import Record, read_record
+from mt_lottery.stored import allowing, read_stored
 
 #: What a run leaves that depends on its settings alone.
 LEFT = (HYPOTHESES, SENTENCES, TICKETS, LOG, "adapter", "model", "control")
@@ -31,9 +34,18 @@ def is_unsearched(plan: Plan, folder: Path | None) -> bool:
         return False
     alone = make_plan(dataclasses.replace(plan.config, tune=0), lambda _: None)
     try:
-        return on_main(lambda: finished(folder, alone.config_hash, False)) is not None
-    except RecordError:  # of other settings, or damaged: the trial is done as any other
+        if on_main(lambda: finished(folder, alone.config_hash, False)) is None:
+            return False
+        with _as_allowed(plan.config):
+            read_stored(folder / CONFIG)
+        return True
+    except (RecordError, ConfigError):  # of other settings, or damaged: the trial is done anew
         return False
+
+
+def _as_allowed(config: RunConfig) -> AbstractContextManager[None]:
+    """A standing run may have what this run was allowed, and no more."""
+    return allowing(config.user_dir, config.model.trust_remote_code)
 
 
 def trial_of(trial: Plan, standing: Path, folder: Path, say: Say) -> Record:
@@ -49,7 +61,8 @@ def trial_of(trial: Plan, standing: Path, folder: Path, say: Say) -> Record:
         the trial's record, written; training cost is the standing run's.
     """
     say(f"{standing} is this very training, done: its model translates the dev set.")
-    tuned = open_run(standing, trial.config.device)
+    with _as_allowed(trial.config):
+        tuned = open_run(standing, trial.config.device)
     began = time.monotonic()
     sources = [pair.source for pair in trial.test.pairs]
     outputs = decode(trial.config, tuned.loaded, sources, lead=tuned.tuner.lead)

@@ -20,16 +20,28 @@ from mt_lottery.pipeline.rundir import CONFIG
 from mt_lottery.pipeline.search import as_chosen
 from mt_lottery.record import Record, read_record
 from mt_lottery.registry import TUNERS
+from mt_lottery.stored import allowing
 from mt_lottery.tuner.base import Tuner
 from mt_lottery.values import user_path
 
 
-def load_tuned(run_dir: str | Path, device: str = "auto") -> tuple[Any, Any]:
+def load_tuned(
+    run_dir: str | Path,
+    device: str = "auto",
+    *,
+    user_dir: str | Path | None = None,
+    trust_remote_code: bool = False,
+) -> tuple[Any, Any]:
     """The tuned model and its tokenizer of a finished run.
+
+    A run is data: what its configuration would import is named in the error, and imported only
+    if you say so here.
 
     Args:
         run_dir: a run directory.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        user_dir: a folder of plugins to import, for a run that needs one.
+        trust_remote_code: run Python code that comes with the original model.
 
     Returns:
         a transformers causal LM in eval mode (``generate`` works), and the tokenizer. Its
@@ -39,8 +51,10 @@ def load_tuned(run_dir: str | Path, device: str = "auto") -> tuple[Any, Any]:
     Raises:
         RecordError: no finished run there, or damaged.
         ModelError: the original model has changed since, or cannot be had.
+        ConfigError: the run asks for code that is not allowed here.
     """
-    run = open_run(run_dir, device)
+    with allowing(user_dir, trust_remote_code):
+        run = open_run(run_dir, device)
     if not run.plain:
         refuse_saving(run.loaded.model, _how_to_save(run, run_dir))
     return run.loaded.model, run.loaded.tokenizer
