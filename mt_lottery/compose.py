@@ -405,7 +405,7 @@ def _build(
     _check_names(result, found)
     if found:
         raise ConfigError(list(dict.fromkeys(found)))
-    texts = flat(OmegaConf.to_container(config))  # type: ignore[arg-type]
+    texts = flat(OmegaConf.to_container(config))
     values = dict(flat(dataclasses.asdict(result)))
     for key, text in texts:
         if any(resolver_calls(text)):

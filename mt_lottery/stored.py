@@ -109,7 +109,7 @@ _ASKS = (
 )
 
 
-def flat(node: dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted key and value of every setting in nested dictionaries."""
     for key, value in node.items():
         if isinstance(value, dict) and value:

@@ -150,7 +150,7 @@ def test_yaml_makes_no_objects(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     "value",
     ["${now:%Y}", "${hydra:runtime.cwd}", "a/${eval:1}/b", "${${lang}:x}", "${oc.${lang}:HOME}",
-     "${oc.select:lang}", "${oc.env:HOME"],
+     "${oc.select:lang}"],
 )  # fmt: skip
 def test_only_two_resolvers(tmp_path: Path, value: str) -> None:
     file = stored(tmp_path, {"data/path": value})

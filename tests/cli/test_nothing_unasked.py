@@ -86,7 +86,6 @@ def test_every_command_names_the_folder_and_imports_nothing(
     allowed = translate(commands, monkeypatch, "--run", foreign, "--user-dir", "plugins")
     assert allowed.code == 0, allowed.err
     assert (plugins / "trace").exists()
-    assert commands.call("ticket", "show", foreign, "--user-dir", "plugins").code == 0
     assert mtl.load_tuned(foreign, user_dir="plugins")
     again = commands.train(f"config={foreign}", "user_dir=plugins", "out_dir=again")
     assert again.code == 0, again.err
