@@ -54,6 +54,14 @@ def share(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def any_number(text: str) -> float:
+    """A finite number, for argparse, where the command says itself what it may be."""
+    try:
+        return values.number(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def device(text: str) -> str:
     """A device that is there, for argparse: refused before anything is loaded."""
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mt_lottery.cli.outputs import add_overwrite, check_results
-from mt_lottery.cli.shared import add_device, positive, say, share
+from mt_lottery.cli.shared import add_device, any_number, say, whole
 from mt_lottery.errors import ConfigError
 from mt_lottery.values import number
 
@@ -307,12 +307,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="largest D among rows with p > α, or c(α)·√(2/d) [estimated]",
     )
     part.add_argument(
-        "--positions", type=positive, default=20, metavar="N", help="first reference tokens [20]"
+        "--positions", type=whole, default=20, metavar="N", help="first reference tokens [20]"
     )
-    part.add_argument("--sentences", type=positive, metavar="N", help="first test sentences [all]")
+    part.add_argument("--sentences", type=whole, metavar="N", help="first test sentences [all]")
     part.add_argument(
         "--suggest",
-        type=share,
+        type=any_number,
         metavar="SHARE",
         help="print the smallest α that verifies this share of the positions (§4.2)",
     )
