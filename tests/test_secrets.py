@@ -15,7 +15,8 @@ import pytest
 
 from mt_lottery.atomic import write_text
 from mt_lottery.bench.worker import Answer, output_to
-from mt_lottery.pipeline.rundir import read_hypotheses, write_hypotheses
+from mt_lottery.pipeline.run_files import read_hypotheses
+from mt_lottery.pipeline.rundir import write_hypotheses
 from mt_lottery.secrets import redacted, without_secrets
 from mt_lottery.translate.decoding import Hypothesis
 
