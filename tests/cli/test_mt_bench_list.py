@@ -86,7 +86,7 @@ def test_mistakes(commands: Commands, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "no config.json" in commands.call("bench", "list", "--model", "empty").mistake()
     (tmp_path / "empty" / "config.json").write_text("{")
-    assert "cannot be had" in commands.call("bench", "list", "--model", "empty").mistake()
+    assert "config.json: damaged" in commands.call("bench", "list", "--model", "empty").mistake()
     (tmp_path / "empty" / "config.json").write_text('{"model_type": "t5"}')
     assert "t5" in commands.call("bench", "list", "--model", "empty").mistake()
     with pytest.raises(SystemExit):
