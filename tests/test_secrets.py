@@ -133,7 +133,7 @@ def test_sentences_are_never_changed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     text = "see https://me:you@host, AKIAIOSFODNN7EXAMPLE and tr0ub4dor-and-3"
     monkeypatch.setenv("MY_TOKEN", "tr0ub4dor-and-3")
     path = tmp_path / "hypotheses.jsonl"
-    write_hypotheses(path, [text], [text], [Hypothesis(text, True, 3)])
+    write_hypotheses(path, [text], [text], [Hypothesis(text=text, stopped=True, tokens=3)])
     line = read_hypotheses(path)[0]
     assert line["source"] == line["reference"] == line["hypothesis"] == text
     write_text(tmp_path / "page.html", text)
