@@ -46,12 +46,23 @@ def _end(number: int, frame: FrameType | None) -> None:
     raise _error(number)
 
 
-def raise_on_sigterm() -> None:
-    """Let SIGTERM raise :class:`Terminated`, unless somebody else has a use for it."""
+def raise_on_sigterm() -> bool:
+    """Let SIGTERM raise :class:`Terminated`, unless somebody else has a use for it.
+
+    Returns:
+        whether it does now, and did not before: :func:`leave_sigterm` undoes it.
+    """
     if threading.current_thread() is not threading.main_thread():
-        return
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _end)
+        return False
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return False
+    signal.signal(signal.SIGTERM, _end)
+    return True
+
+
+def leave_sigterm() -> None:
+    """Let SIGTERM end the process again, as it does by default."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from mt_lottery.cli import streams
 from mt_lottery.cli.mistakes import mistake
 from mt_lottery.diskfault import disk_error
 from mt_lottery.errors import MTLotteryError, nearest
-from mt_lottery.interrupts import raise_on_sigterm
+from mt_lottery.interrupts import leave_sigterm, raise_on_sigterm
 from mt_lottery.quiet import quieten
 from mt_lottery.secrets import redacted
 
@@ -105,7 +105,7 @@ def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:
     """
     streams.prepare()
     quieten()
-    raise_on_sigterm()
+    ours = raise_on_sigterm()
     try:
         code = command()
         parallel.stop()
@@ -140,6 +140,9 @@ def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:
             "report it with the lines above.",
             1,
         )
+    finally:
+        if ours:
+            leave_sigterm()
 
 
 def _unprinted(refused: OSError) -> int:
