@@ -240,7 +240,7 @@ def _words(text: str) -> Iterator[tuple[int, str]]:
             if selected == "true":
                 yield reader.line_num, (record["token_id"] or "").strip()
     except csv.Error as error:
-        raise ValueError(f"line {reader.line_num}: damaged: {error}.") from error
+        raise ValueError(f"line {reader.line_num + 1}: damaged: {error}.") from error
 
 
 @register_tuner("ks_lottery", dataclass=KSLotteryConfig)
