@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ from tiny_runs import Models, hypotheses, small
 from mt_lottery.cli import shared, ticket, train, translate
 
 EXAMPLES = settings(
-    max_examples=60,
+    max_examples=int(os.environ.get("MT_LOTTERY_EXAMPLES", "30")),
     deadline=None,
     suppress_health_check=list(HealthCheck),
     print_blob=True,
