@@ -83,7 +83,7 @@ def test_a_damaged_run_is_shown_or_refused(data: st.DataObject, runs: dict[str, 
     copy = runs["ks_lottery"].parent / "copies" / "shown"
     where = data.draw(damage(runs["ks_lottery"], copy))
     code, _, err = called(ticket, "show", copy)
-    assert code in (0, 2), (where, err)
+    assert code in (0, 2), f"{where}: {err}"
     if code == 2:
         refused(err, copy)
 
@@ -98,7 +98,7 @@ def test_a_damaged_run_is_found_again_or_refused(
     where = data.draw(damage(runs["ks_lottery"], copy))
     given_ = small(models.tied, "ks_lottery", f"out_dir={copy}", "model.dtype=float32")
     code, _, err = called(train, *given_, "baseline=false", "train.lr=0.05")
-    assert code in (0, 2), (where, err)
+    assert code in (0, 2), f"{where}: {err}"
     if code == 0:
         assert len(hypotheses(copy)) == 6
     else:
@@ -120,7 +120,7 @@ def test_a_damaged_base_is_never_served(
     finally:
         shutil.rmtree(base)
         shutil.copytree(kept, base)
-    assert code in (0, 2), (where, err)
+    assert code in (0, 2), f"{where}: {err}"
     if code == 0:
         assert out == said["ks_lottery"], where
     else:
@@ -138,6 +138,6 @@ def test_a_damaged_model_folder_is_refused_or_trained(
     given_ = [*small(copy, "none", f"out_dir={copy.parent / 'out'}"), "data.test_pairs=2"]
     shutil.rmtree(copy.parent / "out", ignore_errors=True)
     code, _, err = called(train, *given_)
-    assert code in (0, 2), (where, err)
+    assert code in (0, 2), f"{where}: {err}"
     if code == 2:
         refused(err, copy)

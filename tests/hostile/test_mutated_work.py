@@ -68,7 +68,7 @@ def test_a_damaged_checkpoint_never_changes_the_result(
     copy = interrupted.parent / "copies" / "resumed"
     where = data.draw(damage(interrupted, copy))
     code, _, err = called(train, *arguments(models, copy), "resume=true")
-    assert code in (0, 2), (where, err)
+    assert code in (0, 2), f"{where}: {err}"
     if code == 0:
         assert hypotheses(copy) == hypotheses(whole), where
         with_ = (copy / "adapter/adapter_model.safetensors").read_bytes()
@@ -96,7 +96,7 @@ def test_a_damaged_benchmark_is_reported_or_refused(data: st.DataObject, board: 
     copy = board.parent / "copies" / "board"
     where = data.draw(damage(board, copy))
     code, _, err = called(bench, "report", copy)
-    assert code in (0, 2), (where, err)
+    assert code in (0, 2), f"{where}: {err}"
     assert "Traceback" not in err and "bug in mt-lottery" not in err, (where, err)
     if code == 2:
         refused(err, copy)
