@@ -19,6 +19,7 @@ from pathlib import Path
 from mt_lottery import __version__
 from mt_lottery.atomic import DiskError, held_folder, share, sweep, sync, write_bytes, writing
 from mt_lottery.errors import MTLotteryError, RecordError
+from mt_lottery.reading import read_json
 
 MARKER = ".mt_lottery.json"
 #: What a file browser leaves in every folder.
@@ -164,12 +165,12 @@ def _written(folder: Path) -> dict[str, tuple[int, int]] | None:
     try:
         if not stat.S_ISREG(path.lstat().st_mode) or path.stat().st_size > 1 << 24:
             return None
-        content = json.loads(path.read_text("utf-8"))
+        content = read_json(path, MTLotteryError)
         files = content["files"]
         if not str(content["written_by"]).startswith("mt-lottery"):
             return None
         return {str(k): (int(size), int(changed)) for k, (size, changed) in files.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (MTLotteryError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

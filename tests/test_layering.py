@@ -24,8 +24,8 @@ ORDER = (
         "secrets",
         "diskfault",
         "atomic",
-        "replacing",
         "reading",
+        "replacing",
         "values",
         "contracts",
         "conformity",
@@ -153,3 +153,22 @@ def test_the_public_names_are_there_and_stay() -> None:
         "else:\n    raise SystemExit('no AttributeError')\n"
     )
     loaded_by(code)
+
+
+#: Where a parser is called directly: what a process of ours sent or the package holds.
+OWN_WORDS = {
+    *("reading.json_files", "reading.yaml_files", "parallel", "data.blind", "model.saving"),
+    *("train.tracker_process", "train.tracked", "train.remote_trackers", "data.files"),
+    *("bench.worker", "bench.runner"),
+}
+
+
+def test_files_are_parsed_in_one_place() -> None:
+    """JSON or YAML that anybody may have written goes through ``reading``, which bounds it."""
+    parsers = ("json.loads(", "json.load(", "yaml.load(", "yaml.safe_load(", "OmegaConf.load(")
+    found = {
+        module_of(file).removeprefix("mt_lottery.")
+        for file in FILES
+        if any(parser in file.read_text("utf-8") for parser in parsers)
+    }
+    assert found <= OWN_WORDS, f"use mt_lottery.reading in {sorted(found - OWN_WORDS)}"

@@ -21,6 +21,7 @@ from mt_lottery.config import digest
 from mt_lottery.errors import RecordError
 from mt_lottery.interrupts import raise_on_sigterm
 from mt_lottery.quiet import quieten
+from mt_lottery.reading import read_json
 
 FOLDER = "slurm"
 JOBS = "jobs.json"
@@ -63,9 +64,8 @@ class Wave:
     def answer(self, out: Path, index: int) -> Answer | None:
         """How a job ended; None if it has not said so."""
         try:
-            text = (self.folder(out) / f"{index}.json").read_text("utf-8")
-            return Answer(**json.loads(text))
-        except (OSError, ValueError, TypeError):
+            return Answer(**read_json(self.folder(out) / f"{index}.json", RecordError))
+        except (RecordError, TypeError):
             return None
 
 
@@ -128,13 +128,13 @@ class Book:
         """
         path = out / FOLDER / JOBS
         try:
-            content = json.loads(path.read_text("utf-8"))
+            if not os.path.lexists(path):
+                return cls(out)
+            content = read_json(path, RecordError)
             if content["schema"] != SCHEMA:
                 raise ValueError(f"schema {content['schema']!r}, not {SCHEMA}")
             return cls(out, [Wave(**wave) for wave in content["waves"]])
-        except FileNotFoundError:
-            return cls(out)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (RecordError, ValueError, KeyError, TypeError) as error:
             raise RecordError(
                 f"{path}: damaged: {error}. Remove it once `squeue --me` shows no job named "
                 "mt-bench-… of this benchmark."

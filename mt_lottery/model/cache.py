@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 
 from mt_lottery import atomic, values
+from mt_lottery.errors import ModelError
+from mt_lottery.reading import read_json
 
 _hashes: dict[str, tuple[int, int, str]] = {}
 
@@ -33,10 +35,10 @@ def _remembered() -> dict[str, tuple[int, int, str]]:
     """Hashes on disk; whatever is damaged there is forgotten, since it can be computed again."""
     found: dict[str, tuple[int, int, str]] = {}
     try:
-        stored = json.loads((cache_dir() / "hashes.json").read_text(encoding="utf-8"))
+        stored = read_json(cache_dir() / "hashes.json", ModelError)
         for key, (size, mtime, digest) in stored.items():
             found[str(key)] = (int(size), int(mtime), str(digest))
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (ModelError, ValueError, TypeError):
         return {}
     return found
 

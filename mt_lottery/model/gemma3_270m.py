@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from mt_lottery.errors import ModelError
 from mt_lottery.model.cache import cache_dir, remember_sha256, sha256_file
+from mt_lottery.reading import read_json
 from mt_lottery.registry import register_model
 
 if TYPE_CHECKING:
@@ -127,10 +128,10 @@ def damage(folder: Path, source: Source) -> str | None:
     if not folder.is_dir():
         return "it is not there"
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_json(folder / MANIFEST, ModelError)
         files = {str(k): (int(v["size"]), str(v["sha256"])) for k, v in manifest["files"].items()}
         built_from = manifest["source_sha256"]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (ModelError, ValueError, TypeError, KeyError, AttributeError):
         return f"{MANIFEST} is missing or cannot be read"
     if built_from != source.sha256 or not files:
         return f"{MANIFEST} names another source"

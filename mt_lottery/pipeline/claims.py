@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import re
 import shutil
@@ -14,7 +13,7 @@ from typing import Any
 
 from mt_lottery.config import RunConfig
 from mt_lottery.errors import ConfigError, MTLotteryError, RecordError
-from mt_lottery.reading import read_text
+from mt_lottery.reading import read_json, read_text
 from mt_lottery.record import NAME
 
 CONFIG = "config.yaml"
@@ -24,8 +23,8 @@ STATE = ".run.json"
 def state_hash(run_dir: Path) -> str | None:
     """The ``config_hash`` of the run that was begun in a folder; None if none was, or damaged."""
     try:
-        return str(json.loads(read_text(run_dir / STATE, RecordError))["config_hash"])
-    except (MTLotteryError, ValueError, KeyError, TypeError):
+        return str(read_json(run_dir / STATE, RecordError)["config_hash"])
+    except (MTLotteryError, KeyError):
         return None
 
 
@@ -54,8 +53,8 @@ def _is_run(run_dir: Path) -> bool:
     marked = [name for name in (STATE, NAME) if (run_dir / name).is_file()]
     if not marked:
         return False
-    with contextlib.suppress(MTLotteryError, ValueError, AttributeError):
-        record = json.loads(read_text(run_dir / NAME, RecordError))
+    with contextlib.suppress(MTLotteryError):
+        record = read_json(run_dir / NAME, RecordError)
         if {"schema", "method", "config_hash"} <= record.keys():
             return True
     with contextlib.suppress(MTLotteryError):

@@ -21,7 +21,7 @@ from mt_lottery.errors import RecordError
 from mt_lottery.pipeline.claims import check_inputs, check_ours, state_hash
 from mt_lottery.pipeline.plan import Say
 from mt_lottery.pipeline.rundir import OURS, STATE, finished, is_begun, prepare, tidy
-from mt_lottery.reading import read_text
+from mt_lottery.reading import read_json
 from mt_lottery.record import NAME, Record
 
 NEW, OLD, SWAP = ".mt_lottery.new", ".mt_lottery.old", ".mt_lottery.swap.json"
@@ -159,13 +159,13 @@ def settle(run_dir: Path) -> None:
     journal = run_dir / SWAP
     if journal.is_file():
         try:
-            plan = json.loads(read_text(journal, RecordError))
+            plan = read_json(journal, RecordError)
             names = {kind: [str(x) for x in plan[kind]] for kind in ("out", "in", "keep")}
             if any(
                 ".." in Path(x).parts or Path(x).is_absolute() for n in names.values() for x in n
             ):
                 raise ValueError
-        except (ValueError, KeyError, TypeError) as error:
+        except (RecordError, ValueError, KeyError, TypeError) as error:
             raise RecordError(
                 f"{journal}: damaged; {run_dir / OLD} holds the old run, {run_dir / NEW} the new "
                 "one: move one of them into its place."

@@ -129,9 +129,7 @@ def test_a_damaged_base_is_never_served(
 
 @EXAMPLES
 @given(data=st.data())
-def test_a_damaged_model_folder_is_refused_or_trained(
-    data: st.DataObject, models: Models
-) -> None:
+def test_a_damaged_model_folder_is_refused_or_trained(data: st.DataObject, models: Models) -> None:
     """A folder of somebody else's: whatever loads is a model, the rest is one message."""
     copy = models.untied.parent / "copies" / "model"
     where = data.draw(damage(models.untied, copy))
