@@ -19,13 +19,15 @@ def main() -> None:
     for problem in ENGINES.get("fairseq2")(RunConfig()).problems():
         print(f"error: {problem}", file=sys.stderr)
         sys.exit(2)
+    from fairseq2.recipe.cli import _parse_args
     from fairseq2.recipe.cli import main as run_recipe
 
-    from mt_lottery.fairseq2.recipe import LotteryRecipe
+    from mt_lottery.fairseq2.recipe import LotteryRecipe, keys_of
     from mt_lottery.fairseq2.surroundings import only_harmless_variables
 
+    given = keys_of(_parse_args().config_overrides)
     with only_harmless_variables() as reveal:
-        run_recipe(LotteryRecipe(reveal))
+        run_recipe(LotteryRecipe(reveal, given))
 
 
 if __name__ == "__main__":

@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 
-from mt_lottery import parallel
+from mt_lottery import interrupts, parallel
 from mt_lottery.config import RunConfig, TrainConfig
 from mt_lottery.data.batches import Example
+from mt_lottery.diskfault import disk_error
 from mt_lottery.errors import TrainingError
 from mt_lottery.registry import register_engine
 from mt_lottery.train.journal import Journal, Silence
@@ -72,8 +73,10 @@ class Fairseq2Engine:
     ) -> TrainResult:
         """As :meth:`mt_lottery.train.objective.Engine.train`."""
         from fairseq2.checkpoint import CheckpointError, CheckpointNotFoundError
+        from fairseq2.error import OperationalError
         from fairseq2.recipe.run import run
 
+        from mt_lottery.fairseq2 import checkpoints
         from mt_lottery.fairseq2.surroundings import (
             only_harmless_variables,
             own_logging,
@@ -89,8 +92,8 @@ class Fairseq2Engine:
         )
         if config.gradient_checkpointing:
             worked_on.gradient_checkpointing_enable({"use_reentrant": False})
-        if not resume:
-            parallel.on_main(lambda: shutil.rmtree(folder, ignore_errors=True))
+        layout = _layout(sharded)
+        parallel.on_main(lambda: checkpoints.begin(folder, resume, layout))
         opened: list[Journal] = []
 
         def journal(start: int) -> Journal:
@@ -102,13 +105,22 @@ class Fairseq2Engine:
 
         began = time.monotonic()
         try:
-            with only_harmless_variables() as reveal, own_logging(), shared_group():
-                recipe = TrainingRecipe(objective, journal, folder, log, reveal)
-                sections = self._training_config(objective, seed, str(worked_on.device))
+            quiet = not parallel.is_main()
+            with (
+                only_harmless_variables() as reveal,
+                own_logging(),
+                shared_group(),
+                interrupts.until_step_ends(quiet=quiet),
+            ):
+                recipe = TrainingRecipe(objective, journal, folder, log, layout, reveal)
+                sections = self._training_config(objective, seed, folder, str(worked_on.device))
                 output = log.parent / OUTPUT
                 run(recipe, sections, output, checkpoint_dir=folder, no_rich=True, no_progress=True)
                 assert recipe.unit is not None
                 recipe.unit.end_epoch(objective.total)
+                if objective.asked_to_stop():  # in the last step
+                    objective.stopped_at = objective.total
+                    raise objective.interruption()
             if not sharded:  # FSDP2 puts other parameters in place of those that are watched
                 objective.check_reached()
             if sharded:
@@ -118,6 +130,8 @@ class Fairseq2Engine:
             raise TrainingError(
                 f"{folder}: the checkpoint is damaged ({error}); remove it to start anew."
             ) from error
+        except OperationalError as error:  # fairseq2's word for what the machine did
+            raise _reason(error, folder) from error
         finally:
             for each in opened:
                 each.close()
@@ -126,7 +140,7 @@ class Fairseq2Engine:
             model.eval()
         return objective.result(opened[0], log, time.monotonic() - began)
 
-    def _training_config(self, objective: Objective, seed: int, device: str) -> Any:
+    def _training_config(self, objective: Objective, seed: int, folder: Path, device: str) -> Any:
         """Our settings in fairseq2's words."""
         import os
 
@@ -152,13 +166,39 @@ class Fairseq2Engine:
             regime=fs2.RegimeSection(
                 num_steps=objective.total,
                 checkpoint_every_n_steps=settings.save_steps,
-                keep_last_n_checkpoints=1,
+                checkpoint_every_n_data_epochs=1,  # where it is asked to end: see Steps
+                keep_last_n_checkpoints=parallel.on_main(lambda: _kept(objective, folder)),
                 publish_metrics_every_n_steps=1,
             ),
             trainer=trainer,
             gang=self._sections["gang"] or fs2.GangSection(),
             common=common,
         )
+
+
+def _layout(sharded: bool) -> str:
+    """Over which processes a training, and so its checkpoints, is spread."""
+    count = parallel.processes()
+    if count == 1:
+        return "1 process"
+    return f"{count} processes with {'fsdp' if sharded else 'ddp'}"
+
+
+def _kept(objective: Objective, folder: Path) -> int:
+    """How many checkpoints: one to fall back to, where the disk has room for it."""
+    size = sum(p.numel() * p.element_size() for p in objective.trained.values())
+    folder.mkdir(parents=True, exist_ok=True)
+    # each holds the parameters and (Adam's) two moments; a third is written beside them
+    return 2 if shutil.disk_usage(folder).free > 4 * 3 * size else 1
+
+
+def _reason(error: BaseException, folder: Path) -> BaseException:
+    """What lies behind fairseq2's error."""
+    cause = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    name = str(getattr(cause, "filename", None) or "")
+    return disk_error(cause, name if name.startswith(str(folder)) else None) or cause
 
 
 def _put_back(objective: Objective, holder: Any, model: Any) -> None:

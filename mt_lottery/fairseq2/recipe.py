@@ -7,7 +7,8 @@ fairseq2's where it has a word for the thing, and our own sections (``train``, `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import shlex
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,13 @@ from fairseq2.task import Task
 from mt_lottery import parallel
 from mt_lottery.compose import compose_settings
 from mt_lottery.config import RunConfig
+from mt_lottery.diskfault import disk_error
 from mt_lottery.errors import ConfigError, MTLotteryError
 from mt_lottery.fairseq2.engine import OUTPUT, Fairseq2Engine
 from mt_lottery.fairseq2.extension import PREFIX
+from mt_lottery.interrupts import leave_sigterm, raise_on_sigterm
 from mt_lottery.pipeline import run
+from mt_lottery.secrets import redacted
 
 
 @dataclass(kw_only=True)
@@ -69,6 +73,69 @@ class LotteryConfig:
     common: CommonSection = field(
         default_factory=lambda: CommonSection(seed=0, sweep_format=OUTPUT.parent.name)
     )
+
+
+TRUST = "model.config_overrides.trust_remote_code"
+#: What would run code: in words, and the value that asks for nothing.
+ASKS: dict[str, tuple[str, object]] = {
+    "user_dir": ("import the plugins in {}", None),
+    TRUST: ("run Python code that comes with the model", False),
+}
+
+
+def keys_of(overrides: Iterable[Mapping[str, Any]] | None) -> set[str]:
+    """The dotted keys that ``--config`` sets.
+
+    Args:
+        overrides: as fairseq2 reads them: nested, each value in a ``_set_`` of its section.
+    """
+
+    def walk(node: Mapping[str, Any], prefix: str) -> Iterator[str]:
+        for key, value in node.items():
+            path = prefix if key == "_set_" else f"{prefix}{key}."
+            if isinstance(value, Mapping):
+                yield from walk(value, path)
+            yield path.rstrip(".")
+
+    return {key for each in overrides or () for key in walk(each, "")}
+
+
+def check_asked(config: LotteryConfig, given: Collection[str]) -> None:
+    """A file (``--config-file``) is data: what it would run, the command line has to say.
+
+    Args:
+        config: the file's settings and the command line's.
+        given: keys of the command line's.
+
+    Raises:
+        ConfigError: what is asked for without permission, and what to write to allow it.
+    """
+    values: dict[str, object] = {"user_dir": config.user_dir}
+    values[TRUST] = config.model.config_overrides.get("trust_remote_code")
+    problems = [
+        f"The configuration file asks to {what.format(values[key])} (`{key}`). What is stored on "
+        f"disk runs nothing by itself: if you trust it, add --config {key}={_yaml(values[key])}"
+        for key, (what, harmless) in ASKS.items()
+        if key not in given and values.get(key) not in (None, harmless)
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _yaml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else shlex.quote(str(value))
+
+
+class Interrupted(Exception):
+    """Ctrl-C or SIGTERM, as an error that fairseq2 gives an exit status.
+
+    Attributes:
+        code: the status.
+    """
+
+    def __init__(self, error: KeyboardInterrupt) -> None:
+        super().__init__(str(error) or "Interrupted. The same command continues the run.")
+        self.code: int = getattr(error, "code", 130)
 
 
 def run_config(config: LotteryConfig, run_dir: Path, device: str) -> RunConfig:
@@ -120,10 +187,21 @@ class LotteryTask(Task):
 
     def run(self) -> None:
         """Probe, rows, tuning, translation, scores."""
-        parallel.start()  # in the gang that fairseq2 has made
-        with torch.inference_mode(False):
-            outcome = run(self._config, lambda text: log.info("{}", text), self._engine)
-        parallel.stop()
+        ours = raise_on_sigterm()
+        try:
+            parallel.start()  # in the gang that fairseq2 has made
+            with torch.inference_mode(False):
+                outcome = run(self._config, lambda text: log.info("{}", text), self._engine)
+            parallel.stop()
+        except KeyboardInterrupt as error:
+            raise Interrupted(error) from None
+        except Exception as error:
+            if (full := disk_error(error)) is not None:  # in a library's writing
+                raise full from error
+            raise
+        finally:
+            if ours:
+                leave_sigterm()
         self._context.gangs.close()
         for metric, scores in outcome.record.scores.items():
             raw, first = (scores[kind]["score"] for kind in ("raw", "first_line"))
@@ -155,10 +233,14 @@ class LotteryRecipe(Recipe):
 
     Args:
         started: called when fairseq2 has logged its environment.
+        given: dotted keys that the command line sets itself.
     """
 
-    def __init__(self, started: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, started: Callable[[], None] = lambda: None, given: Collection[str] = ()
+    ) -> None:
         self._started = started
+        self._given = given
 
     @property
     def config_kls(self) -> type[object]:
@@ -169,16 +251,22 @@ class LotteryRecipe(Recipe):
         """A user's mistake is one message, exit status 2."""
 
         def tell(error: MTLotteryError) -> int:
-            log.error("{}", error)
+            log.error("{}", redacted(str(error)))
             return 2
+
+        def end(error: Interrupted) -> int:
+            log.info("{}", error)
+            return error.code
 
         for kind in _all_errors(MTLotteryError):
             register_cli_error(container, kind, tell)
+        register_cli_error(container, Interrupted, end)
 
     def create_task(self, context: RecipeContext) -> Task:
         """The pipeline."""
         self._started()
         config = context.get_config_as(LotteryConfig)
+        check_asked(config, self._given)
         output = context.output_dir
         own = output.name == OUTPUT.parent.name
         run_dir = output.parent if own else output / "run"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,12 +31,13 @@ from fairseq2.recipe.config import (
 )
 from fairseq2.runtime.dependency import DependencyContainer
 from fairseq2.task import Task
-from fairseq2.trainer import TrainUnit
+from fairseq2.trainer import TrainStepHookArgs, TrainUnit
 from fairseq2.typing import ContextManager
 from torch import Tensor, nn
 
 from mt_lottery import parallel
 from mt_lottery.errors import TrainingError
+from mt_lottery.fairseq2 import checkpoints
 from mt_lottery.fairseq2.extension import PREFIX, setup
 from mt_lottery.fairseq2.text import Batch, Reader
 from mt_lottery.train.journal import Journal, read_log
@@ -113,6 +115,79 @@ class Trained(DataParallelFacade):
         return self._inner.summon_full_parameters()
 
 
+class Steps(Reader):
+    """The batches of a training, which end early if it is asked to.
+
+    fairseq2's trainer heeds no request to stop before its last step.  But it writes a checkpoint
+    where the batches of an epoch end, and then asks for those of the next.
+
+    Args:
+        objective: of the training.
+        written: waits until the checkpoint is written.
+    """
+
+    def __init__(self, objective: Objective, written: Callable[[], object]) -> None:
+        accumulate = objective.config.accumulate
+        super().__init__(objective.batches, objective.examples, accumulate, objective.collate)
+        self._objective = objective
+        self._written = written
+        self._begun = False
+
+    @property
+    def _done(self) -> int:
+        return -(-self._next // self._accumulate)
+
+    def __next__(self) -> list[Batch]:
+        objective = self._objective
+        if objective.stopped_at is not None:
+            self._written()
+            raise objective.interruption()
+        if self._begun and objective.asked_to_stop():
+            objective.stopped_at = self._done
+            raise StopIteration
+        batches = super().__next__()
+        self._begun = True
+        return batches
+
+    def reset(self) -> None:
+        """Begin again at the front, but not for an epoch that has not come to its end."""
+        if self._objective.stopped_at is None:
+            super().reset()
+
+    def state_dict(self) -> dict[str, object]:
+        """For a checkpoint: every process is asked for it.
+
+        Raises:
+            TrainingError: the trained values are not finite; to go on from them would be in vain.
+        """
+        self._objective.check_finite(self._done)
+        return super().state_dict()
+
+
+class Training(Task):
+    """fairseq2's trainer, whose signal to stop (SIGUSR1) ends it as SIGTERM does."""
+
+    def __init__(self, trainer: Task) -> None:
+        self._trainer = trainer
+
+    def run(self) -> None:
+        """Train."""
+        self._trainer.run()
+
+    def request_stop(self) -> None:
+        """End after this step, with a checkpoint."""
+        signal.raise_signal(signal.SIGTERM)
+
+    def close(self) -> None:
+        """Close what it has open."""
+        self._trainer.close()
+
+    @property
+    def step_nr(self) -> int:
+        """The last step."""
+        return self._trainer.step_nr
+
+
 class Unit(TrainUnit[Batch]):
     """What is done with a batch: the objective's loss, and a line of the journal for a step."""
 
@@ -179,6 +254,7 @@ class TrainingRecipe(Recipe):
         journal: given the step to start from, the journal.
         folder: for checkpoints.
         log: ``train_log.jsonl``.
+        layout: over which processes it is spread.
         started: called when fairseq2 has logged its environment.
     """
 
@@ -188,6 +264,7 @@ class TrainingRecipe(Recipe):
         journal: Callable[[int], Journal],
         folder: Path,
         log: Path,
+        layout: str,
         started: Callable[[], None],
     ) -> None:
         self.objective = objective
@@ -195,6 +272,7 @@ class TrainingRecipe(Recipe):
         self._open = journal
         self._folder = folder
         self._log = log
+        self._layout = layout
         self._started = started
         self._trained = {f"model.{name}" for name in objective.trained}
 
@@ -239,6 +317,7 @@ class TrainingRecipe(Recipe):
         inner = get_data_parallel_facade(model)
         set_data_parallel_facade(model, Trained(inner, self._trained, self._folder))
         manager = context.get_checkpoint_manager()
+        checkpoints.use(manager)
         start = manager.maybe_get_last_step_number(exclude_model_only=True) or 0
         optimizer = context.get_optimizer()
         journal = self._open(start)
@@ -246,6 +325,10 @@ class TrainingRecipe(Recipe):
         self.unit.measured = parallel.on_main(
             lambda: {line["step"] for line in read_log(self._log) if "dev_loss" in line}
         )
-        config = objective.config
-        reader = Reader(objective.batches, objective.examples, config.accumulate, objective.collate)
-        return context.create_trainer(self.unit, reader)
+        reader = Steps(objective, lambda: manager.maybe_complete_save_operation(blocking=True))
+        trainer = context.create_trainer(self.unit, reader)
+        trainer.register_checkpoint_save_hook(self._seal)
+        return Training(trainer)
+
+    def _seal(self, args: TrainStepHookArgs) -> None:
+        parallel.on_main(lambda: checkpoints.seal(self._folder, args.step_nr, self._layout))

@@ -270,8 +270,17 @@ class Objective:
         alone = not parallel.started()
         return self._asked or (alone and interrupts.asked())
 
+    def interruption(self) -> KeyboardInterrupt:
+        """What to raise once the training has ended at ``stopped_at`` with a checkpoint."""
+        return interrupts.ended(
+            f"Interrupted after step {self.stopped_at} of {self.total}; a checkpoint was written. "
+            "The same command goes on from it (mt-train: with resume=true)."
+        )
+
     def check_finite(self, step: int | None = None) -> None:
         """Refuse trained values that the last update broke (no loss was computed since).
+
+        Every process must ask.
 
         Args:
             step: after which it is; the last one if None.
@@ -279,7 +288,10 @@ class Objective:
         Raises:
             TrainingError: NaN or infinity among them.
         """
-        broken = [n for n, p in self.trained.items() if not bool(torch.isfinite(p).all())]
+        # of sharded values (FSDP2) each process sees its own
+        own = {n: p.to_local() if hasattr(p, "to_local") else p for n, p in self.trained.items()}
+        bad = [name for name, part in own.items() if not bool(torch.isfinite(part).all())]
+        broken = [name for part in parallel.gather(bad) for name in part]
         if broken:
             raise TrainingError(
                 f"{broken[0]} is not finite after step {self.total if step is None else step}; "

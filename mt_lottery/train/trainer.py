@@ -160,11 +160,7 @@ def train(
             with interrupts.until_step_ends(quiet=not main):
                 trainer.train(resume_from_checkpoint=None if last is None else str(last))
                 if objective.stopped_at is not None:
-                    raise interrupts.ended(
-                        f"Interrupted after step {objective.stopped_at} of {total}; a checkpoint "
-                        "was written. The same command goes on from it (mt-train: with "
-                        "resume=true)."
-                    )
+                    raise objective.interruption()
         else:
             trainer._load_from_checkpoint(str(last))
         objective.check_reached()

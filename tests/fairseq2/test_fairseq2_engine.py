@@ -113,14 +113,6 @@ def test_a_checkpoint_holds_the_trained_parameters_alone(tmp_path: Path) -> None
         fit(other, tmp_path, resume=True, **{**RESUMED, "optimizer": "sgd"})
 
 
-def test_a_damaged_checkpoint(tmp_path: Path) -> None:
-    fit(with_rows(), tmp_path, **RESUMED)
-    (file,) = (tmp_path / "checkpoints/step_12/model").rglob("*.pt")
-    file.write_bytes(b"nonsense")
-    with pytest.raises(TrainingError, match=r"checkpoint is damaged .* remove it to start anew"):
-        fit(with_rows(), tmp_path, resume=True, **RESUMED)
-
-
 def test_a_loss_that_is_not_finite_names_the_pairs(tmp_path: Path) -> None:
     model = with_rows()
     with torch.no_grad():
