@@ -18,6 +18,8 @@ from mt_lottery.reading import read_json
 
 SCHEMA = 1
 NAME = "record.json"
+#: There while a new run takes an old one's place (:mod:`mt_lottery.pipeline.takeover`).
+SWAP = ".mt_lottery.swap.json"
 #: Fields from 0 to 1; every other number of the dataclasses is 0 or above.
 SHARES = ("stopped", "empty", "truncated", "off_target", "alpha")
 
@@ -232,6 +234,16 @@ def _check_tuning(tuning: dict[str, Any] | None) -> None:
                 raise RecordError(f"record.tuning.chosen.{key}: no setting: {value!r:.60}.")
 
 
+def _missing(file: Path) -> str:
+    if os.path.lexists(file.with_name(SWAP)):
+        return (
+            f"{file}: no such file: a new run was about to take the old one's place in this folder "
+            "when it was cut short; nothing is lost. The same mt-train command (with "
+            f"out_dir={file.parent}) finishes it, without training again."
+        )
+    return f"{file}: no such file; the run is not finished, or no run."
+
+
 def read_record(path: str | Path) -> Record:
     """The record of a run directory (or of a ``record.json``).
 
@@ -244,7 +256,7 @@ def read_record(path: str | Path) -> Record:
         content = read_json(file, RecordError)
     except RecordError as error:
         if isinstance(error.__cause__, FileNotFoundError) and not file.is_symlink():
-            error = RecordError(f"{file}: no such file; the run is not finished, or no run.")
+            error = RecordError(_missing(file))
         raise error from error.__cause__
     if content.get("schema") != SCHEMA or isinstance(content["schema"], bool):
         raise RecordError(

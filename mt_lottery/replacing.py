@@ -55,6 +55,8 @@ def check_replaceable(
             held by an input, the current folder, or home; or it is there and ``overwrite`` is off.
         DiskError: nothing can be written there.
     """
+    if not str(out).strip():
+        raise _InTheWay("No name of a folder is given, but an empty text; give one.")
     given = Path(out).expanduser()
     try:
         folder = given.parent.resolve() / given.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from mt_lottery.errors import MTLotteryError, RecordError
 from mt_lottery.pipeline.run_files import read_hypotheses
 from mt_lottery.pipeline.rundir import HYPOTHESES, SENTENCES
 from mt_lottery.reading import read_json_lines, shown
-from mt_lottery.record import NAME, Record, read_record
+from mt_lottery.record import NAME, SWAP, Record, read_record
 from mt_lottery.score.metric import MetricContext, make_metric
 from mt_lottery.score.significance import can_be_resampled
 
@@ -46,7 +47,7 @@ def read_cell(folder: Path, cell: Cell) -> CellFiles | None:
     Raises:
         RecordError: it failed (with the reason), or a file of it is damaged (with its path).
     """
-    if not (folder / NAME).exists():
+    if not (folder / NAME).exists() and not os.path.lexists(folder / SWAP):
         state = read_state(folder)
         if state.get("state") in ("failed", "crashed"):
             raise RecordError(f"{state.get('reason')} (see {folder / LOG})")

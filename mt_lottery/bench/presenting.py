@@ -35,10 +35,20 @@ def present(written: Written, *more: Callable[[dict[str, Any]], None]) -> int:
         the exit status.
     """
     written.attempt("the leaderboard on the terminal", lambda: show(written.board))
-    if written.files:
-        print("written: " + ", ".join(visible(str(path)) for path in written.files))
+    list_files(written)
     for each in more:
         written.attempt("the trackers", lambda each=each: each(written.board))  # type: ignore[misc]
+    return list_problems(written)
+
+
+def list_files(written: Written) -> None:
+    """Say what was written."""
+    if written.files:
+        print("written: " + ", ".join(visible(str(path)) for path in written.files))
+
+
+def list_problems(written: Written) -> int:
+    """Say what could not be made, and why; returns the exit status."""
     for name, reason in written.problems.items():
         say(f"error: {visible(name)} could not be made: {visible(reason)}")
     return written.status

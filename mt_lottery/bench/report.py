@@ -38,7 +38,7 @@ class Written:
     """The leaderboard and what became of its files.
 
     Attributes:
-        board: the leaderboard.
+        board: the leaderboard (or what a sweep found), JSON-like.
         files: those that were written.
         problems: file, or other output → why it could not be made.
         status: what the command ends with: 0; 2 where the disk or a damaged file is the reason
@@ -67,6 +67,11 @@ class Written:
             )
             self.status = 1
         return name not in self.problems
+
+    def file(self, path: Path, render: Callable[[], str]) -> None:
+        """Make one file of text."""
+        if self.attempt(str(path), lambda: write_text(path, render())):
+            self.files.append(path)
 
 
 def write_reports(results: Results, out: Path, *, command: str) -> Written:
@@ -114,21 +119,16 @@ def _write(
         "md": lambda: markdown(board),
         "csv": lambda: comma_separated(board),
         "tex": lambda: latex(board),
-        "json": lambda: _json(board),
+        "json": lambda: json_text(board),
         "html": lambda: _page(board, sentences_of()),
     }
     for kind in kinds:
-        path = out / f"{NAME}.{kind}"
-
-        def write(path: Path = path, render: Callable[[], str] = made[kind]) -> None:
-            write_text(path, render())
-
-        if written.attempt(str(path), write):
-            written.files.append(path)
+        written.file(out / f"{NAME}.{kind}", made[kind])
     return written
 
 
-def _json(board: dict[str, Any]) -> str:
+def json_text(board: dict[str, Any]) -> str:
+    """As it is written to a file."""
     text = json.dumps(board, indent=1, ensure_ascii=False, allow_nan=False)
     # half a surrogate pair cannot be written in UTF-8; as an escape it is JSON
     return text.encode("utf-8", "backslashreplace").decode() + "\n"

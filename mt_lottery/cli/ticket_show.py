@@ -38,8 +38,8 @@ def show(given: argparse.Namespace) -> int:
         check_new_files([Path(given.csv).expanduser()], overwrite=given.overwrite)
     folder = path if path.is_dir() else path.parent
     stem = Path(given.figure).expanduser() if given.figure else folder / "ticket"
-    if given.plot and (given.figure or path.exists()):  # the default figure is drawn again
-        own = None if given.figure else "record.json" if path.is_dir() else path.name
+    if given.plot and (given.figure or path.exists()):  # a run's own figure is drawn again
+        own = None if given.figure else "record.json"
         check_results(given, stem.parent, [stem.name], ("png", "svg"), own)
     shown = _open(given, path)
     if given.csv:

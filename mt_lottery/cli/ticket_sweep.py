@@ -47,23 +47,23 @@ def sweep(given: argparse.Namespace) -> int:
         curves, failed = execute(asked, given)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(INTERRUPTED) from None
-    if curves is not None:
-        _report(curves, given)
+    status = 0 if curves is None else _report(curves, given)
     tell(failed, asked.bench.out)
-    return 1 if failed else 0
+    return 1 if failed else status
 
 
-def _report(curves: Curves, given: argparse.Namespace) -> None:
+def _report(curves: Curves, given: argparse.Namespace) -> int:
+    from mt_lottery.bench.presenting import list_files, list_problems
     from mt_lottery.evidence.sweep_figure import draw_all
-    from mt_lottery.evidence.sweep_report import NAME, write_reports
+    from mt_lottery.evidence.sweep_report import write_reports
 
-    out = curves.sweep.bench.out
-    found = write_reports(curves, given.command_line)
-    written = [out / f"{NAME}.{kind}" for kind in ("md", "csv", "json")]
+    written = write_reports(curves, given.command_line)
     if given.plot:
-        written += draw_all(curves)
-    _show(curves, found["metric"]["column"], found["notes"])
-    print("written: " + ", ".join(map(str, written)))
+        draw_all(curves, written)
+    column, notes = written.board["metric"]["column"], written.board["notes"]
+    written.attempt("the tables on the terminal", lambda: _show(curves, column, notes))
+    list_files(written)
+    return list_problems(written)
 
 
 def _show(curves: Curves, column: str, notes: list[str]) -> None:

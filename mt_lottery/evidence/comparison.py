@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from mt_lottery.errors import TuningError
-from mt_lottery.evidence.runs import TicketRun, differences
+from mt_lottery.evidence.runs import TicketRun
+from mt_lottery.evidence.settings_apart import in_what
 from mt_lottery.lottery.analysis import (
     GROUPS,
     Unchanged,
@@ -57,7 +58,7 @@ class Pair:
 
     Attributes:
         first, second: labels.
-        differ: in what: language, seed, amount, template, …
+        differ: in what: language, seed, amount, template, …, and which settings
         common, jaccard, overlap: of the two tickets; None beside a null, which has none.
         chance: tokens that two random tickets of these sizes, drawn from the rows that
             changed in either, would share on average.
@@ -120,7 +121,7 @@ def _pair(one: TicketRun, other: TicketRun, sizes: Sequence[int]) -> Pair:
     return Pair(
         one.label,
         other.label,
-        differences(one.record, other.record),
+        in_what(one, other),
         common,
         jaccard(one.rows, other.rows),
         overlap_coefficient(one.rows, other.rows),

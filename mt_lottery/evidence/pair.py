@@ -33,7 +33,7 @@ from mt_lottery.pipeline.integrity import check_run
 from mt_lottery.pipeline.plan import Say
 from mt_lottery.pipeline.rundir import CONFIG
 from mt_lottery.pipeline.search import as_chosen
-from mt_lottery.record import NAME, Record, read_record
+from mt_lottery.record import NAME, SWAP, Record, read_record
 from mt_lottery.registry import TUNERS
 from mt_lottery.tuner.adapters import load_rows
 
@@ -101,7 +101,7 @@ class Pair:
 def is_run(where: str) -> bool:
     """Whether a path is a run directory (and no model folder)."""
     path = Path(where).expanduser()
-    return (path / NAME).is_file() or (path / CONFIG).is_file()
+    return any((path / name).is_file() for name in (NAME, CONFIG, SWAP))
 
 
 def open_pair(

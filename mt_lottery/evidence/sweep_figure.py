@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mt_lottery.bench.methods import label
+from mt_lottery.bench.report import Written
 from mt_lottery.evidence.curve import WHICH, Point
 from mt_lottery.evidence.figures import MARKERS, new_figure, save_figure, style
 from mt_lottery.evidence.sweep import Curves
@@ -89,11 +90,18 @@ def _curve(
             axis.scatter([a], [b], zorder=4, **_RING)
 
 
-def draw_all(curves: Curves) -> list[Path]:
-    """Write a figure a pair, as PNG and SVG, into the sweep's folder."""
+def draw_all(curves: Curves, written: Written) -> None:
+    """Write a figure a pair, as PNG and SVG, into the sweep's folder.
+
+    Args:
+        curves: what to draw.
+        written: is told of the files, and of what kept one from being made.
+    """
     bench = curves.sweep.bench
-    written = []
     for lang in bench.langs:
         stem = figure_stem(bench.out, lang, bench.langs)
-        written += save_figure(draw(curves, lang), stem)
-    return written
+
+        def save(lang: str = lang, stem: Path = stem) -> None:
+            written.files += save_figure(draw(curves, lang), stem)
+
+        written.attempt(f"{stem}.png, .svg", save)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mt_lottery.atomic import write_text
 from mt_lottery.bench import notes
 from mt_lottery.bench.compare import Interval
 from mt_lottery.bench.methods import label
+from mt_lottery.bench.report import Written, json_text
 from mt_lottery.bench.tables import number, percent, spread
 from mt_lottery.evidence.curve import WHICH, Point
 from mt_lottery.evidence.sweep import Curve, Curves
@@ -125,22 +124,20 @@ def _notes(curves: Curves) -> list[str]:
     return said
 
 
-def write_reports(curves: Curves, command: str) -> dict[str, Any]:
+def write_reports(curves: Curves, command: str) -> Written:
     """Write ``sweep.json``, ``sweep.csv`` and ``sweep.md`` into the sweep's folder.
 
     Returns:
-        what ``sweep.json`` holds.
-
-    Raises:
-        DiskError: a file cannot be written.
+        what ``sweep.json`` holds, the files, and what kept any of them from being made: none
+        stops another.
     """
     found = content(curves, command)
+    written = Written(found)
     stem = curves.sweep.bench.out / NAME
-    text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False)
-    write_text(stem.with_suffix(".json"), text + "\n")
-    write_text(stem.with_suffix(".csv"), comma_separated(curves))
-    write_text(stem.with_suffix(".md"), markdown(curves, found))
-    return found
+    written.file(stem.with_suffix(".md"), lambda: markdown(curves, found))
+    written.file(stem.with_suffix(".csv"), lambda: comma_separated(curves))
+    written.file(stem.with_suffix(".json"), lambda: json_text(found))
+    return written
 
 
 def lines(curves: Curves, lang: str) -> Iterator[tuple[Series, Point, Curve | None]]:

@@ -18,6 +18,7 @@ from mt_lottery.pipeline.run_files import read_hypotheses
 from mt_lottery.pipeline.rundir import CONFIG, HYPOTHESES
 from mt_lottery.pipeline.targets import check_model_folder, inputs_of
 from mt_lottery.pipeline.tuned import open_run
+from mt_lottery.record import read_record
 
 CHECKED = 8  # test sentences that the merged model translates again
 
@@ -64,6 +65,7 @@ def merge_run(
     """
     run_dir = Path(run_dir).expanduser()
     folder = check_model_folder(out, overwrite=overwrite, inputs=inputs_of(run_dir))
+    read_record(run_dir)  # says what is there, if it is no finished run
     said = read_hypotheses(run_dir / HYPOTHESES)[:CHECKED]
     settings = compose_saved(run_dir / CONFIG).model
     where = settings.name_or_path or settings.name

@@ -27,7 +27,9 @@ from mt_lottery.errors import TuningError
 from mt_lottery.pipeline.decode import pad_id as pad_id_of
 from mt_lottery.pipeline.plan import Plan, Say
 from mt_lottery.pipeline.rundir import LOG, cache_folder, locked
+from mt_lottery.pipeline.trial_calls import checked
 from mt_lottery.reading import read_bytes, read_json
+from mt_lottery.registry import ENGINES
 from mt_lottery.train.objective import Engine, TrainResult
 from mt_lottery.train.trackers import Tracker
 from mt_lottery.tuner.base import Probe, TuningContext
@@ -130,6 +132,7 @@ def find_or_train(
     dev: Sequence[Example] | None,
     trackers: Sequence[Tracker],
     say: Callable[[str], None],
+    engine_name: str = "transformers",
 ) -> TrainedProbe:
     """The embedding-tuned rows: from the cache, or trained now (and kept there).
 
@@ -147,8 +150,10 @@ def find_or_train(
         dev: examples whose loss is measured after each epoch.
         trackers: where else the numbers go.
         say: prints a line for the user.
+        engine_name: for the message on an engine of a plugin that returns something else.
 
     Raises:
+        PluginError: that.
         TuningError: weight decay, which would move rows that never occur; or
             ``scope=tied`` for a model that is not.
     """
@@ -167,7 +172,7 @@ def find_or_train(
             return found
         embedding = attach(context.model, rows, tied=scope == "tied")
         try:
-            result = engine.train(
+            trained = engine.train(
                 context.model,
                 config,
                 examples,
@@ -180,6 +185,7 @@ def find_or_train(
                 resume=True,
                 trackers=trackers,
             )
+            result: TrainResult = checked(ENGINES, engine_name, "train", trained, TrainResult)
             token_ids = embedding.token_ids.cpu().clone()
             values = embedding.rows.detach().cpu().clone()
         finally:
@@ -249,6 +255,7 @@ def probe_of(
         section,
         encoded.examples,
         engine=plan.engine,
+        engine_name=config.engine,
         key=probe_hash(identity, section, config.seed, scope),
         scope=scope,
         pad_id=pad_id_of(context.tokenizer),

@@ -17,6 +17,7 @@ from mt_lottery.pipeline.rundir import default_folder, finished, locked
 from mt_lottery.pipeline.takeover import (
     discard_unbegun,
     done_beside,
+    done_in,
     goes_on,
     place,
     settle,
@@ -70,7 +71,10 @@ def run(
     given = config.out_dir is not None
     run_dir = Path(config.out_dir).expanduser() if config.out_dir else default_folder(config)
     with locked(run_dir):
-        on_main(lambda: settle(run_dir))
+        settled = on_main(lambda: done_in(run_dir, plan.config_hash) if settle(run_dir) else None)
+        if settled is not None:  # the kill came after the run itself
+            say(f"{run_dir} holds the new run, which had been done; the old one is gone.")
+            return Outcome(run_dir, settled, _standing(settled.baseline), False)
         anew = on_main(lambda: config.overwrite or goes_on(run_dir, config, plan.config_hash))
         found = on_main(lambda: finished(run_dir, plan.config_hash, anew))
         if found is not None:

@@ -22,9 +22,9 @@ from mt_lottery.pipeline.claims import check_inputs, check_ours, state_hash
 from mt_lottery.pipeline.plan import Say
 from mt_lottery.pipeline.rundir import OURS, STATE, finished, is_begun, prepare, tidy
 from mt_lottery.reading import read_json
-from mt_lottery.record import NAME, Record
+from mt_lottery.record import NAME, SWAP, Record
 
-NEW, OLD, SWAP = ".mt_lottery.new", ".mt_lottery.old", ".mt_lottery.swap.json"
+NEW, OLD = ".mt_lottery.new", ".mt_lottery.old"
 #: Folders of a run in which a file that came later than the record may be the user's.
 KEPT_IN = ("adapter", "model", "control", "trials")
 #: Names that a run, PEFT or transformers gives to what it writes there.
@@ -45,8 +45,13 @@ def is_staged(run_dir: Path, config_hash: str) -> bool:
 
 def done_beside(run_dir: Path, config_hash: str) -> Record | None:
     """The record of a new run that is done, and has yet to take the old one's place."""
+    return done_in(run_dir / NEW, config_hash)
+
+
+def done_in(folder: Path, config_hash: str) -> Record | None:
+    """The record of a finished run of this configuration in a folder; None if there is none."""
     with contextlib.suppress(RecordError):
-        return finished(run_dir / NEW, config_hash, False)
+        return finished(folder, config_hash, False)
     return None
 
 
@@ -150,8 +155,11 @@ def swap(run_dir: Path) -> None:
         ) from error
 
 
-def settle(run_dir: Path) -> None:
+def settle(run_dir: Path) -> bool:
     """Finish a swap that was cut short, and remove what one left.
+
+    Returns:
+        whether there was one.
 
     Raises:
         RecordError: its journal is damaged.
@@ -174,8 +182,10 @@ def settle(run_dir: Path) -> None:
             _go_on(run_dir, names)
         except OSError as error:
             raise DiskError(f"{run_dir} cannot be written: {error.strerror or error}.") from error
-    elif (run_dir / OLD).is_dir():
+        return True
+    if (run_dir / OLD).is_dir():
         shutil.rmtree(run_dir / OLD, ignore_errors=True)
+    return False
 
 
 def _go_on(run_dir: Path, plan: dict[str, list[str]]) -> None:
