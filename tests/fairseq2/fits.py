@@ -6,6 +6,7 @@ torchrun --nproc-per-node 2 fits.py FOLDER
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +16,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import tiny
 import torch
-from interrupting import breaking_after
+from interrupting import At, breaking_after
 from safetensors.torch import save_file
 from torch import Tensor
 
 from mt_lottery import parallel
 from mt_lottery.config import RunConfig, TrainConfig, TunerConfig
+from mt_lottery.errors import TrainingError
 from mt_lottery.registry import ENGINES, TUNERS
 from mt_lottery.train.objective import TrainResult
 from mt_lottery.train.trackers import Tracker
@@ -130,9 +132,54 @@ def main() -> None:
         fit(whole, folder / sharding / "whole", sharding=sharding, **RESUMED)
         cut_short(folder / sharding / "cut", sharding)
         fit(again, folder / sharding / "cut", sharding=sharding, resume=True, **RESUMED)
-        for key, value in values_of(whole).items():
-            assert torch.equal(values_of(again)[key], value), (sharding, key)
+        same(again, whole, sharding)
+        stopped = folder / sharding / "stopped"
+        asked_to_end(stopped, sharding)
+        other = "fsdp" if sharding == "ddp" else "ddp"
+        refused = None
+        try:
+            fit(with_rows(), stopped, sharding=other, resume=True, **RESUMED)
+        except TrainingError as error:
+            refused = str(error)
+        assert f"on 2 processes with {sharding}, this one is on 2" in str(refused)
+        again = with_rows()
+        fit(again, stopped, sharding=sharding, resume=True, **RESUMED)
+        same(again, whole, sharding)
+        diverges(folder / sharding / "diverges", sharding)
     parallel.stop()
+
+
+def same(one: Any, other: Any, sharding: str) -> None:
+    for key, value in values_of(other).items():
+        assert torch.equal(values_of(one)[key], value), (sharding, key)
+
+
+def asked_to_end(folder: Path, sharding: str) -> None:
+    """A signal comes to the main process alone, after the fifth step; all end with the sixth."""
+    raised: BaseException | None = None
+    try:
+        at = At(5, lambda: signal.raise_signal(signal.SIGTERM))
+        fit(with_rows(), folder, sharding=sharding, tracker=at, **{**RESUMED, "save_steps": 4})
+    except KeyboardInterrupt as error:
+        raised = error
+    assert "Interrupted after step 6 of 12" in str(raised)
+    kept = sorted(path.name for path in (folder / "checkpoints").glob("step_*"))
+    assert kept == ["step_4", "step_6"], kept
+
+
+def diverges(folder: Path, sharding: str) -> None:
+    """Every process refuses a checkpoint of values that are not finite, by the same message."""
+    model = with_rows()
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(1e6)  # large gradients
+    told = ""
+    try:
+        fit(model, folder, sharding=sharding, optimizer="sgd", lr=1e38, max_grad_norm=0.0,
+            save_steps=1)  # fmt: skip
+    except TrainingError as error:
+        told = str(error)
+    assert "is not finite after step 1" in told, told
+    assert parallel.gather(told) == [told, told]
 
 
 def cut_short(folder: Path, sharding: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ from fairseq2_there import MISSING
 from launch import run
 from safetensors.torch import load_file
 from tiny_runs import Commands, Models, hypotheses, record, small
+
+from mt_lottery.train.journal import Journal
 
 DATASET = ("train_pairs=24", "test_pairs=6", "dev_pairs=4")
 
@@ -149,6 +152,75 @@ def test_a_run_cut_short_goes_on(commands: Commands, models: Models) -> None:
     assert "from step " in Path("run/fairseq2/train/logs/rank_0.log").read_text()
     assert commands.train(*arguments[:-1], "out_dir=whole").code == 0
     assert_same_run(Path("run"), Path("whole"), room=0)
+
+
+def test_a_new_run_in_place_of_an_old_one(
+    commands: Commands, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted, it leaves the old one; resumed, it takes its place."""
+    arguments = small(models.untied, "random", "engine=fairseq2", "baseline=false", "seed=1")
+    assert commands.train(*arguments[:-1], "out_dir=run").code == 0
+    assert commands.train(*arguments, "out_dir=whole").code == 0
+    old = record(Path("run")), hypotheses(Path("run"))
+    with monkeypatch.context() as patch:
+        real = Journal.step
+
+        def step(self: Journal, at: int, *numbers: float, **more: float) -> None:
+            real(self, at, *numbers, **more)  # type: ignore[arg-type]
+            if at == 3:
+                signal.raise_signal(signal.SIGTERM)
+
+        patch.setattr(Journal, "step", step)
+        ended = commands.train(*arguments, "out_dir=run", "overwrite=true")
+    assert ended.code == 143 and "after step 3" in ended.err and "resume=true" in ended.err
+    assert (record(Path("run")), hypotheses(Path("run"))) == old
+    ended = commands.train(*arguments, "out_dir=run", "resume=true")
+    assert ended.code == 0, ended.err
+    assert record(Path("run"))["seed"] == 1
+    assert "from step 3" in Path("run/fairseq2/train/logs/rank_0.log").read_text()
+    assert not [p for p in Path("run").rglob("*") if p.name.startswith(".mt_lottery")]
+    assert not Path("run/checkpoints").exists()
+    assert_same_run(Path("run"), Path("whole"), room=0)
+
+
+def test_a_file_imports_nothing_and_sigterm_leaves_a_checkpoint(
+    commands: Commands, models: Models
+) -> None:
+    Path("plugins").mkdir()
+    Path("plugins/cut.py").write_text(
+        "import os, signal\n"
+        "from pathlib import Path\n"
+        "from mt_lottery.registry import register_tracker\n"
+        "from mt_lottery.train.trackers import Tracker\n"
+        "Path('imported').touch()\n"
+        "@register_tracker('cut')\n"
+        "class Cut(Tracker):\n"
+        "    def log(self, step, values):\n"
+        "        if step == 3:\n"
+        "            os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    Path("run.yaml").write_text(
+        "user_dir: plugins\n"
+        "model: {config_overrides: {_set_: {trust_remote_code: true}}}\n"
+        "tuner: {name: random}\n"
+        "baseline: false\n"
+    )
+    arguments = [*recipe(models), "--config-file", "run.yaml"]
+    done = module(commands, "out", *arguments)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert "asks to import the plugins in plugins (`user_dir`)" in done.stderr
+    assert "--config model.config_overrides.trust_remote_code=true" in done.stderr
+    assert not Path("imported").exists() and not Path("out/record.json").exists()
+
+    allowed = ["--config", "user_dir=plugins", "model.config_overrides.trust_remote_code=false"]
+    done = module(commands, "out", *arguments, *allowed, "tracker=cut")
+    assert done.returncode == 143, done.stderr[-3000:]
+    assert "Traceback" not in done.stderr and "Interrupted after step 3" in done.stderr
+    assert Path("imported").exists() and not Path("out/record.json").exists()
+    done = module(commands, "out", *arguments, *allowed)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "from step 3" in Path("out/fairseq2/train/logs/rank_0.log").read_text()
+    assert record(Path("out"))["status"] == "done"
 
 
 def test_mistakes(commands: Commands, models: Models) -> None:
