@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mt_lottery.config import RunConfig, TrainConfig
-from mt_lottery.errors import MTLotteryError, TuningError
+from mt_lottery.errors import ConfigError, MTLotteryError, TuningError
 from mt_lottery.lottery.selection import score_rows, selector_context
 from mt_lottery.registry import CRITERIA, OPTIMIZERS, SELECTORS, TUNERS, Registry
 from mt_lottery.tuner.base import Tuner
@@ -52,11 +52,14 @@ def try_plugins(config: RunConfig, tuner: Tuner) -> None:
     check_tuner(config.tuner.name, tuner)
     used = []
     if tuner.trains or tuner.probe_section == "train":
-        used.append(config.train)
+        used.append(("train", config.train))
     if tuner.probe is not None and tuner.probe_section == "probe":
-        used.append(config.probe)
-    for section in used:
-        try_optimizer(section)
+        used.append(("probe", config.probe))
+    for key, section in used:
+        try:
+            try_optimizer(section)
+        except ConfigError as error:
+            raise ConfigError(f"{key}.optimizer={section.optimizer}: {error}") from error
         try_criterion(section)
     selector = getattr(config.tuner, "selector", None)
     if isinstance(selector, str) and selector in SELECTORS.names():

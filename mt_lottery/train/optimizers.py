@@ -52,7 +52,13 @@ class RowSparseAdam(optim.SparseAdam):
             for parameter in group["params"]:
                 gradient = parameter.grad
                 if gradient is not None and not gradient.is_sparse:
-                    rows = (gradient != 0).flatten(1).any(1).nonzero().flatten()
+                    if not gradient.dim():  # a number has no rows, and is dense or nothing
+                        raise ConfigError(
+                            "optimizer=sparse_adam: a trained parameter is a single number, "
+                            "without rows; take adamw or sgd."
+                        )
+                    # a vector (a norm's weights, a bias): each value is a row
+                    rows = (gradient != 0).reshape(len(gradient), -1).any(1).nonzero().flatten()
                     parameter.grad = torch.sparse_coo_tensor(
                         rows.unsqueeze(0),
                         gradient[rows],

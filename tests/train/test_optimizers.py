@@ -43,6 +43,22 @@ def test_sparse_adam_moves_a_rare_row_once_where_dense_adam_goes_on() -> None:
     assert moved["adamw"] > 3 * moved["sparse_adam"]
 
 
+@pytest.mark.parametrize("shape", [(5,), (5, 1), (2, 3, 4)])
+def test_sparse_adam_takes_parameters_of_any_number_of_dimensions(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)  # `full` trains norms and biases, which are vectors
+    sparse, dense = nn.Parameter(torch.zeros(shape)), nn.Parameter(torch.zeros(shape))
+    for name, parameter in (("sparse_adam", sparse), ("adamw", dense)):
+        optimizer = OPTIMIZERS.get(name)([parameter], TrainConfig(lr=0.01))
+        for step in range(3):
+            parameter.grad = torch.full(shape, 1.0 + step)
+            optimizer.step()
+    torch.testing.assert_close(sparse, dense)
+    with pytest.raises(ConfigError, match="single number"):
+        number = nn.Parameter(torch.tensor(0.0))
+        number.grad = torch.tensor(1.0)
+        OPTIMIZERS.get("sparse_adam")([number], TrainConfig()).step()
+
+
 def test_sparse_adam_refuses_weight_decay() -> None:
     with pytest.raises(ConfigError, match=r"weight_decay=0\.1"):
         OPTIMIZERS.get("sparse_adam")(
