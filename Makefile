@@ -15,7 +15,8 @@ help:
 
 demo: install-demo
 	@echo "== mt-train recipe=ks_lottery lang=en-ro (5 to 15 minutes on 2 cores)"
-	$(BIN)/mt-train recipe=ks_lottery lang=en-ro
+	@# resume=true: where an earlier demo was interrupted, this one goes on
+	@$(BIN)/mt-train recipe=ks_lottery lang=en-ro resume=true
 
 test: install-test
 	@echo "== lint"

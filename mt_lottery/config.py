@@ -212,7 +212,9 @@ class RunConfig:
     seed: int = setting(0, "of batches, initialisation and sampling", ge=0, lt=2**32)
     out_dir: str | None = setting(None, "run directory; runs/LANG/METHOD/seed-N if null")
     resume: bool = setting(False, "continue a run that was interrupted")
-    overwrite: bool = setting(False, "replace what stands in out_dir")
+    overwrite: bool = setting(
+        False, "make the run again; what is in out_dir stays until the new one is done"
+    )
     tune: int = setting(
         0,
         "trials of other settings on the dev set first; the best one is then run",

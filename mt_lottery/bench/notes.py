@@ -8,6 +8,11 @@ from mt_lottery.bench import contamination
 from mt_lottery.bench.collect import Results
 from mt_lottery.record import Record
 
+SECONDS = (
+    "Seconds: probe (charged to every method that needs it) + training + decoding, one language "
+    "and seed; tuning trials not included."
+)
+
 
 def reading(results: Results, first: Record, seeds: int) -> list[str]:
     """How to read the table, a sentence or two a point.
@@ -44,10 +49,7 @@ def reading(results: Results, first: Record, seeds: int) -> list[str]:
             f"{column} is BLEU over the model's own subwords, not spBLEU, and not comparable with "
             "that of a model with another tokenizer."
         )
-    said.append(
-        "Seconds: probe (charged to every method that needs it) + training + decoding, one "
-        "language and seed; tuning trials not included."
-    )
+    said.append(SECONDS)
     if several:
         said.append("Sentences (on the page): the outputs of each cell's first seed.")
     if results.failures:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mt_lottery.bench.every_metric import headings, pvalue
+from mt_lottery.bench.every_metric import NOTE, headings, pvalue
+from mt_lottery.bench.notes import SECONDS
 from mt_lottery.bench.report import Written
 from mt_lottery.bench.runner import Status
 from mt_lottery.bench.tables import number, percent, spread
@@ -80,8 +81,12 @@ def show(board: dict[str, Any]) -> None:
         console.print(table)
         if len(block.get("metrics") or []) > 1:
             console.print(_every_metric(board, block))
+    unseen = {SECONDS}  # notes on columns that the files have, and a terminal has no room for
+    if all(len(block.get("metrics") or []) < 2 for block in board["blocks"]):
+        unseen.add(NOTE)
     for note in board["notes"]:
-        console.print(note)
+        if note not in unseen:
+            console.print(note)
 
 
 def _every_metric(board: dict[str, Any], block: dict[str, Any]) -> Grid:

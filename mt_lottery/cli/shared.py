@@ -85,7 +85,8 @@ def add_permission(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--user-dir",
         metavar="DIR",
-        help="import this folder of plugins; a run that asks for one is not obeyed otherwise",
+        help="import this folder of plugins, in place of the one that a run asks for; without it "
+        "none is imported",
     )
     parser.add_argument(
         "--trust-remote-code",

@@ -153,9 +153,11 @@ def show(outcome: Outcome, console: Console | None = None) -> None:
         console.print(table)
     console.print()
     _examples(console, outcome)
+    steps = (("probe", cost.probe_seconds), ("training", cost.train_seconds))
+    seconds = [f"{name} {spent:.0f} s, " for name, spent in steps if spent]
+    spent = f"{''.join(seconds)}decoding {cost.decode_seconds:.0f} s"
     console.print(
-        f"Probe {cost.probe_seconds:.0f} s, training {cost.train_seconds:.0f} s, decoding "
-        f"{cost.decode_seconds:.0f} s; peak memory {cost.peak_memory_bytes / 1e9:.1f} GB."
+        f"{spent[0].upper()}{spent[1:]}; peak memory {cost.peak_memory_bytes / 1e9:.1f} GB."
     )
     if outcome.baseline_dir is not None:
         console.print(Text(f"Original model's run: {outcome.baseline_dir}"))

@@ -25,14 +25,19 @@ _BAR = 40  # characters of the longest bar
 
 def show(given: argparse.Namespace) -> int:
     """``mt-ticket show``."""
+    from importlib.util import find_spec
     from pathlib import Path
 
     from mt_lottery.evidence.figures import check_matplotlib
     from mt_lottery.evidence.showing import write_csv
     from mt_lottery.replacing import check_new_files
 
-    if given.plot:
+    if given.plot is None and not given.figure and find_spec("matplotlib") is None:
+        say("No figure: it needs matplotlib (pip install 'mt-lottery[plot]').")
+        given.plot = False
+    elif given.plot is not False:
         check_matplotlib()
+        given.plot = True
     path = Path(given.run).expanduser()
     if given.csv:
         check_new_files([Path(given.csv).expanduser()], overwrite=given.overwrite)
@@ -186,7 +191,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     part.add_argument("--json", action="store_true", help="print JSON instead of tables")
     part.add_argument("--csv", metavar="FILE", help="write every changed row to a CSV file")
     part.add_argument(
-        "--plot", action=argparse.BooleanOptionalAction, default=True, help="draw the figure [yes]"
+        "--plot",
+        action=argparse.BooleanOptionalAction,
+        help="draw the figure [where matplotlib is installed]",
     )
     part.add_argument("--figure", metavar="STEM", help="write STEM.png and STEM.svg [RUN/ticket]")
     part.add_argument(

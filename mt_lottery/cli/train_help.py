@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import sys
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -93,7 +96,7 @@ def of_recipe(arguments: Sequence[str]) -> Iterator[str]:
     """The settings of a command line with a recipe, by section."""
     config, lacking = resolved(arguments)
     what = headline(config.recipe)
-    yield f"recipe={config.recipe}" + (f": {what.rstrip('.')}.\n" if what else "\n")
+    yield _filled(f"recipe={config.recipe}" + (f": {what.rstrip('.')}." if what else ""), "")
     lines = [
         Line(key, "must be given" if key in lacking else value, text)
         for key, value, text in describe(RunConfig, values=config)
@@ -105,12 +108,14 @@ def of_recipe(arguments: Sequence[str]) -> Iterator[str]:
 def of_all() -> Iterator[str]:
     """The settings of all methods, and what their recipes change."""
     for group in GROUPS:
-        yield f"  {group}=…  {', '.join(names(group))}\n"
+        head = f"  {group}=…  "
+        yield _filled(", ".join(names(group)), " " * len(head), head)
     yield "  config=FILE  a run's config.yaml: the same run again\n"
     yield "\nsettings (default in brackets; mt-train recipe=NAME --help shows those of a recipe):\n"
     lines = {key: Line(key, value, text) for key, value, text in describe(RunConfig)}
     lines["lang"].value = "must be given"
     own: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    values: dict[str, dict[str, list[str]]] = defaultdict(dict)
     for recipe in names("recipe"):
         config, lacking = resolved([f"recipe={recipe}"])
         for key, value, text in describe(RunConfig, values=config):
@@ -118,8 +123,13 @@ def of_all() -> Iterator[str]:
                 value = "must be given"
             if key not in lines:
                 own[key, value, text].append(recipe)
-            elif value != lines[key].value and key not in CHOSEN:
-                lines[key].differs.setdefault(value, []).append(recipe)
+            elif key not in CHOSEN:
+                values[key].setdefault(value, []).append(recipe)
+    for key, found in values.items():
+        if len(found) == 1:  # what every recipe has is the default, whatever the schema's
+            lines[key].value = next(iter(found))
+        else:
+            lines[key].differs = {v: r for v, r in found.items() if v != lines[key].value}
     for kind, section in ((registry.CORPORA, "data."), (registry.MODELS, "model.")):
         for name in kind.names():
             schema = kind.dataclass_of(name)
@@ -141,10 +151,27 @@ def _sections(lines: Sequence[Line]) -> Iterator[str]:
             yield f"\n{SECTIONS.get(section, section)}:\n"
         for line in members:
             who = f" — {', '.join(line.who)}" if line.who else ""
-            yield f"  {line.key} [{line.value}]\n      {line.text}{who}\n"
+            yield f"  {line.key} [{line.value}]\n"
+            yield _filled(f"{line.text}{who}", "      ")
             if line.differs:
                 parts = (f"{v} in {', '.join(r)}" for v, r in line.differs.items())
-                yield f"      by recipe: {'; '.join(parts)}\n"
+                yield _filled(f"by recipe: {'; '.join(parts)}", "      ")
+
+
+def _filled(text: str, indent: str, first: str | None = None) -> str:
+    """Text in lines of a terminal's width; in one line where it goes to a file, or to grep."""
+    first = indent if first is None else first
+    if not sys.stdout.isatty():
+        return f"{first}{text}\n"
+    lines = textwrap.wrap(
+        text,
+        width=max(shutil.get_terminal_size().columns - 2, 40),  # argparse leaves two, too
+        initial_indent=first,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines) + "\n"
 
 
 def chosen(arguments: Sequence[Any]) -> list[str]:

@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     made = Parser(
         prog="mt-translate",
-        description="Translate standard input, one sentence a line, with a finished run's model. "
+        description="Translate standard input, one sentence a line, with a finished run's model.\n"
         "One line comes out for each that goes in: the first line of what the model says.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -45,7 +45,13 @@ def _histogram(axes, shown: Shown) -> None:  # type: ignore[no-untyped-def]
     dimension = f", d = {shown.dimension}" if shown.dimension else ""
     axes.set_xlabel(f"KS distance D between a row before and after{dimension}")
     axes.set_ylabel("vocabulary rows per bin (log scale)")
-    axes.legend(frameon=False, fontsize=8)
+    _legend(axes)
+
+
+def _legend(axes) -> None:  # type: ignore[no-untyped-def]
+    """Above the axes, where no point or bar is."""
+    axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2,
+                borderaxespad=0.2)  # fmt: skip
 
 
 def _occurrences(line: TokenLine) -> int:
@@ -77,7 +83,7 @@ def _frequencies(axes, shown: Shown) -> None:  # type: ignore[no-untyped-def]
     where = "training inputs" if inputs else "corpus"
     axes.set_xlabel(f"occurrences in the {where} (log scale)")
     axes.set_ylabel("KS distance D")
-    axes.legend(frameon=False, fontsize=8, loc="upper left")
+    _legend(axes)
     taken: list[float] = []
     span = axes.get_ylim()[1]
     named = [x for x in shown.lines if _occurrences(x)][:LABELLED]

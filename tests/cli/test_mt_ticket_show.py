@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -161,6 +163,23 @@ def _training_text(folder: Path) -> tuple[list[str], list[str]]:
     train = load_corpora(settings, parse_pair("en-es"), ("train",)).train
     assert train is not None
     return [p.source for p in train.pairs], [p.target for p in train.pairs]
+
+
+def test_without_matplotlib(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figure is what a plain installation cannot draw: the tables come all the same."""
+    Path("t.csv").write_text(
+        "token_id,token,statistic,pvalue,selected,train_frequency\n5,a,0.25,0.2,true,\n"
+    )
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda n, *p: None if n == "matplotlib" else real(n, *p)
+    )
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # importing it fails
+    ended = commands.call("ticket", "show", "t.csv")
+    assert ended.code == 0 and "0.2500" in ended.out
+    assert "mt-lottery[plot]" in ended.err and not Path("ticket.png").exists()
+    for asked in (("--plot",), ("--figure", "f")):
+        assert "need matplotlib" in commands.call("ticket", "show", "t.csv", *asked).mistake()
 
 
 def test_files_without_a_run(commands: Commands, models: Models) -> None:

@@ -83,6 +83,29 @@ def test_arguments_are_taken_into_account(commands: Commands) -> None:
         assert values["data.min_chars"] == "60"
 
 
+def test_fits_the_terminal(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In lines of its width, each setting with the words that it has in a pipe."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "76")
+    narrow = commands.train("recipe=lora", "--help").out
+    monkeypatch.setattr("sys.stdout.isatty", lambda: False)
+    wide = commands.train("recipe=lora", "--help").out
+    assert max(map(len, narrow.splitlines())) <= 76 < max(map(len, wide.splitlines()))
+    assert narrow.split() == wide.split()
+
+
+def test_what_every_recipe_has_is_the_default(commands: Commands) -> None:
+    text = commands.train("--help").out
+    assert "  probe.optimizer [sparse_adam]\n" in text
+    assert not re.search(r"by recipe: \S+ in .*embed.*lora.*random_seen", text)
+
+
+def test_without_arguments(commands: Commands) -> None:
+    ended = commands.train()
+    assert ended.code == 2 and "mt-train --help" in ended.out
+    assert "mt-train recipe=ks_lottery lang=en-ro" in ended.out and "settings" not in ended.out
+
+
 def test_mistakes_are_told(commands: Commands) -> None:
     assert "Did you mean 'ks_lottery'?" in commands.train("recipe=kslottery", "--help").mistake()
     wrong = commands.train("--help", "recipe=lora", "tuner.rr=3").mistake()
