@@ -103,7 +103,7 @@ def test_what_every_recipe_has_is_the_default(commands: Commands) -> None:
 def test_without_arguments(commands: Commands) -> None:
     ended = commands.train()
     assert ended.code == 2 and "mt-train --help" in ended.out
-    assert "mt-train recipe=ks_lottery lang=en-ro" in ended.out and "settings" not in ended.out
+    assert "mt-train recipe=ks_lottery lang=en-ro" in ended.out and "tuner.scope" not in ended.out
 
 
 def test_mistakes_are_told(commands: Commands) -> None:
