@@ -24,15 +24,15 @@ import common
 import torch
 
 from mt_lottery.config import DataConfig, ModelConfig
-from mt_lottery.data.batches import encode_prompts
 from mt_lottery.data.corpora import load_corpora
-from mt_lottery.data.templates import get_template
+from mt_lottery.data.prompts.batches import encode_prompts
+from mt_lottery.data.prompts.templates import get_template
+from mt_lottery.decoding import translate
+from mt_lottery.decoding.continuation import cut_at_eos, left_pad
 from mt_lottery.languages import parse_pair
 from mt_lottery.model.loading import LoadedModel, load
 from mt_lottery.model.tables import eos_ids
-from mt_lottery.pipeline.tuned import open_run
-from mt_lottery.translate import translate
-from mt_lottery.translate.continuation import cut_at_eos, left_pad
+from mt_lottery.runs.tuned import open_run
 
 FIXED = 16
 

@@ -24,9 +24,9 @@ from typing import Any
 
 import common
 
-from mt_lottery.bench.methods import methods
-from mt_lottery.bench.plan import PRESETS, Bench, Cell
-from mt_lottery.pipeline.rundir import cache_folder
+from mt_lottery.benchmark.methods import methods
+from mt_lottery.benchmark.plan import PRESETS, Bench, Cell
+from mt_lottery.runs.folder.preparing import cache_folder
 
 
 def timed(command: list[str], cache: Path) -> float:

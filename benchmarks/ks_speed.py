@@ -30,11 +30,11 @@ import torch
 from scipy.stats import ks_2samp
 from torch import Tensor
 
-from mt_lottery.lottery.ks import ks_test
+from mt_lottery.ticket.ks import ks_test
 
 FIRST_CALL = """
 import time, torch
-from mt_lottery.lottery.ks import ks_test
+from mt_lottery.ticket.ks import ks_test
 x = torch.randn(1000, 640); y = x + torch.randn(1000, 640)
 start = time.perf_counter(); ks_test(x, y); print(time.perf_counter() - start)
 """

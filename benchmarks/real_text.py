@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mt_lottery.record import Record, read_record
+from mt_lottery.runs.folder.record import Record, read_record
 
 RESULTS = Path(__file__).parent / "results" / "real_text.json"
 

@@ -79,7 +79,7 @@ def batch(vocabulary: int, device: str) -> tuple[dict[str, Tensor], Tensor, Tens
 def prepare(arm: str, model: Any, rows: Tensor) -> tuple[Any, bool]:
     """The model with what is to be trained, and whether mt-lottery computes the loss."""
     if arm == "rows":
-        from mt_lottery.tuner.token_rows import attach
+        from mt_lottery.tuners.rows.module import attach
 
         attach(model, rows, tied=False)
         return model, True
@@ -106,8 +106,8 @@ def run_arm(arm: str, shape: str, device: str, steps: int) -> dict[str, Any]:
 
     loss_of: Callable[[], Tensor]
     if ours:
-        from mt_lottery.train.cross_entropy import summed_cross_entropy
-        from mt_lottery.train.label_loss import label_loss
+        from mt_lottery.training.cross_entropy import summed_cross_entropy
+        from mt_lottery.training.label_loss import label_loss
 
         count = int((labels[:, 1:] != -100).sum())
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _WHERE = {
-    "ks_test": "lottery.ks",
-    "KSResult": "lottery.ks",
-    "select": "lottery.selection",
-    "certify": "lottery.certify",
-    "run": "pipeline",
-    "load_tuned": "pipeline",
-    "Record": "record",
-    "read_record": "record",
+    "ks_test": "ticket.ks",
+    "KSResult": "ticket.ks",
+    "select": "ticket.selection",
+    "certify": "ticket.certify",
+    "run": "runs",
+    "load_tuned": "runs",
+    "Record": "runs.folder.record",
+    "read_record": "runs.folder.record",
     "MTLotteryError": "errors",
 } | {
     f"register_{kind}": "registry"
@@ -45,14 +45,6 @@ __all__ = sorted([*_WHERE, "__version__"])
 
 if TYPE_CHECKING:
     from mt_lottery.errors import MTLotteryError as MTLotteryError
-    from mt_lottery.lottery.certify import certify as certify
-    from mt_lottery.lottery.ks import KSResult as KSResult
-    from mt_lottery.lottery.ks import ks_test as ks_test
-    from mt_lottery.lottery.selection import select as select
-    from mt_lottery.pipeline import load_tuned as load_tuned
-    from mt_lottery.pipeline import run as run
-    from mt_lottery.record import Record as Record
-    from mt_lottery.record import read_record as read_record
     from mt_lottery.registry import register_corpus as register_corpus
     from mt_lottery.registry import register_criterion as register_criterion
     from mt_lottery.registry import register_engine as register_engine
@@ -63,6 +55,14 @@ if TYPE_CHECKING:
     from mt_lottery.registry import register_template as register_template
     from mt_lottery.registry import register_tracker as register_tracker
     from mt_lottery.registry import register_tuner as register_tuner
+    from mt_lottery.runs import load_tuned as load_tuned
+    from mt_lottery.runs import run as run
+    from mt_lottery.runs.folder.record import Record as Record
+    from mt_lottery.runs.folder.record import read_record as read_record
+    from mt_lottery.ticket.certify import certify as certify
+    from mt_lottery.ticket.ks import KSResult as KSResult
+    from mt_lottery.ticket.ks import ks_test as ks_test
+    from mt_lottery.ticket.selection import select as select
 
 
 def __getattr__(name: str) -> Any:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from mt_lottery.config import TrainConfig
 from mt_lottery.registry import CRITERIA
-from mt_lottery.train.cross_entropy import summed_cross_entropy
-from mt_lottery.train.trackers import Tracker
+from mt_lottery.tracking.trackers import Tracker
+from mt_lottery.training.cross_entropy import summed_cross_entropy
 
 
 class At(Tracker):

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from mt_lottery.errors import ScoreError
-from mt_lottery.score import comet_program
+from mt_lottery.scoring.comet import program as comet_program
 
 VARIABLE = "MT_LOTTERY_COMET_SCORE"
-SCRIPT = Path(__file__).parent / "score" / "tiny_comet.py"
+SCRIPT = Path(__file__).parent / "scoring" / "tiny_comet.py"
 
 
 @dataclass(frozen=True)

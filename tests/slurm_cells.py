@@ -15,7 +15,7 @@ from typing import Any
 
 
 def act(order: Any, answer: str) -> None:
-    """Takes the place of :func:`mt_lottery.bench.slurm_jobs.work`."""
+    """Takes the place of :func:`mt_lottery.benchmark.executors.slurm_jobs.work`."""
     began = time.time()
     method = next(a for a in order.arguments if a.startswith("recipe=")).partition("=")[2]
     action = json.loads(os.environ.get("CELLS_ACTIONS", "{}")).get(method, "done")
@@ -40,11 +40,11 @@ def act(order: Any, answer: str) -> None:
 
 def drive(out: str, jobs: int, *methods: str, **options: Any) -> list[Any]:
     """A benchmark whose cells are these stand-ins; returns how each cell stands at the end."""
-    from mt_lottery.bench import slurm_jobs
-    from mt_lottery.bench.choosing import choose_methods
-    from mt_lottery.bench.plan import Bench
-    from mt_lottery.bench.runner import standing
-    from mt_lottery.bench.slurm import run_slurm
+    from mt_lottery.benchmark.choosing import choose_methods
+    from mt_lottery.benchmark.executors import slurm_jobs
+    from mt_lottery.benchmark.executors.runner import standing
+    from mt_lottery.benchmark.executors.slurm import run_slurm
+    from mt_lottery.benchmark.plan import Bench
 
     watch = options.pop("watch", lambda status: None)
     kept, slurm_jobs.work = slurm_jobs.work, act  # type: ignore[assignment]

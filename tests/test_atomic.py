@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from mt_lottery.atomic import DiskError, share, sweep, write_bytes, write_text, writing
 from mt_lottery.cli.shared import guarded
-from mt_lottery.diskfault import disk_error
+from mt_lottery.system.atomic import DiskError, share, sweep, write_bytes, write_text, writing
+from mt_lottery.system.diskfault import disk_error
 
 
 def test_atomic_write(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_real_limit_on_the_size_of_files(tmp_path: Path) -> None:
     path.write_bytes(b"old")
     code = (
         "import sys\nfrom pathlib import Path\n"
-        "from mt_lottery.atomic import DiskError, share, write_bytes\n"
+        "from mt_lottery.system.atomic import DiskError, share, write_bytes\n"
         "try:\n    write_bytes(Path(sys.argv[1]), b'x' * 100_000)\n"
         "except DiskError as error:\n    print(error)\n"
     )
@@ -124,7 +124,7 @@ def test_where_no_file_can_be(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from mt_lottery import atomic
+from mt_lottery.system import atomic
 os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
 atomic.write_bytes(Path(sys.argv[1]), b"x" * 1000)
 """

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from mt_lottery.compose import compose, compose_saved, to_yaml
 from mt_lottery.config import RunConfig
+from mt_lottery.config.compose import compose, compose_saved, to_yaml
+from mt_lottery.config.overrides import Number, parse_override
 from mt_lottery.errors import ConfigError
-from mt_lottery.overrides import Number, parse_override
 from mt_lottery.registry import TUNERS
 
 NONE = ("recipe=none", "lang=en-ro")
@@ -359,7 +359,7 @@ def test_compose_twice_and_inside_another_hydra_program() -> None:
     from hydra import compose as other
     from hydra import initialize_config_dir
 
-    from mt_lottery.recipe_files import recipes_folder
+    from mt_lottery.config.recipe_files import recipes_folder
 
     with initialize_config_dir(config_dir=str(recipes_folder()), version_base="1.3"):
         assert compose(NONE) == compose(NONE)

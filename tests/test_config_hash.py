@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mt_lottery.compose import compose
+from mt_lottery.config.compose import compose
 from mt_lottery.errors import TuningError
-from mt_lottery.pipeline.plan import make_plan
+from mt_lottery.runs.planning.plan import make_plan
 
 
 @pytest.fixture(scope="module")

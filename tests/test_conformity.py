@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from mt_lottery.conformity import problems_of
-from mt_lottery.contracts import CONTRACTS
 from mt_lottery.registry import REGISTRIES
+from mt_lottery.registry.conformity import problems_of
+from mt_lottery.registry.contracts import CONTRACTS
 
 HEAD = """\
 from dataclasses import dataclass
 from functools import partial
 from mt_lottery.config import DataConfig, TunerConfig, setting
-from mt_lottery.tuner.base import Tuner, RowTuner
-from mt_lottery.tuner.none import NoTuner
-from mt_lottery.train.trackers import Tracker
-from mt_lottery.train.trainer import TransformersEngine
+from mt_lottery.tuners.base import Tuner, RowTuner
+from mt_lottery.tuners.none import NoTuner
+from mt_lottery.tracking.trackers import Tracker
+from mt_lottery.training.trainer import TransformersEngine
 """
 CORPUS = """\
 class M:
@@ -55,8 +55,8 @@ GOOD = [
 BAD = [
     ("tuner", "def M(context): ...", "a function is registered, but it must be a class"),
     ("tuner", "M = 3", "3 is registered, but it must be a class that extends"),
-    ("tuner", "M = {}", "must be a class that extends mt_lottery.tuner.base.Tuner"),
-    ("tuner", "class M:\n def apply(self, context): ...", "must extend mt_lottery.tuner.base"),
+    ("tuner", "M = {}", "must be a class that extends mt_lottery.tuners.base.Tuner"),
+    ("tuner", "class M:\n def apply(self, context): ...", "must extend mt_lottery.tuners.base"),
     ("tuner", "class M(Tuner):\n def aply(self, context): ...", "lacks the method apply(context)"),
     ("tuner", "class M(Tuner):\n def aply(self, context): ...", "'aply' is a misspelling?"),
     ("tuner", "class M(NoTuner):\n @property\n def serach_space(self): ...", "'search_space'?"),
@@ -155,10 +155,10 @@ def test_every_built_in_keeps_to_its_contract() -> None:
     ("kind", "protocol"),
     [
         ("corpus", "mt_lottery.data.corpora.Corpus"),
-        ("template", "mt_lottery.data.templates.Template"),
-        ("metric", "mt_lottery.score.metric.Metric"),
-        ("engine", "mt_lottery.train.objective.Engine"),
-        ("tracker", "mt_lottery.train.trackers.Tracker"),
+        ("template", "mt_lottery.data.prompts.templates.Template"),
+        ("metric", "mt_lottery.scoring.metric.Metric"),
+        ("engine", "mt_lottery.training.objective.Engine"),
+        ("tracker", "mt_lottery.tracking.trackers.Tracker"),
     ],
 )
 def test_the_contracts_are_those_of_the_modules_that_use_them(kind: str, protocol: str) -> None:

@@ -13,39 +13,11 @@ import pytest
 import mt_lottery
 
 PACKAGE = Path(mt_lottery.__file__).parent
+#: Data flows to the right: a room imports from rooms to its left, and from itself.
 ORDER = (
-    *(
-        "errors",
-        "interrupts",
-        "quiet",
-        "plain",
-        "printing",
-        "parallel",
-        "secrets",
-        "diskfault",
-        "atomic",
-        "reading",
-        "replacing",
-        "values",
-        "contracts",
-        "conformity",
-        "plugins",
-        "registry",
-        "blame",
-        "languages",
-        "config",
-        "overrides",
-        "recipe_files",
-        "written",
-        "stored",
-        "compose",
-        "lottery",
-    ),
-    *("data", "model", "tuner", "train", "translate", "score", "record", "pipeline"),
-    "fairseq2",
-    "bench",
-    "evidence",
-    "cli",
+    *("errors", "reading", "system", "report", "registry", "languages", "config", "ticket"),
+    *("data", "model", "tuners", "tracking", "training", "decoding", "scoring", "runs"),
+    *("fairseq2", "benchmark", "paper", "plugin", "cli"),
 )
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -76,35 +48,49 @@ def test_every_module_has_its_place() -> None:
     assert {layer(module_of(f)) for f in FILES} - {""} <= set(ORDER)
 
 
-@pytest.mark.parametrize("file", FILES, ids=module_of)
-def test_imports_point_to_the_left(file: Path) -> None:
-    own = layer(module_of(file))
-    if not own:  # mt_lottery/__init__.py names what lies in all layers, and imports it lazily
-        return
+def ours(file: Path) -> Iterator[tuple[int, str]]:
+    """Line and name of the package's own modules among a file's imports."""
     for line, name in imports(file):
-        if name in ("mt_lottery", "mt_lottery.__version__") or not name.startswith("mt_lottery."):
+        if name.startswith("mt_lottery.") and name != "mt_lottery.__version__":
+            yield line, name
+
+
+def test_imports_point_to_the_left() -> None:
+    wrong = []
+    for file in FILES:
+        own = layer(module_of(file))
+        if not own:  # mt_lottery/__init__.py names what all rooms hold, and imports it lazily
             continue
-        other = layer(name)
-        assert ORDER.index(other) <= ORDER.index(own), f"{file}:{line}: {own} imports {other}"
+        for line, name in ours(file):
+            if ORDER.index(layer(name)) > ORDER.index(own):
+                wrong.append(f"{file}:{line}: {own} imports {name}")
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("file", sorted((PACKAGE / "lottery").glob("*.py")), ids=module_of)
-def test_the_science_needs_little(file: Path) -> None:
-    allowed = {"torch", "numpy", "scipy", "numba", *sys.stdlib_module_names}
-    ours = ("mt_lottery.errors", "mt_lottery.registry", "mt_lottery.lottery")
-    for line, name in imports(file):
-        if name.startswith("mt_lottery"):
-            assert name.startswith(ours), f"{file}:{line}: {name}"
-        elif name != "tqdm":  # its progress bar; inside a function only, checked below
-            assert name.split(".")[0] in allowed, f"{file}:{line}: {name}"
+def test_the_science_needs_little() -> None:
+    allowed = {"torch", "numpy", "scipy", "numba", "tqdm", *sys.stdlib_module_names}
+    rooms = ("mt_lottery.errors", "mt_lottery.registry", "mt_lottery.ticket")
+    for file in sorted((PACKAGE / "ticket").glob("*.py")):
+        for line, name in imports(file):
+            known = name.startswith(rooms) or name.split(".")[0] in allowed
+            assert known, f"{file}:{line}: {name}"
 
 
-@pytest.mark.parametrize("file", FILES, ids=module_of)
-def test_fairseq2_is_imported_by_its_layer_alone(file: Path) -> None:
-    ours = layer(module_of(file)) == "fairseq2"
-    for line, name in imports(file):
-        assert ours or name.split(".")[0] != "fairseq2", f"{file}:{line}"
-        assert ours or not name.startswith("mt_lottery.fairseq2"), f"{file}:{line}"  # by its name
+def test_fairseq2_is_imported_by_its_room_alone() -> None:
+    for file in FILES:
+        if layer(module_of(file)) == "fairseq2":
+            continue
+        for line, name in imports(file):  # an engine is asked for by its name
+            assert name.split(".")[0] != "fairseq2", f"{file}:{line}"
+            assert not name.startswith("mt_lottery.fairseq2"), f"{file}:{line}"
+
+
+def test_rooms_are_small() -> None:
+    """A folder is a room with at most a dozen chapters, a file a chapter of about 350 lines."""
+    rooms = {file.parent for file in FILES}
+    for room in sorted(rooms):
+        names = [file.stem for file in room.glob("*.py") if file.stem != "__init__"]
+        assert len(names) <= 13, f"{room.relative_to(PACKAGE)}: {len(names)} files"
 
 
 def loaded_by(code: str) -> set[str]:
@@ -123,8 +109,9 @@ HEAVY = {"torch", "transformers", "numpy", "scipy", "numba", "peft", "sacrebleu"
     "code",
     [
         "import mt_lottery; mt_lottery.__version__; dir(mt_lottery)",
-        "import mt_lottery.registry, mt_lottery.record, mt_lottery.config, mt_lottery.languages",
-        "import mt_lottery.lottery, mt_lottery.cli.train, mt_lottery.cli.translate",
+        "import mt_lottery.registry, mt_lottery.runs.folder.record, mt_lottery.config",
+        "import mt_lottery.languages",
+        "import mt_lottery.ticket, mt_lottery.cli.train, mt_lottery.cli.translate",
     ],
 )
 def test_importing_costs_nothing(code: str) -> None:
@@ -137,14 +124,15 @@ def test_ks_test_loads_no_transformers() -> None:
 
 
 def test_composing_loads_no_model_code() -> None:
-    code = "from mt_lottery.compose import compose; compose(['recipe=ks_lottery', 'lang=en-ro'])"
+    given = "['recipe=ks_lottery', 'lang=en-ro']"
+    code = f"from mt_lottery.config.compose import compose; compose({given})"
     assert not loaded_by(code) & {"transformers", "peft", "sacrebleu"}
 
 
 def test_the_public_names_are_there_and_stay() -> None:
     """``mtl.x`` twice: a submodule of that name must not take its place."""
     code = (
-        "import mt_lottery as m, mt_lottery.compose, mt_lottery.pipeline, mt_lottery.lottery\n"
+        "import mt_lottery as m, mt_lottery.config.compose, mt_lottery.runs, mt_lottery.ticket\n"
         "for _ in range(2):\n"
         "    for name in m.__all__:\n"
         "        thing = getattr(m, name)\n"
@@ -157,9 +145,10 @@ def test_the_public_names_are_there_and_stay() -> None:
 
 #: Where a parser is called directly: what a process of ours sent or the package holds.
 OWN_WORDS = {
-    *("reading.json_files", "reading.yaml_files", "parallel", "data.blind", "model.saving"),
-    *("train.tracker_process", "train.tracked", "train.remote_trackers", "data.files"),
-    *("bench.worker", "bench.runner"),
+    *("reading.json_files", "reading.yaml_files", "system.parallel", "data.files"),
+    *("data.prompts.blind", "model.folder.saving", "tracking.client_process"),
+    *("tracking.content", "tracking.remote", "benchmark.executors.worker"),
+    "benchmark.executors.runner",
 }
 
 

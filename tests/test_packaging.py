@@ -92,8 +92,8 @@ import sys
 sys.path.insert(0, {target!r})
 from pathlib import Path
 import mt_lottery
-from mt_lottery.compose import compose
-from mt_lottery.recipe_files import recipes_folder
+from mt_lottery.config.compose import compose
+from mt_lottery.config.recipe_files import recipes_folder
 from mt_lottery.data.corpora import load_corpora
 from mt_lottery.languages import parse_pair
 target = Path({target!r})
@@ -121,7 +121,7 @@ def test_it_works_installed_from_another_folder(wheel: Path, tmp_path: Path) -> 
 
 
 def test_the_checkout_works_from_another_folder(tmp_path: Path) -> None:
-    code = "from mt_lottery.recipe_files import recipes_folder; print(recipes_folder())"
+    code = "from mt_lottery.config.recipe_files import recipes_folder; print(recipes_folder())"
     found = command(sys.executable, "-c", code, cwd=tmp_path, PYTHONPATH=str(ROOT)).strip()
     assert Path(found) == ROOT / "recipes"
 
@@ -132,7 +132,7 @@ def test_a_broken_installation_says_so(tmp_path: Path) -> None:
     for file in (ROOT / "mt_lottery").glob("*.py"):
         (package / file.name).write_bytes(file.read_bytes())
     code = (
-        "from mt_lottery.recipe_files import recipes_folder\n"
+        "from mt_lottery.config.recipe_files import recipes_folder\n"
         "from mt_lottery.errors import ConfigError\n"
         "try:\n    recipes_folder()\nexcept ConfigError as error:\n    print(error)\n"
     )

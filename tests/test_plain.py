@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from mt_lottery.plain import (
+from mt_lottery.report.plain import (
     csv_records,
     csv_text,
     markdown_code,

@@ -8,7 +8,7 @@ import itertools
 import pytest
 from rich.text import Text
 
-from mt_lottery.printing import Grid, printer
+from mt_lottery.report.printing import Grid, printer
 
 HEADS = ("method", "trained", "first line", "Spearman", "ticket above own", "95% of null")
 

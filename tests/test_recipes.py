@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from mt_lottery.compose import compose
-from mt_lottery.recipe_files import GROUPS, recipes_folder
+from mt_lottery.config.compose import compose
+from mt_lottery.config.recipe_files import GROUPS, recipes_folder
 from mt_lottery.registry import CORPORA, MODELS, TUNERS
 
 FOLDER = recipes_folder()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mt_lottery.errors import RecordError
-from mt_lottery.record import (
+from mt_lottery.runs.folder.record import (
     CostRecord,
     DataRecord,
     GenerationRecord,

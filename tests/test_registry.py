@@ -14,11 +14,12 @@ import pytest
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from mt_lottery import plugins, registry
-from mt_lottery.compose import compose
+from mt_lottery import registry
 from mt_lottery.config import RunConfig, TunerConfig, describe
+from mt_lottery.config.compose import compose
 from mt_lottery.errors import ConfigError, PluginError, RegistryError
 from mt_lottery.registry import REGISTRIES, Registry, load_user_dir
+from mt_lottery.registry import loading as plugins
 
 KINDS = {
     "model": ("hf", "gemma3_270m"),
@@ -39,7 +40,7 @@ TUNER = """\
 from dataclasses import dataclass
 from mt_lottery.config import TunerConfig, setting
 from mt_lottery.registry import register_tuner
-from mt_lottery.tuner.none import NoTuner
+from mt_lottery.tuners.none import NoTuner
 
 @dataclass
 class Config(TunerConfig):
@@ -115,7 +116,7 @@ THEIRS = {
     "model": "class M:\n def load(self, config, device): ...\n def fingerprint(self, config): ...",
     "criterion": "def M(logits, labels, config): ...",
     "optimizer": "def M(parameters, config): ...",
-    "tuner": "from mt_lottery.tuner.none import NoTuner\nclass M(NoTuner): ...",
+    "tuner": "from mt_lottery.tuners.none import NoTuner\nclass M(NoTuner): ...",
     "selector": "def M(before, after, *, seed): ...",
     "corpus": (
         "class M:\n def __init__(self, path, config): ...\n def pool(self, role): ...\n"
@@ -125,8 +126,8 @@ THEIRS = {
     "metric": (
         "class M:\n def __init__(self, context): ...\n def score(self, hypotheses, references): ..."
     ),
-    "tracker": "from mt_lottery.train.trackers import Tracker\nclass M(Tracker): ...",
-    "engine": ("from mt_lottery.train.trainer import TransformersEngine as T\nclass M(T): ..."),
+    "tracker": "from mt_lottery.tracking.trackers import Tracker\nclass M(Tracker): ...",
+    "engine": ("from mt_lottery.training.trainer import TransformersEngine as T\nclass M(T): ..."),
 }
 
 
@@ -438,7 +439,7 @@ def test_entry_point_with_a_recipe(tmp_path: Path) -> None:
     write(tmp_path / "mt_extra" / "tuners.py", TUNER.format(name="strong"))
     write(tmp_path / "mt_extra" / "recipes" / "recipe" / "gentle.yaml", RECIPE)
     code = (
-        "from mt_lottery.compose import compose\n"
+        "from mt_lottery.config.compose import compose\n"
         "from mt_lottery.registry import TUNERS\n"
         "assert 'strong' in TUNERS.names()\n"
         "print(TUNERS.get('strong').__module__)\n"

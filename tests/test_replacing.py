@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from mt_lottery import replacing
-from mt_lottery.atomic import DiskError
 from mt_lottery.errors import RecordError
-from mt_lottery.replacing import MARKER, check_new_files, check_replaceable, written_folder
+from mt_lottery.system import replacing
+from mt_lottery.system.atomic import DiskError
+from mt_lottery.system.replacing import MARKER, check_new_files, check_replaceable, written_folder
 
 
 def write(folder: Path, content: str = "new") -> Path:
@@ -165,7 +165,7 @@ def test_a_failure_leaves_the_old_one(elsewhere: Path, monkeypatch: pytest.Monke
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from mt_lottery import replacing
+from mt_lottery.system import replacing
 calls = 0
 def counting(name):
     real = getattr(os, name)

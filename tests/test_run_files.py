@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import torch
 
+from mt_lottery.decoding.translation import Hypothesis
 from mt_lottery.errors import RecordError
-from mt_lottery.pipeline.run_files import read_hypotheses, read_tickets
-from mt_lottery.pipeline.rundir import (
+from mt_lottery.runs.folder.files import read_hypotheses, read_tickets
+from mt_lottery.runs.folder.preparing import (
     write_hypotheses,
     write_tickets,
 )
-from mt_lottery.translate.decoding import Hypothesis
-from mt_lottery.tuner.base import ChosenRows
-from mt_lottery.tuner.ks_lottery import read_rows_file
+from mt_lottery.tuners.base import ChosenRows
+from mt_lottery.tuners.rows.ks_lottery import read_rows_file
 
 AWKWARD = [
     *(

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from test_record import record
 
-from mt_lottery.atomic import DiskError
-from mt_lottery.compose import compose, compose_saved
 from mt_lottery.config import RunConfig
+from mt_lottery.config.compose import compose, compose_saved
+from mt_lottery.config.stored import allowing
 from mt_lottery.errors import RecordError
-from mt_lottery.pipeline.rundir import (
+from mt_lottery.runs.folder.preparing import (
     CONFIG,
     OURS,
     STATE,
@@ -30,8 +30,8 @@ from mt_lottery.pipeline.rundir import (
     prepare,
     tidy,
 )
-from mt_lottery.record import NAME
-from mt_lottery.stored import allowing
+from mt_lottery.runs.folder.record import NAME
+from mt_lottery.system.atomic import DiskError
 
 HASH, OTHER = "a" * 64, "b" * 64
 
@@ -200,7 +200,7 @@ def test_a_kill_while_the_old_run_is_removed(
 HOLD = """
 import sys
 from pathlib import Path
-from mt_lottery.pipeline.rundir import locked
+from mt_lottery.runs.folder.preparing import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -13,12 +13,12 @@ from urllib.parse import quote
 
 import pytest
 
-from mt_lottery.atomic import write_text
-from mt_lottery.bench.worker import Answer, output_to
-from mt_lottery.pipeline.run_files import read_hypotheses
-from mt_lottery.pipeline.rundir import write_hypotheses
-from mt_lottery.secrets import redacted, without_secrets
-from mt_lottery.translate.decoding import Hypothesis
+from mt_lottery.benchmark.executors.worker import Answer, output_to
+from mt_lottery.decoding.translation import Hypothesis
+from mt_lottery.runs.folder.files import read_hypotheses
+from mt_lottery.runs.folder.preparing import write_hypotheses
+from mt_lottery.system.atomic import write_text
+from mt_lottery.system.secrets import redacted, without_secrets
 
 VALUE = 'q7"<W\\é&x+z 9'
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
-from mt_lottery.compose import compose, compose_saved, to_yaml
 from mt_lottery.config import RunConfig
+from mt_lottery.config.compose import compose, compose_saved, to_yaml
+from mt_lottery.config.stored import allowing
+from mt_lottery.config.written import as_written, resolver_calls
 from mt_lottery.errors import ConfigError, RecordError
-from mt_lottery.pipeline.rundir import with_full_paths
-from mt_lottery.pipeline.search import as_chosen
-from mt_lottery.stored import allowing
-from mt_lottery.written import as_written, resolver_calls
+from mt_lottery.runs.folder.preparing import with_full_paths
+from mt_lottery.runs.search import as_chosen
 
 ARGUMENTS = ("recipe=lora", "lang=en-ro")
 

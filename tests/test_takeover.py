@@ -14,11 +14,11 @@ import pytest
 from test_record import record
 from test_rundir import HASH, OTHER, config, done, interrupted
 
-from mt_lottery.atomic import DiskError, sweep
 from mt_lottery.errors import ConfigError, RecordError
-from mt_lottery.pipeline.rundir import STATE
-from mt_lottery.pipeline.takeover import NEW, OLD, SWAP, discard_unbegun, place, settle, swap
-from mt_lottery.record import NAME
+from mt_lottery.runs.folder.preparing import STATE
+from mt_lottery.runs.folder.record import NAME
+from mt_lottery.runs.folder.takeover import NEW, OLD, SWAP, discard_unbegun, place, settle, swap
+from mt_lottery.system.atomic import DiskError, sweep
 
 SAID: list[str] = []
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mt_lottery import values
 from mt_lottery.errors import ConfigError
+from mt_lottery.system import values
 
 NO_NUMBERS = [
     "",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mt_lottery.data.batches import Example, collate
+from mt_lottery.data.prompts.batches import Example, collate
 
 VOCAB, DIM = 64, 16
 PAD, EOS, BOS = 0, 1, 2

@@ -9,11 +9,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mt_lottery import __version__, values
-from mt_lottery.bench.slurm_options import OPTIONS
+from mt_lottery import __version__
+from mt_lottery.benchmark.executors.slurm_options import OPTIONS
 from mt_lottery.cli import bench_comet, bench_compare
 from mt_lottery.cli.outputs import add_overwrite, check_results
 from mt_lottery.cli.shared import Parser, guarded, whole, workers
+from mt_lottery.system import values
 
 DESCRIPTION = "All methods over language pairs and seeds, and an honest leaderboard."
 INTERRUPTED = "Interrupted. The same command goes on where it stopped."
@@ -53,8 +54,8 @@ def _numbers(text: str) -> list[int]:
 def list_methods(given: argparse.Namespace) -> int:
     """``mt-bench list``."""
     from mt_lottery import registry
-    from mt_lottery.bench.methods import methods, others, parameter_counts, rounded, summary
-    from mt_lottery.printing import Grid, printer
+    from mt_lottery.benchmark.methods import methods, others, parameter_counts, rounded, summary
+    from mt_lottery.report.printing import Grid, printer
 
     console = printer()
     if given.user_dir is not None:
@@ -78,7 +79,7 @@ def list_methods(given: argparse.Namespace) -> int:
             console.print(more)
         print("Trainable parameters for a model: mt-bench list --model FOLDER")
         return 0
-    from mt_lottery.model.shape import shape_of
+    from mt_lottery.model.folder.shape import shape_of
 
     model = shape_of(given.model)
     whole = sum(p.numel() for p in model.parameters())
@@ -111,7 +112,7 @@ def list_methods(given: argparse.Namespace) -> int:
 
 def run_bench(given: argparse.Namespace) -> int:
     """``mt-bench METHODS… --langs …``."""
-    from mt_lottery.bench.run import ask, describe, execute
+    from mt_lottery.benchmark.run import ask, describe, execute
 
     bench = ask(given)
     if given.dry_run:
@@ -122,8 +123,8 @@ def run_bench(given: argparse.Namespace) -> int:
 
 def report(given: argparse.Namespace) -> int:
     """``mt-bench report DIR…``."""
-    from mt_lottery.bench.presenting import present
-    from mt_lottery.bench.report import (
+    from mt_lottery.benchmark.board.presenting import present
+    from mt_lottery.benchmark.board.report import (
         FORMATS,
         is_published,
         load,

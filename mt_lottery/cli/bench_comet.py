@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
 
 def set_up(given: argparse.Namespace) -> int:
     """Do it, and say where the program is."""
-    from mt_lottery.score import comet_setup
+    from mt_lottery.scoring.comet import setup as comet_setup
 
     program = comet_setup.set_up(given.dir, given.python, given.more)
     if given.dir is not None:

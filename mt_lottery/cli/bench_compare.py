@@ -60,11 +60,11 @@ def compare(given: argparse.Namespace) -> int:
     """Do it, and print a table."""
     from rich.text import Text
 
-    from mt_lottery.bench.against import Gap, compare_with
-    from mt_lottery.bench.compare import RESAMPLES
-    from mt_lottery.bench.methods import label
-    from mt_lottery.bench.report import load
-    from mt_lottery.printing import Grid, printer
+    from mt_lottery.benchmark.board.compare import RESAMPLES
+    from mt_lottery.benchmark.board.difference import Gap, compare_with
+    from mt_lottery.benchmark.board.report import load
+    from mt_lottery.benchmark.methods import label
+    from mt_lottery.report.printing import Grid, printer
 
     found = compare_with(
         load(given.folders),

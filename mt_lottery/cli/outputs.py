@@ -38,7 +38,7 @@ def check_results(
         RecordError: a file is there.
         DiskError: nothing can be written there.
     """
-    from mt_lottery.replacing import check_new_files
+    from mt_lottery.system.replacing import check_new_files
 
     kinds = list(kinds)
     check_new_files(

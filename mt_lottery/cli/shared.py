@@ -9,15 +9,15 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
-from mt_lottery import parallel, values
-from mt_lottery.blame import as_plugin_error
 from mt_lottery.cli import streams
 from mt_lottery.cli.mistakes import mistake
-from mt_lottery.diskfault import disk_error
 from mt_lottery.errors import MTLotteryError, nearest
-from mt_lottery.interrupts import leave_sigterm, raise_on_sigterm
-from mt_lottery.quiet import quieten
-from mt_lottery.secrets import redacted
+from mt_lottery.registry.blame import as_plugin_error
+from mt_lottery.system import parallel, values
+from mt_lottery.system.diskfault import disk_error
+from mt_lottery.system.interrupts import leave_sigterm, raise_on_sigterm
+from mt_lottery.system.quiet import quieten
+from mt_lottery.system.secrets import redacted
 
 RESUME = "Interrupted. The same command with resume=true continues it."
 KEPT = "What was finished is kept; the same command goes on (mt-train: with resume=true)."
@@ -67,7 +67,7 @@ def device(text: str) -> str:
     try:
         values.device_name(text)
         if text not in ("auto", "cpu"):  # to know what is there costs the import of torch
-            from mt_lottery.pipeline.plan import pick_device
+            from mt_lottery.runs.planning.plan import pick_device
 
             pick_device(text)
     except (ValueError, MTLotteryError) as error:

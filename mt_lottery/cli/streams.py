@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from mt_lottery.atomic import DiskError
+from mt_lottery.system.atomic import DiskError
 
 
 def prepare() -> None:

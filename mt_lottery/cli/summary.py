@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from mt_lottery.model.shown_tokens import shown_tokens
-from mt_lottery.pipeline import Outcome
-from mt_lottery.pipeline.run_files import read_hypotheses, read_tickets
-from mt_lottery.pipeline.rundir import HYPOTHESES, TICKETS
-from mt_lottery.printing import Grid, printer
-from mt_lottery.record import Record, read_record
+from mt_lottery.model.tokens.shown import shown_tokens
+from mt_lottery.report.printing import Grid, printer
+from mt_lottery.runs import Outcome
+from mt_lottery.runs.folder.files import read_hypotheses, read_tickets
+from mt_lottery.runs.folder.preparing import HYPOTHESES, TICKETS
+from mt_lottery.runs.folder.record import Record, read_record
 
 SHOWN_TOKENS = 20
 SHOWN_EXAMPLES = 3

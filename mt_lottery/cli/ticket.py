@@ -1,6 +1,6 @@
 """``mt-ticket``: find, look at, check and use winning tickets.
 
-Each command is a module ``ticket_NAME`` beside this one: ``add`` describes its
+Each command is a module ``tickets.NAME``: ``add`` describes its
 arguments, ``EXAMPLES`` shows it at work.
 """
 
@@ -25,7 +25,7 @@ COMMANDS = (
 
 def parser() -> argparse.ArgumentParser:
     """What the command line understands."""
-    modules = [importlib.import_module(f"mt_lottery.cli.ticket_{name}") for name in COMMANDS]
+    modules = [importlib.import_module(f"mt_lottery.cli.tickets.{name}") for name in COMMANDS]
     made = Parser(
         "mt-ticket",
         description=DESCRIPTION,
@@ -51,7 +51,7 @@ def command(arguments: Sequence[str]) -> int:
     if rest:
         given.settings = [*given.settings, *rest]
     given.arguments = list(arguments)
-    from mt_lottery.stored import allowing
+    from mt_lottery.config.stored import allowing
 
     with allowing(given.user_dir, given.trust_remote_code):
         code: int = given.run_command(given)

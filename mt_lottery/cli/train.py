@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from mt_lottery import __version__, parallel
+from mt_lottery import __version__
 from mt_lottery.cli.shared import guarded, say
 from mt_lottery.cli.streams import present
+from mt_lottery.system import parallel
 
 USAGE = """\
 usage: mt-train recipe=NAME lang=SRC-TGT [key=value …]
@@ -54,12 +55,12 @@ def command(arguments: Sequence[str]) -> int:
         if parallel.is_main():
             print(f"mt-lottery {__version__}")
         return 0
-    from mt_lottery.compose import compose
-    from mt_lottery.overrides import twice
+    from mt_lottery.config.compose import compose
+    from mt_lottery.config.overrides import twice
 
     config = compose(arguments)
-    from mt_lottery.pipeline import run
-    from mt_lottery.pipeline.effects import without_effect
+    from mt_lottery.runs import run
+    from mt_lottery.runs.planning.effects import without_effect
 
     if parallel.is_main():
         keys = [argument.partition("=")[0] for argument in arguments]

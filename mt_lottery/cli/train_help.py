@@ -11,10 +11,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mt_lottery import registry
-from mt_lottery.compose import compose
 from mt_lottery.config import RunConfig, describe
+from mt_lottery.config.compose import compose
+from mt_lottery.config.recipe_files import (
+    GROUPS,
+    headline,
+    loose_recipes,
+    recipes_folder,
+    search_path,
+)
 from mt_lottery.errors import LackingError, MTLotteryError
-from mt_lottery.recipe_files import GROUPS, headline, loose_recipes, recipes_folder, search_path
 
 CHOSEN = ("recipe", "tuner.name", "model.name", "data.name")  # by recipe=, model=, data=
 LANG = "lang=en-ro"  # for a command line that has none yet
@@ -74,7 +80,7 @@ def resolved(arguments: Sequence[str]) -> tuple[RunConfig, set[str]]:
     """The settings of a command line that need not be complete, and the keys that it lacks.
 
     Raises:
-        MTLotteryError: as :func:`mt_lottery.compose.compose`.
+        MTLotteryError: as :func:`mt_lottery.config.compose.compose`.
     """
     lacking = set() if any(a.startswith("lang=") for a in arguments) else {"lang"}
     given = [*arguments, *([LANG] if lacking else [])]

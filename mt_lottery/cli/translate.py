@@ -71,9 +71,9 @@ def blocks(lines: BinaryIO, size: int) -> Iterator[list[str]]:
 def command(arguments: Sequence[str]) -> int:
     """Translate ``sys.stdin`` to ``sys.stdout``; raises what the user can mend."""
     given = parser().parse_args(arguments)
-    from mt_lottery.pipeline import open_run
-    from mt_lottery.pipeline.decode import decode
-    from mt_lottery.stored import allowing
+    from mt_lottery.config.stored import allowing
+    from mt_lottery.runs import open_run
+    from mt_lottery.runs.decode import decode
 
     with allowing(given.user_dir, given.trust_remote_code):
         run = open_run(given.run, given.device)

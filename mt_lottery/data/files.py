@@ -27,15 +27,9 @@ from typing import TYPE_CHECKING, Any
 
 from mt_lottery.data.text import Pair, Problems, open_folder, read_lines, read_parallel
 from mt_lottery.errors import DataError, nearest
-from mt_lottery.languages import (
-    Language,
-    LanguagePair,
-    find_language,
-    named_among,
-    names,
-)
+from mt_lottery.languages import Language, LanguagePair, find_language, named_among, names
 from mt_lottery.registry import register_corpus
-from mt_lottery.values import user_path
+from mt_lottery.system.values import user_path
 
 if TYPE_CHECKING:
     from mt_lottery.config import DataConfig

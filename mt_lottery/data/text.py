@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mt_lottery.errors import DataError
 from mt_lottery.reading import check_regular, reason, shown
-from mt_lottery.values import user_path
+from mt_lottery.system.values import user_path
 
 MAX_REPORTED = 5
 LONGEST = 8 << 20  # bytes of a line

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from mt_lottery.quiet import quieten
 from mt_lottery.registry import ENGINES
+from mt_lottery.system.quiet import quieten
 
 
 def main() -> None:

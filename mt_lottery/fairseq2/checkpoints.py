@@ -26,11 +26,11 @@ from fairseq2.io import (
     TensorFileLoadOptions,
 )
 
-from mt_lottery.atomic import sync, write_bytes
-from mt_lottery.diskfault import writing
 from mt_lottery.errors import TrainingError
 from mt_lottery.reading import check_regular, read_json
-from mt_lottery.secrets import redacted
+from mt_lottery.system.atomic import sync, write_bytes
+from mt_lottery.system.diskfault import writing
+from mt_lottery.system.secrets import redacted
 
 logger = logging.getLogger(__name__)
 

@@ -14,15 +14,15 @@ from typing import Any
 
 import torch
 
-from mt_lottery import interrupts, parallel
 from mt_lottery.config import RunConfig, TrainConfig
-from mt_lottery.data.batches import Example
-from mt_lottery.diskfault import disk_error
+from mt_lottery.data.prompts.batches import Example
 from mt_lottery.errors import TrainingError
 from mt_lottery.registry import register_engine
-from mt_lottery.train.journal import Journal, Silence
-from mt_lottery.train.objective import Objective, TrainResult
-from mt_lottery.train.trackers import Tracker
+from mt_lottery.system import interrupts, parallel
+from mt_lottery.system.diskfault import disk_error
+from mt_lottery.tracking.trackers import Tracker
+from mt_lottery.training.journal import Journal, Silence
+from mt_lottery.training.objective import Objective, TrainResult
 
 OUTPUT = Path("fairseq2/train")  # its log and metrics, beside our own
 
@@ -71,7 +71,7 @@ class Fairseq2Engine:
         resume: bool = False,
         trackers: Sequence[Tracker] = (),
     ) -> TrainResult:
-        """As :meth:`mt_lottery.train.objective.Engine.train`."""
+        """As :meth:`mt_lottery.training.objective.Engine.train`."""
         from fairseq2.checkpoint import CheckpointError, CheckpointNotFoundError
         from fairseq2.error import OperationalError
         from fairseq2.recipe.run import run

@@ -2,7 +2,7 @@
 
 All of it comes from our registry, third-party plugins included:
 
-- tuners: components of the type :class:`mt_lottery.tuner.base.Tuner`, under their own names
+- tuners: components of the type :class:`mt_lottery.tuners.base.Tuner`, under their own names
   (:class:`TunerSection` in a recipe's configuration);
 - criteria: components of the type :class:`Criterion`, under their own names;
 - optimizers: ``mt_lottery/adamw``, …, over the parameters that require a gradient, and the
@@ -35,7 +35,7 @@ from mt_lottery.config import DataConfig, ModelConfig, TrainConfig, TunerConfig,
 from mt_lottery.errors import ConfigError
 from mt_lottery.fairseq2.text import ParallelText
 from mt_lottery.model.loading import load
-from mt_lottery.tuner.base import Tuner
+from mt_lottery.tuners.base import Tuner
 
 PREFIX = "mt_lottery/"  # fairseq2 has an "adamw" of its own
 SCHEDULE = f"{PREFIX}transformers"

@@ -21,16 +21,16 @@ from fairseq2.recipe.config import CommonSection, GangSection, TrainerSection
 from fairseq2.runtime.dependency import DependencyContainer
 from fairseq2.task import Task
 
-from mt_lottery import parallel
-from mt_lottery.compose import compose_settings
 from mt_lottery.config import RunConfig
-from mt_lottery.diskfault import disk_error
+from mt_lottery.config.compose import compose_settings
 from mt_lottery.errors import ConfigError, MTLotteryError
 from mt_lottery.fairseq2.engine import OUTPUT, Fairseq2Engine
 from mt_lottery.fairseq2.extension import PREFIX
-from mt_lottery.interrupts import leave_sigterm, raise_on_sigterm
-from mt_lottery.pipeline import run
-from mt_lottery.secrets import redacted
+from mt_lottery.runs import run
+from mt_lottery.system import parallel
+from mt_lottery.system.diskfault import disk_error
+from mt_lottery.system.interrupts import leave_sigterm, raise_on_sigterm
+from mt_lottery.system.secrets import redacted
 
 
 @dataclass(kw_only=True)

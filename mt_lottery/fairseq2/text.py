@@ -10,7 +10,8 @@ from fairseq2.device import Device, SupportsDeviceTransfer
 from torch import Tensor
 
 from mt_lottery.config import DataConfig, TrainConfig
-from mt_lottery.data.batches import (
+from mt_lottery.data.corpora import Corpora, load_corpora
+from mt_lottery.data.prompts.batches import (
     IGNORE,
     BucketBatchSampler,
     Encoded,
@@ -19,8 +20,7 @@ from mt_lottery.data.batches import (
     collate,
     encode,
 )
-from mt_lottery.data.corpora import Corpora, load_corpora
-from mt_lottery.data.templates import get_template
+from mt_lottery.data.prompts.templates import get_template
 from mt_lottery.errors import DataError
 from mt_lottery.languages import parse_pair
 

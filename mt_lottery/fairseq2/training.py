@@ -35,13 +35,13 @@ from fairseq2.trainer import TrainStepHookArgs, TrainUnit
 from fairseq2.typing import ContextManager
 from torch import Tensor, nn
 
-from mt_lottery import parallel
 from mt_lottery.errors import TrainingError
 from mt_lottery.fairseq2 import checkpoints
 from mt_lottery.fairseq2.extension import PREFIX, setup
 from mt_lottery.fairseq2.text import Batch, Reader
-from mt_lottery.train.journal import Journal, read_log
-from mt_lottery.train.objective import Objective
+from mt_lottery.system import parallel
+from mt_lottery.training.journal import Journal, read_log
+from mt_lottery.training.objective import Objective
 
 TUNED = f"{PREFIX}tuned"  # the family of the model at hand
 

@@ -7,9 +7,9 @@ import hashlib
 import json
 from pathlib import Path
 
-from mt_lottery import atomic, values
 from mt_lottery.errors import ModelError
 from mt_lottery.reading import read_json
+from mt_lottery.system import atomic, values
 
 _hashes: dict[str, tuple[int, int, str]] = {}
 

@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from mt_lottery.errors import ModelError
-from mt_lottery.model import checkpoint, hub, special_tokens, tables
-from mt_lottery.model.configuration import check_against_weights, read_config
-from mt_lottery.model.finite import check_finite
-from mt_lottery.model.library import call
-from mt_lottery.model.loading import LoadedModel, ModelInfo
-from mt_lottery.model.quantised import (
+from mt_lottery.model import tables
+from mt_lottery.model.folder import checkpoint, hub
+from mt_lottery.model.folder.configuration import check_against_weights, read_config
+from mt_lottery.model.folder.finite import check_finite
+from mt_lottery.model.folder.library import call
+from mt_lottery.model.folder.quantised import (
     Quantisation,
     is_quantised,
     keep_differentiable,
     quantisation,
 )
+from mt_lottery.model.folder.shape import build_shape, shape_of
+from mt_lottery.model.loading import LoadedModel, ModelInfo
 from mt_lottery.model.reach import text_parameters
-from mt_lottery.model.shape import build_shape, shape_of
+from mt_lottery.model.tokens import special as special_tokens
 from mt_lottery.registry import register_model
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mt_lottery.model.quantised import Quantisation, keep_differentiable
+from mt_lottery.model.folder.quantised import Quantisation, keep_differentiable
 from mt_lottery.registry import MODELS
 
 

@@ -11,10 +11,10 @@ import json
 import sys
 from pathlib import Path
 
-from mt_lottery import parallel
 from mt_lottery.cli.train import command
 from mt_lottery.errors import MTLotteryError
-from mt_lottery.quiet import quieten
+from mt_lottery.system import parallel
+from mt_lottery.system.quiet import quieten
 
 
 def main() -> None:

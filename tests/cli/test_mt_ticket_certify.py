@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tiny_runs import Commands, Ended, Models, contents, record, small
 
-from mt_lottery.cli.ticket_certify import parse_alphas
+from mt_lottery.cli.tickets.certify import parse_alphas
 from mt_lottery.errors import ConfigError
 
 # a probe trained hard enough for rows to be rejected at levels far from 1

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from tiny_runs import Commands
 
-from mt_lottery import plugins
-from mt_lottery.compose import compose
 from mt_lottery.config import TunerConfig, shown
-from mt_lottery.recipe_files import recipes_folder
+from mt_lottery.config.compose import compose
+from mt_lottery.config.recipe_files import recipes_folder
 from mt_lottery.registry import TUNERS
+from mt_lottery.registry import loading as plugins
 
 RECIPES = sorted(p.stem for p in (recipes_folder() / "recipe").glob("*.yaml"))
 HIDDEN = {"recipe", "tuner.name", "model.name", "data.name"}
@@ -118,7 +118,7 @@ from dataclasses import dataclass
 from omegaconf import MISSING
 from mt_lottery.config import TunerConfig, setting
 from mt_lottery.registry import register_tuner
-from mt_lottery.tuner.none import NoTuner
+from mt_lottery.tuners.none import NoTuner
 
 @dataclass
 class C(TunerConfig):

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from tiny_runs import VOCABULARY, Commands, Models, small
 
-from mt_lottery.compose import compose
-from mt_lottery.overrides import twice
-from mt_lottery.pipeline.effects import without_effect
+from mt_lottery.config.compose import compose
+from mt_lottery.config.overrides import twice
+from mt_lottery.runs.planning.effects import without_effect
 
 Refused = Callable[..., str]
 

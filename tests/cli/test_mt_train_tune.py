@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from tiny_runs import Commands, Models, contents, hypotheses, record, small
 
-from mt_lottery.compose import compose
+from mt_lottery.config.compose import compose
 from mt_lottery.errors import ConfigError
-from mt_lottery.pipeline.search import candidates, with_settings
 from mt_lottery.registry import TUNERS
+from mt_lottery.runs.search import candidates, with_settings
 
 SPACE = {"train.lr": [0.1, 0.2], "tuner.tickets": [18, 100], "train.epochs": [2, 4]}
 
@@ -57,7 +57,7 @@ def test_every_search_space_is_valid(recipe: str) -> None:
 def test_trials_are_scored_on_dev_and_the_best_is_run(
     commands: Commands, models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mt_lottery.pipeline import execution
+    from mt_lottery.runs import execution
 
     real, trained = execution._train, []
 
@@ -114,7 +114,7 @@ def test_trials_are_scored_on_dev_and_the_best_is_run(
 def test_finished_trials_are_kept(
     commands: Commands, models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mt_lottery.pipeline import execution
+    from mt_lottery.runs import execution
 
     run = small(models.untied, "eos_bias", "out_dir=run", "tune=2", "baseline=false")
     real, calls = execution._execute, []
@@ -135,7 +135,7 @@ def test_finished_trials_are_kept(
 def test_a_trial_that_fails_has_lost(
     commands: Commands, models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mt_lottery.tuner.lora import LoraTuner
+    from mt_lottery.tuners.adapters.lora import LoraTuner
 
     monkeypatch.setattr(LoraTuner, "search_space", {"tuner.target_modules": [["nothing"]]})
     ended = commands.train(*small(models.untied, "lora", "out_dir=run", "tune=2", "baseline=false"))

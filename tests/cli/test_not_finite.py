@@ -12,8 +12,8 @@ import tiny
 import torch
 from tiny_runs import Commands, Models, small
 
+from mt_lottery.decoding.translation import translate
 from mt_lottery.errors import ModelError
-from mt_lottery.translate.decoding import translate
 
 FEW = ("baseline=false", "data.train_pairs=12", "data.test_pairs=2", "translate.max_new_tokens=4")
 
@@ -58,7 +58,7 @@ def test_logits_that_are_no_numbers(value: float, beam: int) -> None:
 def test_a_signal_in_the_first_steps(
     number: int, code: int, commands: Commands, models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mt_lottery.train.journal import Journal
+    from mt_lottery.training.journal import Journal
 
     arguments = small(models.untied, "ks_lottery", *FEW, "probe.epochs=2", "train.epochs=2")
     assert commands.train(*arguments, "out_dir=whole").code == 0

@@ -11,7 +11,7 @@ from pairs import changed, move_rows
 from tiny_runs import Commands, Models
 
 from mt_lottery.cli.ticket import parser
-from mt_lottery.pipeline.run_files import TICKET_COLUMNS
+from mt_lottery.runs.folder.files import TICKET_COLUMNS
 
 
 def test_show_and_layers(commands: Commands, models: Models) -> None:

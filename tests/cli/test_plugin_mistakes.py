@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tiny_runs import Commands, Models, small
 
-from mt_lottery import plugins
+from mt_lottery.registry import loading as plugins
 
 PLUGIN = """
 import sys
@@ -18,12 +18,12 @@ from pathlib import Path
 import torch
 
 from mt_lottery import registry as r
-from mt_lottery.lottery.selection import RowScores
-from mt_lottery.tuner.base import Tuner
-from mt_lottery.tuner.none import NoTuner
-from mt_lottery.tuner.token_rows import attach
-from mt_lottery.train.trackers import Tracker
-from mt_lottery.train.trainer import TransformersEngine
+from mt_lottery.ticket.selection import RowScores
+from mt_lottery.tuners.base import Tuner
+from mt_lottery.tuners.none import NoTuner
+from mt_lottery.tuners.rows.module import attach
+from mt_lottery.tracking.trackers import Tracker
+from mt_lottery.training.trainer import TransformersEngine
 
 print("imported")  # not where a command's result goes
 
@@ -224,7 +224,7 @@ def test_what_comes_back_from_a_model_and_an_engine(
     assert "load must return a mt_lottery.model.loading.LoadedModel" in pair.mistake()
     given = small(models.untied, "eos_bias", "baseline=false", f"user_dir={folder}")
     none = commands.train(*given, "engine=e_none", "out_dir=run")
-    assert "train must return a mt_lottery.train.objective.TrainResult(" in none.mistake()
+    assert "train must return a mt_lottery.training.objective.TrainResult(" in none.mistake()
     assert "not nothing (None)" in none.mistake()
 
 
@@ -239,7 +239,7 @@ def test_a_tracker_that_leaves_is_a_warning(
 def test_a_bug_of_ours_stays_one(
     commands: Commands, models: Models, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mt_lottery.pipeline import execution
+    from mt_lottery.runs import execution
 
     monkeypatch.setattr(execution, "decode", lambda *_, **__: [][1])
     given = small(models.untied, "eos_bias", "baseline=false", f"user_dir={folder}")

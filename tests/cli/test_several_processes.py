@@ -29,7 +29,7 @@ FAULTS = """
 import os, time
 from mt_lottery.errors import TrainingError
 from mt_lottery.registry import register_criterion
-from mt_lottery.train.cross_entropy import summed_cross_entropy
+from mt_lottery.training.cross_entropy import summed_cross_entropy
 
 calls = 0
 

@@ -307,8 +307,8 @@ def test_the_modules_of_the_clients_are_not_imported_by_a_run() -> None:
     import subprocess
 
     code = (
-        "import sys, mt_lottery.train.trackers, mt_lottery.train.remote_trackers as r\n"
-        "import mt_lottery.train.tracker_clients\n"
+        "import sys, mt_lottery.tracking.trackers, mt_lottery.tracking.remote as r\n"
+        "import mt_lottery.tracking.clients\n"
         "assert not {'comet_ml', 'wandb', 'mlflow', 'tensorboard', 'torch'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -95,7 +95,7 @@ def serving(root: Path) -> Iterator[str]:
 
 SCRIPT = """
 import json, sys, time
-from mt_lottery.data import hub
+from mt_lottery.data.hub import datasets as hub
 from mt_lottery.data.corpora import load_corpora
 from mt_lottery.errors import DataError
 from mt_lottery.languages import parse_pair

@@ -16,15 +16,15 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerFast
 
 from mt_lottery.config import DataConfig
-from mt_lottery.data.batches import (
+from mt_lottery.data.corpora import load_corpora
+from mt_lottery.data.prompts.batches import (
     BucketBatchSampler,
     Example,
     collate,
     encode,
     encode_prompts,
 )
-from mt_lottery.data.corpora import load_corpora
-from mt_lottery.data.templates import get_template
+from mt_lottery.data.prompts.templates import get_template
 from mt_lottery.data.text import Pair
 from mt_lottery.errors import ConfigError, DataError, ModelError
 from mt_lottery.languages import LanguagePair, parse_pair

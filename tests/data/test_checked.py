@@ -9,7 +9,7 @@ import pytest
 
 from mt_lottery.config import DataConfig
 from mt_lottery.data.corpora import load_corpora
-from mt_lottery.data.templates import check_template
+from mt_lottery.data.prompts.templates import check_template
 from mt_lottery.data.text import Pair
 from mt_lottery.errors import DataError, PluginError
 from mt_lottery.languages import parse_pair

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from mt_lottery.compose import compose
 from mt_lottery.config import DataConfig
+from mt_lottery.config.compose import compose
 from mt_lottery.data.filters import FilterConfig, PairFilter, Report, settings_for
-from mt_lottery.data.lego_mt import LegoMTConfig
-from mt_lottery.data.opus100 import Opus100Config
+from mt_lottery.data.hub.lego_mt import LegoMTConfig
+from mt_lottery.data.hub.opus100 import Opus100Config
 from mt_lottery.data.text import Pair
 from mt_lottery.errors import ConfigError
 

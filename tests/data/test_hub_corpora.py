@@ -11,8 +11,8 @@ from hub_folders import lego, lego_file, lego_record, numbered, opus, opus_split
 
 from mt_lottery.config import DataConfig
 from mt_lottery.data.corpora import Corpora, Split, load_corpora
-from mt_lottery.data.lego_mt import LegoMTConfig
-from mt_lottery.data.opus100 import Opus100Config
+from mt_lottery.data.hub.lego_mt import LegoMTConfig
+from mt_lottery.data.hub.opus100 import Opus100Config
 from mt_lottery.data.text import Pair
 from mt_lottery.errors import ConfigError, DataError
 from mt_lottery.languages import parse_pair

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mt_lottery.data.templates import get_template
+from mt_lottery.data.prompts.templates import get_template
 from mt_lottery.errors import RegistryError
 from mt_lottery.languages import parse_pair
 

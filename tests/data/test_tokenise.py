@@ -20,11 +20,11 @@ from tokenizers import (
 )
 from transformers import PreTrainedTokenizerFast
 
-from mt_lottery.data.batches import encode, encode_prompts
-from mt_lottery.data.templates import get_template
+from mt_lottery.data.prompts.batches import encode, encode_prompts
+from mt_lottery.data.prompts.templates import get_template
+from mt_lottery.data.prompts.tokenise import plain_ids, tokenise
+from mt_lottery.data.prompts.wording import Wording, prompts_of, targets_of
 from mt_lottery.data.text import Pair
-from mt_lottery.data.tokenise import plain_ids, tokenise
-from mt_lottery.data.wording import Wording, prompts_of, targets_of
 from mt_lottery.errors import PluginError
 from mt_lottery.languages import LanguagePair, parse_pair
 

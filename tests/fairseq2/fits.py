@@ -20,14 +20,14 @@ from interrupting import At, breaking_after
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mt_lottery import parallel
 from mt_lottery.config import RunConfig, TrainConfig, TunerConfig
 from mt_lottery.errors import TrainingError
 from mt_lottery.registry import ENGINES, TUNERS
-from mt_lottery.train.objective import TrainResult
-from mt_lottery.train.trackers import Tracker
-from mt_lottery.tuner.base import TuningContext
-from mt_lottery.tuner.token_rows import attach
+from mt_lottery.system import parallel
+from mt_lottery.tracking.trackers import Tracker
+from mt_lottery.training.objective import TrainResult
+from mt_lottery.tuners.base import TuningContext
+from mt_lottery.tuners.rows.module import attach
 
 
 def with_rows(

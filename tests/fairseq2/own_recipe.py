@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from mt_lottery.config import TrainConfig
 from mt_lottery.fairseq2.extension import Criterion, TunerSection
 from mt_lottery.fairseq2.text import Batch, ParallelText
-from mt_lottery.tuner.base import Tuner, TuningContext
+from mt_lottery.tuners.base import Tuner, TuningContext
 
 
 @dataclass(kw_only=True)

@@ -16,8 +16,8 @@ import torch
 from fits import RESUMED, fit, log_of, values_of, with_rows
 from interrupting import At, Crash, crash
 
-from mt_lottery.diskfault import DiskError
 from mt_lottery.errors import TrainingError
+from mt_lottery.system.diskfault import DiskError
 
 
 @pytest.fixture(scope="module")

@@ -60,8 +60,8 @@ def component(container: Any, kind: type, name: str, settings: dict[str, Any]) -
 
 
 def test_tuners(container: Any) -> None:
-    from mt_lottery.tuner.base import Tuner
-    from mt_lottery.tuner.ks_lottery import KSLotteryTuner
+    from mt_lottery.tuners.base import Tuner
+    from mt_lottery.tuners.rows.ks_lottery import KSLotteryTuner
 
     for name in registry.TUNERS.names():
         made = component(container, Tuner, name, {})
@@ -129,8 +129,8 @@ def test_a_plugin_of_somebody_else(registered: None) -> None:
 
     from mt_lottery.config import TunerConfig
     from mt_lottery.fairseq2.extension import setup
-    from mt_lottery.tuner.base import Tuner
-    from mt_lottery.tuner.none import NoTuner
+    from mt_lottery.tuners.base import Tuner
+    from mt_lottery.tuners.none import NoTuner
 
     @dataclasses.dataclass
     class Settings(TunerConfig):

@@ -18,7 +18,7 @@ from launch import run
 from safetensors.torch import load_file
 from tiny_runs import Commands, Models, hypotheses, record, small
 
-from mt_lottery.train.journal import Journal
+from mt_lottery.training.journal import Journal
 
 DATASET = ("train_pairs=24", "test_pairs=6", "dev_pairs=4")
 
@@ -137,7 +137,7 @@ def test_a_run_cut_short_goes_on(commands: Commands, models: Models) -> None:
     Path("plugins/cut.py").write_text(
         "import os, signal\n"
         "from mt_lottery.registry import register_tracker\n"
-        "from mt_lottery.train.trackers import Tracker\n"
+        "from mt_lottery.tracking.trackers import Tracker\n"
         "@register_tracker('cut')\n"
         "class Cut(Tracker):\n"
         "    def log(self, step, values):\n"
@@ -191,7 +191,7 @@ def test_a_file_imports_nothing_and_sigterm_leaves_a_checkpoint(
         "import os, signal\n"
         "from pathlib import Path\n"
         "from mt_lottery.registry import register_tracker\n"
-        "from mt_lottery.train.trackers import Tracker\n"
+        "from mt_lottery.tracking.trackers import Tracker\n"
         "Path('imported').touch()\n"
         "@register_tracker('cut')\n"
         "class Cut(Tracker):\n"

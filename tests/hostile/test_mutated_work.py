@@ -19,7 +19,7 @@ from torch import Tensor
 from mt_lottery.cli import bench, train
 from mt_lottery.config import TrainConfig
 from mt_lottery.registry import CRITERIA
-from mt_lottery.train.cross_entropy import summed_cross_entropy
+from mt_lottery.training.cross_entropy import summed_cross_entropy
 
 
 @pytest.fixture(scope="module")

@@ -23,9 +23,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mt_lottery.config import ModelConfig
 from mt_lottery.errors import ModelError
-from mt_lottery.model import gemma3_270m as gemma
 from mt_lottery.model import tables
-from mt_lottery.model.gemma3_gguf import convert
+from mt_lottery.model.gemma3 import gemma3_270m as gemma
+from mt_lottery.model.gemma3.gemma3_gguf import convert
 from mt_lottery.model.loading import fingerprint, load
 
 gguf = pytest.importorskip("gguf")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from mt_lottery.config import TunerConfig, setting
 from mt_lottery.registry import register_tuner
-from mt_lottery.tuner.peft_adapter import PeftTuner, check_targets
+from mt_lottery.tuners.adapters.base import PeftTuner, check_targets
 
 
 @dataclass

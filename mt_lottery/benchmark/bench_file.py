@@ -1,0 +1,101 @@
+"""``bench.json``: what a benchmark's folder was made with, and what was asked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mt_lottery import __version__
+from mt_lottery.benchmark.plan import Bench
+from mt_lottery.errors import RecordError
+from mt_lottery.reading import read_json
+from mt_lottery.system.atomic import write_text
+
+SETTINGS = "bench.json"
+SCHEMA = 1
+
+
+def check_settings(bench: Bench, *, force: bool, command: str) -> None:
+    """Compare with what stands in the folder, and write it there.
+
+    Raises:
+        RecordError: the folder holds a benchmark with other settings (the difference is listed),
+            or something else; and ``force`` is off.
+    """
+    path = bench.out / SETTINGS
+    new = bench.settings()
+    asked: dict[str, list[Any]] = {}
+    if path.is_file():
+        old = read_settings(bench.out)
+        asked = old.get("asked", {})
+        changes = difference(old["settings"], new)
+        if changes and not force:
+            listed = "\n".join(f"  {line}" for line in changes)
+            raise RecordError(
+                f"{bench.out} holds a benchmark with other settings:\n{listed}\n"
+                "Give another --out, or --force to go on with the new ones (cells that they "
+                "change are run again)."
+            )
+    for key in ("methods", "langs", "seeds"):
+        known = asked.setdefault(key, [])
+        known += [value for value in getattr(bench, key) if value not in known]
+    new["command"] = command  # the last one; no difference by itself
+    content = {"schema": SCHEMA, "mt_lottery": __version__, "settings": new, "asked": asked}
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_settings(out: Path) -> dict[str, Any]:
+    """What ``bench.json`` holds.
+
+    Raises:
+        RecordError: missing, damaged, or of another schema.
+    """
+    path = out / SETTINGS
+    if not path.exists():
+        raise RecordError(f"{path}: no such file; {out} is no benchmark of mt-bench.")
+    content: dict[str, Any] = read_json(path, RecordError)
+    if content.get("schema") != SCHEMA or isinstance(content["schema"], bool):
+        raise RecordError(f"{path}: schema {content.get('schema')!r}; this version reads {SCHEMA}.")
+    if problem := _settings_problem(content.get("settings")) or _asked_problem(content):
+        raise RecordError(f"{path}: damaged: {problem}.")
+    return content
+
+
+def _settings_problem(settings: Any) -> str | None:
+    if not isinstance(settings, dict):
+        return "`settings` is no object"
+    overrides = settings.get("overrides")
+    if not isinstance(overrides, dict):
+        return "`settings.overrides` is no object"
+    for key, value in overrides.items():
+        if not isinstance(value, str):
+            return f"`settings.overrides.{key}` is no text"
+    tune = settings.get("tune", 0)
+    if not isinstance(tune, int) or isinstance(tune, bool) or tune < 0:
+        return "`settings.tune` is no whole number"
+    return None if isinstance(settings.get("command", ""), str) else "`settings.command` is no text"
+
+
+def _asked_problem(content: dict[str, Any]) -> str | None:
+    asked = content.get("asked", {})
+    if not isinstance(asked, dict):
+        return "`asked` is no object"
+    for key, kind in (("methods", str), ("langs", str), ("seeds", int)):
+        values = asked.get(key, [])
+        if not isinstance(values, list) or not all(type(value) is kind for value in values):
+            what = "texts" if kind is str else "whole numbers"
+            return f"`asked.{key}` is no list of {what}"
+    return None
+
+
+def difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Lines such as ``train.epochs: 2, now 3``."""
+    flat = [{"tune": s.get("tune", 0), **s["overrides"]} for s in (old, new)]
+    lines = []
+    for key in sorted({*flat[0], *flat[1]}):
+        before, after = (f.get(key) for f in flat)
+        if before != after:
+            shown = ["not given" if v is None else v for v in (before, after)]
+            lines.append(f"{key}: {shown[0]}, now {shown[1]}")
+    return lines

@@ -1,0 +1,351 @@
+"""From records to the leaderboard: one plain dictionary that every format is rendered from.
+
+The two halves stand side by side.  *Raw* scores the whole output; *first line*
+what comes before the first line break.  The gain in raw score over the original
+model is split into *learning to stop* (what it exceeds the gain on first lines by)
+and *translating better* (the gain on first lines): accounting, not causation.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mt_lottery.benchmark.board import notes
+from mt_lottery.benchmark.board.collect import Results, in_order, nothing_finished
+from mt_lottery.benchmark.board.compare import Interval, Resampler, Statistics, compare_with_best
+from mt_lottery.benchmark.board.metric_table import NOTE, common_metrics, every_metric
+from mt_lottery.benchmark.methods import label, summary
+from mt_lottery.benchmark.plan import BLOCKS, Cell
+from mt_lottery.errors import MTLotteryError, RecordError
+from mt_lottery.runs.folder.record import Record
+from mt_lottery.scoring.metric import MetricContext, make_metric
+from mt_lottery.scoring.significance import can_be_resampled
+
+SCHEMA = 1
+SHARES = ("stopped", "length_ratio", "empty", "truncated", "off_target")
+COSTS = ("probe_seconds", "train_seconds", "decode_seconds", "peak_memory_bytes", "adapter_bytes")
+
+EXPLANATIONS = {
+    "runs": "Each method with the settings of its recipe.",
+    "tuned": "Each method with the best of {trials} settings tried on the dev set.",
+}
+
+
+def build(results: Results, *, command: str, created: str | None = None) -> dict[str, Any]:
+    """The leaderboard.
+
+    Args:
+        results: from :func:`mt_lottery.benchmark.board.collect.collect`.
+        command: how the benchmark was started.
+        created: ISO time; now if None.
+
+    Raises:
+        RecordError: no cell is done yet.
+    """
+    if not results.records:
+        raise RecordError(nothing_finished(results, "show"))
+    return Builder(results).board(command, created)
+
+
+def resampler_of(results: Results, key: str | None = None, times: float = 1.0) -> Resampler | None:
+    """Resamples of the results' test sets; None for a metric without sentence statistics.
+
+    Args:
+        results: the finished cells.
+        key: of the metric; the one that ranks if None.
+        times: what its scores are multiplied by.
+    """
+    lang = next(iter(results.records)).lang
+    context = MetricContext(object(), "any", lang.partition("-")[2])
+    try:
+        metric = make_metric(key or results.metric, context)
+    except MTLotteryError:  # a plugin's metric, and the plugin is not here
+        return None
+    if not can_be_resampled(metric):
+        return None
+    # only of what has sentence statistics: nothing else is drawn
+    sizes = {
+        cell.lang: len(found["raw"])
+        for cell, own in results.sentences.items()
+        if (found := own.get(key or results.metric)) is not None
+    }
+    own = metric.corpus_score
+    return Resampler(sizes, own if times == 1 else lambda totals: times * own(totals))
+
+
+class Builder:
+    """What a leaderboard's blocks, rows and cells hold, by one metric.
+
+    Args:
+        results: the finished cells.
+        metric: its key; the one that ranks if None.
+    """
+
+    def __init__(self, results: Results, metric: str | None = None) -> None:
+        self.results = results
+        self.metric = metric or results.metric
+        cells = [*results.records, *results.failures]
+        self.langs = _known_first(results.asked.get("langs", []), [c.lang for c in cells])
+        self.seeds = sorted({*results.asked.get("seeds", []), *(c.seed for c in cells)})
+        first = next(iter(results.records.values()))
+        self.entry = first.scores[self.metric]
+        self.first = first
+        self.times = float(self.entry.get("shown_times", 1))  # COMET's scores are shown × 100
+        self.resampler = resampler_of(results, self.metric, self.times)
+        self._resampled: dict[tuple[str, str, str, str], Any] = {}
+
+    @property
+    def column(self) -> str:
+        """The heading that the metric's scores are shown under."""
+        times = "" if self.times == 1 else f" ×{self.times:g}"
+        return f"{self.entry.get('column', self.metric)}{times}"
+
+    def board(self, command: str, created: str | None) -> dict[str, Any]:
+        """The whole leaderboard, as :func:`build` returns it."""
+        blocks = [self.block(name) for name in BLOCKS if self.methods(name)]
+        keys, left_out = common_metrics(self.results)
+        others = {key: Builder(self.results, key) for key in keys}
+        for name, block in zip([x for x in BLOCKS if self.methods(x)], blocks, strict=True):
+
+            def rows_of(key: str, name: str = name) -> list[dict[str, Any]]:
+                return others[key].block(name)["rows"]  # type: ignore[no-any-return]
+
+            block["metrics"] = every_metric(keys, block["rows"], rows_of)
+        return {
+            "schema": SCHEMA,
+            "title": f"mt-lottery: {self.first.model.name}, {', '.join(self.langs)}",
+            "created": created or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "command": command,
+            "metric": {
+                "key": self.metric,
+                "column": self.column,
+                "signature": self.entry["signature"],
+                "beam_size": self.first.generation.beam_size,
+                "max_new_tokens": self.first.generation.max_new_tokens,
+            },
+            "languages": self.langs,
+            "seeds": self.seeds,
+            "blocks": blocks,
+            "metrics": [
+                {"key": k, "column": b.column, "signature": b.entry["signature"]}
+                for k, b in others.items()
+            ],
+            "notes": [
+                *notes.reading(self.results, self.first, len(self.seeds)),
+                NOTE,
+                *left_out,
+            ],
+            "provenance": notes.provenance(self.results, self.langs, self.seeds, command),
+            "contamination": notes.overlaps(self.results),
+        }
+
+    # -- rows
+
+    def methods(self, block: str) -> list[str]:
+        """Methods of a block in the leaderboard's order, those without a finished cell included."""
+        found = [c.method for c in [*self.results.records, *self.results.failures]
+                 if c.block == block]  # fmt: skip
+        if block == "runs":
+            found += self.results.asked.get("methods", [])
+        elif found:
+            found.append("none")  # the baseline of both blocks
+        return in_order(found)
+
+    def cells(self, block: str, method: str, lang: str) -> list[Cell]:
+        """Finished cells, one a seed; the original model's serve in both blocks."""
+        block = "runs" if method == "none" else block
+        return [
+            cell
+            for seed in self.seeds
+            if (cell := Cell(block, method, lang, seed)) in self.results.records
+        ]
+
+    def block(self, name: str) -> dict[str, Any]:
+        """One block: its rows, each judged against the best of the block."""
+        methods = self.methods(name)
+        rows = [self.row(name, method) for method in methods]
+        whole = {
+            row["method"]: statistics
+            for row in rows
+            if row["average"] is not None
+            and (statistics := self.statistics(name, row["method"], "raw")) is not None
+        }
+        verdicts = {}
+        if self.resampler is not None and len(whole) == sum(r["average"] is not None for r in rows):
+            verdicts = compare_with_best(whole, self.resampler)
+        for row in rows:
+            verdict = verdicts.get(row["method"])
+            row["mark"] = None if verdict is None else verdict.mark
+            row["pvalue"] = None if verdict is None else verdict.pvalue
+            row["pvalue_is_least"] = verdict is not None and verdict.least
+            row["difference"] = None if verdict is None else verdict.difference
+        trials = self.results.settings.get("tune") if name == "tuned" else None
+        explanation = EXPLANATIONS[name].format(trials=trials)
+        if name == "runs" and self.results.settings.get("overrides", {}).get("preset") == "paper":
+            explanation = "Each method with the paper's settings (those the paper gives)."
+        return {
+            "name": self.block_name(name),
+            "trials": trials,
+            "explanation": explanation,
+            "rows": rows,
+        }
+
+    def block_name(self, name: str) -> str:
+        """What a block is called: *paper settings*, *recipe settings* or *equal tuning budget*."""
+        paper = self.results.settings.get("overrides", {}).get("preset") == "paper"
+        return "paper settings" if name == "runs" and paper else BLOCKS[name]
+
+    def row(self, block: str, method: str) -> dict[str, Any]:
+        """One method: its cells (one a language) and their average."""
+        own = {lang: self.cell(block, method, lang) for lang in self.langs}
+        home = "runs" if method == "none" else block
+        records = [
+            record
+            for cell, record in self.results.records.items()
+            if (cell.block, cell.method) == (home, method)
+        ]
+        tickets = [r.tickets.count for r in records if r.tickets is not None]
+        return {
+            "method": method,
+            "label": label(method),
+            "what": summary(method),
+            # where trials chose another size for each language, the largest
+            "trainable_parameters": max((r.trainable_parameters for r in records), default=None),
+            "rows": max(tickets, default=None),
+            "cells": own,
+            "average": self.average(block, method, own),
+        }
+
+    def cell(self, block: str, method: str, lang: str) -> dict[str, Any]:
+        """One method on one language, over its seeds; ``state`` is done, failed or missing."""
+        done = self.cells(block, method, lang)
+        failed = [
+            (cell, reason)
+            for cell, reason in self.results.failures.items()
+            if (cell.block, cell.method, cell.lang) == (block, method, lang)
+        ]
+        if failed:
+            return {"state": "failed", "reason": failed[0][1].partition("\n")[0]}
+        if not done:
+            return {"state": "missing", "reason": None}
+        records = [self.results.records[cell] for cell in done]
+        numbers: dict[str, Any] = {
+            "state": "done",
+            "reason": None,
+            "seeds": [cell.seed for cell in done],
+            "raw": self.interval(block, method, [lang], "raw", records),
+            "first_line": self.interval(block, method, [lang], "first_line", records),
+            **_means(records),
+        }
+        numbers["metrics"] = {
+            key: {
+                which: _mean([r.scores[key][which]["score"] for r in records])
+                for which in ("raw", "first_line")
+            }
+            for key in records[0].scores
+            if all(key in r.scores for r in records)
+        }
+        if block == "tuned" and method != "none":
+            numbers["chosen"] = [r.tuning["chosen"] if r.tuning else None for r in records]
+        base = [self.results.records[c] for c in self.cells("runs", "none", lang)]
+        numbers["gain"] = _gain(numbers, base, self) if base and method != "none" else None
+        return numbers
+
+    def average(
+        self, block: str, method: str, own: Mapping[str, dict[str, Any]]
+    ) -> dict[str, Any] | None:
+        """Means over the languages; None unless every one of them is done."""
+        cells = list(own.values())
+        if not all(cell["state"] == "done" for cell in cells):
+            return None
+        records = [
+            self.results.records[c] for lang in self.langs for c in self.cells(block, method, lang)
+        ]
+        gains = [cell["gain"] for cell in cells]
+        averaged: dict[str, Any] = {
+            "raw": self.interval(block, method, self.langs, "raw", records),
+            "first_line": self.interval(block, method, self.langs, "first_line", records),
+            "gain": None,
+        }
+        if all(gains):
+            averaged["gain"] = {k: _mean([g[k] for g in gains]) for k in gains[0]}
+        for key in (*SHARES, *COSTS, "seconds"):
+            averaged[key] = _mean([cell[key] for cell in cells])
+        return averaged
+
+    def score(self, record: Record, which: str) -> float:
+        """A run's ``raw`` or ``first_line`` score as it is shown."""
+        return self.times * float(record.scores[self.metric][which]["score"])
+
+    # -- spread
+
+    def statistics(
+        self, block: str, method: str, which: str, langs: Sequence[str] | None = None
+    ) -> Statistics | None:
+        """Sentence statistics of a method; None where a run has none."""
+        found = {}
+        for lang in langs or self.langs:
+            parts = [
+                self.results.statistics(cell, self.metric, which)
+                for cell in self.cells(block, method, lang)
+            ]
+            if not parts or any(part is None for part in parts):
+                return None
+            found[lang] = [part for part in parts if part is not None]
+        return found
+
+    def interval(
+        self, block: str, method: str, langs: Sequence[str], which: str, records: Sequence[Record]
+    ) -> dict[str, Any]:
+        """Score, standard deviation over seeds and bootstrap interval, over some languages."""
+        own = self.statistics(block, method, which, langs)
+        if self.resampler is None or own is None:
+            scores = [self.score(r, which) for r in records]
+            interval = None
+            if len(records) == 1:
+                bounds = records[0].scores[self.metric][which]["ci95"]
+                interval = [self.times * float(bound) for bound in bounds]
+            return {"score": _mean(scores), "sd": None, "ci95": interval}
+        resampled = {}
+        for lang in langs:
+            key = (block, method, which, lang)
+            if key not in self._resampled:
+                self._resampled |= {
+                    (block, method, which, one): scores
+                    for one, scores in self.resampler.scores({lang: own[lang]}, method).items()
+                }
+            resampled[lang] = self._resampled[key]
+        made: Interval = self.resampler.interval(own, resampled)
+        return {"score": made.score, "sd": made.sd, "ci95": list(made.ci95)}
+
+
+def _known_first(asked: Sequence[str], found: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys([*asked, *sorted(found)]))
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return float(np.mean(known)) if len(known) == len(values) and known else None
+
+
+def _means(records: Sequence[Record]) -> dict[str, Any]:
+    numbers: dict[str, Any] = {
+        key: _mean([getattr(r.generation, key) for r in records]) for key in SHARES
+    }
+    numbers |= {key: _mean([getattr(r.cost, key) for r in records]) for key in COSTS}
+    parts = [numbers[k] for k in ("probe_seconds", "train_seconds", "decode_seconds")]
+    numbers["seconds"] = sum(parts)
+    return numbers
+
+
+def _gain(numbers: dict[str, Any], base: Sequence[Record], by: Builder) -> dict[str, float]:
+    none = {
+        which: float(np.mean([by.score(r, which) for r in base])) for which in ("raw", "first_line")
+    }
+    raw = numbers["raw"]["score"] - none["raw"]
+    translate = numbers["first_line"]["score"] - none["first_line"]
+    return {"raw": raw, "stop": raw - translate, "translate": translate}

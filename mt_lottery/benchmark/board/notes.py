@@ -1,0 +1,95 @@
+"""What stands below the leaderboard: how to read it, and where its numbers come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mt_lottery.benchmark.board import contamination
+from mt_lottery.benchmark.board.collect import Results
+from mt_lottery.runs.folder.record import Record
+
+SECONDS = (
+    "Seconds: probe (charged to every method that needs it) + training + decoding, one language "
+    "and seed; tuning trials not included."
+)
+
+
+def reading(results: Results, first: Record, seeds: int) -> list[str]:
+    """How to read the table, a sentence or two a point.
+
+    Args:
+        results: the benchmark.
+        first: any of its records.
+        seeds: how many there are.
+    """
+    generation, metric = first.generation, results.metric
+    column = first.scores[metric].get("column", metric)
+    several = seeds > 1
+    search = "greedy" if generation.beam_size == 1 else f"beam {generation.beam_size}"
+    said = [
+        f"Raw: the whole output, up to end-of-sequence or {generation.max_new_tokens} tokens, "
+        f"{search}; first line: the output up to its first line break. Brackets: 95% bootstrap "
+        f"interval over sentences{' and seeds' if several else ''}.",
+        "Gain over the original model, split: stop = raw gain less first-line gain (learning to "
+        "stop), translate = first-line gain (translating better). This is accounting, not "
+        "causation.",
+    ]
+    if several:
+        said.append(
+            "Bold: the best average, and every method not significantly worse (paired bootstrap "
+            "over languages, seeds and sentences, 5%, Holm-corrected). ±: standard deviation over "
+            f"{seeds} seeds."
+        )
+    else:
+        said.append(
+            "One seed: how much a method varies from seed to seed is not known, so nothing is bold."
+        )
+    if metric == "bleu_subword":
+        said.append(
+            f"{column} is BLEU over the model's own subwords, not spBLEU, and not comparable with "
+            "that of a model with another tokenizer."
+        )
+    said.append(SECONDS)
+    if several:
+        said.append("Sentences (on the page): the outputs of each cell's first seed.")
+    if results.failures:
+        said.append("FAILED: the cell did not finish; it has no score and no part in averages.")
+    return said
+
+
+def provenance(
+    results: Results, langs: Sequence[str], seeds: Sequence[int], command: str
+) -> list[dict[str, str]]:
+    """Model, data with hashes, signatures, versions and the command, as name and value."""
+    records = results.records
+    first = next(iter(records.values()))
+    model = first.model
+    identity = f"sha256 {model.sha256}" if model.sha256 else f"revision {model.revision}"
+    lines = [
+        ("command", command),
+        ("model", f"{model.name}, {model.parameters:,} parameters, {identity}"),
+        ("template", first.data.template),
+        ("seeds", ", ".join(map(str, seeds))),
+    ]
+    for lang in langs:
+        own = [r for c, r in records.items() if c.lang == lang]
+        if not own:
+            continue
+        test = own[0].data.test
+        train = next((r.data.train for r in own if r.data.train is not None), None)
+        text = f"test {test.name}, {test.pairs} pairs, sha256 {test.sha256[:16]}…"
+        if train is not None:
+            text += f"; train {train.name}, {train.pairs} pairs, sha256 {train.sha256[:16]}…"
+        lines.append((f"data {lang}", text))
+    lines += [(f"signature {key}", entry["signature"]) for key, entry in first.scores.items()]
+    lines.append(("versions", ", ".join(f"{k} {v}" for k, v in first.environment.items())))
+    if len({tuple(sorted(r.environment.items())) for r in records.values()}) > 1:
+        lines.append(("caution", "the runs were made with different versions or devices"))
+    return [{"name": name, "value": value} for name, value in lines]
+
+
+def overlaps(results: Results) -> list[str]:
+    """What is known of test text in the training text, and in the model's."""
+    records = list(results.records.values())
+    tests = [record.data.test.name for record in records]
+    return contamination.sentences(results.out, records[0].model.name, tests)

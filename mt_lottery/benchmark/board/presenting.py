@@ -1,0 +1,111 @@
+"""What a benchmark says at its end: the leaderboard, its files, what failed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mt_lottery.benchmark.board.metric_table import NOTE, headings, pvalue
+from mt_lottery.benchmark.board.notes import SECONDS
+from mt_lottery.benchmark.board.report import Written
+from mt_lottery.benchmark.board.tables import number, percent, spread
+from mt_lottery.benchmark.executors.runner import Status
+from mt_lottery.benchmark.executors.worker import say
+from mt_lottery.report.plain import visible
+from mt_lottery.report.printing import Grid, printer
+
+
+def tell(failed: list[Status], out: Path) -> None:
+    """Say of each failed cell why, and where its log lies."""
+    for status in failed:
+        first = (status.reason or "").partition("\n")[0]
+        print(visible(f"FAILED {status.cell}: {first}"), file=sys.stderr)
+        print(visible(f"       {out / status.cell.folder}"), file=sys.stderr)
+
+
+def present(written: Written, *more: Callable[[dict[str, Any]], None]) -> int:
+    """Show the leaderboard, where its files lie, and what could not be made.
+
+    Args:
+        written: from :func:`write_reports`.
+        more: what else is done with the leaderboard.
+
+    Returns:
+        the exit status.
+    """
+    written.attempt("the leaderboard on the terminal", lambda: show(written.board))
+    list_files(written)
+    for each in more:
+        written.attempt("the trackers", lambda each=each: each(written.board))  # type: ignore[misc]
+    return list_problems(written)
+
+
+def list_files(written: Written) -> None:
+    """Say what was written."""
+    if written.files:
+        print("written: " + ", ".join(visible(str(path)) for path in written.files))
+
+
+def list_problems(written: Written) -> int:
+    """Say what could not be made, and why; returns the exit status."""
+    for name, reason in written.problems.items():
+        say(f"error: {visible(name)} could not be made: {visible(reason)}")
+    return written.status
+
+
+def show(board: dict[str, Any]) -> None:
+    """The leaderboard on the terminal."""
+    console = printer(140)
+    for block in board["blocks"]:
+        title = f"{board['metric']['column']}, {block['name']}"
+        table = Grid(
+            title,
+            ["method", "trained", *board["languages"], "average", "first line", "stopped",
+             "= stop + translate"],
+        )  # fmt: skip
+        for row in block["rows"]:
+            average = row["average"]
+            gain = average and average["gain"]
+            count = row["trainable_parameters"]
+            cells = [
+                "—" if count is None else f"{count:,}",
+                *[_short(row["cells"][lang]) for lang in board["languages"]],
+                spread(average and average["raw"]),
+                number(average and average["first_line"]["score"]),
+                percent(average and average["stopped"]),
+                f"{gain['stop']:+.1f} {gain['translate']:+.1f}" if gain else "—",
+            ]
+            table.add(row["label"], *cells, style="bold" if row["mark"] else None)
+        console.print(table)
+        if len(block.get("metrics") or []) > 1:
+            console.print(_every_metric(board, block))
+    unseen = {SECONDS}  # notes on columns that the files have, and a terminal has no room for
+    if all(len(block.get("metrics") or []) < 2 for block in board["blocks"]):
+        unseen.add(NOTE)
+    for note in board["notes"]:
+        if note not in unseen:
+            console.print(note)
+
+
+def _every_metric(board: dict[str, Any], block: dict[str, Any]) -> Grid:
+    names = headings(board)
+    title = "every metric, averages; p: against the best (paired bootstrap, Holm)"
+    heads = [x for m in block["metrics"] for x in (names[m["key"]], "first line", "p")]
+    table = Grid(title, ["method", *heads])
+    for place, row in enumerate(block["rows"]):
+        cells = []
+        for metric in block["metrics"]:
+            own = metric["rows"][place]
+            average = own["average"]
+            cells += [spread(average and average["raw"])]
+            cells += [number(average and average["first_line"]["score"]), pvalue(own)]
+        table.add(row["label"], *cells)
+    return table
+
+
+def _short(cell: dict[str, Any]) -> str:
+    if cell["state"] == "failed":
+        return "FAILED"
+    return "—" if cell["state"] == "missing" else number(cell["raw"]["score"])

@@ -1,0 +1,71 @@
+"""Which recipes and pairs of languages a command line asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mt_lottery.benchmark.methods import methods as leaderboard_methods
+from mt_lottery.benchmark.methods import recipes, tuner_of
+from mt_lottery.errors import ConfigError, MTLotteryError, unknown
+from mt_lottery.languages import get_language, parse_pair
+
+
+def choose_methods(names: Sequence[str]) -> list[str]:
+    """Recipes for ``all`` or a list of names, in the leaderboard's order; ``none`` is always in.
+
+    Raises:
+        ConfigError: a name that is no recipe, or a recipe that cannot be composed.
+    """
+    known = leaderboard_methods()
+    possible = recipes()
+    wanted = set()
+    problems = []
+    for name in names:
+        if name == "all":
+            wanted |= set(known)
+        elif name in possible:
+            try:
+                tuner_of(name)
+                wanted.add(name)
+            except MTLotteryError as error:
+                problems.append(f"{name}: {error}")
+        else:
+            problems.append(unknown("method", name, [*possible, "all"]))
+    if problems:
+        raise ConfigError(problems)
+    wanted.add("none")
+    return [m for m in known if m in wanted] + sorted(wanted - set(known))
+
+
+def choose_langs(source: str, targets: Sequence[str]) -> list[str]:
+    """Pairs of one source language.
+
+    Raises:
+        ConfigError: a language that is not known, or no target.
+    """
+    given = [target.strip() for target in targets]
+    if not any(given):
+        raise ConfigError("--langs is empty: give languages, for example --langs ro,es,ca,no")
+    problems, pairs = [], []
+    if not all(given):
+        problems.append(
+            f"--langs {','.join(given)}: a comma without a language; for example --langs ro,es"
+        )
+    for target in filter(None, given):
+        try:
+            # a variety has a dash itself: pt-BR is no pair of Portuguese and Breton
+            whole = "-" in target and not _is_language(target)
+            pairs.append(str(parse_pair(target if whole else f"{source}-{target}")))
+        except MTLotteryError as error:
+            problems.append(f"--langs {target}: {error}")
+    if problems:
+        raise ConfigError(problems)
+    return list(dict.fromkeys(pairs))
+
+
+def _is_language(text: str) -> bool:
+    try:
+        get_language(text)
+    except MTLotteryError:
+        return False
+    return True

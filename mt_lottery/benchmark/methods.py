@@ -1,0 +1,164 @@
+"""Which methods a leaderboard has, in which order, and how much each trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from mt_lottery.config.compose import compose
+from mt_lottery.config.recipe_files import headline, recipe_files, recipes_folder
+from mt_lottery.errors import MTLotteryError
+from mt_lottery.registry import TUNERS
+from mt_lottery.tuners.base import Tuner
+
+# The paper's Table 2 from top to bottom, each control beside what it controls for.
+ORDER = (
+    *("none", "few_shot", "eos_bias"),
+    *("full", "qlora", "lora", "prefix", "prompt"),
+    *("embed", "random", "random_seen", "frequency", "ks_transfer", "ks_lottery"),
+)
+
+
+LABELS = {
+    "none": "Original model",
+    "few_shot": "Few-shot prompt",
+    "eos_bias": "EOS bias",
+    "full": "Full tuning",
+    "qlora": "QLoRA",
+    "lora": "LoRA",
+    "prefix": "Prefix tuning",
+    "prompt": "Prompt tuning",
+    "embed": "Embedding tuning",
+    "random": "Random rows",
+    "random_seen": "Random rows that occur",
+    "frequency": "Most frequent rows",
+    "frequency_matched": "Rows as frequent as the ticket",
+    "ks_freeze": "All rows but the ticket",
+    "ks_transfer": "KS-Lottery, partial transfer",
+    "ks_lottery": "KS-Lottery, partial tuning",
+}
+
+
+def label(method: str) -> str:
+    """What a leaderboard calls a method; a plugin's own name for those it does not know."""
+    return LABELS.get(method, method)
+
+
+def recipes() -> list[str]:
+    """Every recipe that a benchmark can run: YAML files, and tuners that need none."""
+    return sorted({*recipe_files(), *TUNERS.names()})
+
+
+@lru_cache(maxsize=256)
+def _settings(method: str, _file: str | None) -> Any:
+    return compose([f"recipe={method}", "lang=en-ro"]).tuner
+
+
+def settings_of(method: str) -> Any:
+    """The settings of a recipe's tuner; ``name`` in them is the tuner's, often another.
+
+    Raises:
+        ConfigError: the recipe is not known, or cannot be composed.
+    """
+    # a file of that name in another folder is another recipe
+    return _settings(method, str(recipe_files().get(method)))
+
+
+def tuner_of(method: str) -> Tuner:
+    """The tuner of a recipe with the recipe's settings."""
+    settings = settings_of(method)
+    made: Tuner = TUNERS.get(settings.name)(settings)
+    return made
+
+
+def methods() -> list[str]:
+    """What ``all`` means: the built-in methods in the paper's order, then plugins' tuners.
+
+    A registered tuner with ``leaderboard = False`` (an arm of one figure) is left out, and so is
+    a recipe under another name than its tuner's (``lora_r64`` of ``lora``): it is a variant, and
+    a benchmark runs it when it is named.
+    """
+    named = [name for name in TUNERS.names() if TUNERS.get(name).leaderboard]
+    known = {name: place for place, name in enumerate(ORDER)}
+    return sorted(named, key=lambda name: (known.get(name, len(ORDER)), name))
+
+
+def summary(method: str) -> str:
+    """What a method is, in a line: its recipe's headline, or what its class says of itself."""
+    said = headline(method)
+    if said or method not in TUNERS.names():
+        return said or ""
+    text = (TUNERS.get(method).__doc__ or "").strip().split("\n\n")[0]
+    return " ".join(text.split())
+
+
+def others() -> list[str]:
+    """A user's or plugins' recipes that are not in ``all``; each runs when it is named."""
+    found = []
+    builtin = recipes_folder() / "recipe"
+    for name, file in sorted(recipe_files().items()):
+        if file.parent == builtin or name in methods():
+            continue
+        try:
+            tuner_of(name)
+        except MTLotteryError:  # a YAML file of another kind beside a plugin
+            continue
+        found.append(name)
+    return found
+
+
+@dataclass(frozen=True)
+class ParameterCount:
+    """Trainable parameters of one method for one model.
+
+    Attributes:
+        method: registered name.
+        rows: vocabulary rows, for methods whose number of rows is a setting.
+        trainable: their number, or None where the method does not fit the model.
+        problem: why it does not.
+    """
+
+    method: str
+    rows: int | None
+    trainable: int | None
+    problem: str | None = None
+
+
+def parameter_counts(
+    shape: Callable[[], Any], tickets: Sequence[int] = (), names: Sequence[str] | None = None
+) -> list[ParameterCount]:
+    """Table 2's parameter column.
+
+    Args:
+        shape: makes the model, without weights (:func:`mt_lottery.model.folder.shape.shape_of`);
+            called for each method, which may wrap or change what it gets.
+        tickets: numbers of rows; each method that has that setting is counted for each.
+            The recipe's own where there is none.
+        names: the methods; all of the leaderboard if None.
+    """
+    counts = []
+    for method in methods() if names is None else names:
+        plain = settings_of(method)
+        choices: Sequence[int | None] = [None]
+        if hasattr(plain, "tickets") and TUNERS.get(plain.name).trains:
+            choices = list(tickets) or [plain.tickets]
+        for rows in choices:
+            more = [] if rows is None else [f"tuner.tickets={rows}"]
+            settings = compose([f"recipe={method}", "lang=en-ro", *more]).tuner
+            tuner: Tuner = TUNERS.get(settings.name)(settings)
+            try:
+                counts.append(ParameterCount(method, rows, tuner.count(shape())))
+            except MTLotteryError as error:
+                counts.append(ParameterCount(method, rows, None, str(error)))
+    return counts
+
+
+def rounded(number: int) -> str:
+    """A count as the paper writes it: 6.74B, 4.19M, 41.0K, 18."""
+    for size, letter in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
+        if number >= size:
+            scaled = number / size
+            return f"{scaled:.1f}{letter}" if scaled >= 100 else f"{scaled:.3g}{letter}"
+    return str(number)

@@ -1,0 +1,1 @@
+"""``leaderboard.html``: tables, plot and sentences in one file."""

@@ -1,0 +1,47 @@
+"""What every method wrote for every test sentence, side by side, for the leaderboard's page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mt_lottery.benchmark.board.collect import Results
+from mt_lottery.benchmark.board.leaderboard import Builder
+from mt_lottery.benchmark.cell_files import read_outputs
+from mt_lottery.benchmark.plan import BLOCKS
+
+
+def sentences(results: Results, limit: int | None = None) -> dict[str, list[dict[str, Any]]]:
+    """Every method's output side by side, for the page; of each cell's first seed.
+
+    Args:
+        results: the benchmark.
+        limit: sentences a language; all if None.
+
+    Returns:
+        language → sentences with ``source``, ``reference`` and ``outputs`` (block's name →
+        method → ``hypothesis``, ``first_line``, ``stopped``).
+    """
+    builder = Builder(results)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for block in BLOCKS:
+        for method in builder.methods(block):
+            for lang in builder.langs:
+                cells = builder.cells(block, method, lang)
+                if not cells:
+                    continue
+                lines = read_outputs(results.folders[cells[0]], results.records[cells[0]])[:limit]
+                if not lines:  # numbers without their text, as some are published
+                    continue
+                rows = found.setdefault(
+                    lang,
+                    [
+                        {"source": x["source"], "reference": x["reference"], "outputs": {}}
+                        for x in lines
+                    ],
+                )
+                for row, line in zip(rows, lines, strict=True):
+                    shown = row["outputs"].setdefault(builder.block_name(block), {})
+                    shown[method] = {
+                        key: line[key] for key in ("hypothesis", "first_line", "stopped")
+                    }
+    return found

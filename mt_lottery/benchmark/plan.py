@@ -1,0 +1,240 @@
+"""What a benchmark consists of: methods × language pairs × seeds, and what they share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mt_lottery.benchmark.board.contamination import Overlap
+from mt_lottery.benchmark.methods import settings_of, tuner_of
+from mt_lottery.config import RunConfig, digest
+from mt_lottery.config.compose import compose
+from mt_lottery.config.recipe_files import recipe_files
+from mt_lottery.errors import ConfigError
+from mt_lottery.reading import read_yaml
+from mt_lottery.registry import TUNERS
+from mt_lottery.tuners.base import Tuner
+
+#: Overrides of ``--preset``; what is given on the command line beats them.
+PRESETS: dict[str, dict[str, str]] = {
+    "smoke": {
+        "data.train_pairs": "32",
+        "data.dev_pairs": "8",
+        "data.test_pairs": "8",
+        "train.epochs": "1",
+        "probe.epochs": "1",
+        "translate.max_new_tokens": "48",
+    },
+    "small": {
+        "data.train_pairs": "320",
+        "data.dev_pairs": "40",
+        "data.test_pairs": "80",
+        "translate.max_new_tokens": "128",
+    },
+    "paper": {
+        "data.train_pairs": "10000",
+        "translate.beam_size": "4",
+        "translate.max_new_tokens": "256",
+        "preset": "paper",
+    },
+}
+
+#: Subfolder of a block's runs, and what the leaderboard calls it.
+BLOCKS = {"runs": "recipe settings", "tuned": "equal tuning budget"}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A method with settings of its own, where a benchmark holds several of one method.
+
+    Attributes:
+        name: of its folders, ``ks-18``.
+        settings: key → value; ``{seed}`` in a value stands for the cell's seed.
+    """
+
+    name: str
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the benchmark.
+
+    Attributes:
+        block: ``runs`` (settings as they are) or ``tuned`` (settings searched on dev).
+        method: recipe.
+        lang: ``en-ro``.
+        seed: of the run.
+        variant: name of the method's variant; empty for the method as it is.
+    """
+
+    block: str
+    method: str
+    lang: str
+    seed: int
+    variant: str = ""
+
+    @property
+    def folder(self) -> str:
+        """Run directory, relative to the benchmark's."""
+        variant = f"/{self.variant}" if self.variant else ""
+        return f"{self.block}/{self.method}/{self.lang}{variant}/seed-{self.seed}"
+
+    @property
+    def unsearched(self) -> Cell | None:
+        """The cell with the recipe's own settings, for one whose settings are searched."""
+        return dataclasses.replace(self, block="runs") if self.block == "tuned" else None
+
+    @property
+    def name(self) -> str:
+        """Method, variant and block, as people read them: ``ks_lottery ks-18``."""
+        tuned = " (tuned)" if self.block == "tuned" else ""
+        return f"{self.method}{f' {self.variant}' if self.variant else ''}{tuned}"
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.lang} seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A benchmark as it was asked for.
+
+    Attributes:
+        out: its folder.
+        methods: recipes, in the order of the leaderboard.
+        langs: pairs, ``en-ro``.
+        seeds: one run of each method and pair a seed.
+        overrides: ``key`` → value for every cell, ``METHOD:key`` for those of one method.
+        tune: trials on dev for each method; 0 leaves the second block out.
+        overlaps: test text in the training text, filled in when the text is checked.
+        variants: method → its variants, a cell each; other methods have one cell.
+    """
+
+    out: Path
+    methods: list[str]
+    langs: list[str]
+    seeds: list[int]
+    overrides: dict[str, str] = field(default_factory=dict)
+    tune: int = 0
+    overlaps: list[Overlap] = field(default_factory=list)
+    variants: Mapping[str, Sequence[Variant]] = field(default_factory=dict)
+    _composed: dict[tuple[str, ...], RunConfig] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    @property
+    def group(self) -> str:
+        """What the cells' experiments have in common: the folder's name."""
+        return self.out.resolve().name.replace('"', "").replace("\\", "")
+
+    def cells(self) -> list[Cell]:
+        """Every cell, the original model first: all others are compared with it."""
+        blocks = ["runs", *(["tuned"] if self.tune else [])]
+        found = []
+        for lang in self.langs:
+            for block in blocks:
+                for method in self.methods:
+                    if block == "tuned" and not searchable(method):
+                        continue
+                    seeds = self.seeds if depends_on_seed(method) else self.seeds[:1]
+                    names = [variant.name for variant in self.variants.get(method, ())]
+                    found += [
+                        Cell(block, method, lang, seed, name)
+                        for name in names or [""]
+                        for seed in seeds
+                    ]
+        return sorted(found, key=lambda cell: (cell.method != "none",))
+
+    def arguments(self, cell: Cell) -> list[str]:
+        """The cell as arguments of ``mt-train``."""
+        keys = {k: v for k, v in self.overrides.items() if ":" not in k}
+        own = f"{cell.method}:"
+        keys |= {k.removeprefix(own): v for k, v in self.overrides.items() if k.startswith(own)}
+        if keys.get("preset") and keys["preset"] not in presets_of(cell.method):
+            keys.pop("preset")  # the paper has no schedule of its own for this method
+        for variant in self.variants.get(cell.method, ()):
+            if variant.name == cell.variant:
+                values = {
+                    k: v.replace("{seed}", str(cell.seed)) for k, v in variant.settings.items()
+                }
+                keys |= values
+        if cell.block == "tuned":
+            keys["tune"] = str(self.tune)
+        if "tracker" in keys:
+            keys.setdefault("tracking.group", f'"{self.group}"')
+        fixed = [
+            f"recipe={cell.method}",
+            f"lang={cell.lang}",
+            f"seed={cell.seed}",
+            f'out_dir="{(self.out / cell.folder).resolve()}"',
+            "baseline=false",  # the cells of `none` are that
+        ]
+        return [*fixed, *(f"{k}={v}" for k, v in keys.items())]
+
+    def config(self, cell: Cell) -> RunConfig:
+        """The cell's configuration.
+
+        Raises:
+            ConfigError: with every mistake in it.
+        """
+        arguments = self.arguments(cell)
+        key = tuple(arguments)
+        if key not in self._composed:  # Hydra takes a tenth of a second, and a plan has hundreds
+            self._composed[key] = compose(arguments)
+        return self._composed[key]
+
+    def settings(self) -> dict[str, Any]:
+        """What every cell depends on; methods, pairs and seeds may be added later."""
+        kept = {k: v for k, v in self.overrides.items() if not _only_told(k)}
+        return {"overrides": dict(sorted(kept.items())), "tune": self.tune}
+
+
+def _only_told(key: str) -> bool:
+    """Whether a key says where results are shown, and nothing about the results."""
+    name = key.partition(":")[2] or key
+    return name == "tracker" or name.startswith("tracking.")
+
+
+def depends_on_seed(method: str) -> bool:
+    """Whether a method's result depends on the run's seed (the original model's does not)."""
+    kind: type[Tuner] = TUNERS.get(settings_of(method).name)
+    return bool(kind.trains or kind.reads_text or kind.probe is not Tuner.probe)
+
+
+def searchable(method: str) -> bool:
+    """Whether there is anything that ``--tune`` could try for a method."""
+    return bool(tuner_of(method).search_space)
+
+
+def presets_of(method: str) -> set[str]:
+    """Presets that a recipe has, or one that it is made from."""
+    known = recipe_files()
+    names: set[str] = set()
+    todo, seen = [method], set()
+    while todo:
+        name = todo.pop()
+        if name in seen or name not in known:
+            continue
+        seen.add(name)
+        content = read_yaml(known[name], ConfigError)
+        names |= set(content.get("presets") or {})
+        parents = content.get("defaults") or []
+        todo += [p for p in parents if isinstance(p, str) and p != "_self_"]
+    return names
+
+
+def probe_group(bench: Bench, cell: Cell) -> str | None:
+    """Name of the embedding-tuned probe that a cell needs; cells with one name share it.
+
+    Tuning trials each train probes of their own, so those cells share none that is known ahead.
+    """
+    config = bench.config(cell)
+    tuner: Tuner = TUNERS.get(config.tuner.name)(config.tuner)
+    if tuner.probe is None or cell.block == "tuned":
+        return None
+    section = dataclasses.asdict(getattr(config, tuner.probe_section))
+    section.pop("save_steps")
+    return f"{cell.lang} {cell.seed} {digest([section, tuner.scope])[:12]}"

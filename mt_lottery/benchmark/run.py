@@ -1,0 +1,301 @@
+"""``mt-bench`` from the command line to the leaderboard."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import Any, Protocol
+
+from mt_lottery import registry
+from mt_lottery.benchmark.bench_file import check_settings, read_settings
+from mt_lottery.benchmark.board import contamination
+from mt_lottery.benchmark.board.collect import collect
+from mt_lottery.benchmark.board.presenting import present, tell
+from mt_lottery.benchmark.board.report import write_reports
+from mt_lottery.benchmark.board.terminal import Board, time_line
+from mt_lottery.benchmark.board.tracked import log_leaderboard
+from mt_lottery.benchmark.choosing import choose_langs, choose_methods
+from mt_lottery.benchmark.executors import slurm_plan
+from mt_lottery.benchmark.executors.runner import (
+    DONE,
+    FAILED,
+    WAITING,
+    Status,
+    held,
+    run_local,
+    standing,
+)
+from mt_lottery.benchmark.executors.slurm import refuse_running, run_slurm
+from mt_lottery.benchmark.executors.slurm_options import parse_options
+from mt_lottery.benchmark.executors.slurm_queue import require
+from mt_lottery.benchmark.executors.worker import say
+from mt_lottery.benchmark.plan import (
+    PRESETS,
+    Bench,
+    probe_group,
+)
+from mt_lottery.config.recipe_files import recipes_folder
+from mt_lottery.data.corpora import load_corpora
+from mt_lottery.errors import ConfigError
+from mt_lottery.languages import parse_pair
+from mt_lottery.runs.planning.plan import (
+    check_metrics,
+    check_packages,
+    trackers_and_metrics,
+)
+from mt_lottery.system.values import wholes
+from mt_lottery.tracking import given_up
+
+
+class Asked(Protocol):
+    """What the command line gave."""
+
+    methods: list[str]
+    langs: str
+    source: str
+    seeds: str
+    preset: str | None
+    model: str | None
+    data: str | None
+    tune: int
+    out: Path | None
+    executor: str
+    jobs: int
+    slurm: list[str]
+    user_dir: str | None
+    force: bool
+    command_line: str
+
+
+def ask(given: Any) -> Bench:
+    """The benchmark that was asked for; every mistake is found before anything runs.
+
+    Raises:
+        ConfigError: with every mistake.
+        DataError: a language that the corpus does not have.
+    """
+    asked: Asked = given
+    if asked.user_dir is not None:
+        registry.load_user_dir(asked.user_dir)
+    names = [m for m in asked.methods if "=" not in m]
+    pairs = [m.partition("=") for m in asked.methods if "=" in m]
+    problems = []
+    if not names:
+        problems.append("No method is given: name some, or `all`.")
+    for key, value in (("--jobs", asked.jobs), ("--tune", asked.tune)):
+        if value < (1 if key == "--jobs" else 0):
+            problems.append(f"{key} must be at least {1 if key == '--jobs' else 0}, not {value}.")
+    if asked.slurm and asked.executor != "slurm":
+        problems.append(f"--slurm {asked.slurm[0]}: it goes with --executor slurm.")
+    try:
+        seeds = wholes(asked.seeds, 0, 2**32 - 1)
+    except ValueError as error:
+        seeds = []
+        problems.append(f"--seeds: each {error}.")
+    langs: list[str] = []
+    out = (asked.out or Path("bench") / (asked.preset or "default")).expanduser()
+    for choose in (
+        lambda: _check_out(out),
+        lambda: parse_options(asked.slurm),
+        lambda: choose_methods(names),
+        lambda: langs.extend(choose_langs(asked.source, asked.langs.split(","))),
+    ):
+        try:
+            choose()
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    bench = Bench(
+        out=out,
+        methods=choose_methods(names),
+        langs=langs,
+        seeds=list(dict.fromkeys(seeds)),
+        overrides=overrides_of(asked, [(k, v) for k, _, v in pairs]),
+        tune=asked.tune,
+    )
+    check(bench)
+    return bench
+
+
+def _check_out(out: Path) -> None:
+    """Refuse what can be no folder.
+
+    Raises:
+        ConfigError: it is a file, or its name cannot be a folder's.
+    """
+    try:
+        if not stat.S_ISDIR(out.stat().st_mode):
+            raise ConfigError(f"--out {out}: it is a file; a folder is needed.")
+    except FileNotFoundError:
+        if out.is_symlink():
+            raise ConfigError(f"--out {out}: a link that leads nowhere.") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"--out {out}: {reason}.") from error
+
+
+def overrides_of(
+    asked: Any, pairs: list[tuple[str, str]], command: str = "mt-bench"
+) -> dict[str, str]:
+    """Settings of every cell: those of ``--preset``, ``--model``, ``--data``, then the pairs.
+
+    Raises:
+        ConfigError: one that the command sets itself.
+    """
+    found = dict(PRESETS.get(asked.preset or "", {}))
+    if asked.model is not None:
+        if (recipes_folder() / "model" / f"{asked.model}.yaml").is_file():
+            found["model"] = asked.model
+        else:
+            where = Path(asked.model).expanduser()
+            found["model"] = "hf"
+            found["model.name_or_path"] = str(where.resolve()) if where.exists() else asked.model
+    if asked.data is not None:
+        found["data"] = asked.data
+    if asked.user_dir is not None:
+        found["user_dir"] = str(Path(asked.user_dir).resolve())
+    for key, value in pairs:
+        found[key] = value
+    for key in ("lang", "seed", "out_dir", "recipe", "resume", "overwrite", "baseline", "tune"):
+        if key in found:
+            raise ConfigError(f"{key}={found[key]}: {command} sets it itself, for each cell.")
+    return found
+
+
+LONGEST = 255  # bytes of a file's name
+
+
+def _can_be_a_folder(name: str) -> bool:
+    bad = name in ("", ".", "..") or "/" in name or "\0" in name
+    return not bad and len(os.fsencode(name)) <= LONGEST
+
+
+def check(bench: Bench) -> None:
+    """Compose one cell of each method (and variant) and read the text of each pair.
+
+    Raises:
+        ConfigError: with every mistake in the settings.
+        DataError: a pair that the corpus does not have, or fewer sentences than asked.
+    """
+    problems: list[str] = []
+    for key in bench.overrides:
+        method = key.partition(":")[0]
+        if ":" in key and method not in bench.methods:
+            problems.append(f"{key}: the method {method} is not among those asked for.")
+    cells = bench.cells()
+    seen: set[str] = set()
+    for cell in cells:
+        if cell.name in seen:
+            continue
+        for part in (cell.method, cell.variant or "-"):
+            if not _can_be_a_folder(part):
+                problems.append(
+                    f"{part[:80]}{'…' if len(part) > 80 else ''}: a cell's folder is called so; "
+                    f"allowed: a name of 1 to {LONGEST} bytes without /."
+                )
+        seen.add(cell.name)
+        try:
+            bench.config(cell)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+    config = bench.config(cells[0])
+    check_packages(*trackers_and_metrics(config))
+    for lang in bench.langs:
+        check_metrics(dataclasses.replace(config, lang=lang))
+        corpora = load_corpora(config.data, parse_pair(lang), ("train", "dev", "test"))
+        if corpora.train is not None and corpora.test is not None:
+            bench.overlaps.append(contamination.overlap(lang, corpora.train, corpora.test))
+
+
+def describe(bench: Bench, jobs: int, executor: str = "local") -> str:
+    """The plan as ``--dry-run`` prints it."""
+    statuses = standing(bench, bench.cells())
+    todo = [s for s in statuses if s.state != DONE]
+    lines = [f"{bench.out}: {len(statuses)} cells, {len(statuses) - len(todo)} done"]
+    for lang in bench.langs:
+        for state in (DONE, WAITING, FAILED):
+            own = [s.cell for s in statuses if s.cell.lang == lang and s.state == state]
+            names = [f"{c.name}{f'/{c.seed}' if len(bench.seeds) > 1 else ''}" for c in own]
+            if names:
+                shown = {WAITING: "to do", DONE: "done", FAILED: "damaged"}[state]
+                lines.append(f"  {lang} {shown}: {', '.join(names)}")
+    groups: dict[str, list[str]] = {}
+    for status in statuses:
+        group = probe_group(bench, status.cell)
+        if group is not None:
+            groups.setdefault(group, []).append(status.cell.method)
+    users = sorted({method for methods in groups.values() for method in methods})
+    probes = f"{len(groups)} embedding-tuned probes (used by {', '.join(users)}), " if users else ""
+    lines.append(f"  shared: {probes}{len(bench.langs)} translations of the original model")
+    if executor == "slurm":
+        lines.append(slurm_plan.describe(bench, statuses, jobs))
+    return "\n".join([*lines, *time_line(todo, jobs, "cell")])
+
+
+def execute(bench: Bench, given: Any) -> int:
+    """Do the cells, write the leaderboard, show it.
+
+    Returns:
+        0, or 1 if a cell failed; as ``Written.status`` says if an output could not be made.
+
+    Raises:
+        MTLotteryError: the folder is held, or holds something else; Slurm is asked for and not
+            there, or refuses the jobs.
+    """
+    asked: Asked = given
+    if asked.executor == "slurm":
+        require()
+    status = 0
+
+    def log(board: dict[str, Any]) -> None:
+        log_leaderboard(bench, bench.config(bench.cells()[0]), board, say)
+
+    with held(bench.out), given_up.shared(bench.out):
+        failed = do_cells(bench, asked)
+        results = collect(bench.out)
+        if results.records:
+            command = read_settings(bench.out)["settings"].get("command", asked.command_line)
+            status = present(write_reports(results, bench.out, command=command), log)
+    tell(failed, bench.out)
+    return 1 if failed else status
+
+
+def do_cells(bench: Bench, asked: Asked) -> list[Status]:
+    """Do every cell that is not done, in a folder that is held.
+
+    Returns:
+        those that failed.
+
+    Raises:
+        MTLotteryError: as :func:`execute`.
+    """
+    on_slurm = asked.executor == "slurm"
+    if not on_slurm:
+        refuse_running(bench.out)
+    check_settings(bench, force=asked.force, command=asked.command_line)
+    contamination.write(bench.out, bench.overlaps)
+    statuses = standing(bench, bench.cells())
+    if asked.force:  # mt-train itself finds what is done and still the same
+        for status in statuses:
+            status.state, status.kept, status.reason = WAITING, False, None
+    waiting = sum(s.state == WAITING for s in statuses)
+    kept = sum(s.state == DONE for s in statuses)
+    print(
+        f"{bench.out}: {len(statuses)} cells, {kept} done, {waiting} to do",
+        file=sys.stderr,
+        flush=True,
+    )
+    with Board(bench, statuses, asked.jobs) as board:
+        jobs, force, watch = asked.jobs, asked.force, board.watch
+        if on_slurm:
+            options = parse_options(asked.slurm)
+            run_slurm(bench, statuses, jobs=jobs, force=force, watch=watch, options=options)
+        else:
+            run_local(bench, statuses, jobs=jobs, force=force, watch=watch)
+    return [s for s in statuses if s.state == FAILED]

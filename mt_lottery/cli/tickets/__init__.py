@@ -1,0 +1,1 @@
+"""The subcommands of ``mt-ticket``, a module each."""

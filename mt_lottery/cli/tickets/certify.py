@@ -1,0 +1,323 @@
+"""``mt-ticket certify``: Algorithm 1 at every α, and the test of what it promises."""
+
+from __future__ import annotations
+
+import argparse
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mt_lottery.cli.outputs import add_overwrite, check_results
+from mt_lottery.cli.shared import add_device, any_number, say, whole
+from mt_lottery.errors import ConfigError
+from mt_lottery.system.values import number
+
+if TYPE_CHECKING:
+    from mt_lottery.paper.certify.certificate import Certificate
+    from mt_lottery.paper.certify.check import Check
+    from mt_lottery.report.printing import Grid
+
+EXAMPLES = """\
+  mt-ticket certify runs/en-ro/ks_lottery/seed-0
+  mt-ticket certify runs/en-ro/embed/seed-0 runs/a05 runs/a50 --alphas 0,0.05,…,1 --suggest 0.9
+"""
+
+MOST_ALPHAS = 1001
+LEADS = {
+    "transfer": "partial transfer",
+    "partial": "partial tuning",
+    "permuted": "permuted (control)",
+}
+
+
+def parse_alphas(text: str, option: str = "--alphas") -> list[float]:
+    """``0,0.05,…,1`` or ``0.05,0.5`` as numbers, ascending, none twice.
+
+    Args:
+        text: numbers in [0, 1] with commas between them; ``…`` (or ``...``) fills in the step
+            of the two numbers before it, up to the one behind it.
+        option: named in messages.
+
+    Raises:
+        ConfigError: no number, one outside [0, 1], or a gap that the step does not divide.
+    """
+    words = [word.strip() for word in text.split(",")]
+    found: list[Decimal] = []
+    for index, word in enumerate(words):
+        if word in ("…", "..."):
+            found += _filled(found, words[index + 1 : index + 2], text, option)
+            continue
+        try:
+            number(word)
+        except ValueError:
+            raise ConfigError(
+                f"{option} {text:.200}: '{word:.40}' is no number; for example 0.05,0.5 or "
+                "0,0.05,…,1."
+            ) from None
+        value = Decimal(word)
+        if not 0 <= value <= 1:
+            raise ConfigError(f"{option} {text}: {word} is out of range; α must be in [0, 1].")
+        found.append(value)
+    return sorted({float(value) for value in found})
+
+
+def _filled(before: list[Decimal], after: list[str], text: str, option: str) -> list[Decimal]:
+    """What stands for the dots: the numbers between the last one and the next."""
+    shape = f"{option} {text}: dots stand between two numbers and a last one, as in 0,0.05,…,1"
+    try:
+        last = Decimal(after[0]) if after else None
+    except InvalidOperation:
+        last = None
+    if len(before) < 2 or last is None or not last.is_finite():
+        raise ConfigError(f"{shape}.")
+    step = before[-1] - before[-2]
+    if step <= 0 or last <= before[-1] or (last - before[-1]) % step:
+        raise ConfigError(f"{shape}; a step of {step} does not lead from {before[-1]} to {last}.")
+    count = int((last - before[-1]) / step)
+    if count > MOST_ALPHAS:
+        raise ConfigError(f"{option} {text}: {count} numbers; {MOST_ALPHAS} at most.")
+    return [before[-1] + step * i for i in range(1, count)]
+
+
+def certify(given: argparse.Namespace) -> int:
+    """``mt-ticket certify``."""
+    checked = given.check_alphas
+    alphas = parse_alphas(given.alphas)
+    check_alphas: list[float] | None = None if checked is None else []
+    if checked not in (None, "none"):
+        check_alphas = parse_alphas(checked, "--check-alphas")
+    folder = Path(given.out).expanduser() if given.out else Path(given.runs[0]) / "certificate"
+
+    from mt_lottery.paper.certify.certificate import certify_runs
+    from mt_lottery.paper.certify.figure import draw
+    from mt_lottery.paper.certify.files import check_folder, write_report
+    from mt_lottery.paper.certify.settings import Settings
+    from mt_lottery.report.figures import check_matplotlib
+    from mt_lottery.report.printing import printer
+
+    settings = Settings(
+        alphas=alphas,
+        margin=given.margin,
+        tau=given.tau,
+        positions=given.positions,
+        sentences=given.sentences,
+        check_alphas=check_alphas,
+        suggest=given.suggest,
+    )
+    settings.check()
+    check_folder(folder)
+    own = None if given.out else "certificate.json"
+    kinds = ("json", "csv") if given.no_plot else ("json", "csv", "png", "svg")
+    check_results(given, folder, ["certificate"], kinds, own)
+    if not given.no_plot:
+        check_matplotlib()
+    certificate = certify_runs(given.runs, settings, device=given.device, say=say)
+    written = write_report(certificate, folder)
+    if not given.no_plot:
+        written += draw(certificate, folder)
+    console = printer(120)
+    _show(certificate, console)
+    console.print(f"Written: {', '.join(str(path) for path in written)}", soft_wrap=True)
+    return 0
+
+
+def _share(value: float | None) -> str:
+    return "—" if value is None else f"{value:.1%}"
+
+
+def _alpha(alpha: float) -> str:
+    """α near 1 with as many digits as tell it from 1."""
+    short = f"{alpha:.4g}"
+    return short if float(short) < 1 or alpha == 1 else f"1 − {1 - alpha:.2g}"
+
+
+def levels_table(certificate: Certificate) -> Grid:
+    """A line an α: rows, τ, verified share, certified accuracy, accuracies."""
+    from mt_lottery.paper.certify.files import level_numbers
+    from mt_lottery.report.printing import Grid
+
+    used = certificate.settings.tau
+    title = (
+        f"Certificates, {certificate.record.lang}: τ {used}, margin of the "
+        f"{certificate.settings.margin} model"
+    )
+    heads = (
+        "α",
+        "rows kept\n(p ≤ α)",
+        "not\nrejected",
+        "τ\nestimated",
+        "τ\nanalytic",
+        "verified\nshare",
+        "certified\naccuracy",
+        "accuracy\noriginal",
+        "accuracy\nembed",
+        "accuracy\npartial",
+    )
+    table = Grid(title, heads)
+    for level in certificate.levels:
+        row = level_numbers(certificate, level)
+        table.add(
+            _alpha(row["alpha"]),
+            f"{row['rows_kept']:,}",
+            f"{row['rows_not_rejected']:,}",
+            f"{row['tau_estimated']:.4f}",
+            f"{row['tau_analytic']:.4f}",
+            *(
+                _share(row[key])
+                for key in (
+                    "verified_share",
+                    "certified_accuracy",
+                    "accuracy_original",
+                    "accuracy_embed",
+                    "accuracy_partial",
+                )
+            ),
+        )
+    return table
+
+
+def checks_table(certificate: Certificate) -> Grid:
+    """A line a test: how many certified predictions change after all."""
+    from mt_lottery.report.printing import Grid
+
+    heads = (
+        *("α", "ticket rows", "model", "accuracy"),
+        "certified\npositions",
+        "of them\nchanged",
+        "violation rate\n[95% interval]",
+        "changed without\ncertificate",
+    )
+    title = "The certificate checked: predictions that differ from the embed-tuned model's"
+    table = Grid(title, heads, left=3)
+    for check in certificate.checks:
+        table.add(
+            _alpha(check.alpha),
+            f"{check.rows:,}",
+            LEADS[check.model],
+            _share(check.accuracy),
+            f"{check.certified:,}",
+            f"{check.changed:,}",
+            _rate(check),
+            _share(check.others_rate),
+        )
+    return table
+
+
+def _rate(check: Check) -> str:
+    if check.ci95 is None:
+        return _share(check.rate)
+    low, high = check.ci95
+    return f"{_share(check.rate)} [{low:.1%}, {high:.1%}]"
+
+
+def _show(certificate: Certificate, console: Any) -> None:
+    print_ = console.print
+    print_()
+    print_(levels_table(certificate))
+    print_(
+        "Rows kept: rejected rows (p ≤ α), the ticket. Certified: the embed-tuned model predicts "
+        "the reference and (p_A − p_B)/2 > τ(α), the paper's condition. Verified: the second half "
+        "of that. p is nominal: it ranks rows, it controls no error rate."
+    )
+    for alpha, tuned in sorted(certificate.partial.items()):
+        level = next(each for each in certificate.levels if each.alpha == alpha)
+        if tuned.rows != level.rows_kept:
+            print_(
+                f"{tuned.run.run_dir}: {tuned.rows} rows were chosen by count; its α = "
+                f"{_alpha(alpha)} (p of the last one) rejects {level.rows_kept}, for some have the "
+                "same distance. τ is that of α.",
+                soft_wrap=True,
+            )
+    if certificate.checks:
+        print_()
+        print_(checks_table(certificate))
+        print_(
+            "Partial transfer: the ticket's rows copied to the original model. Control: the "
+            "ticket's rows as in the embed-tuned model, every other row of it with its coordinates "
+            "in random order; its KS distances are all 0, so it is certified as much. Intervals: "
+            "sentences drawn with replacement; none where nothing or everything changed. "
+            "Each α needs forward passes of its own: --check-alphas chooses them."
+        )
+    if certificate.suggestion is not None:
+        print_()
+        _show_suggestion(certificate, console)
+    print_(
+        f"{certificate.seconds:.0f} s beyond loading; peak memory "
+        f"{certificate.peak_memory / 1e9:.1f} GB."
+    )
+
+
+def _show_suggestion(certificate: Certificate, console: Any) -> None:
+    quantiles = "  ".join(f"{q:.0%}: {value:.4f}" for q, value in certificate.quantiles)
+    console.print(f"(p_A − p_B)/2, quantiles over the positions: {quantiles}")
+    found = certificate.suggestion
+    assert found is not None
+    if found.alpha is None:
+        console.print(
+            f"No α in [0, 1] verifies {found.share:.1%} of the positions: τ(1) is too large."
+        )
+        return
+    console.print(
+        f"Smallest α that verifies {found.share:.1%} of the positions: {found.alpha:.12g} "
+        f"({found.rows_kept:,} rows kept, τ = {found.tau:.4f}, verified share "
+        f"{_share(found.verified_share)})."
+    )
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Teach ``mt-ticket`` this command."""
+    part = commands.add_parser(
+        "certify",
+        help="the paper's certificate at every α, and how often it is broken",
+        description=(
+            "Algorithm 1 of the paper on a run's test set: at every α the ticket's size, τ, the "
+            "verified share, certified accuracy and the models' accuracies (Tables 5 and 7, "
+            "Figures 4 and 7), teacher-forced on the first reference tokens of each sentence. "
+            "Then the certificate is checked: how many certified predictions change when only the "
+            "ticket's rows are copied, or tuned. 'Certified' means that a prediction meets the "
+            "paper's condition, no more. Writes certificate.json, .csv, .png and .svg."
+        ),
+    )
+    part.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="a finished run of ks_lottery, ks_transfer, ks_freeze or embed; then runs of "
+        "ks_lottery at other α, for the accuracy of partial tuning there",
+    )
+    part.add_argument(
+        "--alphas", default="0,0.05,…,1", metavar="LIST", help="levels, in [0, 1] [0,0.05,…,1]"
+    )
+    part.add_argument(
+        "--check-alphas",
+        metavar="LIST",
+        help="where transfer and the permutation control are tried, two forward passes each; "
+        "'none' for nowhere [α of the given runs, of 18, 100 and 400 rows, and 0.05]",
+    )
+    part.add_argument(
+        "--margin",
+        choices=("embed", "original"),
+        default="embed",
+        help="model of p_A − p_B: the theorem's, or that of §4.1 and Algorithm 1 [embed]",
+    )
+    part.add_argument(
+        "--tau",
+        choices=("estimated", "analytic"),
+        default="estimated",
+        help="largest D among rows with p > α, or c(α)·√(2/d) [estimated]",
+    )
+    part.add_argument(
+        "--positions", type=whole, default=20, metavar="N", help="first reference tokens [20]"
+    )
+    part.add_argument("--sentences", type=whole, metavar="N", help="first test sentences [all]")
+    part.add_argument(
+        "--suggest",
+        type=any_number,
+        metavar="SHARE",
+        help="print the smallest α that verifies this share of the positions (§4.2)",
+    )
+    part.add_argument("--out", metavar="DIR", help="folder to write to [RUN/certificate]")
+    part.add_argument("--no-plot", action="store_true", help="write no figure")
+    add_overwrite(part)
+    add_device(part)
+    part.set_defaults(run_command=certify)

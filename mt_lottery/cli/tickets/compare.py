@@ -1,0 +1,298 @@
+"""``mt-ticket compare``: tickets of several runs: overlap, stability, unchanged rows."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mt_lottery.cli.outputs import add_overwrite, check_results
+from mt_lottery.cli.shared import add_device, positive, say, whole
+from mt_lottery.system import values
+
+if TYPE_CHECKING:
+    from mt_lottery.paper.compare.files import Comparison
+
+EXAMPLES = """\
+  mt-ticket compare runs/en-ro/ks_lottery/seed-0 runs/en-es/ks_lottery/seed-0
+  mt-ticket compare runs/en-ro/ks_lottery/seed-0 runs/en-ro/ks_transfer/seed-0 --alphas 0.05,0.5
+  mt-ticket compare runs/en-ro/ks_lottery/seed-0 --null shuffled
+"""
+
+SHOWN_TOKENS = 60
+
+
+def levels(text: str) -> list[float]:
+    """``0.05,0.5`` as numbers in [0, 1]."""
+    try:
+        return values.numbers(text, 0.0, 1.0)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"each {error}") from None
+
+
+def counts(text: str) -> list[int]:
+    """``18,100`` as whole numbers of at least 1."""
+    try:
+        return values.wholes(text, 1)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"each {error}") from None
+
+
+def compare(given: argparse.Namespace) -> int:
+    """``mt-ticket compare``."""
+    import time
+
+    from mt_lottery.errors import TuningError
+    from mt_lottery.paper.compare import comparison as c
+    from mt_lottery.paper.compare.figures import draw
+    from mt_lottery.paper.compare.files import Comparison, write
+    from mt_lottery.paper.compare.nulls import measure_null
+    from mt_lottery.paper.compare.runs import open_runs
+    from mt_lottery.paper.source import open_source
+    from mt_lottery.report.figures import check_matplotlib
+    from mt_lottery.runs.outcome import peak_memory, start_peak
+
+    if given.plot:
+        check_matplotlib()
+    _check_out(given)
+    started = time.monotonic()
+    start_peak("cpu")
+    runs = open_runs(given.runs, given.top)
+    sizes = given.at or c.SIZES
+    tuned = [run for run in runs if c.can_be_tuned_side(run)]
+    if given.alphas is not None and not tuned:
+        raise TuningError(
+            "--alphas compares partial tuning with partial transfer: give a run of ks_lottery "
+            "whose rows were chosen by KS distance."
+        )
+    if len(runs) == 1 and given.null is None and given.alphas is None:
+        raise TuningError(
+            f"{given.runs[0]} alone: give a second run to compare it with, --alphas (its partial "
+            "tuning against its partial transfer) or --null (its D against a null)."
+        )
+    for run in runs if given.null else ():
+        run.distances()  # says now what is missing, not after the first training
+    found = Comparison(runs)
+    if len(runs) > 1:
+        found.shared = c.shared_tokens(runs)
+        found.pairs = c.pairs_of(runs, sizes)
+    probes = {}
+    if given.null:
+        for run in runs:
+            # the default: another seed than the run's own; the first shuffle
+            seed = given.null_seed
+            if seed is None:
+                seed = run.record.seed + 1 if given.null == "seeds" else 0
+            null, probes[run.label] = measure_null(run, given.null, seed, given.device, say)
+            found.nulls.append(null)
+            found.pairs.append(c.null_pair(run, null.label, given.null, null.other, sizes))
+    for run in tuned:
+        partner = c.transfer_partner(run, runs)
+        if partner is not None:
+            found.unchanged.append(c.unchanged_of(run, partner, given.alphas))
+        elif given.alphas is not None:
+            probe = probes.get(run.label) or open_source(run.folder, given.device, say).probe
+            found.unchanged.append(c.unchanged_of(run, probe, given.alphas))
+    found.cost = {
+        "seconds": round(time.monotonic() - started, 2),
+        "peak_memory_bytes": peak_memory("cpu"),
+    }
+    out = Path(given.out)
+    written = write(found, out) + (draw(found, out) if given.plot else [])
+    _show(found)
+    say("Written: " + ", ".join(str(path) for path in written))
+    return 0
+
+
+def _check_out(given: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    out = Path(given.out).expanduser()
+    own = "compare.json" if given.out == "compare" else None
+    check_results(given, out, ["compare"], ("json",), own)
+    check_results(given, out, ("tokens", "pairs", "unchanged", "null"), ("csv",), own)
+    if given.plot:
+        figures = ("overlap", "stability", "unchanged", "null")
+        check_results(given, out, figures, ("png", "svg"), own)
+
+
+def _show(found: Comparison) -> None:
+    from mt_lottery.report.printing import printer
+
+    console = printer(120)
+    for table in (_tokens(found), _pairs(found), _unchanged(found), _nulls(found)):
+        if table is not None:
+            console.print(table)
+    notes = []
+    if found.shared:
+        notes.append(
+            "Spearman: of D, over the rows that changed in either run; in both: over those that "
+            "changed in both."
+        )
+        notes.append(
+            "Tickets of texts that share their source side share its tokens whatever the target "
+            "language; chance: common tokens of two random tickets among the rows that changed."
+        )
+    if found.unchanged:
+        notes.append(
+            "unchanged: p > α between the tuned and the transferred row, p nominal, α the level "
+            "that chose the ticket too; tuned by the run as it is, whatever its own α."
+        )
+    if found.nulls:
+        notes.append(
+            "null's last D: of its own most changed rows, as many as the ticket has. rows beyond: "
+            "changed rows with a D above 95% of the null, pooled over all trained rows (5% if the "
+            "two are alike); above own: above the same row's D under the null."
+        )
+    for note in notes:
+        console.print(note)
+    peak = found.cost["peak_memory_bytes"] / 1e9
+    console.print(f"{found.cost['seconds']:.0f} s, peak memory {peak:.1f} GB.")
+
+
+def _made(title: str, *columns: str, left: int = 1) -> Any:
+    from mt_lottery.report.printing import Grid
+
+    return Grid(title, columns, left=left)
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "—" if value is None else f"{value:.{digits}f}"
+
+
+def _tokens(found: Comparison) -> Any:
+    from mt_lottery.model.tokens.shown import shown_tokens
+    from mt_lottery.paper.compare.comparison import group_sizes
+
+    if not found.shared:
+        return None
+    sizes = group_sizes(found.shared)
+    number = len(found.runs)
+    title = f"Tokens of {number} tickets: " + ", ".join(
+        f"{count} in {group}" for group, count in sizes.items() if count or group != "some"
+    )
+    table = _made(title, "in", "tokens", left=2)
+    among = [token for run in found.runs for token in run.tokens.values()]
+    names = shown_tokens([each.token for each in found.shared], among)
+    for group in sizes:
+        tokens = [
+            name for name, each in zip(names, found.shared, strict=True) if each.group == group
+        ]
+        if tokens:
+            more = len(tokens) - SHOWN_TOKENS
+            shown = "  ".join(tokens[:SHOWN_TOKENS]) + (f"  … and {more} more" if more > 0 else "")
+            table.add(group, shown)
+    return table
+
+
+def _pairs(found: Comparison) -> Any:
+    if not found.pairs:
+        return None
+    measured = sorted({k for p in found.pairs for k, v in p.at.items() if v is not None})
+    shown = [k for k in measured if k in (18, 100, 400)] or measured[:3]
+    table = _made(
+        "Two by two: tickets, and how alike D ranks the rows",
+        "first", "second", "differ in", "common", "chance", "Jaccard", "overlap",
+        "Spearman", "in both",
+        *(f"top {k}" for k in shown), left=3,
+    )  # fmt: skip
+    for pair in found.pairs:
+        table.add(
+            pair.first, pair.second, ", ".join(pair.differ) or "nothing",
+            "—" if pair.common is None else str(pair.common), _number(pair.chance),
+            _number(pair.jaccard), _number(pair.overlap), _number(pair.spearman),
+            _number(pair.spearman_both),
+            *(_number(pair.at.get(k)) for k in shown),
+        )  # fmt: skip
+    return table
+
+
+def _unchanged(found: Comparison) -> Any:
+    if not found.unchanged:
+        return None
+    table = _made(
+        "Partial tuning against partial transfer (Table 6)",
+        "run", "transfer", "α", "ticket", "compared", "unchanged", "share", "median D",
+        "largest D", left=2,
+    )  # fmt: skip
+    for each in found.unchanged:
+        for x in each.levels:
+            own = " (own)" if each.own_alpha is not None and x.alpha == each.own_alpha else ""
+            table.add(
+                each.run, each.transfer, f"{x.alpha:.3g}{own}", f"{x.ticket:,}",
+                f"{x.compared:,}", f"{x.unchanged:,}", "—" if x.share is None else f"{x.share:.0%}",
+                _number(x.median_distance, 4), _number(x.largest_distance, 4),
+            )  # fmt: skip
+    return table
+
+
+def _nulls(found: Comparison) -> Any:
+    from mt_lottery.paper.compare.files import null_summary
+
+    if not found.nulls:
+        return None
+    table = _made(
+        "D against a measured null",
+        "run", "null", "trained rows", "largest D", "null's", "ticket's last D", "null's",
+        "95% of null", "rows beyond", "above own", "ticket above own", left=2,
+    )  # fmt: skip
+    for null in found.nulls:
+        summary = null_summary(null)
+        ticket, changed = summary["ticket"], summary["changed"]
+        table.add(
+            null.run, f"{null.kind}, seed {null.seed}", f"{summary['rows']:,}",
+            *(f"{summary[what][whose]:.4f}" for what in ("largest", "last_of_as_many")
+              for whose in ("run", "null")),
+            f"{summary['null_quantiles']['0.95']:.4f}",
+            f"{changed['beyond'] / max(changed['rows'], 1):.1%}",
+            f"{changed['above_own'] / max(changed['rows'], 1):.1%}",
+            f"{ticket['above_own']} of {ticket['rows']}",
+        )  # fmt: skip
+    return table
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Teach ``mt-ticket`` this command."""
+    part = commands.add_parser(
+        "compare",
+        help="overlap of tickets across languages, their stability, tuning against transfer",
+        description=(
+            "Compare the tickets of runs over one vocabulary. Overlap: the tokens in all tickets, "
+            "in most, in some, in one (the paper's Table 8), and Jaccard index and overlap "
+            "coefficient of every two. Stability: rank correlation of D and overlap of the k most "
+            "changed rows, over whatever sets the runs apart (language, seed, amount of text, "
+            "template). Unchanged rows (Table 6): a ks_lottery run against the ks_transfer run of "
+            "the same probe, or with --alphas against its own probe. --null puts D beside what "
+            "moves without anything to learn."
+        ),
+    )
+    part.add_argument("runs", metavar="RUN", nargs="+", help="run directories of mt-train")
+    part.add_argument(
+        "--alphas", type=levels, metavar="A,A,…",
+        help="levels of Table 6; with it, a ks_lottery run without its ks_transfer run is held "
+        "against its probe (from the cache, or trained again) [0.05,0.1,0.3,0.5,0.7,0.9 and own]",
+    )  # fmt: skip
+    part.add_argument(
+        "--top",
+        type=positive,
+        metavar="K",
+        help="the K most changed rows as ticket [its own]",
+    )
+    part.add_argument(
+        "--at", type=counts, metavar="K,K,…",
+        help="sizes of the lists of most changed rows [5,10,18,50,100,200,400,1000]",
+    )  # fmt: skip
+    part.add_argument(
+        "--null", choices=("seeds", "shuffled"),
+        help="D between two probes of different seeds, or of a probe on shuffled targets "
+        "(from the cache, or trained: minutes for each run)",
+    )  # fmt: skip
+    part.add_argument(
+        "--null-seed", type=whole, metavar="N",
+        help="of the other probe [the run's seed + 1], or of the shuffle [0]",
+    )  # fmt: skip
+    part.add_argument("--out", default="compare", help="folder for CSV, JSON, figures [compare]")
+    part.add_argument("--no-plot", dest="plot", action="store_false", help="no figures")
+    add_device(part)
+    add_overwrite(part)
+    part.set_defaults(run_command=compare)

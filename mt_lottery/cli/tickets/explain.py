@@ -1,0 +1,182 @@
+"""``mt-ticket explain``: what the ticket does, and where in the text it does it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mt_lottery.cli.outputs import add_overwrite, check_results
+from mt_lottery.cli.shared import add_device, positive, say, whole
+
+if TYPE_CHECKING:
+    from mt_lottery.paper.explain.arms import Explained
+    from mt_lottery.paper.explain.files import Report
+    from mt_lottery.paper.explain.recovery import Measured
+
+EXAMPLES = """\
+  mt-ticket explain runs/en-ro/ks_lottery/seed-0
+  mt-ticket explain runs/en-ro/ks_lottery/seed-0 --template alpaca --sentences 100
+"""
+
+
+def arms(text: str) -> list[str]:
+    """``source,target`` as names of arms; the empty text for none."""
+    names = [name for name in text.split(",") if name]
+    known = ("bos", "instruction", "source", "target", "random")
+    for name in names:
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"{name}: allowed: {', '.join(known)}")
+    return names
+
+
+def explain(given: argparse.Namespace) -> int:
+    """``mt-ticket explain``."""
+    import time
+
+    from mt_lottery.paper.explain.arms import CHOICES
+    from mt_lottery.paper.explain.arms import explain as run_arms
+    from mt_lottery.paper.explain.files import report, write
+    from mt_lottery.report.figures import check_matplotlib
+    from mt_lottery.runs.outcome import peak_memory, start_peak
+
+    if given.plot:
+        check_matplotlib()
+    started = time.monotonic()
+    start_peak("cpu")
+    out = Path(given.out) if given.out else Path(given.run).expanduser() / "explain"
+    stem = "explain"
+    if given.template is not None and given.template != _template_of(given.run):
+        stem += f"-{given.template}"
+    kinds = ("json", "csv", "png", "svg") if given.plot else ("json", "csv")
+    check_results(given, out, [stem], kinds, None if given.out else f"{stem}.json")
+    found = run_arms(
+        given.run,
+        out,
+        template=given.template,
+        sentences=given.sentences,
+        seeds=range(given.seed, given.seed + given.controls),
+        wanted=CHOICES if given.arms is None else given.arms,
+        device=given.device,
+        say=say,
+    )
+    made = report(found)
+    cost = {
+        "seconds": round(time.monotonic() - started, 1),
+        "peak_memory_bytes": peak_memory(str(found.run.loaded.model.device)),
+    }
+    written = write(found, made, out, cost, given.plot)
+    _show(found, made, cost)
+    say("Written: " + ", ".join(str(path) for path in written))
+    return 0
+
+
+def _template_of(run: str) -> str | None:
+    """The template of a run, as its configuration names it; nothing is imported."""
+    from pathlib import Path
+
+    from mt_lottery.errors import MTLotteryError, RecordError
+    from mt_lottery.reading import read_yaml
+
+    try:
+        data = read_yaml(Path(run).expanduser() / "config.yaml", RecordError).get("data")
+    except MTLotteryError:  # said where the run is opened
+        return None
+    return data.get("template") if isinstance(data, dict) else None
+
+
+def _interval(value: Measured | None, digits: int) -> str:
+    if value is None:
+        return "—"
+    low, high = value.ci95
+    return f"{value.value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _show(found: Explained, made: Report, cost: dict[str, float]) -> None:
+    from mt_lottery.paper.explain.files import WAYS, shown_name
+    from mt_lottery.report.printing import Grid, printer
+
+    console = printer(130)
+    key, column = next(iter(made.columns.items()))
+    record = found.run.record
+    trained = found.run.config.data.template
+    wording = f"template {found.template}"
+    if found.template != trained:
+        wording += f" (trained with {trained})"
+    title = (
+        f"{record.lang}, {record.method}, {len(found.sources)} sentences of "
+        f"{record.data.test.name}, {wording}: {column} with 95% interval"
+    )
+    heads = ["raw", "first line", "stopped", "length", "R, raw", "R, first line"]
+    table = Grid(title, ["the rows are read …", *heads])
+    for arm in made.arms:
+        table.add(
+            shown_name(arm, found),
+            *(_interval(arm.scores[key][way], 1) for way in WAYS),
+            f"{arm.stopped:.0%}",
+            f"{arm.length:.2f}",
+            *(_interval(arm.recovery[key][way], 2) for way in WAYS),
+        )
+    console.print(table)
+    raw, first = (made.gain[key][way] for way in WAYS)
+    console.print(
+        f"Gain of the tuned rows: {_interval(raw, 1)} raw, {_interval(first, 1)} on the first line."
+    )
+    console.print(
+        "R = (arm − original) / (tuned − original), paired bootstrap over sentences; — where the "
+        "gain is not clear of 0: its interval reaches 0 or below."
+    )
+    console.print(
+        "Positions a sentence whose token is a row of the ticket: "
+        + ", ".join(f"{count:.1f} {kind}" for kind, count in found.reads.items())
+        + "."
+    )
+    if found.as_in_run is not None:
+        console.print(
+            f"Tuned, everywhere: {found.as_in_run} of {len(found.sources)} translations are word "
+            "for word the run's own."
+        )
+    console.print(f"{cost['seconds']:.0f} s, peak memory {cost['peak_memory_bytes'] / 1e9:.1f} GB.")
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Teach ``mt-ticket`` this command."""
+    part = commands.add_parser(
+        "explain",
+        help="what the ticket does: its rows read in instruction, source or target only",
+        description=(
+            "Translate the test set of a run again, greedily, with its tuned rows read at some "
+            "positions only: in the instruction (first token included; where it is in the "
+            "ticket, also alone), in the source sentence, in what is generated; and with random "
+            "changes of the same size in their place. For each arm: raw and first-line score, "
+            "share stopped, and which share R of the gain it recovers. Each arm is kept under "
+            "--out: an interrupted command goes on where it was."
+        ),
+    )
+    part.add_argument(
+        "run", metavar="RUN", help="run directory of a method that tunes or copies rows"
+    )
+    part.add_argument(
+        "--template", metavar="NAME", help="another wording of the prompt [the run's]"
+    )
+    part.add_argument(
+        "--sentences", metavar="N", type=positive,
+        help="the first N of the test set [all]",
+    )  # fmt: skip
+    part.add_argument(
+        "--seed", metavar="N", type=whole, default=0,
+        help="of the first random control [0]",
+    )  # fmt: skip
+    part.add_argument(
+        "--controls", metavar="N", type=whole, default=3,
+        help="number of random controls, of seeds N, N+1, … [3]",
+    )  # fmt: skip
+    part.add_argument(
+        "--arms", metavar="ARM,…", type=arms,
+        help="beside original and tuned: bos, instruction, source, target, random [all]",
+    )  # fmt: skip
+    part.add_argument("--out", metavar="DIR", help="folder for the results [RUN/explain]")
+    part.add_argument("--no-plot", dest="plot", action="store_false", help="no figure")
+    add_overwrite(part)
+    add_device(part)
+    part.set_defaults(run_command=explain)

@@ -1,0 +1,61 @@
+"""``mt-ticket merge``: the tuned model as a plain transformers folder."""
+
+from __future__ import annotations
+
+import argparse
+
+from mt_lottery.cli.shared import add_device, say
+
+EXAMPLES = """\
+  mt-ticket merge runs/en-ro/ks_lottery/seed-0 gemma3-en-ro
+  mt-ticket merge runs/en-ro/lora/seed-0 gemma3-en-ro-lora --dtype float32
+"""
+
+
+def merge(given: argparse.Namespace) -> int:
+    """``mt-ticket merge``."""
+    from mt_lottery.runs.merge import merge_run
+
+    merged = merge_run(
+        given.run,
+        given.out,
+        dtype=given.dtype,
+        overwrite=given.overwrite,
+        device=given.device,
+        say=say,
+    )
+    print(
+        f"{merged.folder}: a plain transformers model. {merged.same} of {merged.sentences} test "
+        "sentences are translated word for word as in the run."
+    )
+    if merged.same < merged.sentences:
+        print(
+            "The others differ by rounding: the updates were added to weights of this dtype. "
+            "--dtype float32 keeps more of them."
+        )
+    return 0
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Teach ``mt-ticket`` this command."""
+    part = commands.add_parser(
+        "merge",
+        help="write the tuned model as a plain transformers folder",
+        description=(
+            "Write the tuned model of a run as a plain transformers folder: token rows, LoRA and "
+            "QLoRA are put into the weights, so that neither mt-lottery nor PEFT is needed. A "
+            "tied model whose input table alone was changed gets an output head of its own."
+        ),
+    )
+    part.add_argument("run", metavar="RUN", help="run directory of mt-train")
+    part.add_argument("out", metavar="OUT", help="folder to write")
+    part.add_argument(
+        "--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights [the model's]"
+    )
+    part.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace OUT if it is empty, or as mt-ticket wrote it; never another folder",
+    )
+    add_device(part)
+    part.set_defaults(run_command=merge)

@@ -1,0 +1,204 @@
+"""``mt-ticket show``: the tokens of a ticket, how frequent they are, what other measures say."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from mt_lottery.cli.outputs import add_overwrite, check_results
+from mt_lottery.cli.shared import add_device, positive, say
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mt_lottery.paper.show.ticket_report import Shown
+
+EXAMPLES = """\
+  mt-ticket show runs/en-ro/ks_lottery/seed-0 --top 40
+  mt-ticket show runs/en-ro/embed/seed-0 --corpus news.ro --csv tokens.csv
+  mt-ticket show tickets.csv --no-plot --json
+"""
+
+_BAR = 40  # characters of the longest bar
+
+
+def show(given: argparse.Namespace) -> int:
+    """``mt-ticket show``."""
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    from mt_lottery.paper.show.ticket_report import write_csv
+    from mt_lottery.report.figures import check_matplotlib
+    from mt_lottery.system.replacing import check_new_files
+
+    if given.plot is None and not given.figure and find_spec("matplotlib") is None:
+        say("No figure: it needs matplotlib (pip install 'mt-lottery[plot]').")
+        given.plot = False
+    elif given.plot is not False:
+        check_matplotlib()
+        given.plot = True
+    path = Path(given.run).expanduser()
+    if given.csv:
+        check_new_files([Path(given.csv).expanduser()], overwrite=given.overwrite)
+    folder = path if path.is_dir() else path.parent
+    stem = Path(given.figure).expanduser() if given.figure else folder / "ticket"
+    if given.plot and (given.figure or path.exists()):  # a run's own figure is drawn again
+        own = None if given.figure else "record.json"
+        check_results(given, stem.parent, [stem.name], ("png", "svg"), own)
+    shown = _open(given, path)
+    if given.csv:
+        write_csv(shown, Path(given.csv).expanduser())
+        say(f"{given.csv}: {len(shown.lines):,} rows.")
+    if given.plot:
+        from mt_lottery.paper.show.figure import draw_ticket
+
+        for written in draw_ticket(shown, stem):
+            say(f"Figure: {written}")
+    if given.json:
+        import json
+
+        print(json.dumps(shown.to_dict(given.top), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        _print(shown, given.top)
+    return 0
+
+
+def _open(given: argparse.Namespace, path: Path) -> Shown:
+    from mt_lottery.errors import ConfigError, MTLotteryError, RecordError
+    from mt_lottery.paper.show.ticket_report import show_file, show_source
+    from mt_lottery.paper.source import open_source
+
+    if path.is_file():
+        tokenizer: Any = None
+        if given.corpus is not None:
+            if given.tokenizer is None:
+                raise ConfigError(
+                    f"--corpus {given.corpus}: to count tokens, {path} alone is not enough; give "
+                    "--tokenizer FOLDER as well (the model's), or the run directory."
+                )
+            from mt_lottery.model.hf import load_tokenizer
+            from mt_lottery.paper.find.tables import open_model
+
+            tokenizer = load_tokenizer(open_model(given.tokenizer).path)[0]
+        return show_file(path, corpus=given.corpus, tokenizer=tokenizer)
+    try:
+        source = open_source(path, given.device, say)
+    except MTLotteryError as error:
+        if not (path / "tickets.csv").is_file():
+            raise
+        raise RecordError(
+            f"{error} What is known without it: mt-ticket show {path / 'tickets.csv'}"
+        ) from error
+    return show_source(source, corpus=given.corpus, among=given.ranks)
+
+
+def _print(shown: Shown, top: int) -> None:
+    from mt_lottery.model.tokens.shown import shown_tokens
+    from mt_lottery.report.printing import Grid, printer
+
+    console = printer()
+    lines = shown.lines[:top]
+    names = shown_tokens([x.token for x in lines], among=(x.token for x in shown.lines))
+    parts = [
+        p for p in ("corpus", "template", "source", "target") if lines and p in lines[0].counts
+    ]
+    headings = ["id", "D", "nominal p"]
+    if parts:
+        headings += ["frequency rank", *("text" if p == "corpus" else p for p in parts)]
+    table = Grid("Most changed tokens (• in the ticket)", ["", "token", *headings], left=2)
+    for name, line in zip(names, lines, strict=True):
+        cells = [str(line.token_id), f"{line.statistic:.4f}", _number(line.pvalue, ".3g")]
+        if parts:
+            rank = "—" if line.frequency_rank is None else f"{line.frequency_rank:,}"
+            cells += [rank, *(f"{line.counts.get(p, 0):,}" for p in parts)]
+        table.add("•" if line.selected else "", name, *cells)
+    console.print(table)
+    if shown.corpus:
+        text = f"Frequency rank and text: occurrences in {shown.corpus}"
+        if "source" in parts:
+            text += ", special tokens left out; template, source, target: in the training inputs"
+        console.print(f"{text}.")
+    if lines and lines[0].ranks:
+        console.print(_rank_table(shown, names))
+    console.print(_histogram(shown))
+    if shown.dimension:
+        console.print(
+            f"{len(shown.lines):,} of {shown.vocabulary:,} rows changed; d = {shown.dimension}. p "
+            "is nominal: it ranks rows, it controls no error rate."
+        )
+
+
+def _number(value: float | None, form: str) -> str:
+    return "—" if value is None else format(value, form)
+
+
+def _rank_table(shown: Shown, names: list[str]) -> Any:
+    from mt_lottery.report.printing import Grid
+
+    rows = (
+        f"the {len(shown.lines):,} changed rows"
+        if shown.among == "changed"
+        else f"all {shown.vocabulary:,} rows"
+    )
+    measures = [measure.replace("_", "\n") for measure in shown.lines[0].ranks]
+    table = Grid(f"Rank among {rows}, 1 = most changed", ["token", *measures])
+    for name, line in zip(names, shown.lines, strict=False):
+        table.add(name, *(f"{rank:.3f}" for rank in line.ranks.values()))
+    return table
+
+
+def _histogram(shown: Shown) -> Any:
+    import math
+
+    from rich.text import Text
+
+    counts, edges = shown.histogram.counts, shown.histogram.edges
+    longest = math.log10(max(counts, default=0) + 1) or 1.0
+    lines = ["Histogram of D (bars: logarithm of the number of rows)"]
+    for place, number in enumerate(counts):
+        bar = "█" * round(_BAR * math.log10(number + 1) / longest)
+        lines.append(f"  {edges[place]:.4f} to {edges[place + 1]:.4f}  {number:>8,}  {bar}")
+    return Text("\n".join(lines))
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Teach ``mt-ticket`` this command."""
+    part = commands.add_parser(
+        "show",
+        help="show a ticket's tokens, their frequency, and other measures' ranks",
+        description=textwrap.fill(
+            "Show the most changed tokens of a run: KS distance, nominal p, how often they occur "
+            "(in the template, in sources and in targets), their rank by every measure of the "
+            "paper's Table 3, and a histogram. RUN is a run of ks_lottery, ks_transfer, ks_freeze "
+            "or embed, or a tickets.csv, of which less is known.",
+            width=79,
+        ),
+        epilog="examples:\n" + EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    part.add_argument("run", metavar="RUN", help="run directory of mt-train, or a tickets.csv")
+    part.add_argument("--top", type=positive, default=20, metavar="N", help="tokens shown [20]")
+    part.add_argument(
+        "--corpus", metavar="FILE", help="count tokens in this text file [the training text]"
+    )
+    part.add_argument(
+        "--ranks",
+        choices=("changed", "all"),
+        default="changed",
+        help="rank among the changed rows, or all of the vocabulary [changed]",
+    )
+    part.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    part.add_argument("--csv", metavar="FILE", help="write every changed row to a CSV file")
+    part.add_argument(
+        "--plot",
+        action=argparse.BooleanOptionalAction,
+        help="draw the figure [where matplotlib is installed]",
+    )
+    part.add_argument("--figure", metavar="STEM", help="write STEM.png and STEM.svg [RUN/ticket]")
+    part.add_argument(
+        "--tokenizer", metavar="FOLDER", help="model folder; for a tickets.csv with --corpus"
+    )
+    add_device(part, "for a run whose probe must be trained again")
+    add_overwrite(part)
+    part.set_defaults(run_command=show)

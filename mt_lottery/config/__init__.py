@@ -1,0 +1,39 @@
+"""Settings: their schema and ranges, the recipes, and the command line put together."""
+
+from __future__ import annotations
+
+from mt_lottery.config.settings import (
+    CometConfig,
+    DataConfig,
+    MetricsConfig,
+    ModelConfig,
+    RunConfig,
+    TrackingConfig,
+    TrainConfig,
+    TranslateConfig,
+    TunerConfig,
+    describe,
+    digest,
+    file_settings,
+    problems,
+    setting,
+    shown,
+)
+
+__all__ = [
+    "CometConfig",
+    "DataConfig",
+    "MetricsConfig",
+    "ModelConfig",
+    "RunConfig",
+    "TrackingConfig",
+    "TrainConfig",
+    "TranslateConfig",
+    "TunerConfig",
+    "describe",
+    "digest",
+    "file_settings",
+    "problems",
+    "setting",
+    "shown",
+]

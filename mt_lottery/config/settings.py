@@ -1,0 +1,331 @@
+"""The settings of a run: typed, documented, with their ranges.
+
+Each dataclass is one section.  A field says what it means (``help``), and what
+is allowed (``ge``, ``gt``, ``le``, ``lt``, ``choices``); :func:`problems` checks
+an instance against that and returns every violation, so that a user sees all
+mistakes at once.  :mod:`mt_lottery.config.compose` fills the sections from the recipes
+and the command line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mt_lottery.errors import nearest
+from mt_lottery.system.values import LARGEST
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+    most: float | None = None,
+    choices: Sequence[str] | None = None,
+    file: bool = False,
+) -> Any:
+    """A dataclass field with a meaning and a range.
+
+    Args:
+        default: value, or for a list a tuple that is copied into a new list.
+        help: one line for ``--help``.
+        ge, gt, le, lt: bounds of a number (≥, >, ≤, <).
+        most: of a whole number: above it, it can only be a slip; ``--help`` does not tell it.
+        choices: the allowed strings.
+        file: the path of a file that decides the result by its content.
+    """
+    metadata: dict[str, Any] = {"help": help, "ge": ge, "gt": gt, "le": le, "lt": lt}
+    metadata |= {"most": most, "choices": choices, "file": file}
+    if isinstance(default, tuple):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class ModelConfig:
+    """Which model, and how it is loaded."""
+
+    name: str = setting("hf", "registered loader: hf, gemma3_270m, or a plugin's")
+    name_or_path: str | None = setting(None, "local folder, GGUF file or hub id (model=hf)")
+    revision: str | None = setting(None, "branch, tag or commit on the hub")
+    dtype: str = setting(
+        "auto",
+        "weights in memory; auto is the checkpoint's own",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    trust_remote_code: bool = setting(False, "run Python code that comes with a model")
+
+
+@dataclass
+class DataConfig:
+    """Which parallel text, how much of it, and how a pair becomes a prompt."""
+
+    name: str = setting(
+        "mini",
+        "registered corpus: mini, ntrex, flores101, files, lego_mt, opus100, or a plugin's",
+    )
+    path: str | None = setting(None, "folder or file of the corpus")
+    train_pairs: int | None = setting(
+        None, "training pairs, from the front; all if null", ge=1, most=10**9
+    )
+    dev: str | None = setting(None, "corpus of the dev set, if another")
+    dev_path: str | None = setting(None, "its folder or file")
+    dev_pairs: int | None = setting(
+        None, "dev pairs; all if null (100 where training shares the corpus)", ge=1, most=10**9
+    )
+    test: str | None = setting(None, "corpus of the test set, if another")
+    test_path: str | None = setting(None, "its folder or file")
+    test_pairs: int | None = setting(
+        None, "test pairs; all if null (200 where training shares the corpus)", ge=1, most=10**9
+    )
+    train_source: str | None = setting(
+        None, "data=files: training text, source side (or TSV, JSONL)"
+    )
+    train_target: str | None = setting(None, "data=files: training text, target side")
+    dev_source: str | None = setting(None, "data=files: dev text, source side (or TSV, JSONL)")
+    dev_target: str | None = setting(None, "data=files: dev text, target side")
+    test_source: str | None = setting(None, "data=files: test text, source side (or TSV, JSONL)")
+    test_target: str | None = setting(None, "data=files: test text, target side")
+    shuffle_targets: int | None = setting(
+        None,
+        "a control: each training source gets another's target; seed of the shuffle",
+        ge=0,
+        most=2**32 - 1,
+    )
+    template: str = setting("plain", "registered prompt: plain, alpaca, or a plugin's")
+    max_length: int = setting(
+        512,
+        "tokens of prompt and target; longer training pairs are dropped and counted",
+        ge=8,
+        most=10**7,
+    )
+
+
+@dataclass
+class TrainConfig:
+    """How the trained parameters are optimised."""
+
+    epochs: int = setting(2, "passes over the training pairs", ge=1, most=100_000)
+    lr: float = setting(1e-3, "peak learning rate", gt=0.0)
+    batch_size: int = setting(
+        8, "pairs a batch, at most, on all processes together", ge=1, most=10**6
+    )
+    max_tokens: int | None = setting(
+        None, "padded tokens a batch, at most, on all processes together", ge=1, most=10**9
+    )
+    accumulate: int = setting(1, "batches an optimizer step", ge=1, most=10**6)
+    optimizer: str = setting(
+        "adamw", "registered optimizer: adamw, adamw_8bit, sparse_adam, sgd, or a plugin's"
+    )
+    criterion: str = setting(
+        "cross_entropy",
+        "registered loss: cross_entropy, label_smoothed_cross_entropy, or a plugin's",
+    )
+    label_smoothing: float = setting(0.1, "ε of label_smoothed_cross_entropy", ge=0.0, lt=1.0)
+    weight_decay: float = setting(0.0, "decoupled weight decay", ge=0.0)
+    schedule: str = setting(
+        "linear", "learning rate after warm-up", choices=("linear", "cosine", "constant")
+    )
+    warmup_steps: int = setting(0, "steps from 0 to the peak learning rate", ge=0, most=10**9)
+    max_grad_norm: float = setting(1.0, "gradient norm is clipped to this; 0 for never", ge=0.0)
+    gradient_checkpointing: bool = setting(False, "recompute activations: less memory, slower")
+    save_steps: int = setting(20, "optimizer steps between checkpoints", ge=1, most=10**9)
+
+
+@dataclass
+class TranslateConfig:
+    """How the test set is decoded."""
+
+    beam_size: int = setting(1, "1 is greedy search", ge=1, most=1000)
+    max_new_tokens: int = setting(128, "limit on a translation, in tokens", ge=1, most=10**6)
+    batch_size: int = setting(128, "sentences a batch, at most", ge=1, most=10**6)
+    max_tokens: int = setting(
+        32_768,
+        "tokens a batch, at most: prompts, beams and translations, padding included",
+        ge=1,
+        most=10**9,
+    )
+    length_penalty: float = setting(1.0, "exponent on length in beam search", ge=-100.0, le=100.0)
+
+
+@dataclass
+class CometConfig:
+    """The COMET metric (``metrics=[spbleu,comet]``): a program of an environment of its own."""
+
+    command: str | None = setting(
+        None, "comet-score program; null: on PATH, or made by mt-bench setup-comet"
+    )
+    model: str = setting(
+        "Unbabel/wmt22-comet-da", "hub id, folder with hparams.yaml, or .ckpt file in one"
+    )
+    batch_size: int = setting(16, "segments a batch", ge=1, most=10**6)
+    gpus: int | None = setting(
+        None, "GPUs of the program; null: one if the run has one", ge=0, most=1024
+    )
+
+
+@dataclass
+class MetricsConfig:
+    """Settings of metrics that have any."""
+
+    comet: CometConfig = field(default_factory=CometConfig)
+
+
+@dataclass
+class TrackingConfig:
+    """What every tracker is told, and how long one may take."""
+
+    project: str = setting("mt-lottery", "project (MLflow: experiment) that runs go to")
+    group: str | None = setting(None, "what runs belong together, a tag; mt-bench sets it")
+    name: str | None = setting(None, "name of the run; METHOD LANG seed N if null")
+    offline: bool = setting(False, "write to the run directory only, whatever keys there are")
+    deadline: float = setting(
+        15.0, "seconds a tracker has to start, and to end; then it is given up", gt=0.0
+    )
+    samples: int = setting(20, "translations that are shown", ge=0, most=10**6)
+    adapter: bool = setting(False, "keep the adapter there too, as an artifact")
+
+
+@dataclass
+class TunerConfig:
+    """Settings that every tuning method has; a method's own schema extends it."""
+
+    name: str = setting("none", "registered tuner")
+
+
+@dataclass
+class RunConfig:
+    """One run: one method, one language pair, one seed."""
+
+    recipe: str = setting("none", "method, a file of recipes/recipe")
+    preset: str | None = setting(None, "variant of the recipe: paper gives the paper's schedule")
+    lang: str = setting("", "source and target language, for example en-ro")
+    seed: int = setting(0, "of batches, initialisation and sampling", ge=0, lt=2**32)
+    out_dir: str | None = setting(None, "run directory; runs/LANG/METHOD/seed-N if null")
+    resume: bool = setting(False, "continue a run that was interrupted")
+    overwrite: bool = setting(
+        False, "make the run again; what is in out_dir stays until the new one is done"
+    )
+    tune: int = setting(
+        0,
+        "trials of other settings on the dev set first; the best one is then run",
+        ge=0,
+        most=10_000,
+    )
+    baseline: bool = setting(True, "score the original model too (once; later runs reuse it)")
+    user_dir: str | None = setting(None, "folder of plugins to import first")
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps")
+    engine: str = setting("transformers", "registered trainer: transformers, fairseq2")
+    data_parallelism: str = setting(
+        "ddp",
+        "several processes: each holds all of the model, or a part of it (engine=fairseq2)",
+        choices=("ddp", "fsdp"),
+    )
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    tuner: TunerConfig = field(default_factory=TunerConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    # dense Adam would go on moving the rows of rare tokens after their one batch
+    probe: TrainConfig = field(default_factory=lambda: TrainConfig(optimizer="sparse_adam"))
+    translate: TranslateConfig = field(default_factory=TranslateConfig)
+    metrics: list[str] = setting(("spbleu", "chrf"), "registered metrics; the first one ranks")
+    metric: MetricsConfig = field(default_factory=MetricsConfig)
+    tracker: Any = setting("none", "registered tracker, or a list of them")
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+
+
+def _allowed(meta: Any) -> str:
+    bounds = [
+        f"{sign} {meta[key]:{',' if isinstance(meta[key], int) else 'g'}}"
+        for key, sign in (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
+        if meta.get(key) is not None
+    ]
+    return " and ".join(bounds)
+
+
+def problems(config: Any, prefix: str = "") -> Iterator[str]:
+    """Every value of ``config`` (a settings dataclass) that is out of its range.
+
+    Yields:
+        one sentence each, with the key, the value and what is allowed.
+    """
+    for f in dataclasses.fields(config):
+        key, value, meta = f"{prefix}{f.name}", getattr(config, f.name), f.metadata
+        if dataclasses.is_dataclass(value):
+            yield from problems(value, f"{key}.")
+        elif isinstance(value, bool) or value is None:
+            continue
+        elif isinstance(value, (int, float)):
+            bounds = _allowed(meta)
+            most = meta.get("most") or LARGEST
+            if isinstance(value, int) and abs(value) > most:  # isfinite would fail on many digits
+                least = f"{bounds} and " if bounds else ""
+                shown = f"{value:,}" if abs(value) < 10**30 else "a number of many more digits"
+                yield f"`{key}` must be {least}≤ {most:,}, not {shown}."
+            elif not math.isfinite(value):
+                wanted = f"a finite number {bounds}".rstrip()
+                yield f"`{key}` must be {wanted}, not {value}."
+            elif (
+                (meta.get("ge") is not None and value < meta["ge"])
+                or (meta.get("gt") is not None and value <= meta["gt"])
+                or (meta.get("le") is not None and value > meta["le"])
+                or (meta.get("lt") is not None and value >= meta["lt"])
+            ):
+                yield f"`{key}` must be {bounds}, not {value}."
+        elif isinstance(value, str) and meta.get("choices") and value not in meta["choices"]:
+            listed = ", ".join(meta["choices"])
+            hint = nearest(value, meta["choices"])
+            yield f"`{key}` must be one of {listed}, not '{value}'.{hint}"
+
+
+def describe(schema: type, prefix: str = "", values: Any = None) -> Iterator[tuple[str, str, str]]:
+    """Key, value and meaning of every setting of a schema, for ``--help``.
+
+    Args:
+        schema: a settings dataclass.
+        prefix: of the keys: ``"train."``.
+        values: an instance, whose values are shown; the defaults if None.
+    """
+    for f in dataclasses.fields(schema):
+        default = f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
+        value = default if values is None else getattr(values, f.name)
+        if dataclasses.is_dataclass(value):
+            given = None if values is None else value
+            yield from describe(type(value), f"{prefix}{f.name}.", given)
+            continue
+        meta = f.metadata
+        allowed = ", ".join(meta["choices"]) if meta.get("choices") else _allowed(meta)
+        text = str(meta.get("help", "")) + (f" ({allowed})" if allowed else "")
+        yield f"{prefix}{f.name}", shown(value), text
+
+
+def shown(value: Any) -> str:
+    """A value as a user writes it on the command line."""
+    if value is dataclasses.MISSING or value == "???":  # a plugin's, without a default
+        return "must be given"
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(shown, value))}]"
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return str(value)
+
+
+def file_settings(config: Any) -> list[str]:
+    """Names of the settings of a section that are set and name a file."""
+    named = [f.name for f in dataclasses.fields(config) if f.metadata.get("file")]
+    return [name for name in named if getattr(config, name) is not None]
+
+
+def digest(content: Any) -> str:
+    """sha256 (hex) of JSON-like content, independent of the order of keys."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""From a sentence pair to token ids: templates, special tokens, batches."""

@@ -1,0 +1,116 @@
+"""Which characters of a prompt are the template's, and which are a sentence's.
+
+A chat template writes special tokens (``<|im_start|>``) that must become their ids; the
+same characters in a sentence are text.  So a prompt is a :class:`Wording`: a ``str`` that
+also knows where its sentences are, through any number of concatenations (few-shot
+examples before a prompt, a target behind it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import SupportsIndex
+
+from mt_lottery.data.prompts.templates import Template
+from mt_lottery.languages import LanguagePair
+
+Span = tuple[int, int]
+
+#: Characters of the private use area, which have no case and which no normalisation changes.
+MARK = "\ue0f0\ue0f1\ue0f0"
+_BLANKED = "\ue0f2"
+
+
+class Wording(str):
+    """A text with the places of its sentences.
+
+    Args:
+        text: the whole.
+        sentences: spans [start, end) in characters, in order; None where a template words its
+            text by the sentence, so that the two cannot be told apart.
+    """
+
+    sentences: tuple[Span, ...] | None
+
+    def __new__(cls, text: str, sentences: Sequence[Span] | None = ()) -> Wording:
+        """As the class says."""
+        made = super().__new__(cls, text)
+        made.sentences = None if sentences is None else tuple(sentences)
+        return made
+
+    def __add__(self, other: str) -> Wording:
+        """Both texts; what is no ``Wording`` counts as a sentence."""
+        theirs, shift = sentences_of(other), len(self)
+        if self.sentences is None or theirs is None:
+            return Wording(str.__add__(self, other), None)
+        moved = [(start + shift, end + shift) for start, end in theirs]
+        return Wording(str.__add__(self, other), [*self.sentences, *moved])
+
+    def __radd__(self, other: str) -> Wording:
+        """As ``+``, with a plain text in front."""
+        return Wording(other, sentences_of(other)) + self
+
+    def __getitem__(self, key: SupportsIndex | slice) -> str:
+        """A part, as plain text."""
+        return str(self).__getitem__(key)
+
+
+def sentences_of(text: str) -> tuple[Span, ...] | None:
+    """Where the sentences of a text are; a plain ``str`` is one, from end to end."""
+    return text.sentences if isinstance(text, Wording) else ((0, len(text)),)
+
+
+def prompts_of(template: Template, sources: Sequence[str], pair: LanguagePair) -> list[Wording]:
+    """The template's prompts, with the places of the sources."""
+    return list(_worded(lambda source: template.prompt(source, pair), sources))
+
+
+def targets_of(template: Template, targets: Sequence[str]) -> list[Wording]:
+    """The template's targets, with the places of the translations."""
+    return list(_worded(template.target, targets))
+
+
+def _worded(write: Callable[[str], str], sentences: Sequence[str]) -> Iterator[Wording]:
+    fixed = write(MARK).split(MARK) if sentences else []
+    for sentence in sentences:
+        text = write(sentence)
+        spans = _between(fixed, text)
+        yield Wording(text, _blanked(write, sentence, text) if spans is None else spans)
+
+
+def _between(fixed: Sequence[str], text: str) -> list[Span] | None:
+    """Where one and the same rendering of the sentence is between the fixed parts, if it is."""
+    times = len(fixed) - 1
+    room = len(text) - sum(map(len, fixed))
+    if times < 1 or room < 0 or room % times:
+        return None
+    length, start = room // times, len(fixed[0])
+    if text[start : start + length].join(fixed) != text:
+        return None
+    spans = []
+    for part in fixed[1:]:
+        spans.append((start, start + length))
+        start += length + len(part)
+    return spans
+
+
+def _blanked(write: Callable[[str], str], sentence: str, text: str) -> list[Span] | None:
+    """The same for a template that looks at the sentence (its length, its number of words).
+
+    Found by having it write a sentence of the same shape, of characters of the private use
+    area; None if that changes more than the sentence.
+    """
+    shape = write("".join(c if c.isspace() else _BLANKED for c in sentence))
+    if len(shape) != len(text):
+        return None
+    if any(a not in (_BLANKED, b) for a, b in zip(shape, text, strict=True)):
+        return None
+    spans: list[Span] = []
+    for place, character in enumerate(shape):
+        if character != _BLANKED:
+            continue
+        if spans and (between := shape[spans[-1][1] : place]).isspace() | (not between):
+            spans[-1] = spans[-1][0], place + 1  # the blanks between its words are the sentence's
+        else:
+            spans.append((place, place + 1))
+    return spans

@@ -1,0 +1,132 @@
+"""Greedy decoding with a cache that finished sentences leave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from mt_lottery.decoding.caches import base_model, forward_arguments, is_plain, new_cache
+from mt_lottery.decoding.continuation import (
+    Continuation,
+    OnStep,
+    check_logits,
+    device_of,
+    left_pad,
+)
+from mt_lottery.decoding.prefix import SharedPrefix, learned_prefix
+
+#: Finished share of a batch at which its rows are dropped.  Dropping copies the cache once, which
+#: is what every step does anyway to append to it; so it pays early, but not for each sentence.
+COMPACT_SHARE = 1 / 8
+
+
+def _begin(
+    prompts: Sequence[Sequence[int]],
+    prefix: SharedPrefix | None,
+    cache: Any,
+    pad_id: int,
+    device: torch.device,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids [B, R] still to be read, and the mask [B, cached + R]; fills the cache.
+
+    Each row reads its last R tokens, R the most that any prompt has behind the prefix, and
+    takes what comes before them from the prefix: so real positions stand side by side, as
+    after padding on the left, and a sliding window sees what it would have seen.
+    """
+    if prefix is None:
+        return left_pad(prompts, pad_id, device)
+    width = max(len(prompt) for prompt in prompts) - prefix.tokens
+    kept = [max(len(prompt) - width, 0) for prompt in prompts]
+    ids, mask = left_pad([p[k:] for p, k in zip(prompts, kept, strict=True)], pad_id, device)
+    if prefix.virtual + max(kept):
+        prefix.fill(cache, kept)
+        before = torch.tensor(prefix.mask(kept), device=device)
+        mask = torch.cat([before, mask], dim=1)
+    return ids, mask
+
+
+def greedy_batch(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    eos_ids: frozenset[int],
+    pad_id: int,
+    on_step: OnStep,
+    prefix: SharedPrefix | None = None,
+) -> list[Continuation] | None:
+    """The most probable token at each step, for one batch.
+
+    Equal to ``generate(do_sample=False)`` token for token where the arithmetic is (float32);
+    logits are compared in float32, as ``generate`` does, so that bf16 ties fall the same way.
+
+    Args:
+        prompts: B token id lists, none empty.
+        on_step: told of progress after each step.
+        prefix: what all prompts begin with, from :func:`share_prefix`.
+
+    Returns:
+        B continuations in the order of the prompts, or None if the model cannot be decoded with
+        a ``DynamicCache`` (the caller then uses ``generate``).
+
+    """
+    cache = new_cache(model)
+    if cache is None or (prefix is None and learned_prefix(model) is not None):
+        return None
+    arguments = forward_arguments(model)
+    # PEFT's wrapper would put a learned prefix before each single step
+    run = base_model(model)
+    last_only = {"logits_to_keep": 1} if "logits_to_keep" in arguments else {}
+    step_ids, mask = _begin(prompts, prefix, cache, pad_id, device_of(model))
+    positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -step_ids.shape[1] :]
+    results = [Continuation() for _ in prompts]
+    rows = list(range(len(prompts)))  # which sentence each row of the batch is
+
+    for step in range(max_new_tokens):
+        placed = {"position_ids": positions} if "position_ids" in arguments else {}
+        output = run(
+            input_ids=step_ids,
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=True,
+            return_dict=True,
+            **last_only,
+            **placed,
+        )
+        if step == 0:
+            filled = output.past_key_values is cache and cache.get_seq_length() == mask.shape[1]
+            if not filled or not is_plain(cache.layers):
+                return None
+        scores = output.logits[:, -1].float()
+        chosen = scores.argmax(-1)
+        # NaN counts as the largest, and infinity is
+        check_logits(scores.gather(-1, chosen[:, None]))
+        del output  # the prompt's logits are large where `logits_to_keep` is not supported
+
+        added = finished = 0
+        for row, token in zip(rows, chosen.tolist(), strict=True):
+            if results[row].stopped:
+                continue
+            if token in eos_ids:
+                results[row].stopped = True
+                finished += 1
+            else:
+                results[row].tokens.append(token)
+                added += 1
+        running = [i for i, row in enumerate(rows) if not results[row].stopped]
+        last = step + 1 == max_new_tokens or not running
+        on_step(added, finished + len(running) if last else finished)
+        if last:
+            break
+
+        positions = positions[:, -1:] + 1
+        if len(rows) - len(running) >= COMPACT_SHARE * len(rows) and len(running) < len(rows):
+            keep = torch.tensor(running, device=mask.device)
+            cache.batch_select_indices(keep)
+            mask, positions, chosen = mask[keep], positions[keep], chosen[keep]
+            rows = [rows[i] for i in running]
+        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+        step_ids = chosen[:, None]
+    return results

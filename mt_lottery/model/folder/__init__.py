@@ -1,0 +1,1 @@
+"""Model folders and hub models: looked at, checked and written."""

@@ -1,0 +1,129 @@
+"""``config.json``: read, and its sizes held against sense and against the weights.
+
+A size is what memory is asked for: a wrong one is found here, in milliseconds, and not when
+the machine has none left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mt_lottery.errors import ModelError
+from mt_lottery.model.folder.library import call
+from mt_lottery.reading import read_json
+
+#: The most that a size may be: beyond every model there is, and still built without weights
+#: in seconds. Names as in the configurations of transformers' families.
+LARGEST = {
+    **dict.fromkeys(("vocab_size", "vocab_size_per_layer_input"), 100_000_000),
+    **dict.fromkeys(("hidden_size", "n_embd", "d_model", "dim", "word_embed_proj_dim"), 1_000_000),
+    **dict.fromkeys(("intermediate_size", "n_inner", "ffn_dim", "d_inner"), 10_000_000),
+    **dict.fromkeys(
+        ("num_hidden_layers", "n_layer", "num_layers", "n_layers", "decoder_layers"), 10_000
+    ),
+    **dict.fromkeys(("num_attention_heads", "n_head", "num_heads", "n_heads"), 100_000),
+    **dict.fromkeys(("num_key_value_heads", "head_dim"), 100_000),
+    **dict.fromkeys(("num_local_experts", "num_experts", "n_routed_experts"), 100_000),
+    **dict.fromkeys(("max_position_embeddings", "n_positions", "n_ctx"), 1_000_000_000),
+}
+_LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers", "decoder_layers")
+#: Without these there is no model; others may be 0 (no heads in Mamba, no experts).
+_NEEDED = ("vocab_size", "hidden_size", "n_embd", "d_model", *_LAYERS)
+
+
+def read_config(where: str, shown: str | None = None, **settings: Any) -> Any:
+    """A transformers configuration.
+
+    Args:
+        where: a folder with ``config.json`` (or the GGUF file that ``settings`` name), or a hub
+            id.
+        shown: what messages call it.
+        settings: of ``AutoConfig.from_pretrained``.
+
+    Raises:
+        ModelError: it is missing, damaged, of a model that transformers does not know, or has
+            a size that no model has.
+    """
+    from transformers import AutoConfig
+
+    file = Path(where) / "config.json"
+    if Path(where).is_dir() and "gguf_file" not in settings:
+        stored = read_json(file, ModelError, finite=False)
+        names = stored.get("architectures") or []
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ModelError(
+                f"{file}: architectures is {_short(names)}; allowed: a list of names of classes."
+            )
+        check_sizes(stored, str(file))
+    config = call(AutoConfig.from_pretrained, shown or where, where, **settings)
+    if not hasattr(config, "get_text_config"):
+        raise ModelError(f"{shown or where}: its configuration is {type(config).__name__}.")
+    check_sizes(config.to_dict(), shown or where)
+    return config
+
+
+def check_sizes(stored: dict[str, Any], where: str) -> None:
+    """Refuse a size that is no positive whole number, or beyond all models.
+
+    Raises:
+        ModelError: it names the key, the value and what is allowed.
+    """
+    for key, value in _sizes(stored, ""):
+        name = key.rpartition(".")[2]
+        least = 1 if name in _NEEDED else 0
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or not least <= value <= LARGEST[name]:
+            raise ModelError(
+                f"{where}: {key} is {_short(value)}; allowed: a whole number from {least} to "
+                f"{LARGEST[name]:,}."
+            )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def _sizes(stored: dict[str, Any], before: str) -> Iterator[tuple[str, Any]]:
+    """Key and value of every size, those of the parts (``text_config.hidden_size``) included."""
+    for key, value in stored.items():
+        if key in LARGEST and value is not None and not _by_layer(value):
+            yield f"{before}{key}", value
+        elif key.endswith("_config") and isinstance(value, dict):
+            yield from _sizes(value, f"{before}{key}.")
+
+
+def _by_layer(value: Any) -> bool:
+    """Whether a size is given layer by layer (OpenELM, Gemma 3n)."""
+    return isinstance(value, list) and all(type(v) is int and v >= 0 for v in value)
+
+
+def check_against_weights(config: Any, shapes: dict[str, tuple[int, ...]], where: str) -> None:
+    """Refuse a configuration of a far larger model than the one whose weights are there.
+
+    transformers would first build all of it, and fill what is missing with random numbers.
+
+    Args:
+        config: of the model.
+        shapes: name → shape of every tensor in the folder's files.
+        where: for the message.
+
+    Raises:
+        ModelError: more layers than tensors, or a larger embedding table than the longest.
+    """
+    text = config.get_text_config()
+    layers = max((v for k in _LAYERS if isinstance(v := getattr(text, k, None), int)), default=0)
+    if layers > len(shapes):
+        raise ModelError(
+            f"{where}: its config.json speaks of {layers:,} layers, and its weights are "
+            f"{len(shapes):,} tensors. They do not belong together."
+        )
+    rows = getattr(text, "vocab_size", None)
+    longest = max((max(shape, default=0) for shape in shapes.values()), default=0)
+    if isinstance(rows, int) and rows > max(longest, 1):
+        raise ModelError(
+            f"{where}: its config.json has vocab_size {rows:,}, and the longest of its tensors "
+            f"{longest:,} rows. They do not belong together."
+        )

@@ -1,0 +1,77 @@
+"""A model folder that transformers 4.57 and 5.x read alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mt_lottery.system.atomic import write_text
+from mt_lottery.system.replacing import written_folder
+
+
+def cast(model: Any, dtype: Any) -> Any:
+    """Parameters to another dtype, in place; buffers stay (``model.to`` would round RoPE's)."""
+    for parameter in model.parameters():
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.to(dtype)
+    return model
+
+
+def save_folder(
+    model: Any,
+    tokenizer: Any,
+    folder: Path,
+    *,
+    marked: bool = False,
+    more: Callable[[Path], None] | None = None,
+) -> None:
+    """Write weights, configuration and tokenizer; the folder is whole or not there at all.
+
+    Args:
+        model: a plain transformers causal LM.
+        tokenizer: its tokenizer.
+        folder: replaced if it exists.
+        marked: the user named it: it is replaced only if it is ours, and unchanged
+            (:mod:`mt_lottery.system.replacing`).
+        more: writes other files into the folder before it is put in place.
+
+    Raises:
+        DiskError: it cannot be written.
+        RecordError: with ``marked``, what stands there may not be replaced.
+    """
+    with written_folder(folder, marked=marked) as staging:
+        model.save_pretrained(staging, max_shard_size="1000GB")
+        tokenizer.save_pretrained(staging)
+        for name, mend in (("config.json", _with_rope), ("tokenizer_config.json", _with_class)):
+            path = staging / name
+            if path.is_file():
+                content = mend(json.loads(path.read_text("utf-8")))
+                write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        if more is not None:
+            more(staging)
+
+
+def _with_rope(config: dict[str, Any]) -> dict[str, Any]:
+    """``rope_parameters`` (5.x) in the keys of 4.57 too, which ignores it in silence."""
+    rope = config.get("rope_parameters")
+    if not isinstance(rope, dict):
+        return config
+    local = rope.get("sliding_attention")
+    whole = rope.get("full_attention", rope)
+    if isinstance(local, dict) and "rope_theta" in local:
+        config.setdefault("rope_local_base_freq", local["rope_theta"])
+    if isinstance(whole, dict) and "rope_theta" in whole:
+        config.setdefault("rope_theta", whole["rope_theta"])
+        if whole.get("rope_type", "default") != "default":
+            scaling = {k: v for k, v in whole.items() if k != "rope_theta"}
+            config.setdefault("rope_scaling", scaling)
+    return config
+
+
+def _with_class(config: dict[str, Any]) -> dict[str, Any]:
+    """5.x's name for a tokenizer that is all in ``tokenizer.json``, as 4.57 calls it."""
+    if config.get("tokenizer_class") == "TokenizersBackend":
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    return config

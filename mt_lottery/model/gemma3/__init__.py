@@ -1,0 +1,1 @@
+"""The default model: Gemma 3 270M from a PyPI package."""

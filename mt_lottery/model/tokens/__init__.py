@@ -1,0 +1,1 @@
+"""Token ids as text: for files, for people, and the special ones."""

@@ -1,0 +1,65 @@
+"""Tokens as people read them.
+
+A vocabulary's own strings are kept wherever they are read back (``tickets.csv``, JSON).  A
+byte-level vocabulary (GPT-2, Llama 3, Qwen) writes each byte as a printable letter there:
+``ĠI`` is " I", ``Ã¡`` is "á".  On a terminal, in a figure or a tracker the text is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+
+from mt_lottery.report.plain import visible
+
+BLANK = "▁"  # as SentencePiece writes it
+
+
+@cache
+def _bytes_of() -> dict[str, int]:
+    """Letter → byte, of the byte-level alphabet (that of GPT-2)."""
+    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in plain]
+    known = {chr(byte): byte for byte in plain}
+    return known | {chr(256 + place): byte for place, byte in enumerate(others)}
+
+
+def is_byte_level(tokens: Iterable[str]) -> bool:
+    """Whether a vocabulary's strings (some of them at least) are of the byte-level alphabet.
+
+    Told by how a leading blank is written: ``Ġ`` there, ``▁`` by SentencePiece.  Of a few tokens
+    without a blank it cannot be known; they are taken as they are.
+    """
+    level = 0
+    for token in tokens:
+        level += (token[:1] in ("Ġ", "Ċ")) - token.startswith(BLANK)
+    return level > 0
+
+
+def shown_token(token: str, byte_level: bool) -> str:
+    r"""A token for a reader: its text, blanks as ``▁``, a line feed as ``\n``.
+
+    Args:
+        token: the vocabulary's own string.
+        byte_level: it is of a byte-level vocabulary. Bytes that are no whole letter are
+            written ``<0xC4>``.
+    """
+    known = _bytes_of()
+    text = token
+    if byte_level and token and all(letter in known for letter in token):
+        text = bytes(known[letter] for letter in token).decode("utf-8", "surrogateescape")
+        text = "".join(f"<0x{ord(x) - 0xDC00:02X}>" if 0xDC80 <= ord(x) <= 0xDCFF else x
+                       for x in text)  # fmt: skip
+        text = text.replace(" ", BLANK)
+    return visible(text) or "''"
+
+
+def shown_tokens(tokens: Sequence[str], among: Iterable[str] | None = None) -> list[str]:
+    """Tokens of one vocabulary for a reader.
+
+    Args:
+        tokens: their own strings.
+        among: more of the vocabulary, to tell of which kind it is; ``tokens`` alone if None.
+    """
+    byte_level = is_byte_level(tokens if among is None else among)
+    return [shown_token(token, byte_level) for token in tokens]

@@ -1,0 +1,195 @@
+"""What ``mt-ticket compare`` found, and the CSV and JSON it writes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mt_lottery.paper.compare.comparison import Pair, SharedToken, UnchangedRows, group_sizes
+from mt_lottery.paper.compare.nulls import LEVEL, Null
+from mt_lottery.paper.compare.runs import TicketRun
+from mt_lottery.report.plain import csv_text
+from mt_lottery.system.atomic import write_text
+
+
+@dataclass
+class Comparison:
+    """All that was compared.
+
+    Attributes:
+        runs: in the order given.
+        shared: tokens of the tickets (Table 8); empty for a single run.
+        pairs: every two runs, and each run beside its null's probe.
+        unchanged: Table 6, one a ``ks_lottery`` run.
+        nulls: one a run, where asked for.
+        cost: seconds and bytes.
+    """
+
+    runs: list[TicketRun]
+    shared: list[SharedToken] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
+    unchanged: list[UnchangedRows] = field(default_factory=list)
+    nulls: list[Null] = field(default_factory=list)
+    cost: dict[str, float] = field(default_factory=dict)
+
+
+def null_summary(null: Null) -> dict[str, Any]:
+    """The numbers of a null, ready for JSON."""
+    changed = torch.nonzero(null.statistic > 0).flatten()
+    ticket = list(null.ticket)
+    # the k most changed rows are far out in any distribution: hold them against the null's own k
+    ordered = {
+        name: column[null.rows].sort(descending=True).values
+        for name, column in (("run", null.statistic), ("null", null.null))
+    }
+    last = min(len(ticket), len(null.rows)) - 1
+    return {
+        "run": null.run,
+        "kind": null.kind,
+        "seed": null.seed,
+        "rows": len(null.rows),
+        "null_quantiles": {f"{level:g}": value for level, value in null.quantiles().items()},
+        "level": LEVEL,
+        "largest": {name: float(column[0]) for name, column in ordered.items()},
+        "last_of_as_many": {name: float(column[last]) for name, column in ordered.items()},
+        "ticket": _held_against(null, ticket),
+        "changed": _held_against(null, changed.tolist()),
+    }
+
+
+def _held_against(null: Null, rows: list[int]) -> dict[str, Any]:
+    if not rows:
+        return {
+            "rows": 0,
+            "beyond": 0,
+            "above_own": 0,
+            "smallest_distance": None,
+            "largest_p": None,
+        }
+    return {
+        "rows": len(rows),
+        "beyond": null.beyond(rows),
+        "above_own": null.above_own(rows),
+        "smallest_distance": float(null.statistic[rows].min()),
+        "largest_p": float(null.pvalues(rows).max()),
+    }
+
+
+def _run(run: TicketRun) -> dict[str, Any]:
+    record = run.record
+    return {
+        "label": run.label,
+        "folder": str(run.folder),
+        "method": record.method,
+        "lang": record.lang,
+        "seed": record.seed,
+        "template": record.data.template,
+        "train": None if record.data.train is None else dataclasses.asdict(record.data.train),
+        "model": record.model.name,
+        "vocab_size": record.model.vocab_size,
+        "embedding_dim": record.model.embedding_dim,
+        "rows": len(run.rows),
+        "alpha": None if record.tickets is None else record.tickets.alpha,
+        "changed": int((run.distances() > 0).sum()) if run.has_distances else None,
+        "config_hash": record.config_hash,
+    }
+
+
+def to_json(found: Comparison) -> dict[str, Any]:
+    """Everything, ready for JSON: what was compared and each number of the tables."""
+    return {
+        "runs": [_run(run) for run in found.runs],
+        "overlap": {
+            "tickets": len(found.runs),
+            "groups": group_sizes(found.shared),
+            "tokens": [
+                {
+                    "token_id": each.token_id,
+                    "token": each.token,
+                    "count": each.count,
+                    "group": each.group,
+                    "runs": [
+                        run.label for run, held in zip(found.runs, each.held, strict=True) if held
+                    ],
+                }
+                for each in found.shared
+            ],
+        },
+        "pairs": [
+            {**dataclasses.asdict(pair), "at": {str(k): v for k, v in pair.at.items()}}
+            for pair in found.pairs
+        ],
+        "unchanged": [
+            {
+                "run": each.run,
+                "transfer": each.transfer,
+                "own_alpha": each.own_alpha,
+                "levels": [
+                    {**dataclasses.asdict(level), "share": level.share, "whole": level.whole}
+                    for level in each.levels
+                ],
+            }
+            for each in found.unchanged
+        ],
+        "nulls": [null_summary(null) for null in found.nulls],
+        "cost": found.cost,
+    }
+
+
+def write(found: Comparison, out: Path) -> list[Path]:
+    """Write ``compare.json`` and a CSV a table; returns their paths."""
+    tables: dict[str, str] = {}
+    if found.shared:
+        tables["tokens"] = csv_text(
+            ["token_id", "token", "count", "group", *(run.label for run in found.runs)],
+            [[t.token_id, t.token, t.count, t.group, *t.held] for t in found.shared],
+        )
+    if found.pairs:
+        sizes = sorted({k for pair in found.pairs for k in pair.at})
+        tables["pairs"] = csv_text(
+            ["first", "second", "differ_in", "common", "chance", "jaccard", "overlap_coefficient",
+             "spearman", "rows", "spearman_both", "rows_both",
+             *(f"common_share_of_top_{k}" for k in sizes)],
+            [[p.first, p.second, "+".join(p.differ), p.common, p.chance, p.jaccard, p.overlap,
+              p.spearman, p.rows, p.spearman_both, p.rows_both, *(p.at.get(k) for k in sizes)]
+             for p in found.pairs],
+        )  # fmt: skip
+    if found.unchanged:
+        tables["unchanged"] = csv_text(
+            ["run", "transfer", "alpha", "ticket_rows", "compared_rows", "unchanged_rows", "share",
+             "median_distance", "largest_distance"],
+            [[each.run, each.transfer, repr(x.alpha), x.ticket, x.compared, x.unchanged, x.share,
+              x.median_distance, x.largest_distance]
+             for each in found.unchanged for x in each.levels],
+        )  # fmt: skip
+    if found.nulls:
+        tables["null"] = csv_text(
+            ["run", "kind", "token_id", "token", "statistic", "null_statistic", "empirical_p",
+             "in_ticket"],
+            [row for null in found.nulls for row in _null_rows(found, null)],
+        )  # fmt: skip
+    written = []
+    for name, text in tables.items():
+        written.append(out / f"{name}.csv")
+        write_text(written[-1], text)
+    written.append(out / "compare.json")
+    write_text(written[-1], json.dumps(to_json(found), indent=2, ensure_ascii=False) + "\n")
+    return written
+
+
+def _null_rows(found: Comparison, null: Null) -> list[list[Any]]:
+    """Every trained row, most changed first."""
+    tokens = next(run.tokens for run in found.runs if run.label == null.run)
+    order = torch.argsort(null.statistic[null.rows], descending=True, stable=True)
+    rows = null.rows[order].tolist()
+    ticket = set(null.ticket)
+    return [
+        [null.run, null.kind, row, tokens.get(row, ""), repr(float(null.statistic[row])),
+         repr(float(null.null[row])), repr(p), row in ticket]
+        for row, p in zip(rows, null.pvalues(rows).tolist(), strict=True)
+    ]  # fmt: skip

@@ -1,0 +1,1 @@
+"""``mt-ticket explain``: what a ticket does, and where in the text."""

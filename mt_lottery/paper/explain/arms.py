@@ -1,0 +1,268 @@
+"""What a ticket does: its rows read at some positions only, and random rows in their place."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mt_lottery.config import digest
+from mt_lottery.data.prompts.templates import get_template
+from mt_lottery.decoding.translation import Hypothesis, translate
+from mt_lottery.errors import ConfigError, RecordError, TuningError
+from mt_lottery.languages import parse_pair
+from mt_lottery.model.tables import eos_ids
+from mt_lottery.paper.explain.positions import (
+    BOS,
+    INSTRUCTION,
+    PROMPT_KINDS,
+    SOURCE,
+    PositionRows,
+    Prompt,
+    split_prompts,
+)
+from mt_lottery.reading import read_bytes
+from mt_lottery.runs.decode import Progress, pad_id
+from mt_lottery.runs.folder.files import read_hypotheses
+from mt_lottery.runs.folder.preparing import HYPOTHESES, locked, write_hypotheses
+from mt_lottery.runs.folder.record import read_record
+from mt_lottery.runs.planning.plan import Say
+from mt_lottery.runs.tuned import TunedRun, open_run
+from mt_lottery.ticket.analysis import norm_matched
+from mt_lottery.tuners.rows.adapter_file import WEIGHTS
+from mt_lottery.tuners.rows.module import TiedHead, TokenRows
+
+VERSION = 1  # raise it when the arms' decoding changes
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Where the rows are read, and whether they are the tuned ones.
+
+    Attributes:
+        name: ``original``, ``tuned``, ``bos``, ``instruction``, ``source``, ``target``,
+            ``random-SEED``.
+        read: kinds of prompt positions that read them.
+        generated: whether generated positions do.
+        random: seed of norm-matched random changes in place of the tuned ones.
+    """
+
+    name: str
+    read: tuple[str, ...] = ()
+    generated: bool = False
+    random: int | None = None
+
+
+#: Arms that can be left out; ``original`` and ``tuned`` are what they are measured against.
+CHOICES = ("bos", "instruction", "source", "target", "random")
+
+
+def arms_of(
+    rows: Sequence[int],
+    prompts: Sequence[Prompt],
+    seeds: Sequence[int],
+    wanted: Collection[str] = CHOICES,
+) -> list[Arm]:
+    """The arms of the experiment.
+
+    ``<bos>`` counts as instruction, and has an arm of its own where its row is in the ticket.
+
+    Args:
+        rows: the ticket.
+        prompts: of the test set.
+        seeds: of the random controls, which are read everywhere.
+        wanted: of :data:`CHOICES`.
+    """
+    everywhere = PROMPT_KINDS
+    first = any(prompt.count(set(rows))[BOS] for prompt in prompts)
+    arms = [
+        *([Arm("bos", (BOS,))] if first else []),
+        Arm("instruction", (BOS, INSTRUCTION)),
+        Arm("source", (SOURCE,)),
+        Arm("target", generated=True),
+        *(Arm(f"random-{seed}", everywhere, generated=True, random=seed) for seed in seeds),
+    ]
+    chosen = [arm for arm in arms if arm.name.partition("-")[0] in wanted]
+    return [Arm("original"), Arm("tuned", everywhere, generated=True), *chosen]
+
+
+@dataclass
+class Explained:
+    """All arms, decoded.
+
+    Attributes:
+        run: the run, its model with the arms' embedding in it.
+        template: the wording of the prompt.
+        sources, references: the test sentences.
+        arms: in the order of the tables.
+        outputs: arm → one hypothesis a sentence.
+        reads: kind of prompt position → positions a sentence that hold a row of the ticket.
+        as_in_run: ``tuned`` translations that are word for word the run's own; None where
+            prompt or number of sentences differ.
+        seconds: decoding seconds of the arms that were decoded now.
+    """
+
+    run: TunedRun
+    template: str
+    sources: list[str]
+    references: list[str]
+    arms: list[Arm]
+    outputs: dict[str, list[Hypothesis]]
+    reads: dict[str, float]
+    as_in_run: int | None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def _rows_of(run: TunedRun, folder: Path) -> TokenRows:
+    embedding = run.loaded.model.get_input_embeddings()
+    if not isinstance(embedding, TokenRows):
+        raise TuningError(
+            f"{folder}: a run of {run.record.method} has no tuned vocabulary rows; allowed: runs "
+            "of ks_lottery, ks_transfer, embed and the others that tune or copy rows."
+        )
+    if isinstance(run.loaded.model.get_output_embeddings(), TiedHead):
+        raise TuningError(
+            f"{folder}: with tuner.scope=tied the output head uses the rows too, at every "
+            "position: what is read where cannot be told apart. Allowed: scope=input."
+        )
+    return embedding
+
+
+def _test_set(folder: Path, sentences: int | None) -> list[dict[str, Any]]:
+    lines = read_hypotheses(folder / HYPOTHESES, read_record(folder).data.test.pairs)
+    if sentences is not None and sentences > len(lines):
+        raise ConfigError(
+            f"--sentences {sentences}: the run's test set has {len(lines)} sentences."
+        )
+    return lines[:sentences]
+
+
+def _key(folder: Path, run: TunedRun, template: str, sources: Sequence[str]) -> str:
+    """Hash of what every arm's output depends on beside the arm itself."""
+    settings = run.config.translate
+    weights = read_bytes(folder / "adapter" / WEIGHTS, RecordError)
+    adapter = hashlib.sha256(weights).hexdigest()
+    model = run.record.model
+    return digest(
+        {
+            "version": VERSION,
+            "adapter": adapter,
+            "model": [model.sha256, model.revision, str(run.loaded.model.dtype)],
+            "device": str(run.loaded.model.device.type),
+            "lang": run.config.lang,
+            "template": template,
+            "sources": list(sources),
+            "decoding": [settings.max_new_tokens, settings.batch_size, settings.max_tokens],
+        }
+    )
+
+
+def _kept(path: Path, sentences: int, say: Say) -> list[Hypothesis] | None:
+    if not path.is_file():
+        return None
+    try:
+        lines = read_hypotheses(path, sentences)
+    except RecordError as error:
+        say(f"{error} Decoded again.")
+        return None
+    return [Hypothesis(x["hypothesis"], x["tokens"], x["stopped"]) for x in lines]
+
+
+def explain(
+    run_dir: str | Path,
+    out: Path,
+    *,
+    template: str | None = None,
+    sentences: int | None = None,
+    seeds: Sequence[int] = (0, 1, 2),
+    wanted: Collection[str] = CHOICES,
+    device: str = "auto",
+    say: Say = print,
+) -> Explained:
+    """Decode every arm, greedily, with the run's model, template and limits.
+
+    Each arm's hypotheses are kept under ``out``; those that stand there are not decoded again.
+
+    Args:
+        run_dir: a finished run that tuned or copied rows of the input table.
+        out: folder for the hypotheses.
+        template: another registered wording of the prompt; the run's own if None.
+        sentences: the first so many of the run's test set; all if None.
+        seeds: of the random controls.
+        wanted: arms beside ``original`` and ``tuned``, of :data:`CHOICES`.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        say: prints a line for the user.
+
+    Raises:
+        RecordError: no finished run there.
+        TuningError: it has no rows of the input table alone.
+        ConfigError, RegistryError: ``template`` or ``sentences`` cannot be had.
+    """
+    import time
+
+    folder = Path(run_dir).expanduser()
+    lines = _test_set(folder, sentences)
+    run = open_run(folder, device)
+    name = template or run.config.data.template
+    wording = get_template(name)
+    rows = _rows_of(run, folder)
+    model, tokenizer = run.loaded.model, run.loaded.tokenizer
+    sources = [str(x["source"]) for x in lines]
+    references = [str(x["reference"]) for x in lines]
+    prompts = split_prompts(sources, wording, parse_pair(run.config.lang), tokenizer, name)
+    ids = [int(i) for i in rows.token_ids]
+    arms = arms_of(ids, prompts, seeds, wanted)
+    counts = [prompt.count(set(ids)) for prompt in prompts]
+    reads = {kind: sum(c[kind] for c in counts) / len(counts) for kind in PROMPT_KINDS}
+
+    before = rows.weight.detach()[rows.token_ids].float().cpu()
+    tuned = rows.rows.detach().float().cpu()
+    embedding = PositionRows(rows)
+    stops = eos_ids(model, tokenizer)
+    model.set_input_embeddings(embedding)
+    own = name == run.config.data.template and len(lines) == run.record.data.test.pairs
+    kept = out / f"arms-{_key(folder, run, name, sources)[:16]}"
+    settings = run.config.translate
+    found = Explained(run, name, sources, references, arms, {}, reads, None)
+    with locked(kept):
+        for arm in arms:
+            path = kept / f"{arm.name}.jsonl"
+            standing = _kept(path, len(lines), say)
+            if standing is not None:
+                say(f"{arm.name}: decoded before, in {path}.")
+                found.outputs[arm.name] = standing
+                continue
+            values = tuned
+            if arm.random is not None:
+                values = before + norm_matched(tuned - before, arm.random)
+            with torch.no_grad():
+                rows.rows.copy_(values)
+            embedding.generated = arm.generated
+            say(f"{arm.name}: translating {len(lines)} sentences.")
+            began = time.monotonic()
+            progress = Progress(len(lines))
+            try:
+                outputs = translate(
+                    model,
+                    tokenizer,
+                    [prompt.marked(embedding.num_embeddings, arm.read) for prompt in prompts],
+                    max_new_tokens=settings.max_new_tokens,
+                    batch_size=settings.batch_size,
+                    max_tokens=settings.max_tokens,
+                    eos_ids=stops,
+                    pad_id=pad_id(tokenizer),
+                    progress=progress,
+                )
+            finally:
+                progress.close()
+            found.seconds[arm.name] = time.monotonic() - began
+            write_hypotheses(path, sources, references, outputs)
+            found.outputs[arm.name] = outputs
+    if own and settings.beam_size == 1:
+        pairs = zip(found.outputs["tuned"], lines, strict=True)
+        found.as_in_run = sum(now.text == line["hypothesis"] for now, line in pairs)
+    return found

@@ -1,0 +1,308 @@
+"""What is compared: two embedding tables, given as model folders or as finished runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mt_lottery.config import RunConfig
+from mt_lottery.config.compose import compose_saved
+from mt_lottery.data.corpora import load_corpora
+from mt_lottery.errors import ConfigError, ModelError, MTLotteryError, RecordError, TuningError
+from mt_lottery.languages import parse_pair
+from mt_lottery.model.hf import load_tokenizer
+from mt_lottery.model.loading import fingerprint, load
+from mt_lottery.model.tables import input_table
+from mt_lottery.paper.find.tables import (
+    DEFAULT_MODEL,
+    MemoryTable,
+    ModelFolder,
+    PatchedTable,
+    Table,
+    open_model,
+)
+from mt_lottery.paper.source import open_source
+from mt_lottery.registry import TUNERS
+from mt_lottery.runs.context import text_counts
+from mt_lottery.runs.folder.integrity import check_run
+from mt_lottery.runs.folder.preparing import CONFIG
+from mt_lottery.runs.folder.record import NAME, SWAP, Record, read_record
+from mt_lottery.runs.planning.plan import Say
+from mt_lottery.runs.search import as_chosen
+from mt_lottery.tuners.rows.adapter_file import load_rows
+
+
+class NoTokenizer:
+    """Stands in where a folder has no tokenizer: tokens stay empty."""
+
+    def convert_ids_to_tokens(self, token_ids: Sequence[int]) -> list[str]:
+        """As a tokenizer's."""
+        return [""] * len(token_ids)
+
+
+@dataclass
+class Side:
+    """One embedding table, and whose it is.
+
+    Attributes:
+        name: the folder or run as it was given.
+        table: the table, [V, d].
+        base: for a run the original model's table.
+        tokenizer: of that model; None where there is none.
+        counts: token id → occurrences in the run's training text, where that is known.
+        config: of a run.
+        tied: whether the model's output head is its input table.
+    """
+
+    name: str
+    table: Table
+    tied: bool
+    base: Table | None = None
+    tokenizer: Any | None = None
+    counts: Counter[int] | None = None
+    config: RunConfig | None = None
+
+
+@dataclass
+class Pair:
+    """Two tables to be compared row by row.
+
+    Attributes:
+        before, after: the tables; only the first ``rows`` rows of each are looked at.
+        rows: V.
+        names: what they are called.
+        tokenizer: names the rows.
+        counts: occurrences in the training text, None where there is no corpus.
+        model: the original model: a folder, or a run's configuration.
+        tied: whether the output head of BEFORE is its input table.
+    """
+
+    before: Table
+    after: Table
+    rows: int
+    names: tuple[str, str]
+    tokenizer: Any
+    counts: Counter[int] | None
+    model: str | RunConfig
+    tied: bool
+
+    @property
+    def dimension(self) -> int:
+        """d, coordinates of a row."""
+        return self.before.shape[1]
+
+
+def is_run(where: str) -> bool:
+    """Whether a path is a run directory (and no model folder)."""
+    path = Path(where).expanduser()
+    return any((path / name).is_file() for name in (NAME, CONFIG, SWAP))
+
+
+def open_pair(
+    paths: Sequence[str], *, shared_rows: bool = False, device: str = "auto", say: Say = print
+) -> Pair:
+    """Open BEFORE and AFTER, or one run, whose original model is then BEFORE.
+
+    Args:
+        paths: one run directory, or two of model folders and run directories.
+        shared_rows: of tables of different length, compare the rows that both have.
+        device: where a run's probe is trained if it is no longer in the cache.
+        say: prints a line for the user.
+
+    Raises:
+        ConfigError: one path that is no run.
+        ModelError: something is no model, or the tables do not fit together.
+        RecordError: a run is damaged, or its model has changed since.
+        TuningError: a run whose method leaves the embedding table as it is.
+    """
+    if len(paths) == 1:
+        if not is_run(paths[0]):
+            open_model(paths[0])  # what is wrong with it, if it is no model either
+            raise ConfigError(
+                f"{paths[0]} is a model folder; allowed: two of them, BEFORE and AFTER, or a run "
+                "directory alone."
+            )
+        run = open_side(paths[0], device, say)
+        assert run.base is not None and run.config is not None
+        names = (f"the original model of {paths[0]}", paths[0])
+        tokenizer = run.tokenizer or NoTokenizer()
+        rows = run.base.shape[0]
+        return Pair(run.base, run.table, rows, names, tokenizer, run.counts, run.config, run.tied)
+    one, other = (open_side(path, device, say) for path in paths)
+    rows = _rows(one, other, shared_rows)
+    kinds = one.table.dtype, other.table.dtype
+    if torch.promote_types(*kinds) != kinds[1]:  # not every value of BEFORE can stand in AFTER
+        shown = [str(kind).removeprefix("torch.") for kind in kinds]
+        say(
+            f"Note: BEFORE is in {shown[0]}, AFTER in {shown[1]}: rounding alone moves rows a "
+            "little, also those that were never tuned."
+        )
+    tokenizer = one.tokenizer or other.tokenizer
+    if tokenizer is None:
+        say("Note: neither folder has a tokenizer: the rows have no names.")
+        tokenizer = NoTokenizer()
+    model = one.config or one.name
+    counts = other.counts or one.counts
+    names = (one.name, other.name)
+    return Pair(one.table, other.table, rows, names, tokenizer, counts, model, one.tied)
+
+
+def _rows(one: Side, other: Side, shared: bool) -> int:
+    (rows, width), (more, depth) = one.table.shape, other.table.shape
+    if width != depth:
+        raise ModelError(
+            f"{one.name} has rows of {width} coordinates, {other.name} of {depth}: two states of "
+            "one model are needed."
+        )
+    if rows != more and not shared:
+        longer = other.name if more > rows else one.name
+        raise ModelError(
+            f"{one.name} has {rows:,} rows of vocabulary, {other.name} {more:,}. If {longer} is "
+            "the same model with tokens added at the end, --shared-rows compares the first "
+            f"{min(rows, more):,} rows of both."
+        )
+    return min(rows, more)
+
+
+def open_side(where: str, device: str, say: Say) -> Side:
+    """A model folder's table, or the one that a run ended with.
+
+    Raises:
+        as :func:`open_pair`.
+    """
+    if is_run(where):
+        return _open_run(where, device, say)
+    folder = open_model(where)
+    return Side(where, folder.table(), folder.tied, tokenizer=_tokenizer(folder))
+
+
+def _tokenizer(folder: ModelFolder) -> Any | None:
+    try:
+        return load_tokenizer(folder.path)[0]
+    except ModelError:
+        return None
+
+
+def _open_run(where: str, device: str, say: Say) -> Side:
+    path = Path(where).expanduser()
+    record = read_record(path)
+    config = compose_saved(path / CONFIG)
+    check_run(path, record, config)
+    config = as_chosen(config, record)
+    check_model(path, record, config)
+    tied = record.model.tied_embeddings
+    tuner = TUNERS.get(config.tuner.name)(config.tuner)
+    if tuner.probe is not None and config.tuner.name != "embed":
+        source = open_source(path, device, say)
+        before: Table = MemoryTable(source.table)
+        after: Table = PatchedTable(before, source.probe.token_ids, source.probe.values)
+        tokenizer, counts = source.loaded.tokenizer, source.context.counts
+        return Side(where, after, tied, before, tokenizer, counts, config)
+    if not (path / "model").is_dir():
+        rows = _adapter_rows(path, config)
+    before, tokenizer = base_table(config)
+    if (path / "model").is_dir():
+        after = open_model(path / "model").table()
+    else:
+        after = PatchedTable(before, *rows)
+    found = _training_counts(config, record, tokenizer, say)
+    return Side(where, after, tied, before, tokenizer, found, config)
+
+
+def _adapter_rows(path: Path, config: RunConfig) -> tuple[torch.Tensor, torch.Tensor]:
+    try:
+        return load_rows(path / "adapter")
+    except RecordError as error:
+        if (path / "adapter" / "adapter_config.json").is_file() and "not an adapter" not in str(
+            error
+        ):
+            raise
+        raise TuningError(
+            f"{path}: recipe={config.recipe} leaves the embedding table as it is: there is "
+            "nothing to compare. Allowed: runs of embed, full, ks_lottery, ks_transfer, and "
+            "others that tune vocabulary rows."
+        ) from error
+
+
+def check_model(path: Path, record: Record, config: RunConfig) -> None:
+    """Make sure that a run's original model is still the one that it was tuned from.
+
+    Raises:
+        ModelError: it is not, or it cannot be had.
+    """
+    found = fingerprint(config.model)
+    if found not in (record.model.sha256, record.model.revision):
+        raise ModelError(
+            f"{config.model.name_or_path or config.model.name} is not the model that {path} was "
+            f"tuned from: its hash is {found[:12]}…, the record's "
+            f"{(record.model.sha256 or record.model.revision or '?')[:12]}…."
+        )
+
+
+def base_folder(config: RunConfig) -> ModelFolder | None:
+    """The folder of a run's original model; None if it has none that can be read in parts."""
+    where = config.model.name_or_path
+    if config.model.name == DEFAULT_MODEL:
+        return open_model(DEFAULT_MODEL)
+    if config.model.name == "hf" and where is not None:
+        path = Path(where).expanduser()
+        if path.is_dir() and (path / "config.json").is_file():
+            return open_model(path)
+    return None
+
+
+def base_table(config: RunConfig) -> tuple[Table, Any | None]:
+    """The original embedding table of a run as it was loaded, and the tokenizer."""
+    folder = base_folder(config)
+    if folder is None:  # a hub id, a GGUF file, a plugin's model
+        loaded = load(config.model, "cpu")
+        return MemoryTable(input_table(loaded.model)), loaded.tokenizer
+    settings = folder.model.config.get_text_config()
+    dtype: Any = config.model.dtype
+    if dtype == "auto":
+        dtype = getattr(settings, "dtype", None) or getattr(settings, "torch_dtype", None)
+        if dtype is torch.float16:  # held exactly by the float32 that a CPU computes in
+            dtype = None
+    else:
+        dtype = getattr(torch, dtype)
+    return folder.table(dtype), _tokenizer(folder)
+
+
+def _training_counts(
+    config: RunConfig, record: Record, tokenizer: Any | None, say: Say
+) -> Counter[int] | None:
+    """Token counts of a run's training text, if that is still what it was."""
+    if tokenizer is None or record.data.train is None:
+        return None
+    try:
+        split = load_corpora(config.data, parse_pair(config.lang), ("train",)).train
+    except MTLotteryError as error:
+        say(f"Note: the training text is not there any more, so tokens are not counted: {error}")
+        return None
+    if split is None or split.sha256 != record.data.train.sha256:
+        say("Note: the training text has changed since, so tokens are not counted.")
+        return None
+    return text_counts(tokenizer, split)
+
+
+def original(model: str | RunConfig, dtype: str | None = None) -> Any:
+    """The original model of a pair, loaded on the CPU: model, tokenizer and facts.
+
+    Args:
+        model: :attr:`Pair.model`.
+        dtype: to load in; None for the one that it is stored in.
+    """
+    if isinstance(model, RunConfig):
+        settings = model.model
+        return load(dataclasses.replace(settings, dtype=dtype or settings.dtype), "cpu")
+    from mt_lottery.model.hf import load_folder
+
+    folder = open_model(model)
+    stored = str(folder.dtype(folder.embedding)).removeprefix("torch.")
+    return load_folder(folder.path, name=model, dtype=dtype or stored, device="cpu")

@@ -1,0 +1,1 @@
+"""``mt-ticket layers``: which parameters of a model moved (Figure 6)."""

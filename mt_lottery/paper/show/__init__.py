@@ -1,0 +1,1 @@
+"""``mt-ticket show``: the tokens of a ticket (Table 3)."""

@@ -1,0 +1,1 @@
+"""``mt-ticket sweep``: score against the number of rows."""

@@ -1,0 +1,276 @@
+"""A sweep as JSON, CSV and Markdown: numbers and provenance, no text of the test set."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mt_lottery.benchmark.board import notes
+from mt_lottery.benchmark.board.compare import Interval
+from mt_lottery.benchmark.board.report import Written, json_text
+from mt_lottery.benchmark.board.tables import number, percent, spread
+from mt_lottery.benchmark.methods import label
+from mt_lottery.paper.sweep.curve import WHICH, Point
+from mt_lottery.paper.sweep.grid import Series
+from mt_lottery.paper.sweep.sweep import Curve, Curves
+from mt_lottery.report.plain import csv_records, markdown_code, markdown_table, markdown_text
+
+NAME = "sweep"
+SCHEMA = 1
+
+_HEADS = (
+    *("language", "method", "selector", "rows", "state", "reason", "seeds"),
+    *("trainable_parameters", "alpha"),
+    *("raw", "raw_sd", "raw_low", "raw_high"),
+    *("first_line", "first_line_sd", "first_line_low", "first_line_high"),
+    *("stopped", "length_ratio", "dev", "dev_sd", "best_on_dev", "seconds"),
+    *("embed_difference", "embed_low", "embed_high", "embed_pvalue"),
+)
+
+
+def label_of(series: Series, curves: Curves) -> str:
+    """What tables and figures call a series; the selector is named where there are several."""
+    measures = {s.selector for s in curves.sweep.series if s.method == series.method}
+    return label(series.method) + (f", by {series.selector}" if len(measures) > 1 else "")
+
+
+def content(curves: Curves, command: str) -> dict[str, Any]:
+    """Everything that was found, JSON-like.
+
+    Args:
+        curves: of :func:`mt_lottery.paper.sweep.sweep.execute`.
+        command: how it was started.
+    """
+    results, bench = curves.results, curves.sweep.bench
+    first = next(iter(results.records.values()))
+    entry = first.scores[results.metric]
+    return {
+        "schema": SCHEMA,
+        "command": command,
+        "metric": {
+            "key": results.metric,
+            "column": entry.get("column", results.metric),
+            "signature": entry["signature"],
+            "beam_size": first.generation.beam_size,
+            "max_new_tokens": first.generation.max_new_tokens,
+        },
+        "dev": _dev(curves),
+        "sizes": curves.sweep.sizes,
+        "seeds": bench.seeds,
+        "baselines": {
+            lang: {name: _point(point) for name, point in lines.items()}
+            for lang, lines in curves.baselines.items()
+        },
+        "curves": [
+            {
+                "language": curve.lang,
+                "method": curve.series.method,
+                "selector": curve.series.selector or None,
+                "best_on_dev": curve.chosen,
+                "enough": curve.enough,
+                "points": [_point(point) for point in curve.points],
+            }
+            for curve in curves.curves
+        ],
+        "notes": _notes(curves),
+        "provenance": notes.provenance(results, bench.langs, bench.seeds, command),
+        "contamination": notes.overlaps(results),
+    }
+
+
+def _dev(curves: Curves) -> dict[str, Any] | None:
+    tunings = [r.tuning for r in curves.results.records.values() if r.tuning is not None]
+    return tunings[0].get("dev") if tunings else None
+
+
+def _point(point: Point) -> dict[str, Any]:
+    return dataclasses.asdict(point)
+
+
+def _notes(curves: Curves) -> list[str]:
+    first = next(iter(curves.results.records.values()))
+    several = len(curves.sweep.bench.seeds) > 1
+    said = [
+        f"Raw: the whole output, up to end-of-sequence or {first.generation.max_new_tokens} "
+        "tokens; first line: the output up to its first line break. Brackets: 95% bootstrap "
+        f"interval over {first.data.test.pairs} sentences{' and seeds' if several else ''}.",
+        "Rows: of ks_freeze the ones left as they are, while all others are tuned; of all other "
+        "methods the ones that are tuned (or copied).",
+        "Embedding tuning is the probe itself: its curve's end for partial transfer.",
+        "α: nominal p of the last row; it ranks rows, it controls no error rate.",
+    ]
+    if curves.sweep.dev:
+        said.append(
+            "Best on dev: the size with the highest raw score on the dev set; the test score "
+            "beside it was not looked at for that choice."
+        )
+    said.append(
+        "Enough: the smallest size whose test score is not significantly below the reference's "
+        "(paired bootstrap, 5%, two-sided, not corrected for the number of sizes), by raw score "
+        "/ by first line; best: the size with the best test score of the same curve. That is no "
+        "proof of equality: the fewer sentences, the larger a difference may be and still pass."
+    )
+    if not several:
+        said.append("One seed: how much a point varies from seed to seed is not known.")
+    if curves.results.metric == "bleu_subword":
+        column = first.scores[curves.results.metric].get("column")
+        said.append(f"{column} is BLEU over the model's own subwords, not spBLEU.")
+    if any(p.state == "failed" for c in curves.curves for p in c.points):
+        said.append("FAILED: the run did not finish; it has no score and no point in the figure.")
+    return said
+
+
+def write_reports(curves: Curves, command: str) -> Written:
+    """Write ``sweep.json``, ``sweep.csv`` and ``sweep.md`` into the sweep's folder.
+
+    Returns:
+        what ``sweep.json`` holds, the files, and what kept any of them from being made: none
+        stops another.
+    """
+    found = content(curves, command)
+    written = Written(found)
+    stem = curves.sweep.bench.out / NAME
+    written.file(stem.with_suffix(".md"), lambda: markdown(curves, found))
+    written.file(stem.with_suffix(".csv"), lambda: comma_separated(curves))
+    written.file(stem.with_suffix(".json"), lambda: json_text(found))
+    return written
+
+
+def lines(curves: Curves, lang: str) -> Iterator[tuple[Series, Point, Curve | None]]:
+    """Every point of a pair, in the order of the tables: baselines, then curve by curve."""
+    for name, point in curves.baselines[lang].items():
+        yield Series(name), point, None
+    for curve in curves.curves:
+        if curve.lang == lang:
+            for point in curve.points:
+                yield curve.series, point, curve
+
+
+def comma_separated(curves: Curves) -> str:
+    """A line a point, every number unrounded."""
+    rows: list[dict[str, Any]] = []
+    for lang in curves.sweep.bench.langs:
+        for series, point, curve in lines(curves, lang):
+            row: dict[str, Any] = {
+                "language": lang,
+                "method": series.method,
+                "selector": series.selector,
+                "rows": point.size,
+                "state": point.state,
+                "reason": point.reason,
+                "seeds": " ".join(map(str, point.seeds)),
+            }
+            for key in ("trainable_parameters", "alpha", "stopped", "length_ratio", "seconds"):
+                row[key] = getattr(point, key)
+            for which, score in point.scores.items():
+                row |= {which: score.score, f"{which}_sd": score.sd}
+                row |= {f"{which}_low": score.ci95[0], f"{which}_high": score.ci95[1]}
+            row["dev"] = point.dev_score
+            row["dev_sd"] = float(np.std(point.dev, ddof=1)) if len(point.dev) > 1 else None
+            if curve is not None:
+                row["best_on_dev"] = "true" if point.size == curve.chosen else "false"
+            found = point.against.get("embed", {}).get("raw")
+            if found is not None:
+                row |= {"embed_difference": found.difference, "embed_pvalue": found.pvalue}
+                row |= {"embed_low": found.ci95[0], "embed_high": found.ci95[1]}
+            rows.append(row)
+    return csv_records(_HEADS, rows)
+
+
+def shown(interval: Interval | None) -> str:
+    """A score with its spread, as tables show it."""
+    return spread(None if interval is None else dataclasses.asdict(interval))
+
+
+def cells(series: Series, point: Point, curve: Curve | None, curves: Curves) -> list[str]:
+    """A point as the terminal's table and Markdown show it."""
+    size = "" if point.size is None else f"{point.size:,}"
+    if point.state != "done":
+        state = "FAILED" if point.state == "failed" else "—"
+        return [label_of(series, curves), size, *["—"] * 2, state, *["—"] * 3]
+    chosen = curve is not None and point.size is not None and point.size == curve.chosen
+    return [
+        label_of(series, curves),
+        size,
+        f"{point.trainable_parameters:,}",
+        "—" if point.alpha is None else f"{point.alpha:.2g}",
+        shown(point.scores["raw"]),
+        shown(point.scores["first_line"]),
+        percent(point.stopped),
+        number(point.dev_score) + (" •" if chosen else ""),
+    ]
+
+
+HEADS = ("method", "rows", "trained", "α", "raw", "first line", "stopped", "dev")
+#: The last two hold two numbers of rows: by raw score, by first line.
+VERDICTS = (
+    *("method", "best on dev", "raw", "first line"),
+    *("enough for embed", "enough for best"),
+)
+
+
+def verdicts(curves: Curves, lang: str) -> list[list[str]]:
+    """A line a curve: the size chosen on dev and its test score, and how many rows are enough."""
+    found = []
+    for curve in curves.curves:
+        if curve.lang != lang:
+            continue
+        chosen = next(
+            (p for p in curve.points if p.size is not None and p.size == curve.chosen), None
+        )
+        line = [label_of(curve.series, curves)]
+        line += ["—"] * 3 if chosen is None else [
+            f"{chosen.size:,}", shown(chosen.scores["raw"]), shown(chosen.scores["first_line"])
+        ]  # fmt: skip
+        for name in ("embed", "best"):
+            known = curve.enough.get(name, {})
+            sizes = ["—" if w not in known else _size(known[w]) for w in WHICH]
+            line.append(" / ".join(sizes))
+        found.append(line)
+    return found
+
+
+def _size(size: int | None) -> str:
+    return "none" if size is None else f"{size:,}"
+
+
+def markdown(curves: Curves, found: dict[str, Any]) -> str:
+    """Tables of every pair, what failed, how to read them, and where the numbers come from."""
+    column = found["metric"]["column"]
+    first = next(iter(curves.results.records.values()))
+    parts = [f"# How many rows? {markdown_text(first.model.name)}", "", markdown_text(column)]
+    for lang in curves.sweep.bench.langs:
+        rows = [cells(*line, curves) for line in lines(curves, lang)]
+        parts += ["", f"## {lang}", "", _table(HEADS, rows)]
+        parts += ["", _table(VERDICTS, verdicts(curves, lang))]
+        failed = [
+            "- " + markdown_text(f"{label_of(series, curves)}, {point.size} rows: {point.reason}")
+            for series, point, _ in lines(curves, lang)
+            if point.state == "failed"
+        ]
+        if failed:
+            parts += ["", "FAILED:", "", *failed]
+    parts += ["", "## Notes", "", *(f"- {markdown_text(note)}" for note in found["notes"])]
+    if found["contamination"]:
+        known = [f"- {markdown_text(line)}" for line in found["contamination"]]
+        parts += ["", "## Contamination", "", *known]
+    parts += ["", "## Provenance", ""]
+    parts += [
+        f"- {markdown_text(line['name'])}: {markdown_code(str(line['value']))}"
+        for line in found["provenance"]
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _table(heads: tuple[str, ...], rows: list[list[str]]) -> str:
+    # intervals in [brackets] are ours; the name of a series may be a plugin's
+    return markdown_table(heads, [[markdown_text(line[0]), *line[1:]] for line in rows])
+
+
+def figure_stem(out: Path, lang: str, langs: list[str]) -> Path:
+    """Where a pair's figure goes: ``sweep.png``, or ``sweep_en-es.png`` where there are several."""
+    return out / (NAME if len(langs) == 1 else f"{NAME}_{lang}")

@@ -1,0 +1,266 @@
+"""What a sweep consists of: methods × selectors × numbers of rows, as variants of a benchmark."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mt_lottery import registry
+from mt_lottery.benchmark.choosing import choose_langs
+from mt_lottery.benchmark.methods import recipes, settings_of
+from mt_lottery.benchmark.plan import Bench, Cell, Variant
+from mt_lottery.benchmark.run import check, overrides_of
+from mt_lottery.config import RunConfig
+from mt_lottery.config.compose import compose
+from mt_lottery.data.corpora import load_corpora
+from mt_lottery.errors import ConfigError, MTLotteryError, unknown
+from mt_lottery.languages import parse_pair
+from mt_lottery.paper.sweep.limits import Limit, limits, vocabulary_use
+from mt_lottery.registry import SELECTORS, TUNERS
+from mt_lottery.system.values import wholes
+
+#: Sizes of ``--sizes`` where none is given: the paper's smallest tickets, and the prototype's.
+SIZES = (1, 5, 18, 50, 100, 400)
+METHODS = ("ks_lottery", "ks_transfer", "random_seen", "frequency", "ks_freeze")
+#: The horizontal lines: no row is tuned, all are.
+BASELINES = ("none", "embed")
+#: What the grid sets for each of its cells.
+OWN = ("tuner.tickets", "tuner.selector", "tuner.alpha", "tuner.rows_file")
+
+
+@dataclass(frozen=True)
+class Series:
+    """A curve: a method, and for methods that choose rows by their change, by which measure.
+
+    Attributes:
+        method: recipe.
+        selector: registered measure of change; empty for methods that use none.
+    """
+
+    method: str
+    selector: str = ""
+
+    def variant(self, size: int) -> str:
+        """Name of the cells with this many rows: ``ks-18``, ``18``."""
+        return f"{self.selector}-{size}" if self.selector else str(size)
+
+    def __str__(self) -> str:
+        return f"{self.method} ({self.selector})" if self.selector else self.method
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep as it was asked for.
+
+    Attributes:
+        bench: its cells, with the baselines.
+        series: the curves, in the order of the table.
+        sizes: numbers of rows, ascending.
+        dev: whether each size is scored on the dev set too.
+        limits: most rows that a series can take for a pair, where that is known.
+        used: pair → tokens that occur in its training inputs, where that is known.
+    """
+
+    bench: Bench
+    series: list[Series]
+    sizes: list[int]
+    dev: bool
+    limits: dict[tuple[str, Series], Limit]
+    used: dict[str, int]
+
+    def cell(self, series: Series, size: int, lang: str, seed: int) -> Cell:
+        """The run of one point and seed."""
+        return Cell("runs", series.method, lang, seed, series.variant(size))
+
+
+def ask(given: Any) -> Sweep:
+    """The sweep that was asked for; every mistake that can be known is found before anything runs.
+
+    Args:
+        given: what the command line gave, see :mod:`mt_lottery.cli.tickets.sweep`.
+
+    Raises:
+        ConfigError: with every mistake, sizes with more rows than there are among them.
+        DataError: a language that the corpus does not have.
+    """
+    if given.user_dir is not None:
+        registry.load_user_dir(given.user_dir)
+    registry.load_entry_points()
+    pairs = [text.partition("=") for text in given.settings]
+    problems = [f"'{k}': neither an option nor key=value." for k, sign, _ in pairs if not sign]
+    settings = {k: v for k, _, v in pairs}
+    asked = [
+        p for text in (given.lang, settings.pop("lang", None)) if text for p in text.split(",")
+    ]
+    if not asked:
+        problems.append("The language pair is missing: for example lang=en-es.")
+    problems += [
+        f"{pair}: give source and target, for example en-es." for pair in asked if "-" not in pair
+    ]
+    problems += [
+        f"{key}={value}: the sweep sets {key.rpartition(':')[2]} itself, for each size; give "
+        "--sizes, --methods, --selectors."
+        for key, value in settings.items()
+        if key.rpartition(":")[2] in OWN
+    ]
+    sizes = _sizes(given.sizes, problems)
+    try:
+        seeds = wholes(given.seeds, 0, 2**32 - 1)
+    except ValueError as error:
+        seeds = []
+        problems.append(f"--seeds: each {error}.")
+    if given.jobs < 1:
+        problems.append(f"--jobs must be at least 1, not {given.jobs}.")
+    series = _series(given.methods, given.selectors, problems)
+    if problems:
+        raise ConfigError(problems)
+    langs = choose_langs("en", asked)
+    overrides = overrides_of(given, list(settings.items()), "mt-ticket sweep")
+    if given.dev:
+        # one trial, the settings as they are: trained once, scored on dev, then on the test set
+        overrides["tune"] = "1"
+    overrides |= _embed_as_probe(overrides, langs[0])
+    bench = Bench(
+        out=(given.out or Path("sweep") / "+".join(langs)).expanduser(),
+        methods=[*BASELINES, *dict.fromkeys(s.method for s in series)],
+        langs=langs,
+        seeds=list(dict.fromkeys(seeds)),
+        overrides=overrides,
+        variants=_variants(series, sizes),
+    )
+    check(bench)
+    sweep = Sweep(bench, series, sizes, given.dev, {}, {})
+    return _within_limits(sweep, explicit=given.sizes is not None)
+
+
+def _sizes(text: str | None, problems: list[str]) -> list[int]:
+    if text is None:
+        return list(SIZES)
+    try:
+        return sorted(set(wholes(text, 1)))
+    except ValueError as error:
+        problems.append(f"--sizes: each {error}.")
+        return []
+
+
+def _series(methods: str, selectors: str, problems: list[str]) -> list[Series]:
+    measures = list(dict.fromkeys(selectors.split(",")))
+    problems += [
+        f"--selectors: {unknown('selector', name, SELECTORS.names())}"
+        for name in measures
+        if name not in SELECTORS.names()
+    ]
+    found: list[Series] = []
+    for method in dict.fromkeys(methods.split(",")):
+        if method in BASELINES:
+            continue  # always there
+        if method not in recipes():
+            problems.append(f"--methods: {unknown('method', method, recipes())}")
+            continue
+        try:
+            settings = settings_of(method)
+        except MTLotteryError as error:
+            problems.append(f"--methods {method}: {error}")
+            continue
+        if not hasattr(settings, "tickets"):
+            rows = [
+                name for name in TUNERS.names() if hasattr(TUNERS.dataclass_of(name), "tickets")
+            ]
+            problems.append(
+                f"--methods {method}: it has no number of rows (tuner.tickets); allowed: "
+                f"{', '.join(rows)}."
+            )
+        elif hasattr(settings, "selector"):
+            found += [Series(method, name) for name in measures]
+        else:
+            found.append(Series(method))
+    if not found and not problems:
+        problems.append(f"--methods {methods}: no method whose number of rows could be varied.")
+    return found
+
+
+def _variants(series: Sequence[Series], sizes: Sequence[int]) -> dict[str, list[Variant]]:
+    made: dict[str, list[Variant]] = {}
+    for one in series:
+        for size in sizes:
+            settings = {"tuner.tickets": str(size)}
+            if one.selector:
+                settings["tuner.selector"] = one.selector
+            if one.selector == "random":
+                settings["tuner.selector_seed"] = "{seed}"  # else seeds would not tell its spread
+            made.setdefault(one.method, []).append(Variant(one.variant(size), settings))
+    return made
+
+
+def _embed_as_probe(overrides: dict[str, str], lang: str) -> dict[str, str]:
+    """Settings that make ``embed`` the probe itself: the curve of transfer ends there.
+
+    ``train.lr=0.01`` on the command line is meant for the rows, not for the whole table.  What
+    is given as ``embed:train.…`` stays.
+    """
+
+    def composed(recipe: str) -> RunConfig:
+        plain = {k: v for k, v in overrides.items() if ":" not in k}
+        own = {
+            k.removeprefix(f"{recipe}:"): v
+            for k, v in overrides.items()
+            if k.startswith(f"{recipe}:")
+        }
+        fixed = [f"recipe={recipe}", f"lang={lang}"]
+        return compose([*fixed, *(f"{k}={v}" for k, v in (plain | own).items())])
+
+    probe = dataclasses.asdict(composed("ks_transfer").probe)
+    embed = dataclasses.asdict(composed("embed").train)
+    return {
+        f"embed:train.{key}": _written(value)
+        for key, value in probe.items()
+        if key != "save_steps" and embed[key] != value and f"embed:train.{key}" not in overrides
+    }
+
+
+def _written(value: Any) -> str:
+    """A setting as the command line takes it."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _within_limits(sweep: Sweep, *, explicit: bool) -> Sweep:
+    """The sweep with what is known of its limits, without the default sizes that exceed them.
+
+    Raises:
+        ConfigError: sizes that were asked for and cannot be.
+    """
+    bench = sweep.bench
+    problems: list[str] = []
+    for lang in bench.langs:
+        config = bench.config(Cell("runs", "embed", lang, bench.seeds[0]))
+        corpora = load_corpora(config.data, parse_pair(lang), ("train",))
+        use = vocabulary_use(config, corpora)
+        if use is None:
+            continue
+        sweep.used[lang] = len(use.seen)
+        for series in sweep.series:
+            cell = sweep.cell(series, sweep.sizes[0], lang, bench.seeds[0])
+            limit = limits(series.method, series.selector, bench.config(cell), use)
+            if limit is not None:
+                sweep.limits[lang, series] = limit
+    smallest = min((limit.rows for limit in sweep.limits.values()), default=None)
+    sizes = sweep.sizes
+    if not explicit and smallest is not None and sizes[0] <= smallest:
+        sizes = [size for size in sizes if size <= smallest]
+    problems += [
+        f"--sizes {size}: {series} for {lang} can have {limit.rows:,} rows at most ({limit.why})."
+        for (lang, series), limit in sweep.limits.items()
+        for size in sizes
+        if size > limit.rows
+    ]
+    if problems:
+        raise ConfigError(problems)
+    variants = _variants(sweep.series, sizes)
+    return dataclasses.replace(
+        sweep, sizes=sizes, bench=dataclasses.replace(bench, variants=variants)
+    )

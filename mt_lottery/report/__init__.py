@@ -1,0 +1,1 @@
+"""How results look: plain text formats, terminal tables, figures."""

@@ -1,0 +1,74 @@
+"""Figures as PNG and SVG: readable in black and white, the same bytes each time."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+from mt_lottery.errors import ConfigError
+from mt_lottery.system.atomic import write_bytes
+
+#: Line styles and markers tell series apart where colours cannot (print, colour-blindness).
+LINES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+#: Okabe and Ito's colours, the dark ones first; each has a lightness of its own.
+COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")
+
+
+def check_matplotlib() -> None:
+    """Make sure that figures can be drawn, before the work that they show begins.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            "Figures need matplotlib: pip install 'mt-lottery[plot]' (or --no-plot)."
+        ) from error
+
+
+def style(index: int) -> dict[str, Any]:
+    """Keyword arguments of ``Axes.plot`` for the series of this number."""
+    return {
+        "color": COLOURS[index % len(COLOURS)],
+        "linestyle": LINES[index % len(LINES)],
+        "marker": MARKERS[index % len(MARKERS)],
+        "markersize": 4,
+        "linewidth": 1.3,
+    }
+
+
+def new_figure(
+    rows: int = 1, columns: int = 1, *, width: float = 6.4, height: float = 4.0
+) -> tuple[Any, Any]:
+    """A figure and its axes (an array where there are several), sizes in inches."""
+    check_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns)
+    for each in figure.axes:
+        each.spines[["top", "right"]].set_visible(False)
+        each.grid(True, color="#dddddd", linewidth=0.6)
+        each.set_axisbelow(True)
+    return figure, axes
+
+
+def save_figure(figure: Any, stem: Path) -> list[Path]:
+    """Write ``stem.png`` (200 dots an inch) and ``stem.svg``; returns their paths."""
+    import matplotlib
+
+    written = []
+    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+        buffer = io.BytesIO()
+        with matplotlib.rc_context({"svg.hashsalt": "mt-lottery", "svg.fonttype": "none"}):
+            figure.savefig(buffer, format=suffix, dpi=200, metadata=metadata)
+        path = stem.with_name(f"{stem.name}.{suffix}")
+        write_bytes(path, buffer.getvalue())
+        written.append(path)
+    return written

@@ -1,0 +1,95 @@
+"""What the training text of a run becomes before a method sees it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import torch
+
+from mt_lottery.data.corpora import Split
+from mt_lottery.data.prompts.batches import Encoded, encode
+from mt_lottery.data.prompts.templates import get_template
+from mt_lottery.data.prompts.tokenise import plain_ids
+from mt_lottery.data.prompts.wording import prompts_of, targets_of
+from mt_lottery.model.loading import LoadedModel
+from mt_lottery.model.positions import learned_positions
+from mt_lottery.model.tables import input_table
+from mt_lottery.model.tokens.special import check_ids
+from mt_lottery.runs.planning.plan import Plan, Say
+from mt_lottery.tuners.base import TuningContext
+
+
+def _encode(plan: Plan, loaded: LoadedModel, split: Split | None) -> Encoded | None:
+    if split is None:
+        return None
+    template = get_template(plan.config.data.template)
+    length, why = _longest(plan, loaded)
+    encoded = encode(split.pairs, template, plan.pair, loaded.tokenizer, length, why)
+    ids = ((*each.prompt_ids, *each.target_ids) for each in encoded.examples)
+    check_ids(ids, loaded.tokenizer, input_table(loaded.model).shape[0])
+    return encoded
+
+
+def _longest(plan: Plan, loaded: LoadedModel) -> tuple[int, str]:
+    """Most tokens of a training pair, and what sets that limit."""
+    asked, positions = plan.config.data.max_length, learned_positions(loaded.model)
+    if positions is None or positions - plan.tuner.virtual_tokens >= asked:
+        return asked, f"data.max_length={asked}"
+    left = positions - plan.tuner.virtual_tokens
+    return left, f"the {left} positions that the model has for it"
+
+
+def text_counts(tokenizer: Any, split: Split) -> Counter[int]:
+    """Occurrences of each token id in the text: sources and targets, no template, no specials."""
+    texts = [" " + text for p in split.pairs for text in (p.source, p.target)]
+    counts: Counter[int] = Counter()
+    for ids in plain_ids(tokenizer, texts):
+        counts.update(ids)
+    for special in tokenizer.all_special_ids:
+        counts.pop(special, None)
+    return counts
+
+
+def input_counts(encoded: Encoded) -> Counter[int]:
+    """Occurrences of each token id in the training inputs, template and specials included."""
+    counts: Counter[int] = Counter()
+    for example in encoded.examples:
+        counts.update(example.prompt_ids)
+        counts.update(example.target_ids)
+    return counts
+
+
+def make_context(
+    plan: Plan, loaded: LoadedModel, say: Say
+) -> tuple[TuningContext, Encoded | None, Encoded | None]:
+    """What the tuner may look at, and the encoded training and dev pairs, where there are any.
+
+    Args:
+        plan: text, template and method.
+        loaded: model and tokenizer.
+        say: prints a line for the user.
+    """
+    tokenizer = loaded.tokenizer
+    context = TuningContext(loaded.model, tokenizer, plan.config.seed)
+    if plan.corpora.train is None:
+        return context, None, None
+    encoded = _encode(plan, loaded, plan.corpora.train)
+    dev = _encode(plan, loaded, plan.corpora.dev)
+    assert encoded is not None
+    if encoded.dropped:
+        why = _longest(plan, loaded)[1]
+        say(f"{len(encoded.dropped)} training pairs are longer than {why}: dropped.")
+    context.counts = text_counts(tokenizer, plan.corpora.train)
+    context.input_counts = input_counts(encoded)
+    context.seen = torch.tensor(sorted(context.input_counts), dtype=torch.int64)
+    template = get_template(plan.config.data.template)
+    pairs = plan.corpora.train.pairs
+    context.examples = list(
+        zip(
+            prompts_of(template, [pair.source for pair in pairs], plan.pair),
+            targets_of(template, [pair.target for pair in pairs]),
+            strict=True,
+        )
+    )
+    return context, encoded, dev

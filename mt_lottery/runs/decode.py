@@ -1,0 +1,126 @@
+"""Sources in, hypotheses out, with a run's template and decoding settings."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from mt_lottery.config import RunConfig
+from mt_lottery.data.prompts.batches import encode_prompts
+from mt_lottery.data.prompts.templates import get_template
+from mt_lottery.decoding.translation import Hypothesis, check_positions, translate
+from mt_lottery.languages import parse_pair
+from mt_lottery.model.loading import LoadedModel
+from mt_lottery.model.positions import learned_positions
+from mt_lottery.model.tables import eos_ids, input_table
+from mt_lottery.model.tokens.special import check_ids
+from mt_lottery.system import parallel
+
+
+def pad_id(tokenizer: Any) -> int:
+    """Token id that fills up batches."""
+    pad = tokenizer.pad_token_id
+    return int(tokenizer.eos_token_id if pad is None else pad)
+
+
+class Progress:
+    """A bar on a terminal, else a line every 15 seconds."""
+
+    def __init__(self, total: int) -> None:
+        self._live = sys.stderr.isatty()
+        shares = parallel.processes()
+        self._title = "Translating" if shares == 1 else f"Translating (1 of {shares} shares)"
+        self._bar: Any = tqdm(
+            total=total, desc=self._title, unit="sentence", disable=not self._live
+        )
+        self._began = self._spoke = time.monotonic()
+
+    def __call__(self, done: int, total: int, tokens: int) -> None:
+        """Show how far it is (what ``translate`` calls after each step)."""
+        now = time.monotonic()
+        self._bar.set_postfix_str(f"{tokens} tokens", refresh=False)
+        self._bar.update(done - self._bar.n)
+        if not self._live and now - self._spoke > 15:
+            self._spoke = now
+            speed = tokens / max(now - self._began, 1e-9)
+            print(
+                f"{self._title}: {done} of {total} sentences, {tokens} tokens, "
+                f"{speed:.0f} tokens/s",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def close(self) -> None:
+        """Leave the line."""
+        self._bar.close()
+
+
+def check_room(
+    config: RunConfig, loaded: LoadedModel, sources: Sequence[str], taken: int = 0
+) -> None:
+    """Make sure, before anything is trained, that the model has positions for the test set.
+
+    Args:
+        config, loaded, sources: as in :func:`decode`.
+        taken: positions that the method will put before every prompt.
+
+    Raises:
+        ModelError: it has not.
+    """
+    if learned_positions(loaded.model) is None:
+        return
+    template, pair = get_template(config.data.template), parse_pair(config.lang)
+    prompts = encode_prompts(sources, template, pair, loaded.tokenizer)
+    longest = max(map(len, prompts), default=0)
+    check_positions(loaded.model, longest, config.translate.max_new_tokens, taken)
+
+
+def decode(
+    config: RunConfig,
+    loaded: LoadedModel,
+    sources: Sequence[str],
+    *,
+    lead: str = "",
+    quiet: bool = False,
+) -> list[Hypothesis]:
+    """Translate sources, in order; several processes do a share each, and get all of it.
+
+    Args:
+        config: template, language pair and decoding settings.
+        loaded: model and tokenizer.
+        sources: one sentence each.
+        lead: text before every prompt (few-shot examples).
+        quiet: show no progress.
+    """
+    settings = config.translate
+    template = get_template(config.data.template)
+    pair = parse_pair(config.lang)
+    prompts = encode_prompts(sources, template, pair, loaded.tokenizer, lead=lead)
+
+    check_ids(prompts, loaded.tokenizer, input_table(loaded.model).shape[0])
+
+    def share(mine: Sequence[list[int]]) -> list[Hypothesis]:
+        progress = None if quiet or not parallel.is_main() else Progress(len(mine))
+        try:
+            return translate(
+                loaded.model,
+                loaded.tokenizer,
+                mine,
+                beam_size=settings.beam_size,
+                max_new_tokens=settings.max_new_tokens,
+                batch_size=settings.batch_size,
+                max_tokens=settings.max_tokens,
+                length_penalty=settings.length_penalty,
+                eos_ids=eos_ids(loaded.model, loaded.tokenizer),
+                pad_id=pad_id(loaded.tokenizer),
+                progress=progress,
+            )
+        finally:
+            if progress is not None:
+                progress.close()
+
+    return parallel.spread(prompts, share)

@@ -1,0 +1,311 @@
+"""One run in a folder that is prepared: model, probe, tuning, translation, scores, record."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mt_lottery.config import TrainConfig, TunerConfig
+from mt_lottery.config.written import as_written
+from mt_lottery.data.prompts.batches import Encoded
+from mt_lottery.errors import RecordError
+from mt_lottery.model.loading import LoadedModel, load
+from mt_lottery.registry import ENGINES, TUNERS
+from mt_lottery.runs.context import make_context
+from mt_lottery.runs.decode import check_room, decode, pad_id
+from mt_lottery.runs.folder import integrity
+from mt_lottery.runs.folder.preparing import (
+    LOG,
+    TICKETS,
+    cache_folder,
+    default_folder,
+    finished,
+    locked,
+    prepare,
+    tidy,
+    write_tickets,
+)
+from mt_lottery.runs.folder.record import CostRecord, Record, read_record
+from mt_lottery.runs.folder.takeover import NEW, told_of
+from mt_lottery.runs.outcome import make_record, peak_memory, score_outputs, start_peak
+from mt_lottery.runs.planning.plan import Plan, Say, make_plan
+from mt_lottery.runs.planning.trial_calls import checked
+from mt_lottery.runs.probe import probe_of
+from mt_lottery.runs.reuse import is_unsearched, take, trial_of
+from mt_lottery.runs.search import search
+from mt_lottery.system import parallel
+from mt_lottery.system.parallel import on_main
+from mt_lottery.tracking import trackers as trackers_of
+from mt_lottery.tracking.trackers import Tracker
+from mt_lottery.training.checkpoints import load_trained, save_trained
+from mt_lottery.training.objective import TrainResult
+from mt_lottery.training.sealing import TRAINED
+from mt_lottery.tuners.base import Tuner, TuningContext
+from mt_lottery.tuners.declared import declare
+from mt_lottery.tuners.kept import finish
+
+
+def do(
+    plan: Plan, work: Path, given: Path | None, resume: bool, say: Say, unsearched: Path | None
+) -> tuple[Record, Path | None]:
+    """Do a run in a folder that is prepared: its record, and where the original model's run is.
+
+    Args:
+        plan: what it depends on.
+        work: where it is made.
+        given: ``out_dir``, if there was one.
+        resume: go on from a checkpoint.
+        say: prints a line for the user.
+        unsearched: as :func:`mt_lottery.runs.running.run`.
+    """
+    config = plan.config
+    if work.name == NEW:
+        say = told_of(say, work, work.parent)
+    say(f"Loading {config.model.name_or_path or config.model.name} on {plan.device} …")
+    loaded = load(config.model, plan.device)
+    baseline_dir = None
+    if config.baseline and config.tuner.name != "none":
+        baseline_dir = _baseline(plan, loaded, given, say)
+    tuning, best, taken = None, None, None
+    if config.tune and plan.tuner.search_space:
+        standing = unsearched if is_unsearched(plan, unsearched) else None
+        plan, tuning, best = _searched(plan, work, say, standing)
+        taken = standing if plan.config == config else None  # no other settings were chosen
+    record = _execute(plan, loaded, work, resume, baseline_dir, say, tuning, best, taken)
+    return record, baseline_dir
+
+
+def _searched(
+    plan: Plan, run_dir: Path, say: Say, standing: Path | None
+) -> tuple[Plan, dict[str, Any], Path]:
+    """The plan with the settings that did best on the dev set, how they were found, and where."""
+    as_it_is = dataclasses.replace(plan.config, tune=0, baseline=False, out_dir=None)
+
+    def execute(trial: Plan, folder: Path) -> Record:
+        with locked(folder):
+            anew = dataclasses.replace(trial.config, overwrite=True)
+            on_main(lambda: prepare(folder, anew, trial.config_hash))
+            own = dataclasses.replace(trial.config, out_dir=None)
+            if standing is not None and own == as_it_is:
+                return trial_of(trial, standing, folder, say)
+            # a method may wrap or quantise its model: each trial has one of its own
+            loaded = load(trial.config.model, trial.device)
+            return _execute(trial, loaded, folder, False, None, say, is_trial=True)
+
+    def done(folder: Path, config_hash: str) -> Record | None:
+        try:
+            return on_main(lambda: finished(folder, config_hash, False))
+        except RecordError:
+            return None
+
+    config, tuning, best = search(plan, run_dir, execute, done, say)
+    tuner: Tuner = TUNERS.get(config.tuner.name)(config.tuner)
+    return dataclasses.replace(plan, config=config, tuner=tuner), tuning, best
+
+
+def _baseline(plan: Plan, loaded: LoadedModel, given: Path | None, say: Say) -> Path:
+    """The ``none`` run of the same model, test set and decoding; found, or done now.
+
+    With the default layout it is ``runs/LANG/none/seed-0``; where ``out_dir`` was
+    given, or another model's stands there, it is kept in the cache.
+    """
+    config = dataclasses.replace(
+        plan.config,
+        recipe="none",
+        preset=None,
+        seed=0,
+        tuner=TunerConfig("none"),
+        train=TrainConfig(),
+        probe=TrainConfig(),
+        tracker="none",
+        resume=False,
+        overwrite=False,
+        baseline=False,
+        tune=0,
+    )
+    own = make_plan(config, lambda _: None)
+    kept = cache_folder() / "baselines" / own.config_hash
+    folders = [kept] if given is not None else [default_folder(config), kept]
+    for folder in folders:
+        with locked(folder, wait=True):
+            damaged = False
+            try:
+                found = on_main(partial(finished, folder, own.config_hash, False))
+            except RecordError:
+                if folder is not kept:
+                    continue  # another model's run stands there, or a damaged one
+                damaged, found = True, None
+            if found is not None:
+                say(f"Original model: scored before, in {folder}.")
+                return folder
+            wanted = dataclasses.replace(config, out_dir=str(folder), overwrite=damaged)
+            on_main(partial(prepare, folder, wanted, own.config_hash))
+            say("Original model: translating the test set (once; later runs reuse it).")
+            _execute(own, loaded, folder, False, None, say)
+            return folder
+    raise RecordError(f"{kept}: the original model's run cannot be kept there.")
+
+
+def _execute(
+    plan: Plan,
+    loaded: LoadedModel,
+    run_dir: Path,
+    resume: bool,
+    baseline_dir: Path | None,
+    say: Say,
+    tuning: dict[str, Any] | None = None,
+    best: Path | None = None,
+    taken: Path | None = None,
+    is_trial: bool = False,
+) -> Record:
+    """Do a run whose folder is prepared.
+
+    Args:
+        plan: what it depends on.
+        loaded: the original model, used up.
+        run_dir: where to.
+        resume: go on from a checkpoint.
+        baseline_dir: the original model's run.
+        say: prints a line for the user.
+        tuning: for the record: how the settings were found.
+        best: the trial with these settings, whose trained parameters serve again.
+        taken: a finished run with these settings, whose result serves.
+        is_trial: keep what was trained, but write no adapter.
+    """
+    config = plan.config
+    trackers: list[trackers_of.Guarded] = []
+    record = None
+
+    def begin() -> None:
+        if not is_trial:  # a run is one experiment, whatever was tried for it
+            content = dataclasses.asdict(config)
+            settings = as_written(content) | {k: content[k] for k in ("tracker", "tracking")}
+            trackers.extend(trackers_of.begin(settings, str(run_dir), say))
+
+    def end(record: Record) -> None:
+        record.extra[integrity.KEY] = integrity.measure(run_dir, config, tuning)
+        record.write(run_dir)
+        tidy(run_dir)
+
+    try:
+        on_main(begin)
+        if taken is not None:
+            record = take(plan, taken, run_dir, say)
+        else:
+            record = _tune_and_score(plan, loaded, run_dir, resume, trackers, say, best, is_trial)
+        record.baseline = None if baseline_dir is None else str(baseline_dir)
+        record.tuning = tuning
+        on_main(partial(end, record))
+        return record
+    finally:
+        content = None if record is None else record.to_dict()
+        trackers_of.end(trackers, content, config.tracking.deadline)
+
+
+def _tune_and_score(
+    plan: Plan,
+    loaded: LoadedModel,
+    run_dir: Path,
+    resume: bool,
+    trackers: Sequence[Tracker],
+    say: Say,
+    best: Path | None,
+    is_trial: bool,
+) -> Record:
+    config, tuner = plan.config, plan.tuner
+    start_peak(plan.device)
+    context, encoded, dev = make_context(plan, loaded, say)
+    check_room(config, loaded, [p.source for p in plan.test.pairs], tuner.virtual_tokens)
+    cost = CostRecord()
+    if tuner.probe is not None:
+        assert encoded is not None
+        trained = probe_of(plan, context, encoded, dev, trackers, say)
+        context.probe = trained.probe
+        if tuner.probe_section == "train":  # the method is the probe
+            cost.train_seconds, cost.train_steps = trained.probe.seconds, trained.steps
+            cost.train_tokens_per_second = trained.tokens_per_second
+            if parallel.is_main():
+                shutil.copyfile(trained.log, run_dir / LOG)
+        else:
+            cost.probe_seconds = trained.probe.seconds
+    declare(tuner, context)
+    loaded = dataclasses.replace(loaded, model=context.model)  # some methods wrap the model
+    if tuner.trains and tuner.cannot_move(context) and config.train.weight_decay == 0:
+        say("None of the rows occurs in a training input: no gradient can reach them, and they")
+        say("stay as they are; training is skipped (it would end with exactly this model).")
+    elif tuner.trains and best is not None and (best / TRAINED).is_file():
+        load_trained(context.model, best / TRAINED)
+        tried = read_record(best).cost
+        cost.train_seconds, cost.train_steps = tried.train_seconds, tried.train_steps
+        cost.train_tokens_per_second = tried.train_tokens_per_second
+        if parallel.is_main():
+            shutil.copyfile(best / LOG, run_dir / LOG)
+        finish(tuner, context)
+    elif tuner.trains:
+        assert encoded is not None
+        result = _train(plan, context, encoded, dev, run_dir, resume, trackers, say)
+        cost.train_seconds, cost.train_steps = result.seconds, result.steps
+        cost.train_tokens_per_second = result.tokens_per_second
+        if is_trial:
+            on_main(lambda: save_trained(context.model, run_dir / TRAINED))
+        finish(tuner, context)
+
+    def save() -> None:
+        if not (run_dir / LOG).exists():
+            (run_dir / LOG).touch()
+        saved = None if is_trial else tuner.save(context, run_dir)
+        if saved is not None:
+            cost.adapter_bytes = sum(f.stat().st_size for f in saved.rglob("*") if f.is_file())
+        if tuner.chosen is not None:
+            write_tickets(run_dir / TICKETS, tuner.chosen, loaded.tokenizer, context.counts)
+
+    on_main(save)
+    sources = [p.source for p in plan.test.pairs]
+    began = time.monotonic()
+    outputs = decode(config, loaded, sources, lead=tuner.lead)
+    cost.decode_seconds = time.monotonic() - began
+    cost.peak_memory_bytes = max(parallel.gather(peak_memory(plan.device)))
+
+    def score() -> Record:
+        # a trial is judged by the first metric; another one may cost as much as the trial
+        names = config.metrics[:1] if is_trial else config.metrics
+        scores = score_outputs(plan, loaded, outputs, run_dir, names, say)
+        return make_record(plan, loaded, context, outputs, cost, encoded, scores)
+
+    return on_main(score)
+
+
+def _train(
+    plan: Plan,
+    context: TuningContext,
+    encoded: Encoded,
+    dev: Encoded | None,
+    run_dir: Path,
+    resume: bool,
+    trackers: Sequence[Tracker],
+    say: Say,
+) -> TrainResult:
+    config, tuner = plan.config, plan.tuner
+    count = tuner.trainable_parameters(context)
+    say(f"Training {count:,} parameters on {len(encoded.examples)} pairs ({config.recipe}).")
+    result = plan.engine.train(
+        context.model,
+        config.train,
+        encoded.examples,
+        pad_id=pad_id(context.tokenizer),
+        seed=config.seed,
+        folder=run_dir / "checkpoints",
+        log=run_dir / LOG,
+        title=config.recipe,
+        dev=dev.examples if dev else None,
+        autocast=tuner.autocast,
+        resume=resume,
+        trackers=trackers,
+    )
+    trained: TrainResult = checked(ENGINES, config.engine, "train", result, TrainResult)
+    return trained

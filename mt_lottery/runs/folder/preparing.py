@@ -1,0 +1,255 @@
+"""A run directory: whether it may be used, and the files in it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from mt_lottery.config import RunConfig, file_settings
+from mt_lottery.config.compose import to_yaml
+from mt_lottery.config.written import text_of
+from mt_lottery.decoding.translation import Hypothesis
+from mt_lottery.errors import RecordError
+from mt_lottery.model.tokens.strings import token_strings
+from mt_lottery.report.plain import csv_text
+from mt_lottery.runs.folder.claims import CONFIG as CONFIG
+from mt_lottery.runs.folder.claims import STATE as STATE
+from mt_lottery.runs.folder.claims import check_inputs, check_ours, remove
+from mt_lottery.runs.folder.files import TICKET_COLUMNS, read_state
+from mt_lottery.runs.folder.record import NAME, Record, read_record
+from mt_lottery.system import parallel, values
+from mt_lottery.system.atomic import DiskError, sweep, write_bytes, write_text
+from mt_lottery.tuners.base import ChosenRows
+
+HYPOTHESES = "hypotheses.jsonl"
+SENTENCES = "sentence_scores.jsonl"
+TICKETS = "tickets.csv"
+LOG = "train_log.jsonl"
+# the record first: while it is there, the folder counts as a finished run
+FOLDERS = (
+    *("adapter", "model", "control", "trials", "checkpoints"),
+    *("trackers", "fairseq2/train"),
+)
+#: What a run that is resumed goes on with.
+RESUMED = ("checkpoints", LOG, "trials", "trackers", "fairseq2/train")
+OURS = (NAME, CONFIG, HYPOTHESES, SENTENCES, TICKETS, LOG, STATE, *FOLDERS)
+
+
+def default_folder(config: RunConfig) -> Path:
+    """``runs/LANG/METHOD/seed-N``."""
+    return Path("runs") / config.lang / config.recipe / f"seed-{config.seed}"
+
+
+def cache_folder() -> Path:
+    """``MT_LOTTERY_CACHE``, or ``~/.cache/mt_lottery``.
+
+    Raises:
+        DiskError: no folder can be there.
+    """
+    return values.cache_folder(DiskError)
+
+
+@contextlib.contextmanager
+def locked(run_dir: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold a run directory; a second run that wants it is told so, or waits.
+
+    Of several processes of one run, the main one holds it for all.
+
+    Raises:
+        RecordError: another process holds it.
+        DiskError: the folder cannot be made.
+    """
+    lock = FileLock(run_dir / ".lock")
+
+    def hold() -> None:
+        try:
+            run_dir.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=-1 if wait else 0)
+            sweep(run_dir)  # what a killed process left half-written
+        except Timeout as error:
+            raise RecordError(f"{run_dir}: another run is working in this directory.") from error
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise DiskError(f"out_dir={run_dir}: cannot be written: {reason}.") from error
+
+    parallel.on_main(hold)
+    try:
+        yield
+    finally:
+        lock.release()  # the file stays: without it a third process could lock a new one
+
+
+def finished(run_dir: Path, config_hash: str, overwrite: bool) -> Record | None:
+    """The record that stands in ``run_dir`` if it is this very run, done; None if there is none.
+
+    Raises:
+        RecordError: a run of another configuration stands there, and ``overwrite`` is off.
+    """
+    if overwrite or not (run_dir / NAME).exists():
+        return None
+    record = read_record(run_dir)
+    if record.config_hash == config_hash:
+        return record
+    raise RecordError(
+        f"{run_dir} holds a finished run of another configuration (method {record.method}, "
+        f"lang {record.lang}, seed {record.seed}, config_hash {record.config_hash[:12]}; this one "
+        f"is {config_hash[:12]}). Give another out_dir, or overwrite=true to replace it."
+    )
+
+
+def is_begun(run_dir: Path) -> bool:
+    """Whether there is anything in a folder that a run could go on from."""
+    kinds = ("checkpoints/checkpoint-*", "checkpoints/step_*", f"trials/*/{NAME}")  # both engines'
+    return any(path for kind in kinds for path in run_dir.glob(kind))
+
+
+def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
+    """Make ``run_dir`` ready for a run.
+
+    Returns:
+        True if an interrupted training of the same configuration is to be continued.
+
+    Raises:
+        RecordError: an interrupted run stands there that the request neither
+            continues (``resume=true``) nor replaces (``overwrite=true``); or a folder of
+            somebody else's.
+        ConfigError: a setting names an input that would be replaced.
+    """
+    state = run_dir / STATE
+    check_ours(run_dir, OURS)
+    check_inputs(run_dir, OURS, config)
+    interrupted = None
+    begun = state.is_file() and is_begun(run_dir)
+    if begun and not config.overwrite:
+        try:
+            interrupted = read_state(state)
+        except RecordError as error:
+            raise RecordError(f"{error} overwrite=true starts anew.") from error
+    same = interrupted == config_hash
+    if interrupted is not None:
+        if config.resume and not same:
+            raise RecordError(
+                f"{run_dir} holds an interrupted run of another configuration; resume=true "
+                "continues the same one only. overwrite=true starts anew."
+            )
+        if not config.resume:
+            raise RecordError(
+                f"{run_dir} holds an interrupted run with a checkpoint: resume=true continues it, "
+                "overwrite=true starts anew."
+            )
+    resume = config.resume and same
+    if not resume:  # before the new hash stands there: it must never vouch for old checkpoints
+        for name in ("checkpoints", "trials"):
+            shutil.rmtree(run_dir / name, ignore_errors=True)  # a link stays until further down
+    # then at once: what says that this folder is ours must outlive a kill further down
+    write_text(state, json.dumps({"status": "running", "config_hash": config_hash}) + "\n")
+    for name in OURS:
+        if name == STATE or (resume and name in RESUMED):
+            continue
+        remove(run_dir / name)
+    kept = dataclasses.replace(with_full_paths(config), resume=False, overwrite=False)
+    write_text(run_dir / CONFIG, to_yaml(kept))
+    return resume
+
+
+def with_full_paths(config: RunConfig) -> RunConfig:
+    """The configuration with absolute paths, so that ``config.yaml`` works from any folder."""
+
+    def full(section: Any, prefix: str, *keys: str) -> Any:
+        found = {}
+        for key in keys:
+            value = getattr(section, key, None)
+            if not value:
+                continue
+            path = Path(value).expanduser()
+            if path.exists() and text_of(prefix + key, value) is None:  # else as it was written
+                found[key] = str(path.resolve())
+        return dataclasses.replace(section, **found)
+
+    data = full(config.data, "data.", "path", "dev_path", "test_path")
+    if config.data.path is None:  # else they may lie in that folder
+        roles = ("train", "dev", "test")
+        names = [f"{role}_{side}" for role in roles for side in ("source", "target")]
+        data = full(data, "data.", *names)
+    whole: RunConfig = full(config, "", "user_dir")
+    comet = full(config.metric.comet, "metric.comet.", "command", "model")
+    return dataclasses.replace(
+        whole,
+        metric=dataclasses.replace(config.metric, comet=comet),
+        model=full(config.model, "model.", "name_or_path"),
+        data=data,
+        tuner=full(config.tuner, "tuner.", *file_settings(config.tuner)),
+    )
+
+
+def tidy(run_dir: Path) -> None:
+    """Remove what only an unfinished run needs."""
+    shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
+    for file in run_dir.glob("trials/*/*.safetensors"):
+        file.unlink()
+    (run_dir / STATE).unlink(missing_ok=True)
+
+
+def write_hypotheses(
+    path: Path, sources: Sequence[str], references: Sequence[str], outputs: Sequence[Hypothesis]
+) -> None:
+    """One JSON object a test sentence, in the order of the test set."""
+    lines = [
+        json.dumps(
+            {
+                "source": source,
+                "reference": reference,
+                "hypothesis": output.text,
+                "first_line": output.first_line,
+                "stopped": output.stopped,
+                "tokens": output.tokens,
+            },
+            ensure_ascii=False,
+        )
+        for source, reference, output in zip(sources, references, outputs, strict=True)
+    ]
+    write_bytes(path, "".join(line + "\n" for line in lines).encode())
+
+
+def write_sentence_scores(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    """One JSON object a test sentence: what it adds to each score, raw and first line."""
+    write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
+
+
+def write_tickets(
+    path: Path, chosen: ChosenRows, tokenizer: Any, counts: Counter[int] | None
+) -> None:
+    """``tickets.csv``: every row that changed, and every selected one, most changed first.
+
+    Rows that are not listed did not change: D = 0, p = 1. Without ``counts`` (no corpus) the
+    column ``train_frequency`` is empty.
+    """
+    selected = {int(i) for i in chosen.rows}
+    if chosen.statistic is None:
+        order = [int(i) for i in chosen.rows]
+    else:
+        ranked = torch.argsort(chosen.statistic, descending=True, stable=True)
+        changed = int((chosen.statistic > 0).sum())
+        order = ranked[:changed].tolist()
+        order += sorted(selected - set(order))
+    lines = []
+    tokens = token_strings(tokenizer, order)
+    for token_id, token in zip(order, tokens, strict=True):
+        numbers = [
+            "" if column is None else repr(float(column[token_id]))
+            for column in (chosen.statistic, chosen.pvalue)
+        ]
+        picked = str(token_id in selected).lower()
+        frequency = "" if counts is None else counts.get(token_id, 0)
+        lines.append([token_id, token, *numbers, picked, frequency])
+    # exact: the file is read back, and a token "=" or "+1" is that token
+    write_bytes(path, csv_text(TICKET_COLUMNS, lines, exact=True).encode())

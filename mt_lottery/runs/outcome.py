@@ -1,0 +1,228 @@
+"""After decoding: scores, provenance and cost, put together as the run's record."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib.metadata
+import platform
+import resource
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mt_lottery.data.corpora import Split
+from mt_lottery.data.prompts.batches import Encoded
+from mt_lottery.decoding.translation import Hypothesis
+from mt_lottery.model.loading import LoadedModel
+from mt_lottery.runs.folder.preparing import (
+    HYPOTHESES,
+    SENTENCES,
+    write_hypotheses,
+    write_sentence_scores,
+)
+from mt_lottery.runs.folder.record import (
+    CostRecord,
+    DataRecord,
+    GenerationRecord,
+    ModelRecord,
+    Record,
+    SplitRecord,
+    TicketRecord,
+)
+from mt_lottery.runs.planning.plan import Plan, Say
+from mt_lottery.scoring.generation import generation_statistics
+from mt_lottery.scoring.metric import MetricContext
+from mt_lottery.scoring.report import evaluate, make_metrics, sentence_statistics
+from mt_lottery.system import parallel
+from mt_lottery.tuners.base import TuningContext
+
+
+def start_peak(device: str) -> None:
+    """Begin a new measurement of peak memory: a process may do several runs (Linux, CUDA)."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)  # what an earlier run has freed is none of this one's
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+    with contextlib.suppress(OSError):  # elsewhere the peak is that of the whole process
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory(device: str) -> int:
+    """Peak memory since :func:`start_peak` in bytes: of the GPU, or of this process."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.max_memory_allocated(device))
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return int(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def environment(device: str) -> dict[str, str]:
+    """Versions of what a number depends on, the device, and how many processes had one."""
+    versions = {"python": platform.python_version(), "device": device}
+    versions["processes"] = str(parallel.processes())
+    if device.startswith("cuda"):
+        versions["device"] = f"{device} ({torch.cuda.get_device_name(device)})"
+    for package in ("mt_lottery", "torch", "transformers", "peft", "sacrebleu"):
+        try:
+            versions[package] = importlib.metadata.version(package.replace("_", "-"))
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def _environment(plan: Plan) -> dict[str, str]:
+    made = environment(plan.device)
+    if plan.config.engine != "transformers":
+        made["engine"] = plan.config.engine
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # a plugin's
+            made[plan.config.engine] = importlib.metadata.version(plan.config.engine)
+    return made
+
+
+def tokenizer_name(loaded: LoadedModel) -> str:
+    """What a column over the model's own subwords is called: ``gemma3``."""
+    kind = str(getattr(loaded.model.config, "model_type", "")).removesuffix("_text")
+    return kind or loaded.info.name
+
+
+def metric_context(plan: Plan, loaded: LoadedModel) -> MetricContext:
+    """What the metrics of a run are given."""
+    return MetricContext(
+        loaded.tokenizer,
+        tokenizer_name(loaded),
+        plan.pair.target.code,
+        sources=[pair.source for pair in plan.test.pairs],
+        settings=plan.config.metric,
+        device=plan.device,
+    )
+
+
+def split_record(split: Split, dropped: int = 0) -> SplitRecord:
+    """What a record says of a corpus; ``dropped`` pairs were too long."""
+    made = SplitRecord(split.name, len(split.pairs), split.sha256, dropped)
+    if split.report is not None:
+        made.records, made.available = split.report.records, split.report.available
+        made.filters = dict(split.report.filters)
+    return made
+
+
+def generation_of(plan: Plan, outputs: Sequence[Hypothesis]) -> GenerationRecord:
+    """How the translations of a plan's test set ended: stopped, empty, off target, length."""
+    statistics = generation_statistics(
+        outputs,
+        [pair.target for pair in plan.test.pairs],
+        source=plan.pair.source.code,
+        target=plan.pair.target.code,
+        beam_size=plan.config.translate.beam_size,
+        max_new_tokens=plan.config.translate.max_new_tokens,
+    )
+    return GenerationRecord(**statistics)  # type: ignore[arg-type]
+
+
+def score_outputs(
+    plan: Plan,
+    loaded: LoadedModel,
+    outputs: Sequence[Hypothesis],
+    run_dir: Path,
+    names: Sequence[str],
+    say: Say,
+) -> dict[str, Any]:
+    """Write a run's translations and what each sentence adds to its scores.
+
+    Args:
+        plan: what the run depends on.
+        loaded: the model.
+        outputs: one hypothesis a test sentence.
+        run_dir: where to.
+        names: of the metrics.
+        say: prints a line for the user.
+
+    Returns:
+        the scores, as a record has them.
+    """
+    sources = [pair.source for pair in plan.test.pairs]
+    references = [pair.target for pair in plan.test.pairs]
+    write_hypotheses(run_dir / HYPOTHESES, sources, references, outputs)
+    about = metric_context(plan, loaded)
+    metrics = make_metrics(names, about)
+    if any(hasattr(metric, "ahead") for metric in metrics):
+        say(f"Scoring {len(outputs)} translations with {', '.join(names)} …")
+    scores = evaluate(outputs, references, metrics, about)
+    statistics = sentence_statistics(outputs, references, metrics, about)
+    write_sentence_scores(run_dir / SENTENCES, statistics)
+    return scores
+
+
+def make_record(
+    plan: Plan,
+    loaded: LoadedModel,
+    context: TuningContext,
+    outputs: Sequence[Hypothesis],
+    cost: CostRecord,
+    encoded: Encoded | None,
+    scores: dict[str, Any],
+) -> Record:
+    """Put everything together.
+
+    Args:
+        plan: what the run depends on.
+        loaded: the model.
+        context: what the tuner worked on.
+        outputs: one hypothesis a test sentence.
+        cost: seconds, bytes.
+        encoded: the training examples, where there are any.
+        scores: of the outputs, from :func:`score_outputs`.
+    """
+    config, tuner, info = plan.config, plan.tuner, loaded.info
+    tickets = None
+    if tuner.chosen is not None:
+        chosen = tuner.chosen
+        tickets = TicketRecord(
+            len(chosen.rows),
+            chosen.alpha,
+            chosen.correction,
+            chosen.tau,
+            chosen.selector,
+            tuner.scope or "input",
+        )
+    trains = tuner.trains or tuner.probe_section == "train"
+    train_split = plan.corpora.train
+    return Record(
+        method=config.recipe,
+        lang=config.lang,
+        seed=config.seed,
+        model=ModelRecord(
+            info.name,
+            info.sha256,
+            info.revision,
+            info.parameters,
+            info.vocab_size,
+            info.embedding_dim,
+            info.tied_embeddings,
+        ),
+        trainable_parameters=tuner.trainable_parameters(context) if trains else 0,
+        tickets=tickets,
+        data=DataRecord(
+            train=split_record(train_split, len(encoded.dropped) if encoded else 0)
+            if train_split
+            else None,
+            test=split_record(plan.test),
+            template=config.data.template,
+            overlap=plan.corpora.overlap,
+        ),
+        scores=scores,
+        generation=generation_of(plan, outputs),
+        cost=cost,
+        environment=_environment(plan),
+        config_hash=plan.config_hash,
+        extra=tuner.details(context),
+    )

@@ -1,0 +1,73 @@
+"""Settings that were given, and that this run does not look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mt_lottery.config import RunConfig
+from mt_lottery.registry import TUNERS
+from mt_lottery.tracking.trackers import names_of
+from mt_lottery.tuners.base import Tuner
+
+TRAINING_TEXT = ("data.train_", "data.dev", "data.dev_", "data.max_length", "data.shuffle_targets")
+
+
+def without_effect(config: RunConfig, keys: Sequence[str]) -> Iterator[str]:
+    """A sentence for every key of the command line that cannot change the run's result.
+
+    Args:
+        config: the run's settings.
+        keys: those that were given.
+    """
+    tuner: Tuner = TUNERS.get(config.tuner.name)(config.tuner)
+    rules = [*_of_method(config, tuner), *_of_rows(config.tuner), *_of_rest(config)]
+    for key in dict.fromkeys(keys):
+        why = next((why for rule, why in rules if _matches(key, rule)), None)
+        if why is not None:
+            yield f"{key} has no effect: {why}."
+
+
+def _matches(key: str, rule: str) -> bool:
+    """Whether a rule is about a key: it names the key, or ends as the beginning of keys does."""
+    return key == rule or (rule.endswith((".", "_")) and key.startswith(rule))
+
+
+def _of_method(config: RunConfig, tuner: Tuner) -> Iterator[tuple[str, str]]:
+    recipe = f"recipe={config.recipe}"
+    by_probe = tuner.probe is not None and tuner.probe_section == "train"
+    if not tuner.trains and not by_probe:
+        yield "train.", f"{recipe} trains nothing" + (" but its probe" if tuner.probe else "")
+    if tuner.probe is None or by_probe:
+        what = "is trained as train.… says" if by_probe else "needs no probe"
+        yield "probe.", f"{recipe} {what}"
+    if not tuner.trains and tuner.probe is None and not tuner.reads_text:
+        for key in (*TRAINING_TEXT, "seed"):
+            yield key, f"{recipe} reads no training text"
+    if not tuner.search_space:
+        yield "tune", f"{recipe} has nothing to try"
+
+
+def _of_rows(tuner: Any) -> Iterator[tuple[str, str]]:
+    selector = getattr(tuner, "selector", None)
+    if selector is None:
+        return
+    if getattr(tuner, "rows_file", None) is not None:
+        for key in ("selector", "reduction", "correction"):
+            yield f"tuner.{key}", "tuner.rows_file chooses the rows"
+    if getattr(tuner, "alpha", None) is None:
+        yield "tuner.correction", "it corrects the p-values that tuner.alpha looks at"
+    if selector not in ("absolute", "relative", "ratio"):
+        yield "tuner.reduction", f"tuner.selector={selector} has none"
+
+
+def _of_rest(config: RunConfig) -> Iterator[tuple[str, str]]:
+    for name, section in (("train", config.train), ("probe", config.probe)):
+        if section.criterion == "cross_entropy":
+            yield f"{name}.label_smoothing", f"{name}.criterion is cross_entropy"
+    if config.translate.beam_size == 1:
+        yield "translate.length_penalty", "translate.beam_size is 1"
+    if "comet" not in config.metrics:
+        yield "metric.comet.", "comet is not among the metrics"
+    if not names_of(config.tracker):
+        yield "tracking.", "there is no tracker"

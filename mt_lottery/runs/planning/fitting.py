@@ -1,0 +1,54 @@
+"""Whether the text suits the run, as far as that can be said before the model is loaded."""
+
+from __future__ import annotations
+
+from mt_lottery.config import RunConfig
+from mt_lottery.data.corpora import Split
+from mt_lottery.data.prompts.batches import encode
+from mt_lottery.data.prompts.templates import Template
+from mt_lottery.errors import DataError, TuningError
+from mt_lottery.languages import LanguagePair
+from mt_lottery.model.loading import tokenizer_of
+from mt_lottery.tuners.base import Tuner
+
+_SPECIALS = 4  # tokens of an example beyond one a byte: BOS, EOS, a blank that is put in front
+_BLOCK = 256
+
+
+def check_text(
+    config: RunConfig, tuner: Tuner, template: Template, pair: LanguagePair, train: Split
+) -> None:
+    """Refuse what training could only refuse when the model is loaded and the old run is gone.
+
+    Args:
+        config: of the run.
+        tuner: says how much text it needs.
+        template: the wording.
+        pair: the direction.
+        train: the training text.
+
+    Raises:
+        TuningError: too few pairs for the method.
+        DataError: every pair is longer than ``data.max_length``.
+    """
+    if problems := tuner.problems_with_pairs(len(train.pairs)):
+        raise TuningError("\n".join(problems))
+    limit = config.data.max_length
+    sizes = [
+        len((template.prompt(each.source, pair) + template.target(each.target)).encode())
+        for each in train.pairs
+    ]
+    if min(sizes) + _SPECIALS <= limit:  # a token is a byte at least: this one will fit
+        return
+    found = tokenizer_of(config.model)
+    if found is None:
+        return
+    order = sorted(range(len(sizes)), key=sizes.__getitem__)
+    for start in range(0, len(order), _BLOCK):
+        block = [train.pairs[i] for i in order[start : start + _BLOCK]]
+        try:
+            encode(block, template, pair, found[0], limit)
+        except DataError:
+            continue
+        return
+    encode(train.pairs, template, pair, found[0], limit)

@@ -1,0 +1,206 @@
+"""The chosen plugins are tried on a few numbers, before anything is loaded or trained.
+
+Registration has looked at names and parameters (:mod:`mt_lottery.registry.conformity`);
+here is what can be known only by calling: what a function returns.  A mistake that a larger
+input might not have (an index out of range) is left to the run itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mt_lottery.config import RunConfig, TrainConfig
+from mt_lottery.errors import ConfigError, MTLotteryError, TuningError
+from mt_lottery.registry import CRITERIA, OPTIMIZERS, SELECTORS, TUNERS, Registry
+from mt_lottery.ticket.selection import score_rows, selector_context
+from mt_lottery.tuners.base import Tuner
+
+VALUES, LABELS, WIDTH = 4096, 8, 32  # of the tables that are made up here
+SIZES = (IndexError, RuntimeError)  # raised where an input is smaller than what was counted on
+
+
+def sentences(kind: Registry, name: str, what: str, value: object) -> list[str]:
+    """The problems that a plugin names, as a list of sentences.
+
+    Raises:
+        PluginError: it returned something else.
+    """
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
+        found = list(value)
+        if all(isinstance(each, str) for each in found):
+            return found
+        value = found
+    raise kind.fault(name, f"{what} must give sentences (a list of text), not {value!r:.200}")
+
+
+def try_plugins(config: RunConfig, tuner: Tuner) -> None:
+    """Call what a run will call, on made-up numbers.
+
+    Args:
+        config: the run's settings.
+        tuner: its method.
+
+    Raises:
+        PluginError: something does not keep to its contract; with the plugin's file.
+        MTLotteryError: what a plugin says of the settings.
+    """
+    check_tuner(config.tuner.name, tuner)
+    used = []
+    if tuner.trains or tuner.probe_section == "train":
+        used.append(("train", config.train))
+    if tuner.probe is not None and tuner.probe_section == "probe":
+        used.append(("probe", config.probe))
+    for key, section in used:
+        try:
+            try_optimizer(section)
+        except ConfigError as error:
+            raise ConfigError(f"{key}.optimizer={section.optimizer}: {error}") from error
+        try_criterion(section)
+    selector = getattr(config.tuner, "selector", None)
+    if isinstance(selector, str) and selector in SELECTORS.names():
+        try_selector(selector)
+
+
+def check_tuner(name: str, tuner: Tuner) -> None:
+    """Whether a tuner's properties are of the kinds that the run works with."""
+    for attribute in ("config", "autocast", "chosen", "lead"):
+        if not hasattr(tuner, attribute):
+            raise TUNERS.fault(
+                name, f"it has no '{attribute}': its __init__ must call super().__init__(config)"
+            )
+    allowed: dict[str, tuple[Any, ...]] = {
+        "probe": (None, "embed"),
+        "scope": (None, "input", "tied"),
+        "probe_section": ("probe", "train"),
+        "trains": (True, False),
+        "reads_text": (True, False),
+    }
+    for attribute, values in allowed.items():
+        value = getattr(tuner, attribute)
+        if not any(value is each or (isinstance(each, str) and value == each) for each in values):
+            listed = ", ".join(map(repr, values))
+            raise TUNERS.fault(name, f"{attribute} must be one of {listed}, not {value!r:.200}")
+    count = tuner.virtual_tokens
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise TUNERS.fault(name, f"virtual_tokens must be a whole number ≥ 0, not {count!r:.200}")
+    space: object = tuner.search_space
+    fits = isinstance(space, dict) and all(
+        isinstance(key, str) and isinstance(values, (list, tuple)) and values
+        for key, values in space.items()
+    )
+    if not fits:
+        raise TUNERS.fault(
+            name,
+            "search_space must be a dictionary from keys (train.lr, tuner.…) to lists of values, "
+            f"not {space!r:.200}",
+        )
+
+
+def try_optimizer(section: TrainConfig) -> None:
+    """Make the optimizer for a parameter of six values, and let it do a step."""
+    name = section.optimizer
+    parameter = nn.Parameter(torch.ones(2, 3))
+    made: object = OPTIMIZERS.get(name)([parameter], section)
+    wanted = "it must return a torch.optim.Optimizer"
+    if not isinstance(made, torch.optim.Optimizer):
+        raise OPTIMIZERS.fault(name, f"{wanted}, not {_what(made)}")
+    held = [p for group in made.param_groups for p in group["params"]]
+    if not any(p is parameter for p in held):
+        raise OPTIMIZERS.fault(name, f"{wanted} of the parameters that it is given")
+    if any("lr" not in group for group in made.param_groups):
+        raise OPTIMIZERS.fault(name, f"{wanted} whose groups have a learning rate ('lr')")
+    if not OPTIMIZERS.is_plugin(name):
+        return
+    parameter.grad = torch.ones_like(parameter)
+    try:
+        made.step()
+    except TypeError as error:  # LBFGS wants a closure
+        raise OPTIMIZERS.fault(
+            name, f"step() cannot be called without arguments: {error}"
+        ) from error
+    except RuntimeError:
+        return
+
+
+def try_criterion(section: TrainConfig) -> None:
+    """Compute the loss of a plugin's criterion on random logits, and its gradient."""
+    name = section.criterion
+    criterion = CRITERIA.get(name)
+    if not CRITERIA.is_plugin(name):
+        return
+    random = torch.Generator().manual_seed(0)
+    logits = torch.randn(LABELS, VALUES, generator=random).requires_grad_(True)
+    labels = torch.randint(VALUES, (LABELS,), generator=random)
+    wanted = "it must return the loss summed over the labels, a tensor of one number"
+    try:
+        # a criterion may write into the logits, which a leaf does not allow
+        loss: object = criterion(logits * 1.0, labels, section)
+    except SIZES:
+        return
+    if not isinstance(loss, Tensor) or not loss.is_floating_point() or loss.ndim != 0:
+        raise CRITERIA.fault(name, f"{wanted}, not {_what(loss)}")
+    if not bool(torch.isfinite(loss)):
+        raise CRITERIA.fault(name, f"the loss of random logits is {float(loss)}; {wanted}")
+    if not loss.requires_grad:
+        raise CRITERIA.fault(
+            name, "its loss has no gradient: it is computed outside of autograd (detach, item, …)"
+        )
+    (gradient,) = torch.autograd.grad(loss, [logits], allow_unused=True)
+    if gradient is None:
+        raise CRITERIA.fault(
+            name, "its loss does not depend on the logits: no gradient reaches them"
+        )
+    if not bool(torch.isfinite(gradient).all()):
+        raise CRITERIA.fault(name, "the gradient of its loss is not finite for random logits")
+
+
+def try_selector(name: str) -> None:
+    """Score made-up tables with a plugin's selector."""
+    if not SELECTORS.is_plugin(name):
+        return
+    random = torch.Generator().manual_seed(0)
+    before = torch.randn(VALUES, WIDTH, generator=random)
+    after = before + torch.randn(VALUES, WIDTH, generator=random)
+    offered = {
+        "counts": torch.randint(9, (VALUES,), generator=random),
+        "seed": 0,
+        "reduction": "abs",
+        "progress": False,
+    }
+    context = {key: value for key, value in offered.items() if key in selector_context(name)}
+    try:
+        score_rows(name, before, after, **context)
+    except MTLotteryError as error:
+        if isinstance(error, TuningError):
+            raise SELECTORS.fault(name, str(error).rstrip(".")) from error
+        raise
+    except SIZES:
+        return
+
+
+def checked(kind: Registry, name: str, what: str, value: object, wanted: type) -> Any:
+    """A plugin's return value, if it is of the class that its contract names.
+
+    Raises:
+        PluginError: it is not.
+    """
+    if not isinstance(value, wanted):
+        fields = ""
+        if dataclasses.is_dataclass(wanted):
+            fields = f"({', '.join(f.name for f in dataclasses.fields(wanted))})"
+        raise kind.fault(
+            name, f"{what} must return a {wanted.__module__}.{wanted.__qualname__}{fields}, "
+            f"not {_what(value)}",
+        )  # fmt: skip
+    return value
+
+
+def _what(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor {[*value.shape]} of {value.dtype}"
+    return "nothing (None)" if value is None else f"{type(value).__name__} ({value!r:.80})"

@@ -1,0 +1,265 @@
+"""The embedding-tuned probe: trained once, then found again.
+
+It is kept in the cache under the hash of all that it depends on, so that another
+α, another number of rows or another method costs no second probe.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from mt_lottery.config import TrainConfig, digest
+from mt_lottery.data.prompts.batches import Encoded, Example
+from mt_lottery.errors import TuningError
+from mt_lottery.reading import read_bytes, read_json
+from mt_lottery.registry import ENGINES
+from mt_lottery.runs.decode import pad_id as pad_id_of
+from mt_lottery.runs.folder.preparing import LOG, cache_folder, locked
+from mt_lottery.runs.planning.plan import Plan, Say
+from mt_lottery.runs.planning.trial_calls import checked
+from mt_lottery.system import parallel
+from mt_lottery.system.atomic import write_bytes, write_text
+from mt_lottery.tracking.trackers import Tracker
+from mt_lottery.training.objective import Engine, TrainResult
+from mt_lottery.tuners.base import Probe, TuningContext
+from mt_lottery.tuners.rows.embed import probe_rows
+from mt_lottery.tuners.rows.module import attach, check_scope, detach
+
+VERSION = 1  # raise it when the training itself changes
+WEIGHTS = "probe.safetensors"
+META = "probe.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedProbe:
+    """A probe, what it cost, and where its log lies."""
+
+    probe: Probe
+    steps: int
+    tokens_per_second: float
+    log: Path
+    found: bool
+
+
+def probe_hash(identity: dict[str, Any], config: TrainConfig, seed: int, scope: str) -> str:
+    """Hash of what a probe depends on.
+
+    Args:
+        identity: model and training text (hashes, dtype, device, template, language pair).
+        config: how it is trained.
+        seed: the run's seed.
+        scope: ``input`` or ``tied``.
+    """
+    settings = dataclasses.asdict(config)
+    settings.pop("save_steps")
+    # nested: no name in `identity` ("train" is the text there) may be overwritten by another
+    content = {"identity": identity, "settings": settings, "seed": seed, "scope": scope}
+    return digest({"version": VERSION, **content})
+
+
+def _checked(content: bytes, rows: Tensor, width: int) -> Probe:
+    """The probe in a file, without its seconds.
+
+    Raises:
+        ValueError (or its like): it is no probe of these rows.
+    """
+    tensors = load(content)
+    if tensors.keys() != {"token_ids", "values"}:
+        raise ValueError("it holds other tensors")
+    token_ids, values = tensors["token_ids"], tensors["values"]
+    if token_ids.dtype is not torch.int64 or not torch.equal(token_ids, rows):
+        raise ValueError("it has other token ids")
+    if values.dtype is not torch.float32 or values.shape != (len(rows), width):
+        raise ValueError(f"its rows are of shape {[*values.shape]}, {values.dtype}")
+    if not bool(torch.isfinite(values).all()):
+        raise ValueError("a value in it is not finite")
+    return Probe(token_ids, values, 0.0)
+
+
+def _read(
+    folder: Path, rows: Tensor, width: int, say: Callable[[str], None]
+) -> TrainedProbe | None:
+    """The probe that is kept in a folder, if it is one of these rows (ascending) [k]."""
+    if not (folder / META).exists():
+        return None
+    try:
+        meta = read_json(folder / META, TuningError)
+        content = read_bytes(folder / WEIGHTS, TuningError, limit=2**40)
+        if hashlib.sha256(content).hexdigest() != meta["sha256"]:
+            raise ValueError("its checksum differs")
+        seconds, speed = float(meta["seconds"]), float(meta["tokens_per_second"])
+        probe = dataclasses.replace(_checked(content, rows, width), seconds=seconds)
+        if not (folder / LOG).is_file():
+            raise ValueError(f"{LOG} is missing")
+        return TrainedProbe(probe, int(meta["steps"]), speed, folder / LOG, True)
+    except (TuningError, OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        say(f"The probe in {folder} is damaged ({error}); it is trained again.")
+        for name in (META, WEIGHTS):  # not the whole folder: the lock that we hold lies in it
+            path = folder / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        return None
+
+
+def _found(
+    folder: Path, rows: Tensor, width: int, say: Callable[[str], None]
+) -> TrainedProbe | None:
+    """What stands there; the main process decides, the others read it after that."""
+    mine = _read(folder, rows, width, say) if parallel.is_main() else None
+    there = parallel.on_main(lambda: mine is not None)
+    return _read(folder, rows, width, say) if there and not parallel.is_main() else mine
+
+
+def find_or_train(
+    context: TuningContext,
+    config: TrainConfig,
+    examples: Sequence[Example],
+    *,
+    engine: Engine,
+    key: str,
+    scope: str,
+    pad_id: int,
+    dev: Sequence[Example] | None,
+    trackers: Sequence[Tracker],
+    say: Callable[[str], None],
+    engine_name: str = "transformers",
+) -> TrainedProbe:
+    """The embedding-tuned rows: from the cache, or trained now (and kept there).
+
+    The model in ``context`` is the original one before and after.  A training
+    that was interrupted goes on from its last checkpoint.
+
+    Args:
+        context: model, tokenizer, seed and the token ids of the training inputs.
+        config: how the probe is trained.
+        examples: training examples.
+        engine: what trains it.
+        key: :func:`probe_hash`.
+        scope: ``input`` or ``tied``.
+        pad_id: fills up batches.
+        dev: examples whose loss is measured after each epoch.
+        trackers: where else the numbers go.
+        say: prints a line for the user.
+        engine_name: for the message on an engine of a plugin that returns something else.
+
+    Raises:
+        PluginError: that.
+        TuningError: weight decay, which would move rows that never occur; or
+            ``scope=tied`` for a model that is not.
+    """
+    check_scope(context.model, scope)  # now, not after the training
+    if config.weight_decay > 0 and scope == "input":
+        raise TuningError(
+            f"weight_decay={config.weight_decay:g}: embedding tuning trains only the rows whose "
+            "tokens occur, and decay would shrink all others too; allowed: 0."
+        )
+    folder = cache_folder() / "probes" / key
+    with locked(folder, wait=True):
+        rows, width = probe_rows(context, scope), context.table.shape[1]
+        found = _found(folder, rows.sort().values, width, say)
+        if found is not None:
+            say(f"Embedding-tuned probe: found ({found.probe.seconds:.0f} s when it was trained).")
+            return found
+        embedding = attach(context.model, rows, tied=scope == "tied")
+        try:
+            trained = engine.train(
+                context.model,
+                config,
+                examples,
+                pad_id=pad_id,
+                seed=context.seed,
+                folder=folder / "checkpoints",
+                log=folder / LOG,
+                title="Embedding-tuned probe",
+                dev=dev,
+                resume=True,
+                trackers=trackers,
+            )
+            result: TrainResult = checked(ENGINES, engine_name, "train", trained, TrainResult)
+            token_ids = embedding.token_ids.cpu().clone()
+            values = embedding.rows.detach().cpu().clone()
+        finally:
+            detach(context.model)
+        order = torch.argsort(token_ids)
+        probe = Probe(token_ids[order], values[order].contiguous(), result.seconds)
+        parallel.on_main(lambda: _keep(folder, probe, result))
+        if not parallel.is_main():  # the very values of the main process
+            kept = _read(folder, probe.token_ids, width, say)
+            assert kept is not None
+            probe = kept.probe
+        return TrainedProbe(probe, result.steps, result.tokens_per_second, folder / LOG, False)
+
+
+def _keep(folder: Path, probe: Probe, result: TrainResult) -> None:
+    content = save({"token_ids": probe.token_ids, "values": probe.values})
+    write_bytes(folder / WEIGHTS, content)
+    meta = {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "seconds": result.seconds,
+        "steps": result.steps,
+        "tokens_per_second": result.tokens_per_second,
+        "rows": len(probe.token_ids),
+    }
+    write_text(folder / META, json.dumps(meta, indent=2) + "\n")
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
+def probe_of(
+    plan: Plan,
+    context: TuningContext,
+    encoded: Encoded,
+    dev: Encoded | None,
+    trackers: Sequence[Tracker],
+    say: Say,
+) -> TrainedProbe:
+    """The probe that a run's method asks for, found or trained.
+
+    Args:
+        plan: the run.
+        context: the original model, and the token ids of the training inputs.
+        encoded: the training pairs.
+        dev: the dev pairs.
+        trackers: where else the numbers go.
+        say: prints a line for the user.
+
+    Raises:
+        TuningError: as :func:`find_or_train`.
+    """
+    config, tuner = plan.config, plan.tuner
+    section: TrainConfig = getattr(config, tuner.probe_section)
+    assert plan.corpora.train is not None
+    identity = {
+        "model": plan.model_id,
+        "dtype": config.model.dtype,
+        "device": torch.device(plan.device).type,
+        "train": plan.corpora.train.sha256,
+        "template": config.data.template,
+        "max_length": config.data.max_length,
+        "lang": config.lang,
+    }
+    if config.engine != "transformers":
+        identity["engine"] = config.engine
+    scope = tuner.scope or "input"
+    return find_or_train(
+        context,
+        section,
+        encoded.examples,
+        engine=plan.engine,
+        engine_name=config.engine,
+        key=probe_hash(identity, section, config.seed, scope),
+        scope=scope,
+        pad_id=pad_id_of(context.tokenizer),
+        dev=dev.examples if dev else None,
+        trackers=trackers if tuner.probe_section == "train" else (),
+        say=say,
+    )

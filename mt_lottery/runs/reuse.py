@@ -1,0 +1,111 @@
+"""A search's first trial is the recipe as it is: a run of it that stands need not be done again."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from mt_lottery.config import RunConfig
+from mt_lottery.config.stored import allowing, read_stored
+from mt_lottery.errors import ConfigError, RecordError
+from mt_lottery.runs.decode import decode
+from mt_lottery.runs.folder.preparing import CONFIG, HYPOTHESES, LOG, SENTENCES, TICKETS, finished
+from mt_lottery.runs.folder.record import Record, read_record
+from mt_lottery.runs.outcome import generation_of, score_outputs, split_record
+from mt_lottery.runs.planning.plan import Plan, Say, make_plan
+from mt_lottery.runs.tuned import open_run
+from mt_lottery.system.parallel import on_main
+
+#: What a run leaves that depends on its settings alone.
+LEFT = (HYPOTHESES, SENTENCES, TICKETS, LOG, "adapter", "model", "control")
+
+
+def is_unsearched(plan: Plan, folder: Path | None) -> bool:
+    """Whether a finished run of a plan's recipe, with its settings and no search, lies there.
+
+    Args:
+        plan: of a run with ``tune``.
+        folder: where to look; None: nowhere.
+    """
+    if folder is None:
+        return False
+    alone = make_plan(dataclasses.replace(plan.config, tune=0), lambda _: None)
+    try:
+        if on_main(lambda: finished(folder, alone.config_hash, False)) is None:
+            return False
+        with _as_allowed(plan.config):
+            read_stored(folder / CONFIG)
+        return True
+    except (RecordError, ConfigError):  # of other settings, or damaged: the trial is done anew
+        return False
+
+
+def _as_allowed(config: RunConfig) -> AbstractContextManager[None]:
+    """A standing run may have what this run was allowed, and no more."""
+    return allowing(config.user_dir, config.model.trust_remote_code)
+
+
+def trial_of(trial: Plan, standing: Path, folder: Path, say: Say) -> Record:
+    """What a trial with a standing run's settings would find: its model translates the dev set.
+
+    Args:
+        trial: the trial; its test set is the dev set.
+        standing: the run.
+        folder: of the trial, prepared.
+        say: prints a line for the user.
+
+    Returns:
+        the trial's record, written; training cost is the standing run's.
+    """
+    say(f"{standing} is this very training, done: its model translates the dev set.")
+    with _as_allowed(trial.config):
+        tuned = open_run(standing, trial.config.device)
+    began = time.monotonic()
+    sources = [pair.source for pair in trial.test.pairs]
+    outputs = decode(trial.config, tuned.loaded, sources, lead=tuned.tuner.lead)
+    cost = dataclasses.replace(tuned.record.cost, decode_seconds=time.monotonic() - began)
+
+    def write() -> Record:
+        first = trial.config.metrics[:1]
+        record = dataclasses.replace(
+            tuned.record,
+            scores=score_outputs(trial, tuned.loaded, outputs, folder, first, say),
+            generation=generation_of(trial, outputs),
+            data=dataclasses.replace(tuned.record.data, test=split_record(trial.test)),
+            cost=cost,
+            config_hash=trial.config_hash,
+            baseline=None,
+        )
+        record.write(folder)
+        return record
+
+    return on_main(write)
+
+
+def take(plan: Plan, standing: Path, run_dir: Path, say: Say) -> Record:
+    """Let a search's result be the standing run, whose settings did best.
+
+    Args:
+        plan: the search's.
+        standing: the run.
+        run_dir: of the search; gets what the run left.
+        say: prints a line for the user.
+
+    Returns:
+        the search's record, not written.
+    """
+    say(f"The recipe's own settings did best: the result is that of {standing}.")
+
+    def copy() -> Record:
+        for name in LEFT:
+            path = standing / name
+            if path.is_dir():
+                shutil.copytree(path, run_dir / name, dirs_exist_ok=True)
+            elif path.exists():
+                shutil.copyfile(path, run_dir / name)
+        return dataclasses.replace(read_record(standing), config_hash=plan.config_hash)
+
+    return on_main(copy)

@@ -1,0 +1,115 @@
+"""A run from configuration to record: found, made, or made beside the one that is there."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from mt_lottery.config import RunConfig
+from mt_lottery.errors import RecordError
+from mt_lottery.runs.execution import do
+from mt_lottery.runs.folder.preparing import default_folder, finished, locked
+from mt_lottery.runs.folder.record import Record, read_record
+from mt_lottery.runs.folder.takeover import (
+    discard_unbegun,
+    done_beside,
+    done_in,
+    goes_on,
+    place,
+    settle,
+    swap,
+)
+from mt_lottery.runs.planning.plan import Say, check_metrics, make_plan
+from mt_lottery.system import parallel
+from mt_lottery.system.parallel import on_main
+from mt_lottery.training.objective import Engine
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run.
+
+    Attributes:
+        run_dir: where it lies.
+        record: its record.
+        baseline_dir: the original model's run, if there is one.
+        found: it stood there already.
+    """
+
+    run_dir: Path
+    record: Record
+    baseline_dir: Path | None
+    found: bool
+
+
+def run(
+    config: RunConfig,
+    say: Say = print,
+    engine: Engine | None = None,
+    unsearched: Path | None = None,
+) -> Outcome:
+    """Do one run, or find it done.
+
+    Args:
+        config: from :func:`mt_lottery.config.compose.compose`.
+        say: prints a line for the user.
+        engine: what trains, in place of the registered ``config.engine``.
+        unsearched: where a run of the same settings without ``tune`` may lie: if it is finished,
+            it serves as the search's first trial, and as its result where no other did better.
+
+    Started by torchrun, all processes must call it; they do the run together.
+
+    Raises:
+        MTLotteryError: anything that the user can mend; no record is left then.
+    """
+    parallel.start()
+    if not parallel.is_main():
+        say = _silent
+    plan = make_plan(config, say, engine)
+    given = config.out_dir is not None
+    run_dir = Path(config.out_dir).expanduser() if config.out_dir else default_folder(config)
+    with locked(run_dir):
+        settled = on_main(lambda: done_in(run_dir, plan.config_hash) if settle(run_dir) else None)
+        if settled is not None:  # the kill came after the run itself
+            say(f"{run_dir} holds the new run, which had been done; the old one is gone.")
+            return Outcome(run_dir, settled, _standing(settled.baseline), False)
+        anew = on_main(lambda: config.overwrite or goes_on(run_dir, config, plan.config_hash))
+        found = on_main(lambda: finished(run_dir, plan.config_hash, anew))
+        if found is not None:
+            say(
+                f"{run_dir} holds this very run, finished; it is left alone "
+                "(overwrite=true redoes it)."
+            )
+            return Outcome(run_dir, found, _standing(found.baseline), True)
+        record = on_main(lambda: done_beside(run_dir, plan.config_hash) if anew else None)
+        if record is not None:  # all that a kill has left to do
+            on_main(lambda: swap(run_dir))
+            say(f"{run_dir} holds the new run, which had been done; the old one is gone.")
+            return Outcome(run_dir, record, _standing(record.baseline), False)
+        on_main(partial(check_metrics, config))
+        work, resume = on_main(lambda: place(run_dir, config, plan.config_hash, say))
+        try:
+            done = do(plan, work, run_dir if given else None, resume, say, unsearched)
+        except BaseException:
+            if parallel.is_main():
+                discard_unbegun(work)
+            raise
+        if work != run_dir:
+            on_main(lambda: swap(run_dir))
+            say(f"{run_dir} holds the new run; the old one is gone.")
+    return Outcome(run_dir, *done, False)
+
+
+def _silent(text: str) -> None:
+    """What the processes other than the main one say."""
+
+
+def _standing(text: str | None) -> Path | None:
+    """The baseline's folder, if it is still there: the cache may have been emptied since."""
+    if text is not None:
+        with contextlib.suppress(RecordError):
+            read_record(text)
+            return Path(text)
+    return None

@@ -1,0 +1,1 @@
+"""COMET: a metric computed by a program in a separate environment."""

@@ -1,0 +1,125 @@
+"""All scores of one system, in the form of the record's ``scores``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mt_lottery.decoding.translation import Hypothesis
+from mt_lottery.errors import ScoreError
+from mt_lottery.scoring.metric import Metric, MetricContext, Scored, check_parallel, make_metric
+from mt_lottery.scoring.significance import can_be_resampled
+from mt_lottery.scoring.trial import check_scored, check_statistics
+
+
+def evaluate(
+    hypotheses: Sequence[Hypothesis],
+    references: Sequence[str],
+    metrics: Sequence[str | Metric],
+    context: MetricContext,
+) -> dict[str, dict[str, Any]]:
+    """Score raw outputs and first lines with every metric.
+
+    Args:
+        hypotheses: N, in the order of the references.
+        references: N.
+        metrics: registered names, or metrics that are made already.
+
+    Returns:
+        metric key (``"bleu_subword"`` if that took the place of ``"spbleu"``) →
+        ``{"raw": {"score", "ci95": [lo, hi]}, "first_line": {…}, "signature", "column"}``
+        (and ``"segments"``, ``"shown_times"`` for a metric that has them: COMET); plain numbers,
+        strings and lists, ready for JSON.
+
+    Raises:
+        RegistryError: unknown metric.
+        ScoreError: unequal numbers of hypotheses and references, or none; or a metric that
+            cannot be computed here.
+
+    """
+    made = make_metrics(metrics, context)
+    raw = [hypothesis.text for hypothesis in hypotheses]
+    check_parallel(raw, references)
+    first = [hypothesis.first_line for hypothesis in hypotheses]
+    found = {}
+    for metric in made:
+        _ahead(metric, [raw, first], references)
+        found[metric.key] = _both(metric, raw, first, references)
+    return found
+
+
+def make_metrics(metrics: Sequence[str | Metric], context: MetricContext) -> list[Metric]:
+    """Metrics by name; one that is made already stays, with all that it has computed."""
+    return [make_metric(m, context) if isinstance(m, str) else m for m in metrics]
+
+
+def _ahead(metric: Metric, systems: Sequence[Sequence[str]], references: Sequence[str]) -> None:
+    """Have a metric that can do so score several outputs at once."""
+    together = getattr(metric, "ahead", None)
+    if together is not None:
+        together(systems, references)
+
+
+def sentence_statistics(
+    hypotheses: Sequence[Hypothesis],
+    references: Sequence[str],
+    metrics: Sequence[str | Metric],
+    context: MetricContext,
+) -> list[dict[str, dict[str, list[float]]]]:
+    """What each sentence adds to each score: enough to score any resample of the test set.
+
+    Args:
+        hypotheses: N, in the order of the references.
+        references: N.
+        metrics: as for :func:`evaluate`; those without sentence statistics are left out.
+        context: as for :func:`evaluate`.
+
+    Returns:
+        N objects: metric key → ``{"raw": [S], "first_line": [S]}``, ready for JSON.
+    """
+    lines: list[dict[str, dict[str, list[float]]]] = [{} for _ in hypotheses]
+    texts = {
+        "raw": [hypothesis.text for hypothesis in hypotheses],
+        "first_line": [hypothesis.first_line for hypothesis in hypotheses],
+    }
+    for metric in make_metrics(metrics, context):
+        _ahead(metric, list(texts.values()), references)
+        if not can_be_resampled(metric):
+            continue
+        for which, outputs in texts.items():
+            each = metric.statistics(outputs, references)
+            check_statistics(metric.key, each, len(references))
+            for line, numbers in zip(lines, each, strict=True):
+                whole = [int(x) if float(x).is_integer() else float(x) for x in numbers]
+                line.setdefault(metric.key, {})[which] = whole
+    return lines
+
+
+def _both(
+    metric: Metric, raw: Sequence[str], first: Sequence[str], references: Sequence[str]
+) -> dict[str, Any]:
+    whole, line = metric.score(raw, references), metric.score(first, references)
+    for scored in (whole, line):
+        check_scored(metric.key, scored)
+    if whole.signature != line.signature:
+        raise ScoreError(
+            f"Metric '{metric.key}' changed its signature between raw output and first line: "
+            f"{whole.signature} and {line.signature}."
+        )
+    found: dict[str, Any] = {
+        "raw": _numbers(whole),
+        "first_line": _numbers(line),
+        "signature": whole.signature,
+        "column": metric.column,
+    }
+    if getattr(metric, "keeps_segments", False) and can_be_resampled(metric):
+        for which, outputs in (("raw", raw), ("first_line", first)):
+            each = metric.statistics(outputs, references)
+            found[which]["segments"] = [metric.corpus_score(one) for one in each]
+    if (times := getattr(metric, "shown_times", 1)) != 1:
+        found["shown_times"] = times
+    return found
+
+
+def _numbers(scored: Scored) -> dict[str, Any]:
+    return {"score": float(scored.score), "ci95": [float(bound) for bound in scored.ci95]}

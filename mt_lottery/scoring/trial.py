@@ -1,0 +1,175 @@
+"""Metrics tried out before any work, and what they give back, checked.
+
+A metric that fails after hours of training, or gives something else than a score, loses the
+result that it was to judge.  So each is made for the run's target language and scores two
+sentences first.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from mt_lottery.registry import METRICS
+from mt_lottery.scoring.metric import MetricContext, Scored, make_metric
+
+SOURCES = ("A first sentence to be scored.", "And here is another one.")
+REFERENCES = ("O primă propoziție de evaluat.", "Și iată încă una.")
+HYPOTHESES = ("O primă propoziție de evaluat.", "Iată alta.")
+
+
+class NotToBeHad(Exception):
+    """The tokenizer that a metric asked for cannot be had before the model is loaded."""
+
+
+class LaterTokenizer:
+    """Stands for the model's tokenizer until a metric uses it.
+
+    Args:
+        load: gives the tokenizer, or None.
+    """
+
+    def __init__(self, load: Any) -> None:
+        self._load = load
+        self._made: Any = None
+
+    def _tokenizer(self) -> Any:
+        if self._made is None:
+            self._made = self._load()
+            if self._made is None:
+                raise NotToBeHad
+        return self._made
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As the tokenizer."""
+        return self._tokenizer()(*args, **kwargs)
+
+    def __len__(self) -> int:
+        """As the tokenizer."""
+        return len(self._tokenizer())
+
+    def __getattr__(self, name: str) -> Any:
+        """As the tokenizer."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._tokenizer(), name)
+
+
+def try_metric(name: str, context: MetricContext) -> None:
+    """Make a metric, and have it score two sentences.
+
+    One that has a ``check`` of its own (COMET: its model takes long to load) is only made.
+
+    Args:
+        name: as registered.
+        context: with the run's target language and settings; the tokenizer may be a
+            :class:`LaterTokenizer`.
+
+    Raises:
+        RegistryError: unknown name.
+        ScoreError: it cannot be computed here.
+        PluginError: it gives back something else than its contract says.
+    """
+    kind = METRICS.get(name)
+    if hasattr(kind, "check"):
+        kind.check(context.settings)
+    try:
+        metric = make_metric(name, context)
+        check_metric(name, metric)
+        # the model's own subwords always work, and reading a large tokenizer takes seconds
+        if not hasattr(kind, "check") and metric.key != "bleu_subword":
+            _score(name, metric)
+    except NotToBeHad:
+        pass  # a metric that needs the tokenizer of a model that is not here yet
+
+
+def _score(name: str, metric: Any) -> None:
+    hypotheses, references = list(HYPOTHESES), list(REFERENCES)
+    check_scored(name, metric.score(hypotheses, references))
+    if hasattr(metric, "statistics") and hasattr(metric, "corpus_score"):
+        each = metric.statistics(hypotheses, references)
+        check_statistics(name, each, len(references))
+        total = metric.corpus_score(np.asarray(each, dtype=np.float64).sum(0))
+        _check_number(name, "corpus_score(totals)", total)
+
+
+def check_metric(name: str, metric: Any) -> None:
+    """Make sure that what was made is a metric.
+
+    Raises:
+        PluginError: it lacks ``key``, ``column`` or ``score``.
+    """
+    for attribute in ("key", "column"):
+        value = getattr(metric, attribute, None)
+        if not isinstance(value, str) or not value.strip():
+            raise METRICS.fault(
+                name,
+                f"{type(metric).__name__}.{attribute} is {value!r}; wanted is a text (the name in "
+                "the record, the heading in tables)",
+            )
+    if not callable(getattr(metric, "score", None)):
+        raise METRICS.fault(
+            name, f"{type(metric).__name__} has no method score(hypotheses, references)"
+        )
+
+
+def check_scored(name: str, scored: Any) -> None:
+    """Make sure that ``score`` gave a score.
+
+    Raises:
+        PluginError: something else, or a number that is not finite.
+    """
+    if not isinstance(scored, Scored):
+        raise METRICS.fault(
+            name,
+            f"score(hypotheses, references) gave {_shown(scored)}; wanted is "
+            "mt_lottery.scoring.Scored(score, ci95, signature)",
+        )
+    _check_number(name, "Scored.score", scored.score)
+    bounds = scored.ci95
+    if not isinstance(bounds, (tuple, list)) or len(bounds) != 2:
+        raise METRICS.fault(name, f"Scored.ci95 is {_shown(bounds)}; wanted are two numbers")
+    for bound in bounds:
+        _check_number(name, "a bound of Scored.ci95", bound)
+    if bounds[0] > bounds[1]:
+        raise METRICS.fault(name, f"Scored.ci95 is {_shown(bounds)}; the lower bound comes first")
+    if not isinstance(scored.signature, str) or not scored.signature:
+        raise METRICS.fault(
+            name,
+            f"Scored.signature is {_shown(scored.signature)}; wanted is a text that says how the "
+            "score was computed",
+        )
+
+
+def check_statistics(name: str, each: Any, sentences: int) -> None:
+    """Make sure that sentence statistics are finite numbers, a row a sentence.
+
+    Raises:
+        PluginError: they are not.
+    """
+    try:
+        array = np.asarray(each, dtype=np.float64)
+    except (TypeError, ValueError):
+        array = np.empty(())
+    if array.ndim != 2 or len(array) != sentences or not np.isfinite(array).all():
+        raise METRICS.fault(
+            name,
+            f"statistics(hypotheses, references) gave {_shown(each)}; wanted are finite numbers, "
+            f"[N, S], here [{sentences}, S]",
+        )
+
+
+def _check_number(name: str, what: str, value: Any) -> None:
+    if (
+        isinstance(value, (bool, np.bool_))
+        or not isinstance(value, (int, float, np.integer, np.floating))
+        or not math.isfinite(value)
+    ):
+        raise METRICS.fault(name, f"{what} is {_shown(value)}; wanted is a finite number")
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return f"{type(value).__name__} {text[:80]}{'…' if len(text) > 80 else ''}"

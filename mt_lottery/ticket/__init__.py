@@ -1,0 +1,55 @@
+"""The science: KS distances of embedding rows, tickets, certificates.  Pure functions.
+
+Names load on first use, so that importing the package costs nothing.  The
+function ``certify`` is imported from its module of the same name.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mt_lottery.ticket.certify import Certification as Certification
+    from mt_lottery.ticket.certify import tau_analytic as tau_analytic
+    from mt_lottery.ticket.certify import tau_estimated as tau_estimated
+    from mt_lottery.ticket.certify import top_two as top_two
+    from mt_lottery.ticket.ks import KSResult as KSResult
+    from mt_lottery.ticket.ks import ks_test as ks_test
+    from mt_lottery.ticket.selection import RowScores as RowScores
+    from mt_lottery.ticket.selection import Ticket as Ticket
+    from mt_lottery.ticket.selection import correct as correct
+    from mt_lottery.ticket.selection import find_ticket as find_ticket
+    from mt_lottery.ticket.selection import implied_alpha as implied_alpha
+    from mt_lottery.ticket.selection import score_rows as score_rows
+    from mt_lottery.ticket.selection import select as select
+    from mt_lottery.ticket.selection import selector_context as selector_context
+
+_MODULE_OF = {
+    "Certification": "certify",
+    "tau_analytic": "certify",
+    "tau_estimated": "certify",
+    "top_two": "certify",
+    "KSResult": "ks",
+    "ks_test": "ks",
+    "RowScores": "selection",
+    "Ticket": "selection",
+    "correct": "selection",
+    "find_ticket": "selection",
+    "implied_alpha": "selection",
+    "score_rows": "selection",
+    "select": "selection",
+    "selector_context": "selection",
+}
+
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,199 @@
+"""Training on top of transformers' Trainer, ``engine=transformers``."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from transformers import TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+from mt_lottery.config import RunConfig, TrainConfig
+from mt_lottery.data.prompts.batches import Example
+from mt_lottery.errors import TrainingError
+from mt_lottery.registry import OPTIMIZERS, register_engine
+from mt_lottery.system import interrupts, parallel
+from mt_lottery.tracking.trackers import Tracker
+from mt_lottery.training.arguments import training_arguments
+from mt_lottery.training.checkpoints import CheckpointTrainer, last_checkpoint
+from mt_lottery.training.journal import Journal, Silence
+from mt_lottery.training.objective import Objective, TrainResult
+from mt_lottery.training.sealing import step_of
+
+
+@contextmanager
+def _trained_beside(model: Any) -> Iterator[None]:
+    """Trainer refuses quantised weights without PEFT's adapters; ours are not of PEFT's making."""
+    quantised = vars(model).get("is_quantized", False)
+    if quantised:
+        model.is_quantized = False
+    try:
+        yield
+    finally:
+        if quantised:
+            model.is_quantized = True
+
+
+class LotteryTrainer(CheckpointTrainer):
+    """Trainer with the objective's batches and loss."""
+
+    def __init__(self, model: Any, arguments: TrainingArguments, objective: Objective) -> None:
+        with _trained_beside(model):
+            super().__init__(model=model, args=arguments, train_dataset=objective.examples)  # type: ignore[arg-type]
+        self.objective = objective
+        # the objective divides by the labels of the whole optimizer step, of all processes
+        self.model_accepts_loss_kwargs = True
+        self.loss_is_scaled_for_ga = True
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(
+            self.objective.examples,  # type: ignore[arg-type]
+            batch_sampler=self.objective.batches,  # type: ignore[arg-type]
+            collate_fn=self.objective.collate,
+        )
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:  # type: ignore[has-type]
+            config = self.objective.config
+            self.optimizer = OPTIMIZERS.get(config.optimizer)(list(self.trained().values()), config)
+        optimizer: torch.optim.Optimizer = self.optimizer
+        return optimizer
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self.objective.check_finite(self.state.global_step)  # to go on from it would be in vain
+        super()._save_checkpoint(model, trial)
+
+    def compute_loss(  # type: ignore[override]
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        return self.objective.loss(inputs, self.state.global_step, model)
+
+    def find_unreached(self) -> None:
+        """Tell DistributedDataParallel of parameters without a gradient: it would wait for them.
+
+        It looks for them in every step only if there are any (parts of a model that text does
+        not pass through).
+        """
+        unreached = self.objective.leaves_out()
+        self.args.ddp_find_unused_parameters = unreached  # transformers 4 looks here
+        if self.accelerator.ddp_handler is not None:
+            self.accelerator.ddp_handler.find_unused_parameters = unreached
+
+
+class _Steps(TrainerCallback):  # type: ignore[misc]
+    """Hands each optimizer step to the journal, and the end of an epoch to the dev loss."""
+
+    def __init__(self, trainer: LotteryTrainer, journal: Journal) -> None:
+        self.trainer = trainer
+        self.journal = journal
+        self.lr = 0.0
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        optimizer = self.trainer.optimizer
+        assert optimizer is not None
+        self.lr = float(optimizer.param_groups[0]["lr"])
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        objective = self.trainer.objective
+        objective.end_step(self.journal, state.global_step, self.lr)
+        if objective.dev and state.global_step in objective.ends:
+            self.journal.note(state.global_step, dev_loss=objective.dev_loss())
+        if objective.asked_to_stop():
+            objective.stopped_at = state.global_step
+            control.should_save = control.should_training_stop = True
+
+
+def train(
+    model: Any,
+    config: TrainConfig,
+    examples: Sequence[Example],
+    *,
+    pad_id: int,
+    seed: int,
+    folder: Path,
+    log: Path,
+    title: str,
+    dev: Sequence[Example] | None = None,
+    autocast: torch.dtype | None = None,
+    resume: bool = False,
+    trackers: Sequence[Tracker] = (),
+) -> TrainResult:
+    """As :meth:`mt_lottery.training.objective.Engine.train`."""
+    objective = Objective(
+        model, config, examples, pad_id=pad_id, seed=seed, dev=dev, autocast=autocast
+    )
+    total = objective.total
+
+    def begin() -> Path | None:
+        if not resume:
+            shutil.rmtree(folder, ignore_errors=True)
+        return last_checkpoint(folder, model)
+
+    last = parallel.on_main(begin)
+    start = step_of(last) if last else 0
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    arguments = training_arguments(model, config, folder, total, seed)
+    trainer = LotteryTrainer(model, arguments, objective)
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(callback)
+    if parallel.started():
+        trainer.find_unreached()
+        torch.manual_seed(seed + (parallel.rank() << 32))  # each process has a dropout of its own
+    main = parallel.is_main()
+    journal = Journal(log, title, total, start, trackers) if main else Silence()
+    trainer.add_callback(_Steps(trainer, journal))
+    began = time.monotonic()
+    try:
+        if last is None or start < total:
+            with interrupts.until_step_ends(quiet=not main):
+                trainer.train(resume_from_checkpoint=None if last is None else str(last))
+                if objective.stopped_at is not None:
+                    raise objective.interruption()
+        else:
+            trainer._load_from_checkpoint(str(last))
+        objective.check_reached()
+        objective.check_finite()
+    except RuntimeError as error:
+        if "without overflow" not in str(error):
+            raise
+        raise TrainingError(
+            f"The learning rate {config.lr:g} makes steps that the parameters' dtype cannot hold; "
+            "a lower train.lr (probe.lr) helps."
+        ) from error
+    finally:
+        journal.close()
+        if config.gradient_checkpointing:
+            model.gradient_checkpointing_disable()
+        model.eval()
+    return objective.result(journal, log, time.monotonic() - began)
+
+
+@register_engine("transformers")
+class TransformersEngine:
+    """transformers' Trainer; several processes with DistributedDataParallel."""
+
+    train = staticmethod(train)
+
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
+
+    def problems(self) -> list[str]:
+        """That it has no FSDP."""
+        if self._config.data_parallelism == "ddp":
+            return []
+        return [
+            f"`data_parallelism` is {self._config.data_parallelism}, which engine=fairseq2 alone "
+            "has; allowed for engine=transformers: ddp."
+        ]

@@ -1,7 +1,0 @@
-"""Decoding: prompts in, hypotheses out, in input order."""
-
-from __future__ import annotations
-
-from mt_lottery.translate.decoding import Hypothesis, first_line, translate
-
-__all__ = ["Hypothesis", "first_line", "translate"]

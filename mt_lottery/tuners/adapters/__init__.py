@@ -1,0 +1,1 @@
+"""Methods that PEFT implements: LoRA, QLoRA, prefix and prompt."""

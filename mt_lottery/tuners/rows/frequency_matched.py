@@ -1,0 +1,61 @@
+"""``frequency_matched``: rows as frequent as the ticket's, but not the ticket's."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mt_lottery.config import setting
+from mt_lottery.errors import TuningError
+from mt_lottery.registry import register_tuner
+from mt_lottery.tuners.base import ChosenRows, TuningContext
+from mt_lottery.tuners.rows.ks_lottery import KSLotteryConfig, KSLotteryTuner
+
+
+@dataclass
+class FrequencyMatchedConfig(KSLotteryConfig):
+    """The ticket whose frequencies are matched, and the seed of the draw."""
+
+    seed: int | None = setting(None, "of the draw; the run's seed if null", ge=0)
+
+
+@register_tuner("frequency_matched", dataclass=FrequencyMatchedConfig)
+class FrequencyMatchedTuner(KSLotteryTuner):
+    """For each row of the ticket another one whose token is about as frequent.
+
+    Tickets hold frequent tokens.  If these rows do as well, frequency was all that the test
+    found.  Frequency is that in the training inputs, template and special tokens included;
+    the nearest count is taken (in proportion), ties are drawn, and no row is taken twice.
+    """
+
+    leaderboard = False
+
+    def rows(self, context: TuningContext) -> Tensor:
+        ticket = super().rows(context)
+        assert self.chosen is not None
+        seed = context.seed if self.config.seed is None else self.config.seed
+        draw = random.Random(seed)
+        counts = context.input_counts
+        taken = set(ticket.tolist())
+        pool = [token for token in sorted(counts) if token not in taken]
+        if len(pool) < len(ticket):
+            raise TuningError(
+                f"The training inputs hold only {len(pool)} tokens beside the ticket's "
+                f"{len(ticket)}: too few to match it."
+            )
+        draw.shuffle(pool)  # ties: the first of the shuffled ones
+        rows = []
+        for token in ticket.tolist():
+            wanted = counts[token]
+            best = min(pool, key=lambda other: abs(_log(counts[other]) - _log(wanted)))
+            pool.remove(best)
+            rows.append(best)
+        self.chosen = ChosenRows(torch.tensor(rows), "frequency_matched")
+        return self.chosen.rows
+
+
+def _log(count: int) -> float:
+    return float(torch.tensor(float(count)).log1p())

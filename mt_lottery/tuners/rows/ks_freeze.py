@@ -1,0 +1,47 @@
+"""``ks_freeze``: the ticket stays as it is, everything else in the table is tuned (Figure 5)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mt_lottery.errors import TuningError
+from mt_lottery.registry import register_tuner
+from mt_lottery.tuners.base import DEFAULT_TICKETS, TuningContext
+from mt_lottery.tuners.rows.embed import probe_rows
+from mt_lottery.tuners.rows.ks_lottery import KSLotteryConfig, KSLotteryTuner
+
+
+@register_tuner("ks_freeze", dataclass=KSLotteryConfig)
+class KSFreezeTuner(KSLotteryTuner):
+    """Embedding tuning without the winning ticket: how much does it lose?
+
+    As with ``embed``, only rows whose tokens occur can move.  The record's ``tickets`` are the
+    frozen rows.
+    """
+
+    leaderboard = False
+
+    def rows(self, context: TuningContext) -> Tensor:
+        frozen = super().rows(context)
+        others = probe_rows(context, self.scope)
+        rows = others[~torch.isin(others, frozen)]
+        if len(rows) == 0:
+            raise TuningError(
+                f"All {len(others)} rows that occur in the training text are in the ticket of "
+                f"{len(frozen)}: nothing is left to tune."
+            )
+        return rows
+
+    def trainable_parameters(self, context: TuningContext) -> int:
+        assert self.chosen is not None
+        return int(context.table.numel()) - len(self.chosen.rows) * int(context.table.shape[1])
+
+    def count(self, model: Any) -> int:
+        rows, width = model.get_input_embeddings().weight.shape
+        return (int(rows) - (self.config.tickets or DEFAULT_TICKETS)) * int(width)
+
+    def details(self, context: TuningContext) -> dict[str, Any]:
+        return {"frozen_tickets": True}

@@ -1,0 +1,330 @@
+"""``ks_lottery`` and ``ks_transfer``: the winning ticket, tuned or copied (the paper's §3).
+
+The embedding-tuned probe says where each row went; the two-sample
+Kolmogorov-Smirnov test compares a row's coordinates before and after; the rows
+that moved most are the ticket.  *Partial tuning* trains them from the original
+model; *partial transfer* copies their probe values over.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mt_lottery.config import setting
+from mt_lottery.errors import TuningError, unknown
+from mt_lottery.model.tokens.strings import token_strings
+from mt_lottery.reading import read_text
+from mt_lottery.registry import SELECTORS, register_tuner
+from mt_lottery.system.values import user_path
+from mt_lottery.ticket.certify import tau_estimated
+from mt_lottery.ticket.selection import (
+    RowScores,
+    correct,
+    find_ticket,
+    looks_at_values,
+    score_rows,
+    selector_context,
+)
+from mt_lottery.tuners.base import (
+    DEFAULT_TICKETS,
+    ChosenRows,
+    Probe,
+    RowsConfig,
+    RowTuner,
+    TuningContext,
+    iterate_rows,
+)
+
+
+@dataclass
+class KSLotteryConfig(RowsConfig):
+    """How the ticket is chosen: by count (the default), by α, or from a file."""
+
+    tickets: int | None = setting(
+        None,
+        f"number of rows, most changed first; {DEFAULT_TICKETS} if nothing else is given",
+        ge=1,
+        most=10**7,
+    )
+    alpha: float | None = setting(
+        None, "instead of a number: rows whose nominal p is at most this", ge=0.0, le=1.0
+    )
+    rows_file: str | None = setting(
+        None, "instead of a number: a file of token ids, one a line, or a tickets.csv", file=True
+    )
+    selector: str = setting("ks", "registered measure of change")
+    reduction: str = setting(
+        "abs",
+        "selectors absolute, relative, ratio: how a row's changes become one number",
+        choices=("abs", "signed"),
+    )
+    selector_seed: int = setting(0, "selector=random: its seed", ge=0)
+    correction: str = setting(
+        "none", "of p over the vocabulary", choices=("none", "bonferroni", "bh")
+    )
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong beyond a single key; fills in the default number of rows."""
+        given = [k for k in ("tickets", "alpha", "rows_file") if getattr(self, k) is not None]
+        if len(given) > 1:
+            keys = " and ".join(f"`tuner.{k}`" for k in given)
+            yield f"{keys} each choose the rows: give one of them."
+        if not given:
+            self.tickets = DEFAULT_TICKETS
+        if self.selector not in SELECTORS.names():
+            yield f"`tuner.selector`: {unknown('selector', self.selector, SELECTORS.names())}"
+
+
+def score_probe(
+    selector: str, table: Tensor, probe: Probe | None, offered: Mapping[str, Any] | None = None
+) -> RowScores:
+    """How much each row of the vocabulary changed.
+
+    Only rows that the probe trained can have moved; all others have D = 0, p = 1, or, for a
+    selector without p-values, are never chosen.
+
+    Args:
+        selector: registered name; ``ks`` gives KS distance and nominal p.
+        table: the original embedding table, [V, d], any float dtype.
+        probe: the embedding-tuned rows; None for a selector that does not look at them.
+        offered: what a selector may ask for beside the two tables (``counts`` [V],
+            ``seed``, ``reduction``); each gets what it declares.
+
+    Returns:
+        statistic [V] and p-value [V], float64, on the CPU.
+    """
+    wanted = selector_context(selector)
+    # a short test needs no bar
+    long = sys.stderr.isatty() and probe is not None and len(probe.token_ids) > 20_000
+    context = {k: v for k, v in {**(offered or {}), "progress": long}.items() if k in wanted}
+    if probe is not None and looks_at_values(selector):
+        before = table[probe.token_ids.to(table.device)].to(torch.float32)
+        if "counts" in context:
+            context["counts"] = context["counts"][probe.token_ids]
+        scores = score_rows(selector, before, probe.values.to(before.device), **context)
+    else:
+        scores = score_rows(selector, table, table, **context)
+        return RowScores(scores.statistic.cpu(), scores.pvalue)
+    # without p-values a score may be negative: an untouched row must not outrank it
+    unmoved = -math.inf if scores.pvalue is None else 0.0
+    statistic = torch.full((table.shape[0],), unmoved, dtype=torch.float64)
+    statistic[probe.token_ids] = scores.statistic.cpu()
+    pvalue = None
+    if scores.pvalue is not None:
+        pvalue = torch.ones(table.shape[0], dtype=torch.float64)
+        pvalue[probe.token_ids] = scores.pvalue.cpu()
+    return RowScores(statistic, pvalue)
+
+
+def ticket_of(
+    scores: RowScores, *, alpha: float | None, count: int | None, correction: str, selector: str
+) -> ChosenRows:
+    """The ticket, by α or by count, with the α and the τ that belong to it.
+
+    Args:
+        scores: of every row of the vocabulary.
+        alpha: rows whose p is at most this; or None.
+        count: the most changed rows, so many; or None.
+        correction: of p over the vocabulary.
+        selector: what made the scores.
+
+    Raises:
+        TuningError: as :func:`mt_lottery.ticket.selection.find_ticket`.
+    """
+    ticket = find_ticket(scores, alpha=alpha, count=count, correction=correction, selector=selector)
+    tau = None
+    if scores.pvalue is not None and ticket.alpha is not None:
+        adjusted = correct(scores.pvalue, correction)
+        tau = tau_estimated(scores.statistic, adjusted, ticket.alpha)
+    return ChosenRows(
+        ticket.rows,
+        selector,
+        alpha=ticket.alpha,
+        correction=correction,
+        tau=tau,
+        statistic=scores.statistic,
+        pvalue=scores.pvalue,
+    )
+
+
+def nearest_rows(scores: RowScores, correction: str, tokenizer: Any, count: int = 5) -> str:
+    """For a ticket that came out empty: the rows that were nearest to it, a line each."""
+    assert scores.pvalue is not None
+    adjusted = correct(scores.pvalue, correction)
+    order = torch.argsort(scores.statistic, descending=True, stable=True)[:count]
+    names = token_strings(tokenizer, order)
+    return "\n".join(
+        f"  {token!r} (id {int(i)}): D = {float(scores.statistic[i]):.4f}, "
+        f"p = {float(adjusted[i]):.4g}"
+        for token, i in zip(names, order, strict=True)
+    )
+
+
+ROWS_BYTES = 1 << 30  # of a rows file
+DIGITS = 18  # of a token id
+
+
+def read_rows_file(
+    path: str | Path, vocab_size: int, *, setting: str = "tuner.rows_file="
+) -> Tensor:
+    """Token ids of a file: one a line (``#`` comments), or a ``tickets.csv``'s selected rows.
+
+    Args:
+        path: the file.
+        vocab_size: V.
+        setting: what gave the path, for messages.
+
+    Raises:
+        TuningError: no such file, a line that is no id, an id out of range or given twice.
+    """
+    try:
+        text = read_text(user_path(path, TuningError), TuningError, limit=ROWS_BYTES)
+    except TuningError as error:
+        raise TuningError(f"{setting}{error}") from error
+    try:
+        words = list(_words(text))
+    except ValueError as error:
+        raise TuningError(f"{setting}{path}, {error}") from error
+    found: dict[int, int] = {}
+    for number, word in words:
+        where = f"{setting}{path}, line {number}"
+        # "١٨" is decimal too, and int() reads it
+        if not (word.isascii() and word.isdecimal()):
+            raise TuningError(f"{where}: '{word[:60]}' is no token id (0 or above).")
+        token_id = int(word) if len(word) <= DIGITS else vocab_size
+        if token_id >= vocab_size:
+            raise TuningError(
+                f"{where}: token id {word[:60]} is outside the vocabulary: ids go from 0 to "
+                f"{vocab_size - 1}."
+            )
+        if token_id in found:
+            raise TuningError(
+                f"{where}: token id {token_id} is given more than once (first in line "
+                f"{found[token_id]})."
+            )
+        found[token_id] = number
+    if not found:
+        raise TuningError(f"{setting}{path}: no token id in it; nothing to tune.")
+    return torch.tensor(list(found), dtype=torch.int64)
+
+
+def _words(text: str) -> Iterator[tuple[int, str]]:
+    """Line number and content of each would-be token id of a rows file.
+
+    Raises:
+        ValueError: a table without the columns of a ``tickets.csv``, or a damaged one.
+    """
+    if not text.startswith("token_id"):
+        yield from iterate_rows(text)
+        return
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        if "token_id" not in (reader.fieldnames or ()):
+            raise ValueError("line 1: a table whose header has no column token_id.")
+        for record in reader:
+            selected = (record.get("selected") or "true").strip().lower()
+            if selected not in ("true", "false"):
+                raise ValueError(
+                    f"line {reader.line_num}: selected is '{selected[:40]}', not true or false."
+                )
+            if selected == "true":
+                yield reader.line_num, (record["token_id"] or "").strip()
+    except csv.Error as error:
+        raise ValueError(f"line {reader.line_num + 1}: damaged: {error}.") from error
+
+
+@register_tuner("ks_lottery", dataclass=KSLotteryConfig)
+class KSLotteryTuner(RowTuner):
+    """Partial tuning: train the ticket's rows, from the original model."""
+
+    @property
+    def probe(self) -> str | None:
+        needed = self.config.rows_file is None and looks_at_values(self.config.selector)
+        return "embed" if needed else None
+
+    def scores(self, context: TuningContext) -> RowScores:
+        """How much each row of the vocabulary changed, by the chosen selector."""
+        counts = torch.zeros(len(context.table), dtype=torch.int64)
+        for token, number in context.counts.items():
+            counts[token] = number
+        config = self.config
+        offered = {
+            "counts": counts,
+            "seed": config.selector_seed,
+            "reduction": config.reduction,
+        }
+        return score_probe(config.selector, context.table, context.probe, offered)
+
+    def rows(self, context: TuningContext) -> Tensor:
+        config = self.config
+        if config.rows_file is not None:
+            rows = read_rows_file(config.rows_file, context.table.shape[0])
+            statistic = pvalue = None
+            if context.probe is not None:
+                scores = self.scores(context)
+                statistic, pvalue = scores.statistic, scores.pvalue
+            self.chosen = ChosenRows(rows, "file", statistic=statistic, pvalue=pvalue)
+            return rows
+        if context.probe is None and self.probe is not None:
+            raise TuningError(f"{config.name} needs an embedding-tuned probe.")
+        scores = self.scores(context)
+        if config.alpha is not None and scores.pvalue is not None:
+            adjusted = correct(scores.pvalue, config.correction)
+            if not bool((adjusted <= config.alpha).any()):
+                raise TuningError(self._nothing_rejected(context, scores))
+        self.chosen = ticket_of(
+            scores,
+            alpha=config.alpha,
+            count=config.tickets,
+            correction=config.correction,
+            selector=config.selector,
+        )
+        return self.chosen.rows
+
+    def _nothing_rejected(self, context: TuningContext, scores: RowScores) -> str:
+        config = self.config
+        corrected = "" if config.correction == "none" else f" ({config.correction})"
+        lines = nearest_rows(scores, config.correction, context.tokenizer)
+        return (
+            f"No row of the vocabulary rejects at tuner.alpha={config.alpha:g}: there is "
+            f"nothing to tune. The five smallest nominal p-values{corrected}:\n{lines}\n"
+            "Raise tuner.alpha, train the probe longer (probe.epochs, probe.lr), or choose by "
+            f"number: tuner.tickets={DEFAULT_TICKETS}."
+        )
+
+
+@register_tuner("ks_transfer", dataclass=KSLotteryConfig)
+class KSTransferTuner(KSLotteryTuner):
+    """Partial transfer: copy the ticket's rows from the probe; nothing is trained again."""
+
+    trains = False
+
+    @property
+    def search_space(self) -> dict[str, list[Any]]:
+        space: dict[str, list[Any]] = {"probe.lr": [3e-4, 1e-3, 3e-3], "probe.epochs": [2, 4]}
+        if self.config.tickets is not None:
+            space["tuner.tickets"] = [18, 100, 400]
+        return space
+
+    @property
+    def probe(self) -> str | None:
+        return "embed"
+
+    def values(self, context: TuningContext, rows: Tensor) -> Tensor:
+        probe = context.probe
+        assert probe is not None
+        values = context.table[rows.to(context.table.device)].to("cpu", torch.float32)
+        place = torch.searchsorted(probe.token_ids, rows).clamp_max(len(probe.token_ids) - 1)
+        moved = probe.token_ids[place] == rows
+        values[moved] = probe.values[place[moved]].cpu()
+        return values

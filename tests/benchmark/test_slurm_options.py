@@ -1,0 +1,174 @@
+"""What goes to Slurm and what comes back, without a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mt_lottery.benchmark.executors import slurm_queue
+from mt_lottery.benchmark.executors.runner import DONE, RUNNING, Status
+from mt_lottery.benchmark.executors.slurm_jobs import Book
+from mt_lottery.benchmark.executors.slurm_options import OPTIONS, parse_options, seconds
+from mt_lottery.benchmark.executors.slurm_plan import split
+from mt_lottery.benchmark.plan import Cell
+from mt_lottery.errors import ConfigError, RecordError
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("partition=gpu", {"partition": "gpu"}),
+        ("gpus=1", {"gpus_per_node": "1"}),
+        ("gpus=a100:2", {"gpus_per_node": "a100:2"}),
+        ("cpus-per-task=4", {"cpus_per_task": 4}),
+        ("mem=32G", {"mem": "32G"}),
+        ("time=90", {"time": 90}),
+        ("time=2:00:00", {"time": 120}),
+        ("time=1-12", {"time": 36 * 60}),
+        ("time=1:30", {"time": 2}),
+        ("exclusive=true", {"exclusive": True}),
+        ("setup=module load cuda=12", {"setup": ["module load cuda=12"]}),
+    ],
+)
+def test_options(given: str, found: dict[str, object]) -> None:
+    assert parse_options([given]) == found
+
+
+def test_setup_lines_add_up() -> None:
+    assert parse_options(["setup=a", "mem=1G", "setup=b"]) == {"setup": ["a", "b"], "mem": "1G"}
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("partitoin=gpu", r"Unknown key 'partitoin'\. Did you mean 'partition'\? Known: account, "),
+        ("dependency=after:1", r"Unknown key 'dependency'.*Known: account"),
+        ("partition", r"--slurm partition: give key=value"),
+        ("partition=", r"partition must be one line of text"),
+        ("comment=a\nrm -rf /", r"comment must be one line of text"),
+        ("time=soon", r"time must be minutes"),
+        ("time=0", r"time must be minutes"),
+        ("mem=32", r"mem must be a number with its unit"),
+        ("cpus_per_task=0", r"cpus_per_task must be a whole number ≥ 1"),
+    ],
+)
+def test_mistakes_in_options(given: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        parse_options([given])
+
+
+def test_all_mistakes_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_options(["mem=x", "gpu=1", "qos=a", "qos=b"])
+    assert len(caught.value.problems) == 3
+    assert "Did you mean 'gpus'?" in caught.value.problems[1]
+    assert "qos is given twice" in caught.value.problems[2]
+
+
+def test_every_option_is_one_of_submitits() -> None:
+    submitit = pytest.importorskip("submitit")
+    known = submitit.SlurmExecutor._valid_parameters()
+    values = {"time": "5", "cpus_per_task": "1", "cpus_per_gpu": "1"}
+    given = [f"{key}={values.get(key, '1G')}" for key in OPTIONS]
+    assert set(parse_options(given)) <= known
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("0:07", 7),
+        ("1:02:03", 3723),
+        ("2-01:00:00", 176400),
+        ("1-06", 108000),
+        ("INVALID", None),
+        ("12", None),
+    ],
+)
+def test_durations(text: str, found: int | None) -> None:
+    assert seconds(text) == found
+
+
+def test_one_cell_of_a_probe_group_goes_first() -> None:
+    names = ("none", "embed", "ks_lottery", "other", "ks_transfer", "lora")
+    groups = [None, "a", "a", "b", "a", None]
+    cells = [Status(Cell("runs", name, "en-ro", 0)) for name in names]
+
+    def names_of(taken: tuple[Status, ...] = ()) -> list[list[str]]:
+        parts = split(cells, groups, {id(status) for status in taken})
+        return [[status.cell.method for status in part] for part in parts]
+
+    assert names_of() == [["none", "embed", "other", "lora"], ["ks_lottery", "ks_transfer"]]
+    # its probe is trained, or an earlier call's job is at it (new jobs come after that one)
+    assert names_of((cells[1],)) == [["none", "ks_lottery", "other", "ks_transfer", "lora"]]
+    cells[1].state = DONE
+    assert names_of() == [["none", "ks_lottery", "other", "ks_transfer", "lora"]]
+    for status in cells:
+        status.state = RUNNING
+    assert names_of() == []
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "told"),
+    [
+        ("TIMEOUT", "0:15", "its time limit was reached"),
+        ("OUT_OF_MEMORY", "0:125", "out of memory (--slurm mem=…)"),
+        ("NODE_FAIL", "0:0", "its node failed"),
+        ("CANCELLED", "0:15", "cancelled (scancel)"),
+        ("PREEMPTED", "0:0", "preempted"),
+        ("FAILED", "137:0", "killed by signal 9 (out of memory?)"),
+        ("FAILED", "0:9", "killed by signal 9 (out of memory?)"),
+        ("FAILED", "0:53", "do the nodes see the folder of --out?"),
+        ("FAILED", "0:11", "killed by signal 11"),
+        ("FAILED", "3:0", "ended with code 3 (Slurm: FAILED)"),
+        ("COMPLETED", "0:0", "ended with code 0 (Slurm: COMPLETED)"),
+        ("", "", "Slurm knows it no more, and it left no answer"),
+    ],
+)
+def test_why_a_job_left_no_answer(state: str, code: str, told: str) -> None:
+    assert told in slurm_queue.why(state, code)
+
+
+def stand_in(folder: Path, name: str, script: str) -> None:
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def test_the_queue_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = "12|3|RUNNING|1:05|mt-bench-a|None\n13|N/A|PENDING|0:00|mt-bench-b|QOS|Max\n"
+    stand_in(tmp_path, "squeue", f"cat <<'END'\n{lines}END")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    found = slurm_queue.queue(["mt-bench-a", "mt-bench-b"])
+    assert list(found) == ["12_3", "13"]
+    assert found["12_3"].at_work and found["12_3"].seconds == 65
+    assert not found["13"].at_work and not found["13"].ended and found["13"].reason == "QOS|Max"
+    assert slurm_queue.queue([]) == {}
+
+
+def test_accounting_is_asked_for_what_the_controller_forgot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    stand_in(tmp_path, "scontrol", "exit 1")
+    stand_in(tmp_path, "sacct", "echo 'CANCELLED by 1000|0:15'")
+    assert slurm_queue.ending("12_3") == ("CANCELLED", "0:15")
+    stand_in(tmp_path, "sacct", "echo 'no accounting' >&2; exit 1")
+    assert slurm_queue.ending("12_3") == ("", "")
+    stand_in(tmp_path, "scontrol", "echo JobId=1 JobState=TIMEOUT Reason=TimeLimit ExitCode=0:15")
+    assert slurm_queue.ending("12_3") == ("TIMEOUT", "0:15")
+
+
+def test_a_slurm_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(tmp_path, "squeue", "echo 'slurm_load_jobs error: down' >&2; exit 1")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(slurm_queue.SlurmError, match=r"squeue: slurm_load_jobs error: down"):
+        slurm_queue.queue(["mt-bench-a"])
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"schema": 2}', '{"schema": 1, "waves": [{}]}'])
+def test_a_damaged_list_of_jobs(tmp_path: Path, text: str) -> None:
+    (tmp_path / "slurm").mkdir()
+    (tmp_path / "slurm" / "jobs.json").write_text(text)
+    with pytest.raises(RecordError, match=r"slurm/jobs.json: damaged: .*squeue --me"):
+        Book.read(tmp_path)

@@ -1,0 +1,13 @@
+"""The tiny models and the commands of the tests of the command line and of the decoder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "decoding"))
+
+from conftest_cli import commands, models
+
+__all__ = ["commands", "models"]

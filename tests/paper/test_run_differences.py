@@ -1,0 +1,56 @@
+"""What sets two runs apart is named, whatever it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mt_lottery.paper.compare.runs import differences
+from mt_lottery.runs.folder.record import Record, read_record
+
+RESULTS = Path(__file__).parents[2] / "benchmarks/results/small_en-ro_es_ca_no/records.json"
+
+
+@pytest.fixture
+def content() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(RESULTS.read_text())["ks_lottery/en-ro/seed-0"]
+    return found
+
+
+def changed(content: dict[str, Any], folder: Path, *keys: str, value: Any = None) -> Record:
+    node = content = json.loads(json.dumps(content))
+    for key in keys[:-1]:
+        node = node[key]
+    if keys:
+        node[keys[-1]] = value
+    folder.mkdir(exist_ok=True)
+    (folder / "record.json").write_text(json.dumps(content))
+    return read_record(folder)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "named"),
+    [
+        (("model", "sha256"), "0" * 64, ("model",)),
+        (("model", "name"), "/models/another", ("model",)),
+        (("lang",), "en-es", ("language",)),
+        (("method",), "ks_transfer", ("method",)),
+        (("seed",), 3, ("seed",)),
+        (("data", "template"), "alpaca", ("template",)),
+        (("data", "train", "name"), "files", ("corpus",)),
+        (("data", "train", "pairs"), 7, ("amount",)),
+        (("data", "train", "sha256"), "0" * 64, ("text",)),
+        (("tickets", "count"), 400, ("rows",)),
+        (("config_hash",), "another", ("settings",)),
+    ],
+)
+def test_what_differs_is_named(
+    keys: tuple[str, ...], value: Any, named: tuple[str, ...], content: dict[str, Any],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    first = changed(content, tmp_path / "first")
+    assert differences(first, changed(content, tmp_path / "x", *keys, value=value)) == named
+    assert differences(first, changed(content, tmp_path / "y")) == ()

@@ -1,0 +1,140 @@
+"""Models with towers for pictures or sound: only what text passes through is tuned and counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import tiny
+import torch
+import transformers
+
+from mt_lottery.config import TrainConfig, TunerConfig
+from mt_lottery.errors import TuningError
+from mt_lottery.model.reach import is_text_only, text_modules, text_parameters
+from mt_lottery.registry import TUNERS
+from mt_lottery.training.trainer import train
+from mt_lottery.tuners.adapters.quantise import quantised_layers
+from mt_lottery.tuners.base import TuningContext
+
+DIM = 64  # bitsandbytes works in blocks of 64 values
+ROWS = 96  # another number than DIM: PEFT guesses the word embeddings by their length
+
+
+def gemma3() -> Any:
+    shape = {
+        "hidden_size": DIM, "intermediate_size": 64, "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }  # fmt: skip
+    text = {
+        **shape, "vocab_size": ROWS, "num_key_value_heads": 1, "head_dim": 32,
+        "initializer_range": 0.2, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2,
+    }  # fmt: skip
+    torch.manual_seed(0)
+    config = transformers.Gemma3Config(
+        text_config=text,
+        vision_config={**shape, "image_size": 28, "patch_size": 14},
+        mm_tokens_per_image=4, image_token_index=95, boi_token_index=94, eoi_token_index=93,
+    )  # fmt: skip
+    return transformers.AutoModelForCausalLM.from_config(config).eval()
+
+
+def got_ocr() -> Any:
+    torch.manual_seed(0)
+    config = transformers.GotOcr2Config(
+        text_config={
+            "model_type": "qwen2", "hidden_size": DIM, "intermediate_size": 64,
+            "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
+            "vocab_size": ROWS, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2,
+            "tie_word_embeddings": True,
+        },
+        vision_config={
+            "hidden_size": 16, "output_channels": 16, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "image_size": 32, "patch_size": 8, "mlp_dim": 16,
+            "global_attn_indexes": [0], "window_size": 2,
+        },
+        image_token_index=95,
+    )  # fmt: skip
+    return transformers.AutoModelForCausalLM.from_config(config).eval()
+
+
+KINDS = {"gemma3": gemma3, "got_ocr2": got_ocr}
+
+
+def apply(name: str, model: Any, **settings: Any) -> tuple[Any, TuningContext, list[Any]]:
+    schema = TUNERS.dataclass_of(name) or TunerConfig
+    tuner = TUNERS.get(name)(schema(name, **settings))
+    context = TuningContext(model, tiny.tokenizer(), 0, examples=[("w5 w6 w7", " w8")])
+    return tuner, context, tuner.apply(context)
+
+
+def outside(model: Any) -> set[str]:
+    return dict(model.named_parameters()).keys() - text_parameters(model).keys()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_towers_are_out_of_reach(kind: str) -> None:
+    model = KINDS[kind]()
+    assert not is_text_only(model)
+    reached = text_parameters(model)
+    # the outside oracle: gradients of a text's logits
+    model.requires_grad_(True)
+    model(input_ids=tiny.ids()).logits.pow(2).sum().backward()
+    assert set(reached) == {n for n, p in model.named_parameters() if p.grad is not None}
+    assert 0 < len(reached) < len(list(model.parameters()))
+    weighty = [n for n, m in text_modules(model).items() if list(m.parameters())]
+    assert not [n for n in weighty if "vision" in n or "projector" in n]
+    meta = transformers.AutoModelForCausalLM.from_config(model.config)
+    with torch.device("meta"):
+        meta = transformers.AutoModelForCausalLM.from_config(model.config)
+    assert set(text_parameters(meta)) == set(reached)
+    assert not any(p.requires_grad is False for p in meta.parameters())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", ["lora", "qlora", "full", "prefix", "prompt"])
+def test_only_what_text_reaches_is_tuned(kind: str, method: str, tmp_path: Path) -> None:
+    model = KINDS[kind]()
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    far = outside(model)
+    tuner, context, trained = apply(method, model)
+    names = [n for n, p in context.model.named_parameters() if p.requires_grad]
+    assert trained and not [n for n in names if "vision" in n or "projector" in n]
+    with torch.device("meta"):
+        shape = transformers.AutoModelForCausalLM.from_config(KINDS[kind]().config)
+    assert tuner.count(shape) == tuner.trainable_parameters(context)
+    if method == "qlora":
+        assert not [n for n in quantised_layers(context.model) if "vision" in n]
+    start = [p.detach().clone() for p in trained]
+    train(
+        context.model, TrainConfig(epochs=1, lr=1e-2), tiny.examples(), pad_id=0,
+        seed=0, folder=tmp_path / "c", log=tmp_path / "log.jsonl", title=method,
+    )  # fmt: skip
+    assert any(not torch.equal(a, b) for a, b in zip(start, trained, strict=True))
+    base = context.model.get_base_model() if method != "full" else context.model
+    after = dict(base.named_parameters())
+    changed = [n for n in far if not torch.equal(before[n], after[n])]
+    assert changed == []
+    with torch.no_grad():
+        scored = context.model(input_ids=tiny.ids()).logits
+    tuner.save(context, tmp_path)
+    if method != "qlora":
+        plain = KINDS[kind]()
+        restored = tuner.restore(plain, tmp_path)
+        assert torch.equal(restored(input_ids=tiny.ids()).logits, scored)
+    if method == "lora":
+        own = peft.PeftModel.from_pretrained(KINDS[kind](), str(tmp_path / "adapter"))
+        assert torch.equal(own(input_ids=tiny.ids()).logits, scored)
+
+
+def test_a_layer_of_a_tower_is_refused() -> None:
+    with pytest.raises(TuningError, match=r"no text passes through model.vision_tower"):
+        apply("layer", gemma3(), module="vision_tower")
+
+
+@pytest.mark.parametrize("module", ["", " ", ".", "layers.", ".layers.0", "layers..0", "0 "])
+def test_a_module_without_a_name_is_refused(module: str) -> None:
+    with pytest.raises(TuningError, match=r"tuner\.module="):
+        apply("layer", tiny.model("llama"), module=module)
