@@ -187,7 +187,7 @@ def test_files_without_a_run(commands: Commands, models: Models) -> None:
     assert [x["token"] for x in found["lines"]] == ["a", "b"] and found["corpus"] is None
     assert found["histogram"] == {"edges": [0.0, 0.125, 0.25], "counts": [1, 1], "unmoved": 0}
     assert Path("ticket.svg").is_file()
-    said = commands.call("ticket", "show", "t.csv", "--corpus", "t.csv").mistake()
+    said = commands.call("ticket", "show", "t.csv", "--corpus", "t.csv", "--no-plot").mistake()
     assert "--tokenizer FOLDER" in said
     Path("c.txt").write_text("Hola Hola\n")
     more = ("--corpus", "c.txt", "--tokenizer", models.untied, "--no-plot")
@@ -199,7 +199,7 @@ def test_files_without_a_run(commands: Commands, models: Models) -> None:
         (head + "5,a,x,0.2,true,3\n", "bad.csv: line 2: damaged: `statistic`"),
     ):
         Path("bad.csv").write_text(content)
-        assert expected in commands.call("ticket", "show", "bad.csv").mistake()
+        assert expected in commands.call("ticket", "show", "bad.csv", "--no-plot").mistake()
     assert "no such file" in commands.call("ticket", "show", "nowhere").mistake()
 
 
