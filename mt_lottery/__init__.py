@@ -13,6 +13,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from mt_lottery import moved
+
 __version__ = "0.1.0"
 
 _WHERE = {
@@ -63,6 +65,8 @@ if TYPE_CHECKING:
     from mt_lottery.ticket.ks import KSResult as KSResult
     from mt_lottery.ticket.ks import ks_test as ks_test
     from mt_lottery.ticket.selection import select as select
+
+moved.install()
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,17 @@ import mt_lottery
 PACKAGE = Path(mt_lottery.__file__).parent
 #: Data flows to the right: a room imports from rooms to its left, and from itself.
 ORDER = (
-    *("errors", "reading", "system", "report", "registry", "languages", "config", "ticket"),
+    *(
+        "moved",
+        "errors",
+        "reading",
+        "system",
+        "report",
+        "registry",
+        "languages",
+        "config",
+        "ticket",
+    ),
     *("data", "model", "tuners", "tracking", "training", "decoding", "scoring", "runs"),
     *("fairseq2", "benchmark", "paper", "plugin", "cli"),
 )

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-from mt_lottery.config import TunerConfig, setting
-from mt_lottery.registry import register_tuner
-from mt_lottery.tuners.adapters.base import PeftTuner, check_targets
+from mt_lottery.plugin import PeftTuner, TunerConfig, check_targets, register_tuner, setting
 
 
 @dataclass

@@ -1,0 +1,122 @@
+"""The one place that a plugin imports from.
+
+    from mt_lottery.plugin import Tuner, TunerConfig, register_tuner, setting
+
+Base classes, settings, the protocol of each kind and the ``register_*`` decorators.  These names
+stay where they are; the rooms behind them may change.  Names are imported when they are first
+used: a plugin that registers a template costs no import of PyTorch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_WHERE = {
+    # settings
+    "ModelConfig": "config",
+    "DataConfig": "config",
+    "TrainConfig": "config",
+    "TunerConfig": "config",
+    "setting": "config",
+    # tuners
+    "Tuner": "tuners.base",
+    "TuningContext": "tuners.base",
+    "RowTuner": "tuners.base",
+    "RowsConfig": "tuners.base",
+    "CountedRowsConfig": "tuners.base",
+    "ChosenRows": "tuners.base",
+    "Probe": "tuners.base",
+    "PeftTuner": "tuners.adapters.base",
+    "check_targets": "tuners.adapters.base",
+    "query_and_value_layers": "tuners.adapters.base",
+    # the other kinds
+    "LoadedModel": "model.loading",
+    "ModelInfo": "model.loading",
+    "Corpus": "data.corpora",
+    "FolderCorpus": "data.corpora",
+    "Pair": "data.text",
+    "Template": "data.prompts.templates",
+    "Metric": "scoring.metric",
+    "MetricContext": "scoring.metric",
+    "Scored": "scoring.metric",
+    "Tracker": "tracking.trackers",
+    "TrackerError": "tracking.trackers",
+    "Engine": "training.objective",
+    "TrainResult": "training.objective",
+    "LanguagePair": "languages",
+    # mistakes of a user, told in one message
+    "MTLotteryError": "errors",
+    "ConfigError": "errors",
+    "DataError": "errors",
+    "ModelError": "errors",
+    "ScoreError": "errors",
+    "TrainingError": "errors",
+    "TuningError": "errors",
+} | {
+    f"register_{kind}": "registry"
+    for kind in (
+        *("model", "criterion", "optimizer", "tuner", "selector"),
+        *("corpus", "template", "metric", "tracker", "engine"),
+    )
+}
+
+__all__ = sorted(_WHERE)
+
+if TYPE_CHECKING:
+    from mt_lottery.config import DataConfig as DataConfig
+    from mt_lottery.config import ModelConfig as ModelConfig
+    from mt_lottery.config import TrainConfig as TrainConfig
+    from mt_lottery.config import TunerConfig as TunerConfig
+    from mt_lottery.config import setting as setting
+    from mt_lottery.data.corpora import Corpus as Corpus
+    from mt_lottery.data.corpora import FolderCorpus as FolderCorpus
+    from mt_lottery.data.prompts.templates import Template as Template
+    from mt_lottery.data.text import Pair as Pair
+    from mt_lottery.errors import ConfigError as ConfigError
+    from mt_lottery.errors import DataError as DataError
+    from mt_lottery.errors import ModelError as ModelError
+    from mt_lottery.errors import MTLotteryError as MTLotteryError
+    from mt_lottery.errors import ScoreError as ScoreError
+    from mt_lottery.errors import TrainingError as TrainingError
+    from mt_lottery.errors import TuningError as TuningError
+    from mt_lottery.languages import LanguagePair as LanguagePair
+    from mt_lottery.model.loading import LoadedModel as LoadedModel
+    from mt_lottery.model.loading import ModelInfo as ModelInfo
+    from mt_lottery.registry import register_corpus as register_corpus
+    from mt_lottery.registry import register_criterion as register_criterion
+    from mt_lottery.registry import register_engine as register_engine
+    from mt_lottery.registry import register_metric as register_metric
+    from mt_lottery.registry import register_model as register_model
+    from mt_lottery.registry import register_optimizer as register_optimizer
+    from mt_lottery.registry import register_selector as register_selector
+    from mt_lottery.registry import register_template as register_template
+    from mt_lottery.registry import register_tracker as register_tracker
+    from mt_lottery.registry import register_tuner as register_tuner
+    from mt_lottery.scoring.metric import Metric as Metric
+    from mt_lottery.scoring.metric import MetricContext as MetricContext
+    from mt_lottery.scoring.metric import Scored as Scored
+    from mt_lottery.tracking.trackers import Tracker as Tracker
+    from mt_lottery.tracking.trackers import TrackerError as TrackerError
+    from mt_lottery.training.objective import Engine as Engine
+    from mt_lottery.training.objective import TrainResult as TrainResult
+    from mt_lottery.tuners.adapters.base import PeftTuner as PeftTuner
+    from mt_lottery.tuners.adapters.base import check_targets as check_targets
+    from mt_lottery.tuners.adapters.base import query_and_value_layers as query_and_value_layers
+    from mt_lottery.tuners.base import ChosenRows as ChosenRows
+    from mt_lottery.tuners.base import CountedRowsConfig as CountedRowsConfig
+    from mt_lottery.tuners.base import Probe as Probe
+    from mt_lottery.tuners.base import RowsConfig as RowsConfig
+    from mt_lottery.tuners.base import RowTuner as RowTuner
+    from mt_lottery.tuners.base import Tuner as Tuner
+    from mt_lottery.tuners.base import TuningContext as TuningContext
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'mt_lottery.plugin' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"mt_lottery.{_WHERE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
