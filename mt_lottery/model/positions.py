@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 #: Where configurations say how long a sequence may be; only some architectures end there.
 _KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx", "max_sequence_length")
@@ -54,7 +54,9 @@ def _rows(model: Any) -> Iterator[tuple[int, bool]]:
             continue
         if hasattr(module, "make_weights"):  # sinusoids that are computed anew for longer texts
             continue
-        for key, buffer in module.named_buffers(recurse=False):
+        # transformers 4.57 keeps those of GPT-J, CodeGen and CTRL as mere attributes
+        plain = [(key, value) for key, value in vars(module).items() if isinstance(value, Tensor)]
+        for key, buffer in [*module.named_buffers(recurse=False), *plain]:
             if "pos" in key or "pos" in last:  # pos_encoding, embed_positions [L, d]
                 yield max(buffer.shape, default=0), False
             elif key == "bias" and buffer.dim() in (2, 4) and buffer.shape[-1] == buffer.shape[-2]:

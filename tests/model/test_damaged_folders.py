@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
 from mt_lottery.errors import ModelError
@@ -55,6 +56,32 @@ def test_a_wrong_value_in_config_json(model_folder, change_json, key: str, value
         plain = ("vocab_size", "auto_map", "eos_token_id", "dtype", "torch_dtype")
         assert key in plain or value == {"quant_method": "nosuch"}
         assert loaded.info.vocab_size == 48
+
+
+def test_rope_is_computed_as_it_was_stored_or_refused(model_folder) -> None:
+    """transformers 4.57 takes no notice of what 5.x stores in ``rope_parameters``."""
+    folder = model_folder()
+    path = folder / "config.json"
+    content = json.loads(path.read_text())
+    for key in ("rope_theta", "rope_scaling", "rope_parameters"):
+        content.pop(key, None)
+    theirs = {"rope_parameters": {"rope_type": "default", "rope_theta": 7.0}}
+
+    def logits(**rope: Any) -> torch.Tensor:
+        path.write_text(json.dumps({**content, **rope}))
+        with torch.no_grad():
+            return load(folder).model(IDS).logits
+
+    wanted = logits(**theirs, rope_theta=7.0)
+    assert not torch.equal(wanted, logits())
+    if int(transformers.__version__.partition(".")[0]) >= 5:
+        assert torch.equal(wanted, logits(**theirs))
+    else:
+        path.write_text(json.dumps({**content, **theirs}))
+        text = refused(folder)
+        assert str(folder) in text and "rope_theta is 7.0" in text and "Take transformers 5" in text
+    path.write_text(json.dumps({**content, "rope_parameters": "x"}))
+    assert "rope_parameters is 'x'; allowed: settings by name" in refused(folder)
 
 
 @pytest.mark.parametrize(

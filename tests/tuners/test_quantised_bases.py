@@ -134,7 +134,8 @@ def test_fp8_becomes_plain_on_a_cpu(plain: Path, tmp_path: Path) -> None:
     content["quantization_config"] = {"quant_method": "fp8", "weight_block_size": [64, 64]}
     (tmp_path / "config.json").write_text(json.dumps(content))
     found = quantisation_of(config_of(tmp_path))
-    assert torch.cuda.is_available() or found is None
+    old = int(transformers.__version__.partition(".")[0]) < 5  # needs a GPU for it
+    assert torch.cuda.is_available() or (found is None) != old
 
 
 def test_a_training_that_no_gradient_reaches_is_no_training(tmp_path: Path) -> None:

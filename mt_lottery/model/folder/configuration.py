@@ -31,6 +31,11 @@ LARGEST = {
 _LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers", "decoder_layers")
 #: Without these there is no model; others may be 0 (no heads in Mamba, no experts).
 _NEEDED = ("vocab_size", "hidden_size", "n_embd", "d_model", *_LAYERS)
+#: Keys whose wrong values not every transformers refuses.
+_KINDS = (
+    ("rope_parameters", dict, "settings by name"),
+    ("tie_word_embeddings", bool, "true, false"),
+)
 
 
 def read_config(where: str, shown: str | None = None, **settings: Any) -> Any:
@@ -57,11 +62,62 @@ def read_config(where: str, shown: str | None = None, **settings: Any) -> Any:
                 f"{file}: architectures is {_short(names)}; allowed: a list of names of classes."
             )
         check_sizes(stored, str(file))
+        for key, kind, allowed in _KINDS:
+            if not isinstance(stored.get(key), (kind, type(None))):
+                raise ModelError(f"{file}: {key} is {_short(stored[key])}; allowed: {allowed}.")
     config = call(AutoConfig.from_pretrained, shown or where, where, **settings)
     if not hasattr(config, "get_text_config"):
         raise ModelError(f"{shown or where}: its configuration is {type(config).__name__}.")
     check_sizes(config.to_dict(), shown or where)
+    _check_rope(config, shown or where)
     return config
+
+
+def with_rope(config: dict[str, Any]) -> dict[str, Any]:
+    """``rope_parameters`` (5.x) in the keys of 4.57 too, which ignores it in silence."""
+    rope = config.get("rope_parameters")
+    if not isinstance(rope, dict):
+        return config
+    local = rope.get("sliding_attention")
+    whole = rope.get("full_attention", rope)
+    if isinstance(local, dict) and "rope_theta" in local:
+        config.setdefault("rope_local_base_freq", local["rope_theta"])
+    if isinstance(whole, dict) and "rope_theta" in whole:
+        config.setdefault("rope_theta", whole["rope_theta"])
+        if whole.get("rope_type", "default") != "default":
+            scaling = {k: v for k, v in whole.items() if k != "rope_theta"}
+            config.setdefault("rope_scaling", scaling)
+    return config
+
+
+def _check_rope(config: Any, where: str) -> None:
+    """What 5.x stored in ``rope_parameters`` must be what this transformers computes with.
+
+    Raises:
+        ModelError: it is not.
+    """
+    import transformers
+
+    if int(transformers.__version__.partition(".")[0]) >= 5:
+        return
+    text = config.get_text_config()
+    stored = getattr(text, "rope_parameters", None)
+    if not stored:
+        return
+    wanted = with_rope({"rope_parameters": stored})
+    del wanted["rope_parameters"]
+    for key, value in wanted.items():
+        used = getattr(text, key, None)
+        same = used == value
+        if isinstance(value, dict) and isinstance(used, dict):
+            same = value.items() <= used.items()
+        if not same:
+            raise ModelError(
+                f"{where}: its config.json is of transformers 5: {key} is {_short(value)} in its "
+                f"rope_parameters, of which transformers {transformers.__version__} takes no "
+                f"notice: it would compute with {_short(used)}. Take transformers 5, or write "
+                f"{key} beside rope_parameters too."
+            )
 
 
 def check_sizes(stored: dict[str, Any], where: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mt_lottery.model.folder.configuration import with_rope
 from mt_lottery.system.atomic import write_text
 from mt_lottery.system.replacing import written_folder
 
@@ -44,30 +45,13 @@ def save_folder(
     with written_folder(folder, marked=marked) as staging:
         model.save_pretrained(staging, max_shard_size="1000GB")
         tokenizer.save_pretrained(staging)
-        for name, mend in (("config.json", _with_rope), ("tokenizer_config.json", _with_class)):
+        for name, mend in (("config.json", with_rope), ("tokenizer_config.json", _with_class)):
             path = staging / name
             if path.is_file():
                 content = mend(json.loads(path.read_text("utf-8")))
                 write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
         if more is not None:
             more(staging)
-
-
-def _with_rope(config: dict[str, Any]) -> dict[str, Any]:
-    """``rope_parameters`` (5.x) in the keys of 4.57 too, which ignores it in silence."""
-    rope = config.get("rope_parameters")
-    if not isinstance(rope, dict):
-        return config
-    local = rope.get("sliding_attention")
-    whole = rope.get("full_attention", rope)
-    if isinstance(local, dict) and "rope_theta" in local:
-        config.setdefault("rope_local_base_freq", local["rope_theta"])
-    if isinstance(whole, dict) and "rope_theta" in whole:
-        config.setdefault("rope_theta", whole["rope_theta"])
-        if whole.get("rope_type", "default") != "default":
-            scaling = {k: v for k, v in whole.items() if k != "rope_theta"}
-            config.setdefault("rope_scaling", scaling)
-    return config
 
 
 def _with_class(config: dict[str, Any]) -> dict[str, Any]:
