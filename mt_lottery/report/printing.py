@@ -65,8 +65,8 @@ def printer(width: int = 110, *, file: IO[str] | None = None, stderr: bool = Fal
 class Grid:
     """A table whose heads are never broken inside a word.
 
-    Where it is wider than the terminal, its columns come in several tables, each with the first
-    columns again.
+    Where it is wider than the terminal, it goes without blanks beside its rules; where that is not
+    enough, its columns come in several tables, each with the first columns again.
 
     Args:
         title: above it.
@@ -115,12 +115,22 @@ class Grid:
 
     def parts(self, width: int) -> list[list[int]]:
         """The columns of each table that is drawn at some width."""
+        return self._laid_out(width)[0]
+
+    def _laid_out(self, width: int) -> tuple[list[list[int]], int]:
+        """The columns of each table, and what a column takes beside its text: a rule, blanks."""
+        roomy = self._divided(width, 3)
+        if len(roomy) > 1 and len(self._divided(width, 1)) == 1:
+            return self._divided(width, 1), 1
+        return roomy, 3
+
+    def _divided(self, width: int, beside: int) -> list[list[int]]:
         names = list(range(self.left))
-        used = sum(self._least(place) + 3 for place in names) + 1
+        used = sum(self._least(place) + beside for place in names) + 1
         made: list[list[int]] = [[]]
         room = width - used
         for place in range(self.left, len(self.columns)):
-            need = self._least(place) + 3
+            need = self._least(place) + beside
             if made[-1] and need > room:
                 made.append([])
                 room = width - used
@@ -128,7 +138,7 @@ class Grid:
             room -= need
         return [[*names, *places] for places in made]
 
-    def _widths(self, places: list[int], room: int) -> list[int]:
+    def _widths(self, places: list[int], room: int, beside: int) -> list[int]:
         """What each column gets: all that it wants, or its least and a share of what is left."""
         widths = [self._least(place) for place in places]
         texts = [[self.columns[p], *(row[p].plain for row, _ in self._rows)] for p in places]
@@ -136,7 +146,7 @@ class Grid:
             max(max((cell_len(line) for text in own for line in text.split("\n")), default=1), one)
             for own, one in zip(texts, widths, strict=True)
         ]
-        left = room - 1 - 3 * len(places) - sum(widths)
+        left = room - 1 - beside * len(places) - sum(widths)
         while left > 0 and widths != wanted:
             behind = [i for i, width in enumerate(widths) if width < wanted[i]]
             index = min(behind, key=lambda i: widths[i])
@@ -145,10 +155,17 @@ class Grid:
         return widths
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for number, places in enumerate(self.parts(options.max_width)):
+        parts, beside = self._laid_out(options.max_width)
+        for number, places in enumerate(parts):
             title = None if number or not self.title else Text(visible(self.title))
-            table = Table(title=title, title_justify="left", show_lines=self.lines)
-            for place, width in zip(places, self._widths(places, options.max_width), strict=True):
+            table = Table(
+                title=title,
+                title_justify="left",
+                show_lines=self.lines,
+                padding=(0, (beside - 1) // 2),
+            )
+            widths = self._widths(places, options.max_width, beside)
+            for place, width in zip(places, widths, strict=True):
                 table.add_column(
                     Text(self.columns[place]),
                     justify="left" if place < self.left else "right",
