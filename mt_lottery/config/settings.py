@@ -32,6 +32,7 @@ def setting(
     most: float | None = None,
     choices: Sequence[str] | None = None,
     file: bool = False,
+    counts: bool = True,
 ) -> Any:
     """A dataclass field with a meaning and a range.
 
@@ -42,9 +43,10 @@ def setting(
         most: of a whole number: above it, it can only be a slip; ``--help`` does not tell it.
         choices: the allowed strings.
         file: the path of a file that decides the result by its content.
+        counts: it can change the result, and so belongs to the ``config_hash``.
     """
     metadata: dict[str, Any] = {"help": help, "ge": ge, "gt": gt, "le": le, "lt": lt}
-    metadata |= {"most": most, "choices": choices, "file": file}
+    metadata |= {"most": most, "choices": choices, "file": file, "counts": counts}
     if isinstance(default, tuple):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -138,7 +140,9 @@ class TrainConfig:
     warmup_steps: int = setting(0, "steps from 0 to the peak learning rate", ge=0, most=10**9)
     max_grad_norm: float = setting(1.0, "gradient norm is clipped to this; 0 for never", ge=0.0)
     gradient_checkpointing: bool = setting(False, "recompute activations: less memory, slower")
-    save_steps: int = setting(20, "optimizer steps between checkpoints", ge=1, most=10**9)
+    save_steps: int = setting(
+        20, "optimizer steps between checkpoints", ge=1, most=10**9, counts=False
+    )
 
 
 @dataclass
@@ -207,13 +211,19 @@ class RunConfig:
     """One run: one method, one language pair, one seed."""
 
     recipe: str = setting("none", "method, a file of recipes/recipe")
-    preset: str | None = setting(None, "variant of the recipe: paper gives the paper's schedule")
+    preset: str | None = setting(
+        None, "variant of the recipe: paper gives the paper's schedule", counts=False
+    )
     lang: str = setting("", "source and target language, for example en-ro")
     seed: int = setting(0, "of batches, initialisation and sampling", ge=0, lt=2**32)
-    out_dir: str | None = setting(None, "run directory; runs/LANG/METHOD/seed-N if null")
-    resume: bool = setting(False, "continue a run that was interrupted")
+    out_dir: str | None = setting(
+        None, "run directory; runs/LANG/METHOD/seed-N if null", counts=False
+    )
+    resume: bool = setting(False, "continue a run that was interrupted", counts=False)
     overwrite: bool = setting(
-        False, "make the run again; what is in out_dir stays until the new one is done"
+        False,
+        "make the run again; what is in out_dir stays until the new one is done",
+        counts=False,
     )
     tune: int = setting(
         0,
@@ -221,14 +231,17 @@ class RunConfig:
         ge=0,
         most=10_000,
     )
-    baseline: bool = setting(True, "score the original model too (once; later runs reuse it)")
-    user_dir: str | None = setting(None, "folder of plugins to import first")
+    baseline: bool = setting(
+        True, "score the original model too (once; later runs reuse it)", counts=False
+    )
+    user_dir: str | None = setting(None, "folder of plugins to import first", counts=False)
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps")
     engine: str = setting("transformers", "registered trainer: transformers, fairseq2")
     data_parallelism: str = setting(
         "ddp",
         "several processes: each holds all of the model, or a part of it (engine=fairseq2)",
         choices=("ddp", "fsdp"),
+        counts=False,
     )
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -238,9 +251,10 @@ class RunConfig:
     probe: TrainConfig = field(default_factory=lambda: TrainConfig(optimizer="sparse_adam"))
     translate: TranslateConfig = field(default_factory=TranslateConfig)
     metrics: list[str] = setting(("spbleu", "chrf"), "registered metrics; the first one ranks")
-    metric: MetricsConfig = field(default_factory=MetricsConfig)
-    tracker: Any = setting("none", "registered tracker, or a list of them")
-    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    # a metric says itself which of its settings count (``identity``)
+    metric: MetricsConfig = field(default_factory=MetricsConfig, metadata={"counts": False})
+    tracker: Any = setting("none", "registered tracker, or a list of them", counts=False)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig, metadata={"counts": False})
 
 
 def _allowed(meta: Any) -> str:
@@ -317,6 +331,25 @@ def shown(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     return str(value)
+
+
+def counted(config: Any) -> dict[str, Any]:
+    """The settings of a section, or of a whole run, that belong to its ``config_hash``.
+
+    Args:
+        config: a settings dataclass.
+
+    Returns:
+        as :func:`dataclasses.asdict`, without the settings whose ``counts`` is False.
+    """
+    content = dataclasses.asdict(config)
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if not f.metadata.get("counts", True):
+            del content[f.name]
+        elif dataclasses.is_dataclass(value):
+            content[f.name] = counted(value)
+    return content
 
 
 def file_settings(config: Any) -> list[str]:

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from mt_lottery.config import TrainConfig, digest
+from mt_lottery.config import TrainConfig, counted, digest
 from mt_lottery.data.prompts.batches import Encoded, Example
 from mt_lottery.errors import TuningError
 from mt_lottery.reading import read_bytes, read_json
@@ -61,8 +61,7 @@ def probe_hash(identity: dict[str, Any], config: TrainConfig, seed: int, scope: 
         seed: the run's seed.
         scope: ``input`` or ``tied``.
     """
-    settings = dataclasses.asdict(config)
-    settings.pop("save_steps")
+    settings = counted(config)
     # nested: no name in `identity` ("train" is the text there) may be overwritten by another
     content = {"identity": identity, "settings": settings, "seed": seed, "scope": scope}
     return digest({"version": VERSION, **content})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 
 import torch
 
-from mt_lottery.config import RunConfig, digest, file_settings
+from mt_lottery.config import RunConfig, counted, digest, file_settings
 from mt_lottery.data.corpora import Corpora, Split, load_corpora
 from mt_lottery.data.prompts.templates import check_template
 from mt_lottery.errors import ConfigError, DataError, TuningError
@@ -247,11 +246,7 @@ def make_plan(config: RunConfig, say: Say, engine: Engine | None = None) -> Plan
     if stored is not None and (tuner.trains or tuner.probe is not None):
         where = config.model.name_or_path or config.model.name
         check_trainable(config.tuner.name, tuner.over_quantised, where, stored)
-    content = dataclasses.asdict(config)
-    for key in ("out_dir", "resume", "overwrite", "baseline", "user_dir", "preset"):
-        content.pop(key)
-    for key in ("tracker", "tracking", "metric", "data_parallelism"):
-        content.pop(key)
+    content = counted(config)
     kinds = [METRICS.get(name) for name in config.metrics]
     # a metric's own settings count by what they choose, not by where it lies
     chosen = {k.key: k.identity(config.metric) for k in kinds if hasattr(k, "identity")}
@@ -275,8 +270,6 @@ def make_plan(config: RunConfig, say: Say, engine: Engine | None = None) -> Plan
         content["data"]["dev"] = corpora.dev.sha256
     for key in file_settings(config.tuner):
         content["tuner"][key] = file_sha256("tuner", config.tuner, key)
-    for section in ("train", "probe"):
-        content[section].pop("save_steps")
     if not tuner.trains and tuner.probe_section != "train":
         content.pop("train")
     if tuner.probe is None or tuner.probe_section != "probe":
