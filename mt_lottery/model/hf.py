@@ -175,7 +175,7 @@ def _load(
     if half and not is_quantised(model):
         model = model.float()  # a checkpoint that does not say so in its config
     check_finite(model, shown)
-    model = model.to(device).eval().requires_grad_(False)
+    model = _placed(model, device).eval().requires_grad_(False)
     keep_differentiable(model)
     table = tables.input_table(model)
     info = ModelInfo(
@@ -189,6 +189,18 @@ def _load(
         tied_embeddings=tables.is_tied(model),
     )
     return LoadedModel(model, tokenizer, info)
+
+
+def _placed(model: Any, device: str) -> Any:
+    """On its device; where transformers has put quantised weights there, some cannot be moved."""
+    import torch
+
+    if len(set(getattr(model, "hf_device_map", {}).values())) == 1:
+        del model.hf_device_map  # nothing is spread, and PEFT would look for a GPU in it
+    wanted, there = torch.device(device), model.device
+    if there.type == wanted.type and wanted.index in (None, there.index):
+        return model
+    return model.to(device)
 
 
 def _count(model: Any, config: Any) -> int:

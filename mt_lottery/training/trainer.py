@@ -47,6 +47,9 @@ class LotteryTrainer(CheckpointTrainer):
     def __init__(self, model: Any, arguments: TrainingArguments, objective: Objective) -> None:
         with _trained_beside(model):
             super().__init__(model=model, args=arguments, train_dataset=objective.examples)  # type: ignore[arg-type]
+        if vars(model).get("is_quantized", False):
+            # it is on its device: some cannot be moved at all; Trainer moves the batches itself
+            self.accelerator.device_placement = False
         self.objective = objective
         # the objective divides by the labels of the whole optimizer step, of all processes
         self.model_accepts_loss_kwargs = True
