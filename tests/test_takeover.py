@@ -14,10 +14,24 @@ import pytest
 from test_record import record
 from test_rundir import HASH, OTHER, config, done, interrupted
 
+from mt_lottery.benchmark.cell_files import read_cell
+from mt_lottery.benchmark.plan import Cell
 from mt_lottery.errors import ConfigError, RecordError
+from mt_lottery.paper.find.pair import is_run
 from mt_lottery.runs.folder.preparing import STATE
-from mt_lottery.runs.folder.record import NAME
-from mt_lottery.runs.folder.takeover import NEW, OLD, SWAP, discard_unbegun, place, settle, swap
+from mt_lottery.runs.folder.record import NAME, read_record
+from mt_lottery.runs.folder.takeover import (
+    NEW,
+    OLD,
+    SWAP,
+    discard_unbegun,
+    done_in,
+    place,
+    settle,
+    swap,
+)
+from mt_lottery.runs.merge import merge_run
+from mt_lottery.runs.tuned import open_run
 from mt_lottery.system.atomic import DiskError, sweep
 
 SAID: list[str] = []
@@ -229,3 +243,19 @@ def test_a_damaged_journal(tmp_path: Path, journal: str) -> None:
         settle(tmp_path)
     (tmp_path / SWAP).unlink()
     assert tree(tmp_path) == before
+
+
+def test_what_reads_a_run_says_what_finishes_a_swap(tmp_path: Path) -> None:
+    run = old_run(tmp_path / "run")
+    finish(begin(run, overwrite=True)[0])
+    (run / SWAP).write_text(json.dumps({"out": [NAME], "in": [NAME], "keep": []}))
+    (run / OLD).mkdir()
+    os.rename(run / NAME, run / OLD / NAME)
+    for read in (read_record, open_run, lambda folder: merge_run(folder, tmp_path / "merged")):
+        with pytest.raises(RecordError, match="when it was cut short; nothing is lost"):
+            read(run)
+    with pytest.raises(RecordError, match="The same mt-train command"):
+        read_cell(run, Cell("runs", "lora", "en-ro", 0))
+    assert is_run(str(run))
+    assert settle(run) and not settle(run)
+    assert done_in(run, OTHER) is not None and done_in(run, HASH) is None

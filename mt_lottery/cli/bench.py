@@ -123,7 +123,7 @@ def run_bench(given: argparse.Namespace) -> int:
 
 def report(given: argparse.Namespace) -> int:
     """``mt-bench report DIR…``."""
-    from mt_lottery.benchmark.board.presenting import present
+    from mt_lottery.benchmark.board.presenting import present, tell_failures
     from mt_lottery.benchmark.board.report import (
         FORMATS,
         is_published,
@@ -142,7 +142,9 @@ def report(given: argparse.Namespace) -> int:
         return present(write_published(given.folders[0], out))
     results = load(given.folders)
     command = results.settings.get("command", "mt-bench")
-    return present(write_reports(results, out, command=command))
+    status = present(write_reports(results, out, command=command))
+    tell_failures(results)
+    return status
 
 
 def _list_parser() -> argparse.ArgumentParser:

@@ -62,18 +62,22 @@ def compare(given: argparse.Namespace) -> int:
 
     from mt_lottery.benchmark.board.compare import RESAMPLES
     from mt_lottery.benchmark.board.difference import Gap, compare_with
+    from mt_lottery.benchmark.board.presenting import tell_failures
     from mt_lottery.benchmark.board.report import load
     from mt_lottery.benchmark.methods import label
     from mt_lottery.report.printing import Grid, printer
 
+    block = {"recipe": "runs", "tuned": "tuned"}[given.block]
+    results = load(given.folders)
     found = compare_with(
-        load(given.folders),
+        results,
         given.against,
         methods=given.methods,
-        block={"recipe": "runs", "tuned": "tuned"}[given.block],
+        block=block,
         which=given.score,
         metric=given.metric,
     )
+    tell_failures(results, block)
     if given.json:
         print(json.dumps(dataclasses.asdict(found), indent=1, ensure_ascii=False))
         return 0

@@ -13,6 +13,7 @@ from conftest_cli import Commands
 from given_cells import bench, cell, scores
 
 from mt_lottery.benchmark.board.collect import collect
+from mt_lottery.benchmark.executors.worker import Answer
 
 Change = Callable[[Path], None]
 
@@ -124,7 +125,17 @@ def test_a_damaged_cell_does_not_stop_the_others(name: str, out: Path, commands:
     assert cells["lora"]["state"] == "failed" and str(path) in cells["lora"]["reason"]
     assert cells["none"]["state"] == cells["eos_bias"]["state"] == "done"
     assert "FAILED" in ended.out and (out / "leaderboard.html").is_file()
-    assert commands.call("bench", "compare", str(out), "--against", "none").code == 0
+    left_out = f"FAILED, and left out: lora en-ro seed 0: {path}: damaged"
+    assert left_out in ended.err
+    for more in ((), ("--json",)):
+        ended = commands.call("bench", "compare", str(out), "--against", "none", *more)
+        assert ended.code == 0 and ended.err.startswith(left_out) and "left out" not in ended.out
+
+
+def test_a_reason_of_any_length_fits_a_table() -> None:
+    answer = Answer("failed", "x" * 10**6 + "\n" * 10**4, 1.0)
+    assert answer.reason is not None and len(answer.reason) < 1100
+    assert Answer("failed", "short\nlonger", 1.0).reason == "short\nlonger"
 
 
 @pytest.mark.parametrize(

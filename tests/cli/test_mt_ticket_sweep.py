@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from tiny_runs import Commands, Ended, Models, hypotheses, record
 
+from mt_lottery.paper.sweep import figure, files
+
 SMALL = (
     *("metrics=[chrf]", "translate.max_new_tokens=8", "model.dtype=float32"),
     *("data.train_pairs=16", "data.test_pairs=6", "data.dev_pairs=4"),
@@ -58,7 +60,9 @@ def mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def test_every_point_is_a_run_of_mt_train_done_once(commands: Commands, models: Models) -> None:
+def test_every_point_is_a_run_of_mt_train_done_once(
+    commands: Commands, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
     methods = ("--methods", "ks_lottery", "--selectors", "ks,cos")
     ended = sweep(commands, models, "--sizes", "5,18", *methods, "--seeds", "0,1", "--no-plot")
     assert ended.code == 0, ended.err
@@ -141,6 +145,14 @@ def test_every_point_is_a_run_of_mt_train_done_once(commands: Commands, models: 
         assert text in drawn
     for size in (1, 5, 18):
         assert f">{size}</text>" in drawn
+    # a file that cannot be made does not stop the others
+    (OUT / "sweep.csv").unlink()
+    for broken in (files, "markdown"), (figure, "draw"):
+        with monkeypatch.context() as patch:
+            patch.setattr(*broken, lambda *_: 1 / 0)
+            again = sweep(commands, models, "--sizes", "5", "--methods", "ks_lottery")
+        assert again.code == 1 and again.err.count("could not be made: ZeroDivisionError") == 1
+        assert "best on dev" in again.out and (OUT / "sweep.csv").is_file()
     # other settings are refused, named, and nothing is lost
     said = sweep(commands, models, "--sizes", "5", "--methods", "ks_lottery", "probe.lr=0.04")
     assert "probe.lr: 0.05, now 0.04" in said.mistake()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from pairs import changed, move_rows
-from tiny_runs import Commands, Models
+from tiny_runs import Commands, Models, model
 
 from mt_lottery.cli.ticket import parser
 from mt_lottery.runs.folder.files import TICKET_COLUMNS
@@ -50,3 +50,54 @@ def test_every_command_that_writes_can_be_asked_to(
     with pytest.raises(SystemExit):
         parser().parse_args([command, "--help"])
     assert "--overwrite" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("call", "mine"),
+    [
+        (("certify", "nosuch", "--out", "out"), "certificate.csv"),
+        (("compare", "nosuch", "other", "--out", "out"), "null.csv"),
+        (("explain", "nosuch", "--out", "out"), "explain.csv"),
+    ],
+)
+def test_results_are_refused_before_anything_is_read(
+    call: tuple[str, ...], mine: str, commands: Commands
+) -> None:
+    path = Path("out", mine)
+    path.parent.mkdir()
+    path.write_text("years of work")
+    assert commands.call("ticket", *call).mistake().startswith(f"{path} exists; give another")
+    # with --overwrite, the run that is missing is what keeps it from going on
+    assert "nosuch" in commands.call("ticket", *call, "--overwrite").mistake()
+    path.unlink()
+    path.mkdir()
+    assert f"{path} is a folder" in commands.call("ticket", *call, "--overwrite").mistake()
+
+
+def test_a_figure_beside_a_table_is_drawn_over_in_a_run_only(commands: Commands) -> None:
+    with Path("tickets.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([TICKET_COLUMNS, [3, "a", 0.5, 0.01, "true", 7]])
+    Path("ticket.png").write_text("years of work")
+    call = ("ticket", "show", "tickets.csv")
+    assert commands.call(*call).mistake().startswith("ticket.png exists; give another name, or")
+    assert Path("ticket.png").read_text() == "years of work"
+    assert commands.call(*call, "--no-plot").code == 0
+    assert commands.call(*call, "--overwrite").code == 0
+    assert Path("ticket.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_sweep_takes_no_file_of_the_users_for_its_own(commands: Commands, models: Models) -> None:
+    call = ("ticket", "sweep", "lang=en-es", *model(models.untied), "data=mini", "data.train_pairs=8",
+            "data.test_pairs=2", "--sizes", "1", "--methods", "ks_transfer", "--out", "out")  # fmt: skip
+    for name in ("sweep.md", "sweep.svg"):
+        path = Path("out", name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("years of work")
+        assert commands.call(*call).mistake().startswith(f"{path} exists; give another name, or")
+        assert path.read_text() == "years of work"
+        path.unlink()
+
+
+def test_an_empty_name_is_no_folder(commands: Commands) -> None:
+    said = commands.call("ticket", "merge", "nosuch", "").mistake()
+    assert said.startswith("No name of a folder is given")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mt_lottery.paper.compare.runs import differences
+from mt_lottery.paper.compare.runs import TicketRun, differences
+from mt_lottery.paper.compare.settings_apart import in_what
 from mt_lottery.runs.folder.record import Record, read_record
 
 RESULTS = Path(__file__).parents[2] / "benchmarks/results/small_en-ro_es_ca_no/records.json"
@@ -54,3 +56,27 @@ def test_what_differs_is_named(
     first = changed(content, tmp_path / "first")
     assert differences(first, changed(content, tmp_path / "x", *keys, value=value)) == named
     assert differences(first, changed(content, tmp_path / "y")) == ()
+
+
+def test_the_settings_that_differ_are_named(content: dict[str, Any], tmp_path: Path) -> None:
+    def run(name: str, *keys: str, value: Any = None, **settings: dict[str, Any]) -> TicketRun:
+        record = changed(content, tmp_path / name, *keys, value=value)
+        train = {"lr": 0.01, "epochs": 2, "batch_size": 8, "schedule": "linear", "warmup_steps": 0}
+        found = {"lang": record.lang, "out_dir": name, "train": train | settings.get("train", {})}
+        (tmp_path / name / "config.yaml").write_text(json.dumps(found))
+        return TicketRun(tmp_path / name, record, name, (), {}, None, None)
+
+    first = run("first")
+    other = run("other", "config_hash", value="x", train={"lr": 0.5, "epochs": 3})
+    assert in_what(first, other) == ("settings (train.lr, train.epochs)",)
+    assert in_what(first, run("same")) == ()
+    many = {"lr": 1, "epochs": 1, "batch_size": 1, "schedule": "constant", "warmup_steps": 9}
+    [said] = in_what(first, run("many", "config_hash", value="x", train=many))
+    assert said == "settings (train.lr, train.epochs, train.batch_size, train.schedule and 1 more)"
+    # another language does not hide it
+    spanish = run("es", "lang", value="en-es", train={"lr": 0.5})
+    assert in_what(first, spanish)[0] == "language"
+    hashed = TicketRun(
+        spanish.folder, dataclasses.replace(spanish.record, config_hash="x"), "", (), {}, None, None
+    )
+    assert in_what(first, hashed) == ("language", "settings (train.lr)")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mt_lottery.benchmark.board.collect import Results
 from mt_lottery.benchmark.board.metric_table import NOTE, headings, pvalue
 from mt_lottery.benchmark.board.notes import SECONDS
 from mt_lottery.benchmark.board.report import Written
@@ -23,6 +24,18 @@ def tell(failed: list[Status], out: Path) -> None:
         first = (status.reason or "").partition("\n")[0]
         print(visible(f"FAILED {status.cell}: {first}"), file=sys.stderr)
         print(visible(f"       {out / status.cell.folder}"), file=sys.stderr)
+
+
+def tell_failures(results: Results, block: str | None = None) -> None:
+    """Say which cells of a benchmark that is read have no score, and why.
+
+    Args:
+        results: what was read.
+        block: only those of it.
+    """
+    for cell, reason in results.failures.items():
+        if block in (None, cell.block):
+            say(f"FAILED, and left out: {visible(f'{cell}: {reason}'.partition(chr(10))[0])}")
 
 
 def present(written: Written, *more: Callable[[dict[str, Any]], None]) -> int:

@@ -33,6 +33,7 @@ from mt_lottery.system.secrets import RedactedStream, redact_file, redacted
 
 LOG = "log.txt"
 STATE = "cell.json"
+LONGEST, MOST = 1000, 20  # characters of a line, and lines, of a reason
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,13 @@ class Answer:
 
     def __post_init__(self) -> None:
         if isinstance(self.reason, str):  # it goes to files, tables and pages
-            object.__setattr__(self, "reason", redacted(self.reason))
+            object.__setattr__(self, "reason", _shortened(redacted(self.reason)))
+
+
+def _shortened(reason: str) -> str:
+    """What tables and pages can show of a reason; the log has all of it."""
+    lines = [x if len(x) <= LONGEST else f"{x[:LONGEST]} …" for x in reason.split("\n")]
+    return "\n".join(lines if len(lines) <= MOST else [*lines[:MOST], "…"])
 
 
 def say(text: str) -> None:

@@ -44,7 +44,7 @@ def explain(given: argparse.Namespace) -> int:
         check_matplotlib()
     started = time.monotonic()
     start_peak("cpu")
-    out = Path(given.out) if given.out else Path(given.run).expanduser() / "explain"
+    out = Path(given.out or f"{given.run}/explain").expanduser()
     stem = "explain"
     if given.template is not None and given.template != _template_of(given.run):
         stem += f"-{given.template}"
