@@ -87,8 +87,11 @@ def test_a_figure_beside_a_table_is_drawn_over_in_a_run_only(commands: Commands)
 
 
 def test_sweep_takes_no_file_of_the_users_for_its_own(commands: Commands, models: Models) -> None:
-    call = ("ticket", "sweep", "lang=en-es", *model(models.untied), "data=mini", "data.train_pairs=8",
-            "data.test_pairs=2", "--sizes", "1", "--methods", "ks_transfer", "--out", "out")  # fmt: skip
+    call = (
+        *("ticket", "sweep", "lang=en-es", *model(models.untied), "data=mini"),
+        *("data.train_pairs=8", "data.test_pairs=2", "--out", "out"),
+        *("--sizes", "1", "--methods", "ks_transfer"),
+    )
     for name in ("sweep.md", "sweep.svg"):
         path = Path("out", name)
         path.parent.mkdir(exist_ok=True)
