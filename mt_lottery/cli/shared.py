@@ -141,6 +141,10 @@ def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:
             "report it with the lines above.",
             1,
         )
+    except BaseException as error:  # a plugin's own kind, beside Exception
+        if (plugin := as_plugin_error(error)) is None:
+            raise
+        return _end(f"error: {plugin}", 2)
     finally:
         if ours:
             leave_sigterm()

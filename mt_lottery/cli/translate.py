@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import contextlib
 import sys
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from mt_lottery import __version__
 from mt_lottery.cli.shared import Parser, add_device, add_permission, guarded, positive
@@ -75,7 +76,9 @@ def command(arguments: Sequence[str]) -> int:
     from mt_lottery.runs import open_run
     from mt_lottery.runs.decode import decode
 
-    with allowing(given.user_dir, given.trust_remote_code):
+    # standard output is for translations: what a plugin prints goes beside them
+    aside = contextlib.redirect_stdout(sys.stderr)
+    with aside, allowing(given.user_dir, given.trust_remote_code):
         run = open_run(given.run, given.device)
     config = run.config
     for key in ("batch_size", "beam_size", "max_new_tokens"):
@@ -91,7 +94,10 @@ def command(arguments: Sequence[str]) -> int:
         full = [i for i, line in enumerate(block) if line.strip()]
         outputs = [""] * len(block)
         sources = [block[i] for i in full]
-        texts = decode(config, run.loaded, sources, lead=run.tuner.lead, quiet=True) if full else []
+        texts: list[Any] = []
+        if full:
+            with aside:
+                texts = decode(config, run.loaded, sources, lead=run.tuner.lead, quiet=True)
         for i, text in zip(full, texts, strict=True):
             outputs[i] = text.first_line
         print("\n".join(outputs), flush=True)

@@ -366,7 +366,8 @@ def _build(
             if schema is not None:
                 try:
                     config[section] = OmegaConf.structured(schema)
-                except OmegaConfBaseException as error:
+                # a type that is not imported is a NameError, of its own kind each
+                except (OmegaConfBaseException, NameError, TypeError, AttributeError) as error:
                     raise PluginError(
                         f"The settings of the {kind.kind} '{name}' ({schema.__module__}."
                         f"{schema.__qualname__}) cannot be used: {str(error).splitlines()[0]}"

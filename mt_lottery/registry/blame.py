@@ -30,7 +30,7 @@ def as_plugin_error(error: BaseException) -> PluginError | None:
     """
     if isinstance(error, (MTLotteryError, KeyboardInterrupt, GeneratorExit, MemoryError)):
         return None
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EPIPE):
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return None
     if "out of memory" in str(error).lower():
         return None

@@ -47,7 +47,7 @@ from mt_lottery.training.objective import TrainResult
 from mt_lottery.training.sealing import TRAINED
 from mt_lottery.tuners.base import Tuner, TuningContext
 from mt_lottery.tuners.declared import declare
-from mt_lottery.tuners.kept import finish
+from mt_lottery.tuners.kept import finish, note_logits
 
 
 def do(
@@ -259,6 +259,8 @@ def _tune_and_score(
         if not (run_dir / LOG).exists():
             (run_dir / LOG).touch()
         saved = None if is_trial else tuner.save(context, run_dir)
+        if not is_trial and TUNERS.is_plugin(config.tuner.name):
+            note_logits(tuner, context.model, run_dir)
         if saved is not None:
             cost.adapter_bytes = sum(f.stat().st_size for f in saved.rglob("*") if f.is_file())
         if tuner.chosen is not None:

@@ -23,6 +23,7 @@ from mt_lottery.runs.planning.plan import check_packages, pick_device
 from mt_lottery.runs.search import as_chosen
 from mt_lottery.system.values import user_path
 from mt_lottery.tuners.base import Tuner
+from mt_lottery.tuners.kept import check_restored
 
 
 def load_tuned(
@@ -116,6 +117,7 @@ def open_run(run_dir: str | Path, device: str = "auto") -> TunedRun:
     if model is not None:  # a plugin may change the model in place and return nothing
         loaded = dataclasses.replace(loaded, model=model)
     loaded.model.eval()
+    check_restored(tuner, loaded.model, folder)
     # told by its method, without importing PEFT for runs that have none of it
     plain = hasattr(loaded.model, "peft_config") or weight_names(loaded.model) == names
     return TunedRun(loaded, config, tuner, record, dtype, plain)

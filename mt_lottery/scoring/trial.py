@@ -57,7 +57,7 @@ class LaterTokenizer:
         return getattr(self._tokenizer(), name)
 
 
-def try_metric(name: str, context: MetricContext) -> None:
+def try_metric(name: str, context: MetricContext) -> str | None:
     """Make a metric, and have it score two sentences.
 
     One that has a ``check`` of its own (COMET: its model takes long to load) is only made.
@@ -66,6 +66,9 @@ def try_metric(name: str, context: MetricContext) -> None:
         name: as registered.
         context: with the run's target language and settings; the tokenizer may be a
             :class:`LaterTokenizer`.
+
+    Returns:
+        the key under which a record has its score; None where it could not be made yet.
 
     Raises:
         RegistryError: unknown name.
@@ -81,8 +84,9 @@ def try_metric(name: str, context: MetricContext) -> None:
         # the model's own subwords always work, and reading a large tokenizer takes seconds
         if not hasattr(kind, "check") and metric.key != "bleu_subword":
             _score(name, metric)
+        return metric.key
     except NotToBeHad:
-        pass  # a metric that needs the tokenizer of a model that is not here yet
+        return None  # a metric that needs the tokenizer of a model that is not here yet
 
 
 def _score(name: str, metric: Any) -> None:

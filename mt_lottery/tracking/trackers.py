@@ -101,7 +101,7 @@ class Guarded(Tracker):
                 raise TRACKERS.fault(
                     self.name, f"messages must return a list of lines, not {lines!r:.80}"
                 )
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # in a thread of its own: nothing else would take it
             self._failed.set()
             if isinstance(error, TrackerTimeout):
                 given_up.note(self.name)

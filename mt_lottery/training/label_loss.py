@@ -65,6 +65,11 @@ def check_logits(model: Any, input_ids: Tensor) -> None:
             logits = model(input_ids=input_ids, use_cache=False).logits.float()
     finally:
         handle.remove()
+    if bool(torch.isnan(logits).any()):
+        raise ModelError(
+            f"{type(model).__name__} gives NaN before any training: a weight is NaN or infinite "
+            "(a method may have made it so), or too large for its dtype (model.dtype=float32)."
+        )
     if len(kept) == 1:
         ours = adjust_logits(kept[0], model.config).float()
         room = 0.02 * float(logits.abs().max())

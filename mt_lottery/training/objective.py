@@ -228,6 +228,12 @@ class Objective:
                 f"{self._named_batch()}. A lower train.lr, or train.max_grad_norm, usually "
                 "helps."
             )
+        if not loss.requires_grad:
+            raise TrainingError(
+                "The loss does not depend on any of the trained tensors "
+                f"({', '.join(list(self.trained)[:3])}, …): the model's output is computed without "
+                "them, so that nothing would be learnt."
+            )
         self._step_loss += value
         self._step_tokens += int(count)
         # gradients are averaged over the processes, this loss is summed over them

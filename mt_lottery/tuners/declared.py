@@ -98,8 +98,11 @@ def declare(tuner: Tuner, context: TuningContext) -> list[nn.Parameter]:
     context.original = Original(context.model)
     context.read = set()
     try:
-        with own_randomness(context.seed):
+        # what a method switches off is on again for the training: it ends at the end of the block
+        with own_randomness(context.seed), torch.enable_grad():
             returned = tuner.apply(context)
+            # a generator's own code runs here
+            returned = list(returned) if inspect.isgenerator(returned) else returned
     finally:
         read, context.read = context.read, None
     context.read_by_apply = frozenset(read)
@@ -135,6 +138,11 @@ def _checked(tuner: Tuner, model: Any, returned: Any) -> list[nn.Parameter]:
                 f"{of}: element {number} of its list, of shape {shape}, is no parameter of the "
                 "model: it could be neither trained with it nor restored. Assign it to one of "
                 "the model's modules (or put a wrapper that holds it into context.model)."
+            )
+        if parameter.is_inference():
+            raise TuningError(
+                f"{of}: element {number} of its list, {names[id(parameter)]}, was made in "
+                "torch.inference_mode() and cannot be trained; make it outside of it."
             )
         if not (parameter.is_floating_point() or parameter.is_complex()):
             name, dtype = names[id(parameter)], parameter.dtype

@@ -29,6 +29,7 @@ FOLDER = "control"
 TENSORS = "tuned.safetensors"
 PROBE = "probe.safetensors"
 FACTS_FILE = "tuned.json"
+LOGITS_FILE = "logits.json"
 CHECKED = 8  # positions whose logits are compared
 
 
@@ -79,6 +80,55 @@ def _logits(model: Any) -> list[float]:
         logits: Tensor = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, -1]
     model.train(was)
     return [float(v) for v in logits[:: max(1, len(logits) // 64)].float()]
+
+
+def _agree(model: Any, wanted: list[float]) -> bool:
+    """Whether a model gives the logits that were noted."""
+    found = _logits(model)
+    # devices and batch sizes round differently; a part that was lost shows by far more
+    scale = max((abs(v) for v in wanted), default=0.0)
+    near = (2e-3 if model.dtype is torch.float32 else 0.1) * max(scale, 1e-3)
+    return len(found) == len(wanted) and all(
+        abs(a - b) <= near for a, b in zip(found, wanted, strict=True)
+    )
+
+
+def note_logits(tuner: Tuner, model: Any, run_dir: Path) -> None:
+    """Write what the scored model computes, for a method with a ``save`` of its own.
+
+    Args:
+        tuner: the method, a plugin's.
+        model: as it is scored.
+        run_dir: the run's folder.
+    """
+    if overrides(tuner, "save"):
+        text = json.dumps({"logits": _logits(model)})
+        write_text(run_dir / FOLDER / LOGITS_FILE, text + "\n")
+
+
+def check_restored(tuner: Tuner, model: Any, run_dir: Path) -> None:
+    """Make sure that a method's own ``restore`` gave the model that was scored.
+
+    Args:
+        tuner: the method.
+        model: the restored model.
+        run_dir: the run's folder; nothing is known of runs without :func:`note_logits`.
+
+    Raises:
+        RecordError: it computes something else.
+    """
+    file = run_dir / FOLDER / LOGITS_FILE
+    if not file.is_file() or not overrides(tuner, "restore"):
+        return
+    try:
+        wanted = [float(v) for v in read_json(file, RecordError)["logits"]]
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise RecordError(f"{file}: damaged: {error!r}") from error
+    if not _agree(model, wanted):
+        raise RecordError(
+            f"{run_dir}: `restore` of {tuner.config.name} does not give the model that was scored: "
+            "its `save` does not keep, or its `restore` does not put back, all that it learnt."
+        )
 
 
 def save_kept(tuner: Tuner, context: TuningContext, run_dir: Path) -> Path:
@@ -176,13 +226,7 @@ def restore_kept(tuner: Tuner, model: Any, run_dir: Path) -> Any:
     if finished:
         tuner.finish(context.model)
     made = context.model.requires_grad_(False)
-    found = _logits(made)
-    # devices and batch sizes round differently; a part that was lost shows by far more
-    scale = max((abs(v) for v in wanted), default=0.0)
-    near = (2e-3 if made.dtype is torch.float32 else 0.1) * max(scale, 1e-3)
-    if len(found) != len(wanted) or not all(
-        abs(a - b) <= near for a, b in zip(found, wanted, strict=True)
-    ):
+    if not _agree(made, wanted):
         raise RecordError(
             f"{run_dir}: {tuner.config.name}, applied again, does not give the model that was "
             "scored: its `apply` depends on more than its settings and the context. The plugin "

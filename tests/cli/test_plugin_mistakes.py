@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tiny_runs import Commands, Models, small
+import torch
+from tiny_runs import Commands, Models, hypotheses, small
 
 from mt_lottery.registry import loading as plugins
 
@@ -64,6 +66,73 @@ tuner("t_saves", save=saves, restore=lambda self, model, run_dir: model)
 tuner("t_leaves", apply=leaves)
 tuner("t_multiplies", apply=multiplies)
 tuner("t_attaches", apply=attaches)
+
+
+class Own_Kind(BaseException):
+    pass
+
+
+def trains(change):
+    def apply(self, context):
+        found = change(context.model)
+        return [context.model.model.norm.weight] if found is None else found
+
+    return {"apply": apply, "trains": True}
+
+
+def raises_own_kind(model):
+    raise Own_Kind("no Exception")  # LINE raises_own_kind
+
+
+def raises_pipe(model):
+    raise BrokenPipeError(32, "Broken pipe")  # LINE raises_pipe
+
+
+def adds_unused(model):
+    model.extra = torch.nn.Parameter(torch.zeros(3))
+    return [model.extra]
+
+
+def infers(model):
+    with torch.inference_mode():
+        model.extra = torch.nn.Parameter(torch.zeros(3))
+    return [model.extra]
+
+
+def makes_nan(model):
+    model.model.norm.weight.data[0] = float("nan")
+
+
+def switches_off(model):
+    torch.set_grad_enabled(False)
+
+
+tuner("t_own_kind", **trains(raises_own_kind))
+tuner("t_pipe", **trains(raises_pipe))
+tuner("t_unused", **trains(adds_unused))
+tuner("t_infers", **trains(infers))
+tuner("t_nan", **trains(makes_nan))
+tuner("t_off", **trains(switches_off))
+tuner("t_prints", **trains(lambda model: print("printed by a plugin")))
+tuner(
+    "t_forgets", **trains(lambda model: None), save=lambda self, context, run_dir: None,
+    restore=lambda self, model, run_dir: model,
+)
+
+
+@r.register_metric("x_chrf")
+class Chrf:
+    key, column = "chrf", "mine"
+
+    def __init__(self, context):
+        pass
+
+    def score(self, hypotheses, references):
+        from mt_lottery.plugin import Scored
+
+        return Scored(1.0, (0.0, 2.0), "mine")
+
+
 tuner("t_space", search_space={"train.lr": 3})
 tuner("t_scope", scope="both")
 tuner("t_probe", probe="embedding")
@@ -190,7 +259,9 @@ def test_before_anything_is_loaded(
         ("saves", ("FileNotFoundError", "nowhere")),
         ("leaves", ("in leaves: SystemExit: 0",)),
         ("multiplies", ("RuntimeError", "mat1 and mat2")),
-        ("attaches", ("raised in", "token_rows.py")),
+        ("attaches", ("raised in", "module.py")),
+        ("own_kind", ("Own_Kind: no Exception",)),
+        ("pipe", ("BrokenPipeError",)),
     ],
 )
 def test_an_exception_in_its_code(
@@ -199,9 +270,58 @@ def test_an_exception_in_its_code(
     more = ("baseline=false", f"user_dir={folder}", "out_dir=run")
     ended = commands.train(*small(models.untied, f"t_{recipe}", *more))
     mistake = ended.mistake()
-    for part in (*parts, f"mistaken_plugin.py, line {line(recipe)}, in {recipe}", f"'t_{recipe}'"):
+    where = f"raises_{recipe}" if f"# LINE raises_{recipe}" in PLUGIN else recipe
+    for part in (*parts, f"mistaken_plugin.py, line {line(where)}, in {where}", f"'t_{recipe}'"):
         assert part in mistake
     assert not Path("run/record.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ("unused", "The loss does not depend on any of the trained tensors (extra"),
+        ("infers", "extra, was made in torch.inference_mode() and cannot be trained"),
+        ("nan", "gives NaN before any training"),
+    ],
+)
+def test_what_cannot_be_trained(
+    recipe: str, message: str, commands: Commands, models: Models, folder: Path
+) -> None:
+    more = ("baseline=false", f"user_dir={folder}", "out_dir=run")
+    assert message in commands.train(*small(models.untied, f"t_{recipe}", *more)).mistake()
+    assert not Path("run/record.json").exists()
+
+
+def test_what_a_method_switches_off_or_prints_is_kept_out(
+    commands: Commands, models: Models, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = ("baseline=false", "train.epochs=1", f"user_dir={folder}")
+    ended = commands.train(*small(models.untied, "t_off", *more, "out_dir=off"))
+    assert ended.code == 0 and torch.is_grad_enabled()
+    ended = commands.train(*small(models.untied, "t_prints", *more, "out_dir=prints"))
+    assert ended.code == 0
+    found = hypotheses(Path("prints"))
+    text = "\n".join(each["source"] for each in found) + "\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode()), "utf-8"))
+    ended = commands.call("translate", "--run", "prints", "--user-dir", folder)
+    assert ended.code == 0 and "printed by a plugin" in ended.err
+    assert ended.out.split("\n")[:-1] == [each["first_line"] for each in found]
+
+
+def test_a_restore_that_forgets_serves_no_other_model(
+    commands: Commands, models: Models, folder: Path
+) -> None:
+    more = ("baseline=false", "train.lr=0.3", f"user_dir={folder}", "out_dir=run")
+    assert commands.train(*small(models.untied, "t_forgets", *more)).code == 0
+    ended = commands.call("translate", "--run", "run", "--user-dir", folder)
+    assert "`restore` of t_forgets does not give the model that was scored" in ended.mistake()
+
+
+def test_two_metrics_of_one_key(commands: Commands, models: Models, folder: Path) -> None:
+    given = small(models.untied, "none", f"user_dir={folder}", "out_dir=run")
+    mistake = commands.train(*given, "metrics=[chrf,x_chrf]").mistake()
+    assert "its key is 'chrf', and so is that of 'chrf'" in mistake
+    assert commands.train(*given, "metrics=[x_chrf]").code == 0
 
 
 def test_the_whole_traceback_where_it_is_asked_for(

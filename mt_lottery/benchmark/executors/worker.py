@@ -110,7 +110,9 @@ def do(order: Order) -> Answer:
     except MTLotteryError as error:
         say(f"error: {error}")
         answer = Answer("failed", str(error), time.monotonic() - began)
-    except (Exception, SystemExit) as error:
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # a plugin may raise SystemExit, or a kind of its own
         say(traceback.format_exc())
         reason = f"{type(error).__name__}: {error}"
         refused = disk_error(error)

@@ -178,6 +178,7 @@ def check_metrics(config: RunConfig) -> None:
         found = tokenizer_of(config.model)
         return None if found is None else found[0]
 
+    keys: dict[str, str] = {}
     for name in config.metrics:
         context = MetricContext(
             LaterTokenizer(tokenizer),
@@ -187,7 +188,15 @@ def check_metrics(config: RunConfig) -> None:
             sources=SOURCES,
             settings=config.metric,
         )
-        try_metric(name, context)
+        key = try_metric(name, context)
+        first = keys.setdefault(key or name, name)
+        if first != name and any(map(METRICS.is_plugin, (first, name))):
+            theirs = name if METRICS.is_plugin(name) else first
+            raise METRICS.fault(
+                theirs,
+                f"its key is '{key}', and so is that of '{first if theirs == name else name}': a "
+                "record would hold one of the two scores",
+            )
 
 
 def make_plan(config: RunConfig, say: Say, engine: Engine | None = None) -> Plan:
