@@ -160,5 +160,5 @@ def show(outcome: Outcome, console: Console | None = None) -> None:
         f"{spent[0].upper()}{spent[1:]}; peak memory {cost.peak_memory_bytes / 1e9:.1f} GB."
     )
     if outcome.baseline_dir is not None:
-        console.print(Text(f"Original model's run: {outcome.baseline_dir}"))
-    console.print(Text(f"This run: {outcome.run_dir}"))
+        console.print(Text(f"Original model's run: {outcome.baseline_dir}"), soft_wrap=True)
+    console.print(Text(f"This run: {outcome.run_dir}"), soft_wrap=True)
