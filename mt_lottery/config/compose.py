@@ -284,7 +284,11 @@ def compose_saved(path: Path) -> RunConfig:
     # of a file that was cut short, defaults would take the place of what is missing
     missing = [key for key in ("lang", *GROUPS[1:], "translate", "metrics") if key not in saved]
     found = [f"{path}: damaged: a run's configuration has {', '.join(missing)}."] if missing else []
-    return _build(saved, {}, found, str(path))
+    try:
+        return _build(saved, {}, found, str(path))
+    except ConfigError as error:
+        named = [p if str(path) in p else f"{path}: {p}" for p in error.problems]
+        raise ConfigError(named) from error
 
 
 def compose(overrides: Sequence[str]) -> RunConfig:

@@ -10,7 +10,9 @@ from pathlib import Path
 from mt_lottery.config import RunConfig
 from mt_lottery.errors import RecordError
 from mt_lottery.runs.execution import do
-from mt_lottery.runs.folder.preparing import default_folder, finished, locked
+from mt_lottery.runs.folder.files import read_hypotheses
+from mt_lottery.runs.folder.integrity import check_files
+from mt_lottery.runs.folder.preparing import HYPOTHESES, default_folder, finished, locked
 from mt_lottery.runs.folder.record import Record, read_record
 from mt_lottery.runs.folder.takeover import (
     discard_unbegun,
@@ -78,6 +80,7 @@ def run(
         anew = on_main(lambda: config.overwrite or goes_on(run_dir, config, plan.config_hash))
         found = on_main(lambda: finished(run_dir, plan.config_hash, anew))
         if found is not None:
+            on_main(lambda: _check_whole(run_dir, found))
             say(
                 f"{run_dir} holds this very run, finished; it is left alone "
                 "(overwrite=true redoes it)."
@@ -100,6 +103,19 @@ def run(
             on_main(lambda: swap(run_dir))
             say(f"{run_dir} holds the new run; the old one is gone.")
     return Outcome(run_dir, *done, False)
+
+
+def _check_whole(run_dir: Path, record: Record) -> None:
+    """That a finished run still is what was scored: nobody is to find out when it is needed.
+
+    Raises:
+        RecordError: a file is missing, damaged or changed; and that it can be made again.
+    """
+    try:
+        check_files(run_dir, record)
+        read_hypotheses(run_dir / HYPOTHESES, record.data.test.pairs)
+    except RecordError as error:
+        raise RecordError(f"{error} overwrite=true makes the run again.") from error
 
 
 def _silent(text: str) -> None:
