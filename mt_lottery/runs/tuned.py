@@ -28,7 +28,7 @@ from mt_lottery.tuners.kept import check_restored
 
 def load_tuned(
     run_dir: str | Path,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     *,
     user_dir: str | Path | None = None,
     trust_remote_code: bool = False,
@@ -40,7 +40,7 @@ def load_tuned(
 
     Args:
         run_dir: a run directory.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or a ``torch.device``.
         user_dir: a folder of plugins to import, for a run that needs one.
         trust_remote_code: run Python code that comes with the original model.
 
@@ -55,7 +55,7 @@ def load_tuned(
         ConfigError: the run asks for code that is not allowed here.
     """
     with allowing(user_dir, trust_remote_code):
-        run = open_run(run_dir, device)
+        run = open_run(run_dir, str(device))
     if not run.plain:
         refuse_saving(run.loaded.model, _how_to_save(run, run_dir))
     return run.loaded.model, run.loaded.tokenizer

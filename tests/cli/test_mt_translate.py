@@ -62,7 +62,7 @@ def test_it_says_what_the_run_said(
     assert ended.code == 0, ended.err
     assert ended.out == "".join(x["first_line"] + "\n" for x in expected)
 
-    model, tokenizer = mtl.load_tuned(run)
+    model, tokenizer = mtl.load_tuned(run, torch.device("cpu"))
     assert not model.training
     for line in expected[:2]:
         prompt = f"Translate English to Spanish.\nEnglish: {line['source']}\nSpanish:"
