@@ -83,6 +83,8 @@ def make_context(
     context.counts = text_counts(tokenizer, plan.corpora.train)
     context.input_counts = input_counts(encoded)
     context.seen = torch.tensor(sorted(context.input_counts), dtype=torch.int64)
+    followed = {i for e in encoded.examples for i in (*e.prompt_ids, *e.target_ids[:-1])}
+    context.followed = torch.tensor(sorted(followed), dtype=torch.int64)
     template = get_template(plan.config.data.template)
     pairs = plan.corpora.train.pairs
     context.examples = list(

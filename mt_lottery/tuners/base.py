@@ -73,6 +73,8 @@ class TuningContext:
         counts: token id → occurrences in the training text (source and target;
             template and special tokens left out).
         seen: every token id among the training inputs, ascending, [s].
+        followed: those of them that a trained token comes after, ascending: a token that only
+            ever ends its input (end-of-sequence) gets no gradient; None where it is not known.
         probe: the embedding-tuned rows, where the tuner declared that it needs them.
         input_counts: token id → occurrences in the training inputs, template and special
             tokens included.
@@ -84,6 +86,7 @@ class TuningContext:
     seed: int
     counts: Counter[int] = field(default_factory=Counter)
     seen: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    followed: Tensor | None = None
     probe: Probe | None = None
     input_counts: Counter[int] = field(default_factory=Counter)
     examples: Sequence[tuple[str, str]] = ()
@@ -302,7 +305,8 @@ class RowTuner(Tuner):
 
     def cannot_move(self, context: TuningContext) -> bool:
         rows = context.model.get_input_embeddings().token_ids.cpu()
-        return self.scope == "input" and not bool(torch.isin(rows, context.seen).any())
+        reached = context.seen if context.followed is None else context.followed
+        return self.scope == "input" and not bool(torch.isin(rows, reached).any())
 
     def save(self, context: TuningContext, run_dir: Path) -> Path:
         embedding = context.model.get_input_embeddings()

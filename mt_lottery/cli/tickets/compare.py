@@ -112,7 +112,8 @@ def _check_out(given: argparse.Namespace) -> None:
     check_results(given, out, ["compare"], ("json",), own)
     check_results(given, out, ("tokens", "pairs", "unchanged", "null"), ("csv",), own)
     if given.plot:
-        figures = ("overlap", "stability", "unchanged", "null")
+        nulls = [f"null-{number + 1}" for number in range(len(given.runs))]
+        figures = ("overlap", "stability", "unchanged", "null", *nulls)
         check_results(given, out, figures, ("png", "svg"), own)
 
 

@@ -26,6 +26,7 @@ INTERRUPTED = "Interrupted. The same command goes on where it stopped."
 def sweep(given: argparse.Namespace) -> int:
     """``mt-ticket sweep``."""
     from mt_lottery.benchmark.board.presenting import tell
+    from mt_lottery.paper.sweep.files import NAME, figure_stem
     from mt_lottery.paper.sweep.grid import SIZES, ask
     from mt_lottery.paper.sweep.sweep import describe, execute
     from mt_lottery.report.figures import check_matplotlib
@@ -40,8 +41,11 @@ def sweep(given: argparse.Namespace) -> int:
         print(describe(asked, given.jobs))
         return 0
     # a sweep's own folder goes on, and its tables are rendered again
-    kinds = ("md", "csv", "json", *(("png", "svg") if given.plot else ()))
-    check_results(given, asked.bench.out, ["sweep"], kinds, "bench.json")
+    out, langs = asked.bench.out, asked.bench.langs
+    check_results(given, out, [NAME], ("md", "csv", "json"), "bench.json")
+    if given.plot:
+        stems = [figure_stem(out, lang, langs).name for lang in langs]
+        check_results(given, out, stems, ("png", "svg"), "bench.json")
     given.command_line = shlex.join(["mt-ticket", *given.arguments])
     try:
         curves, failed = execute(asked, given)

@@ -63,9 +63,13 @@ def listed(keys: Sequence[str]) -> str:
 def settings_apart(first: Path, second: Path) -> list[str]:
     """Keys of two runs' ``config.yaml`` whose values differ, in the order of the file.
 
+    None where a run was copied without it: a ticket and its record are all that a comparison needs.
+
     Raises:
-        RecordError: one is missing or damaged.
+        RecordError: one is damaged.
     """
+    if not all((folder / CONFIG).exists() for folder in (first, second)):
+        return []
     one, other = (
         dict(_flat(read_yaml(folder / CONFIG, RecordError))) for folder in (first, second)
     )
