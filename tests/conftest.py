@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,10 @@ from hypothesis import settings
 sys.path.insert(0, str(Path(__file__).parent))
 
 from slurm_cluster import Cluster, NoCluster, missing, started
+
+# a shell's background job ignores Ctrl-C, and so would every test that presses it
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # the same examples in every run of CI; other runs go on looking for new ones
 settings.register_profile("ci", derandomize=True, deadline=None)

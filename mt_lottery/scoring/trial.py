@@ -129,7 +129,7 @@ def check_scored(name: str, scored: Any) -> None:
         raise METRICS.fault(
             name,
             f"score(hypotheses, references) gave {_shown(scored)}; wanted is "
-            "mt_lottery.scoring.Scored(score, ci95, signature)",
+            "mt_lottery.plugin.Scored(score, ci95, signature)",
         )
     _check_number(name, "Scored.score", scored.score)
     bounds = scored.ci95

@@ -51,6 +51,7 @@ class GradientWatch:
         raise TrainingError(
             f"No gradient reached any of the {self._count} trained tensors ({missed[0]}"
             f"{', …' if len(missed) > 1 else ''}) in any step: nothing was learnt. The model's "
-            "loss does not depend on what this method trains, or one of its layers has no "
-            "backward pass (weights in a quantised format, for example)."
+            "loss does not depend on what this method trains (no attention window reaches back "
+            "to a prefix, for example), or one of its layers has no backward pass (weights in a "
+            "quantised format)."
         )

@@ -41,7 +41,10 @@ WITH_ROWS = {
 }
 WITH_TICKETS = WITH_ROWS - {"embed"}
 WITH_MODEL = {"full", "layer"}
-WITH_CONTROL = {"eos_bias": "control/eos_bias.json", "few_shot": "control/few_shot.txt"}
+WITH_CONTROL = {
+    "eos_bias": {"control/eos_bias.json"},
+    "few_shot": {"control/few_shot.txt", "control/few_shot.json"},
+}
 WITH_PROBE = {"ks_lottery", "ks_transfer", "ks_freeze", "frequency_matched"}
 KEYS = """
 seed out_dir resume user_dir device model.name_or_path model.dtype data.path data.train_pairs
@@ -88,7 +91,7 @@ def _check_files(run_dir: Path, recipe: str) -> None:
         assert "model/tokenizer.json" in left
         left = {name for name in left if not name.startswith("model/")}
     elif recipe in WITH_CONTROL:
-        expected |= {WITH_CONTROL[recipe]}
+        expected |= WITH_CONTROL[recipe]
     elif recipe != "none":
         expected |= ADAPTER | {"adapter/README.md"}
     if recipe in WITH_TICKETS:

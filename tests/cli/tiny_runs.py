@@ -87,7 +87,13 @@ def make_models(folder: Path) -> Models:
     llama: Any = tf.LlamaForCausalLM(tf.LlamaConfig(**shape, tie_word_embeddings=False))
     llama.save_pretrained(made.untied)
     gemma: Any = tf.Gemma3ForCausalLM(
-        tf.Gemma3TextConfig(**shape, sliding_window=16, tie_word_embeddings=True)
+        tf.Gemma3TextConfig(
+            **shape,
+            sliding_window=16,
+            # as in the published ones, some layer sees all: else no label looks back to a prefix
+            layer_types=["sliding_attention", "full_attention"],
+            tie_word_embeddings=True,
+        )
     )
     gemma.to(torch.bfloat16).save_pretrained(made.tied)
     _write_tokenizer(made.untied, made.tied)

@@ -42,7 +42,7 @@ def registered() -> Iterator[Any]:
 @pytest.mark.parametrize(
     ("gives", "problem"),
     [
-        (0.5, r"gave float 0\.5; wanted is mt_lottery\.score\.Scored"),
+        (0.5, r"gave float 0\.5; wanted is mt_lottery\.plugin\.Scored"),
         (None, "gave NoneType None"),
         (Scored(float("nan"), (0.0, 1.0), "s"), "Scored.score is float nan; wanted is a finite"),
         (Scored("7", (0.0, 1.0), "s"), "Scored.score is str '7'"),  # type: ignore[arg-type]
