@@ -48,6 +48,7 @@ class _Metric:
 
 class _Tracker:
     def __init__(self, config, run_dir): ...  # type: ignore[no-untyped-def]
+    def start(self): ...  # type: ignore[no-untyped-def]
     def log(self, step, values): ...  # type: ignore[no-untyped-def]
     def finish(self, record): ...  # type: ignore[no-untyped-def]
     def leaderboard(self, board): ...  # type: ignore[no-untyped-def]
