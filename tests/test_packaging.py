@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -128,9 +129,7 @@ def test_the_checkout_works_from_another_folder(tmp_path: Path) -> None:
 
 def test_a_broken_installation_says_so(tmp_path: Path) -> None:
     package = tmp_path / "mt_lottery"
-    package.mkdir()
-    for file in (ROOT / "mt_lottery").glob("*.py"):
-        (package / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(ROOT / "mt_lottery", package, ignore=shutil.ignore_patterns("__pycache__"))
     code = (
         "from mt_lottery.config.recipe_files import recipes_folder\n"
         "from mt_lottery.errors import ConfigError\n"

@@ -67,7 +67,7 @@ def test_a_benchmark(slurm: Cluster, commands: Commands, models: Models) -> None
         folder = runs / method / "en-es" / "seed-0"
         assert record(folder)["status"] == "done"
         assert "Loading" in (folder / "log.txt").read_text()
-    assert "FAILED embed en-es seed 0: weight_decay=0.1: embedding tuning trains" in done.err
+    assert "FAILED embed en-es seed 0: train.optimizer=sparse_adam: weight_decay=0.1" in done.err
     failed = runs / "embed" / "en-es" / "seed-0"
     assert "weight_decay=0.1" in (failed / "log.txt").read_text()
     assert json.loads((failed / "cell.json").read_text())["state"] == "failed"

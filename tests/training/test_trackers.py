@@ -267,7 +267,7 @@ def test_a_time_out_is_remembered_by_the_rest_of_a_benchmark(
         assert "Warning" in run()[0] and len(made) == 1
         assert "left out" in run()[0] and len(made) == 1
         code = (
-            "from mt_lottery.training import given_up\n"
+            "from mt_lottery.tracking import given_up\n"
             "assert given_up.known('under_test') and not given_up.known('other')"
         )  # a worker's process knows it too
         subprocess.run([sys.executable, "-c", code], check=True)
