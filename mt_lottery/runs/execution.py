@@ -68,6 +68,7 @@ def do(
         say = told_of(say, work, work.parent)
     say(f"Loading {config.model.name_or_path or config.model.name} on {plan.device} …")
     loaded = load(config.model, plan.device)
+    plan.tuner.check_model(loaded.model)
     baseline_dir = None
     if config.baseline and config.tuner.name != "none":
         baseline_dir = _baseline(plan, loaded, given, say)

@@ -172,6 +172,16 @@ class Tuner(ABC):
         """What this method cannot do with so many training pairs, one sentence each."""
         return []
 
+    def check_model(self, model: Any) -> None:  # noqa: B027 (a hook, empty by default)
+        """Refuse a model that the settings do not fit, before anything is computed with it.
+
+        Args:
+            model: the original one, as it was loaded; it is left as it is.
+
+        Raises:
+            TuningError: what does not fit, and what would.
+        """
+
     @abstractmethod
     def apply(self, context: TuningContext) -> list[nn.Parameter]:
         """Change ``context.model`` in place, or put a wrapper of it into the context.
@@ -275,6 +285,15 @@ class RowTuner(Tuner):
     def scope(self) -> str:
         scope: str = self.config.scope
         return scope
+
+    def check_model(self, model: Any) -> None:
+        check_scope(model, self.scope)
+        there, wanted = len(model.get_input_embeddings().weight), getattr(self.config, "tickets", 0)
+        if wanted and wanted > there:
+            raise TuningError(
+                f"`tuner.tickets` is {wanted:,}, but the embedding table of "
+                f"{type(model).__name__} has {there:,} rows."
+            )
 
     @abstractmethod
     def rows(self, context: TuningContext) -> Tensor:

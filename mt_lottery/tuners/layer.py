@@ -69,6 +69,9 @@ class LayerTuner(FullTuner):
             )
         return chosen
 
+    def check_model(self, model: Any) -> None:
+        self.chosen_parameters(model)
+
     def details(self, context: TuningContext) -> dict[str, Any]:
         name, trained = find_module(context.model, self.config.module)
         table = context.model.get_input_embeddings().weight

@@ -328,3 +328,24 @@ def test_an_overwriting_run_that_was_killed_goes_on(
         assert Path("run", name).read_bytes() == Path("whole", name).read_bytes()
     assert contents(Path("run")) == contents(Path("whole"))
     assert "left alone" in commands.train(*arguments, "out_dir=run").err
+
+
+@pytest.mark.parametrize(
+    ("recipe", "wrong", "part"),
+    [
+        ("ks_lottery", "tuner.tickets=1000000", "1,000,000"),
+        ("ks_lottery", "tuner.scope=tied", "tied"),
+        ("random", "tuner.tickets=601", "601"),
+        ("lora", "tuner.target_modules=[q_prj]", "q_proj"),
+        ("lora", "tuner.r=5000", "5000"),
+        ("layer", "tuner.module=layers.9", "layers.9"),
+    ],
+)
+def test_a_model_that_the_settings_do_not_fit_costs_nothing(
+    recipe: str, wrong: str, part: str, commands: Commands, models: Models
+) -> None:
+    """Said before the original model is scored and before a probe is trained."""
+    ended = commands.train(*small(models.untied, recipe, wrong))
+    assert part in ended.mistake()
+    assert "Original model" not in ended.err and "probe" not in ended.err.lower()
+    assert not Path("runs/en-es/none").exists() and not (commands.cache / "probes").exists()

@@ -133,6 +133,9 @@ class PeftTuner(Tuner):
             TuningError: the settings do not fit the model.
         """
 
+    def check_model(self, model: Any) -> None:
+        self.peft_config(model)
+
     def prepare(self, model: Any) -> None:
         """Change the original model before it is wrapped (quantisation)."""
 
