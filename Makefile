@@ -24,8 +24,8 @@ test: install-test
 	$(BIN)/ruff format --check .
 	@echo "== types"
 	$(BIN)/mypy
-	@echo "== tests (tests/e2e runs a real model: some minutes)"
-	$(BIN)/pytest
+	@echo "== tests (two halves beside each other, then a real model)"
+	@scripts/test $(BIN)/pytest
 
 test-fairseq2:
 	@scripts/test_fairseq2 "$(PYTHON)" "$(VENV_FAIRSEQ2)" $(TESTS)
