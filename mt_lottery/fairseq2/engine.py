@@ -110,7 +110,10 @@ class Fairseq2Engine:
                 only_harmless_variables() as reveal,
                 own_logging(),
                 shared_group(),
-                interrupts.until_step_ends(quiet=quiet),
+                interrupts.until_step_ends(
+                    quiet=quiet,
+                    patience=interrupts.PATIENCE if parallel.processes() > 1 else None,
+                ),
             ):
                 recipe = TrainingRecipe(objective, journal, folder, log, layout, reveal)
                 sections = self._training_config(objective, seed, folder, str(worked_on.device))

@@ -7,6 +7,7 @@ SIGTERM is what Slurm sends before a time limit, and ``kill`` by default.  It is
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -17,6 +18,8 @@ from types import FrameType
 from typing import Any
 
 AGAIN = 1.0  # seconds: a launcher repeats the terminal's signal, a person takes longer
+#: Seconds that a step has to end where one process may wait for another; torchrun kills after 30.
+PATIENCE = 15.0
 SAID = "Ending after this step, with a checkpoint; Ctrl-C again ends at once."
 
 
@@ -66,19 +69,21 @@ def leave_sigterm() -> None:
 
 
 @contextlib.contextmanager
-def until_step_ends(*, quiet: bool = False) -> Iterator[None]:
+def until_step_ends(*, quiet: bool = False, patience: float | None = None) -> Iterator[None]:
     """Within it, a first Ctrl-C or SIGTERM is noted for :func:`asked`, a second one ends at once.
 
     A signal that is ignored (by ``nohup``, or in a shell's background job) stays ignored.
 
     Args:
         quiet: say nothing (all processes of a run but the main one).
+        patience: seconds after which a step that has not ended is given up; None for never.
     """
     global _training
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     request = _Request()
+    timers: list[threading.Timer] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -87,6 +92,10 @@ def until_step_ends(*, quiet: bool = False) -> Iterator[None]:
             if not quiet:
                 with contextlib.suppress(OSError, ValueError, RuntimeError):
                     print(f"\n{SAID}", file=sys.stderr, flush=True)
+            if patience is not None:
+                timers.append(threading.Timer(patience, os.kill, (os.getpid(), number)))
+                timers[0].daemon = True
+                timers[0].start()
         elif now - request.at > AGAIN and number in (signal.SIGINT, request.number):
             raise _error(number)
 
@@ -100,6 +109,8 @@ def until_step_ends(*, quiet: bool = False) -> Iterator[None]:
         yield
     finally:
         _training = outer
+        for timer in timers:
+            timer.cancel()
         for each, handler in before.items():
             signal.signal(each, handler)
 

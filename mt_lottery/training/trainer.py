@@ -160,7 +160,8 @@ def train(
     began = time.monotonic()
     try:
         if last is None or start < total:
-            with interrupts.until_step_ends(quiet=not main):
+            patience = interrupts.PATIENCE if parallel.processes() > 1 else None
+            with interrupts.until_step_ends(quiet=not main, patience=patience):
                 trainer.train(resume_from_checkpoint=None if last is None else str(last))
                 if objective.stopped_at is not None:
                     raise objective.interruption()

@@ -220,7 +220,7 @@ def test_a_plugin_adds_a_tuner(commands: Commands, models: Models) -> None:
     # its run is one that mt-translate opens, from any folder
     Path("elsewhere").mkdir()
     said = commands.process(
-        "mt-translate", "--run", "../runs/en-es/my_tuner/seed-0",
+        "mt-translate", "--run", "../runs/en-es/my_tuner/seed-0", "--user-dir", "../plugins",
         stdin=b"Hello.\n", cwd=commands.folder / "elsewhere",
     )  # fmt: skip
     assert said.code == 0 and said.out.count("\n") == 1, said.err
