@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mt_lottery.config.checking import describe, problems, shown
 from mt_lottery.config.settings import (
     CometConfig,
     DataConfig,
@@ -13,12 +14,9 @@ from mt_lottery.config.settings import (
     TranslateConfig,
     TunerConfig,
     counted,
-    describe,
     digest,
     file_settings,
-    problems,
     setting,
-    shown,
 )
 
 __all__ = [

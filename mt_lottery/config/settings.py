@@ -1,7 +1,8 @@
 """The settings of a run: typed, documented, with their ranges.
 
 Each dataclass is one section.  A field says what it means (``help``), and what
-is allowed (``ge``, ``gt``, ``le``, ``lt``, ``choices``); :func:`problems` checks
+is allowed (``ge``, ``gt``, ``le``, ``lt``, ``choices``);
+:func:`mt_lottery.config.checking.problems` checks
 an instance against that and returns every violation, so that a user sees all
 mistakes at once.  :mod:`mt_lottery.config.compose` fills the sections from the recipes
 and the command line.
@@ -12,13 +13,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-from mt_lottery.errors import nearest
-from mt_lottery.system.values import LARGEST
 
 
 def setting(
@@ -255,82 +252,6 @@ class RunConfig:
     metric: MetricsConfig = field(default_factory=MetricsConfig, metadata={"counts": False})
     tracker: Any = setting("none", "registered tracker, or a list of them", counts=False)
     tracking: TrackingConfig = field(default_factory=TrackingConfig, metadata={"counts": False})
-
-
-def _allowed(meta: Any) -> str:
-    bounds = [
-        f"{sign} {meta[key]:{',' if isinstance(meta[key], int) else 'g'}}"
-        for key, sign in (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
-        if meta.get(key) is not None
-    ]
-    return " and ".join(bounds)
-
-
-def problems(config: Any, prefix: str = "") -> Iterator[str]:
-    """Every value of ``config`` (a settings dataclass) that is out of its range.
-
-    Yields:
-        one sentence each, with the key, the value and what is allowed.
-    """
-    for f in dataclasses.fields(config):
-        key, value, meta = f"{prefix}{f.name}", getattr(config, f.name), f.metadata
-        if dataclasses.is_dataclass(value):
-            yield from problems(value, f"{key}.")
-        elif isinstance(value, bool) or value is None:
-            continue
-        elif isinstance(value, (int, float)):
-            bounds = _allowed(meta)
-            most = meta.get("most") or LARGEST
-            if isinstance(value, int) and abs(value) > most:  # isfinite would fail on many digits
-                least = f"{bounds} and " if bounds else ""
-                shown = f"{value:,}" if abs(value) < 10**30 else "a number of many more digits"
-                yield f"`{key}` must be {least}≤ {most:,}, not {shown}."
-            elif not math.isfinite(value):
-                wanted = f"a finite number {bounds}".rstrip()
-                yield f"`{key}` must be {wanted}, not {value}."
-            elif (
-                (meta.get("ge") is not None and value < meta["ge"])
-                or (meta.get("gt") is not None and value <= meta["gt"])
-                or (meta.get("le") is not None and value > meta["le"])
-                or (meta.get("lt") is not None and value >= meta["lt"])
-            ):
-                yield f"`{key}` must be {bounds}, not {value}."
-        elif isinstance(value, str) and meta.get("choices") and value not in meta["choices"]:
-            listed = ", ".join(meta["choices"])
-            hint = nearest(value, meta["choices"])
-            yield f"`{key}` must be one of {listed}, not '{value}'.{hint}"
-
-
-def describe(schema: type, prefix: str = "", values: Any = None) -> Iterator[tuple[str, str, str]]:
-    """Key, value and meaning of every setting of a schema, for ``--help``.
-
-    Args:
-        schema: a settings dataclass.
-        prefix: of the keys: ``"train."``.
-        values: an instance, whose values are shown; the defaults if None.
-    """
-    for f in dataclasses.fields(schema):
-        default = f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
-        value = default if values is None else getattr(values, f.name)
-        if dataclasses.is_dataclass(value):
-            given = None if values is None else value
-            yield from describe(type(value), f"{prefix}{f.name}.", given)
-            continue
-        meta = f.metadata
-        allowed = ", ".join(meta["choices"]) if meta.get("choices") else _allowed(meta)
-        text = str(meta.get("help", "")) + (f" ({allowed})" if allowed else "")
-        yield f"{prefix}{f.name}", shown(value), text
-
-
-def shown(value: Any) -> str:
-    """A value as a user writes it on the command line."""
-    if value is dataclasses.MISSING or value == "???":  # a plugin's, without a default
-        return "must be given"
-    if isinstance(value, (list, tuple)):
-        return f"[{','.join(map(shown, value))}]"
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    return str(value)
 
 
 def counted(config: Any) -> dict[str, Any]:

@@ -1,0 +1,209 @@
+"""Values put into the typed settings one by one, so that every mistake is found."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mt_lottery import registry
+from mt_lottery.config import RunConfig, problems
+from mt_lottery.config.overrides import Number, elsewhere, for_a_path
+from mt_lottery.config.recipe_files import GROUPS
+from mt_lottery.config.stored import flat
+from mt_lottery.config.written import remember, resolver_calls
+from mt_lottery.errors import (
+    ConfigError,
+    LackingError,
+    MTLotteryError,
+    PluginError,
+    nearest,
+    unknown,
+)
+from mt_lottery.languages import parse_pair
+from mt_lottery.system.values import LARGEST, device_name, number, path_problem, text_problem, whole
+
+#: How the names of settings end that are paths: data.path, out_dir, data.train_source, …
+_PATHS = ("path", "dir", "source", "target", "command", "file")
+
+
+def all_keys() -> list[str]:
+    """Every key of a run whose tuner, model and corpus add none."""
+    return [key for key, _ in flat(dataclasses.asdict(RunConfig()))]
+
+
+def _assign(config: Any, key: str, value: Any, found: list[str], origin: str) -> None:
+    """Set one leaf of the structured config, or explain why it cannot be set."""
+    parent, _, name = key.rpartition(".")
+    node: Any = OmegaConf.select(config, parent) if parent else config
+    if "[" in key:  # OmegaConf's second way to write a key; what is asked for is looked up by one
+        node = None
+    known = list(node.keys()) if OmegaConf.is_dict(node) else []
+    if name not in known:
+        full = [f"{parent}.{k}" if parent else str(k) for k in known]
+        listed = f" Known there: {', '.join(full)}." if full else ""
+        own = [k for k, _ in flat(OmegaConf.to_container(config))]
+        keys = dict.fromkeys([*full, *own, *all_keys(), *GROUPS])
+        there = "" if any(k.rpartition(".")[2] == name for k in keys) else elsewhere(key)
+        found.append(f"Unknown key '{key}'{origin}.{there or nearest(key, keys)}{listed}")
+        return
+    old = OmegaConf.select(node, name, throw_on_resolution_failure=False)  # is replaced now
+    if OmegaConf.is_dict(old) and not isinstance(value, dict):
+        hint = f" Known: {', '.join(f'{key}.{k}' for k in node[name])}."
+        found.append(f"'{key}' is a section, not a value{origin}.{hint}")
+        return
+    one = node._metadata.object_type.__dataclass_fields__[name]
+    annotation, meta = _type_name(one.type), one.metadata
+    if isinstance(value, Number):
+        value = value.written if annotation.startswith("str") else value.value
+    items = value if isinstance(value, list) else [value]
+    if any(isinstance(v, bool) for v in items) and "bool" not in annotation and annotation != "Any":
+        quote = ' Quote it if text is meant (a language code: "no").' if "str" in annotation else ""
+        found.append(
+            f"`{key}` is {str(value).lower()}{origin}, a truth value; expected {annotation}.{quote}"
+        )
+        return
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        # both would be converted in silence: 12e4567 to the text "inf", 5 to true
+        if annotation.startswith("str"):
+            found.append(f"`{key}` is the number {value}{origin}; quote it if text is meant.")
+            return
+        if annotation.startswith("bool"):
+            found.append(f"`{key}` must be true or false, not {value}{origin}.")
+            return
+    if value == "" and "None" in annotation:
+        found.append(f"`{key}` is empty{origin}; for none write {key}=null.")
+        return
+    if annotation.startswith("list") and isinstance(value, str) and not any(resolver_calls(value)):
+        value = [value]
+    numeric = annotation.split(" | ")[0] in ("int", "float")
+    if numeric and isinstance(value, str) and "${" not in value:
+        # Python's own int() and float() take other scripts' digits and 1_000
+        try:
+            value = whole(value, -LARGEST) if annotation.startswith("int") else number(value)
+        except ValueError:
+            found.append(f"`{key}` must be {annotation}, not {value[:60]!r}{origin}.")
+            return
+    is_path = meta.get("file") or name.rpartition("_")[2] in _PATHS
+    for text in value if isinstance(value, list) else [value]:
+        problem = (path_problem if is_path else text_problem)(text) if isinstance(text, str) else ""
+        if problem:
+            found.append(f"`{key}` is {text[:60]!r}{origin}: {problem}.")
+            return
+    try:
+        OmegaConf.update(config, key, value, merge=True)
+    except (OmegaConfBaseException, ValueError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        found.append(f"`{key}` must be {annotation}, not {value!r}{origin}: {reason}.")
+
+
+def _type_name(annotation: Any) -> str:
+    """``int | None``, however a dataclass (with or without postponed annotations) gives it."""
+    if isinstance(annotation, type) and "[" not in str(annotation):
+        return annotation.__name__
+    return str(annotation).replace("typing.", "")
+
+
+def _check_names(config: RunConfig, found: list[str]) -> None:
+    def check(key: str, kind: registry.Registry, name: str) -> None:
+        if name not in kind.names():
+            found.append(f"`{key}`: {unknown(kind.kind, name, kind.names())}")
+
+    check("train.optimizer", registry.OPTIMIZERS, config.train.optimizer)
+    check("train.criterion", registry.CRITERIA, config.train.criterion)
+    check("probe.optimizer", registry.OPTIMIZERS, config.probe.optimizer)
+    check("probe.criterion", registry.CRITERIA, config.probe.criterion)
+    check("engine", registry.ENGINES, config.engine)
+    check("data.template", registry.TEMPLATES, config.data.template)
+    for role in ("dev", "test"):
+        if getattr(config.data, role) is not None:
+            check(f"data.{role}", registry.CORPORA, getattr(config.data, role))
+    if not config.metrics:
+        found.append(f"`metrics` must name at least one of {', '.join(registry.METRICS.names())}.")
+    for name in config.metrics:
+        check("metrics", registry.METRICS, name)
+    for name in config.tracker if isinstance(config.tracker, list) else [config.tracker]:
+        check("tracker", registry.TRACKERS, str(name))
+    try:
+        device_name(config.device)
+    except ValueError as error:
+        found.append(f"`device` {error}")
+    if not config.lang:
+        found.append("`lang` is missing: give source and target, for example lang=en-ro.")
+    else:
+        try:
+            config.lang = str(parse_pair(config.lang))  # en-ron and en-ro are one pair
+        except MTLotteryError as error:
+            found.append(f"`lang`: {error}")
+
+
+def build(
+    content: dict[str, Any], values: dict[str, Any], found: list[str], source: str = "the recipe"
+) -> RunConfig:
+    """The checked configuration.
+
+    Args:
+        content: what a recipe or a stored configuration says, nested.
+        values: what this call says, dotted key → value; it goes before ``content``.
+        found: mistakes that were found before.
+        source: what a message calls ``content``.
+
+    Raises:
+        ConfigError: every mistake, those of ``found`` included.
+        PluginError: the settings class of a plugin cannot be used.
+    """
+    config = OmegaConf.structured(RunConfig)
+    for section, kind in (
+        ("tuner", registry.TUNERS),
+        ("model", registry.MODELS),
+        ("data", registry.CORPORA),
+    ):
+        given = content.get(section)
+        name = given.get("name") if isinstance(given, dict) else None
+        name = values.get(f"{section}.name", name)
+        if name in kind.names():
+            schema = kind.dataclass_of(str(name))
+            if schema is not None:
+                try:
+                    config[section] = OmegaConf.structured(schema)
+                # a type that is not imported is a NameError, of its own kind each
+                except (OmegaConfBaseException, NameError, TypeError, AttributeError) as error:
+                    raise PluginError(
+                        f"The settings of the {kind.kind} '{name}' ({schema.__module__}."
+                        f"{schema.__qualname__}) cannot be used: {str(error).splitlines()[0]}"
+                    ) from error
+        elif name is not None:
+            place = for_a_path(section, str(name))
+            found.append(f"`{section}.name`: {unknown(kind.kind, str(name), kind.names())}{place}")
+    for key, value in flat(content):
+        if not (value == {} and OmegaConf.is_dict(OmegaConf.select(config, key))):
+            _assign(config, key, value, found, f" in {source}")
+    for key, value in flat(values):
+        if not (value == {} and OmegaConf.is_dict(OmegaConf.select(config, key))):
+            _assign(config, key, value, found, "")
+    try:
+        if lacking := sorted(OmegaConf.missing_keys(config)):
+            raise LackingError(lacking, list(dict.fromkeys(found)))
+        result = OmegaConf.to_object(config)
+    except OmegaConfBaseException as error:  # ${…} that leads nowhere
+        where = str(error.full_key or "")
+        found.append(f"{f'`{where}`: ' if where else ''}{str(error).splitlines()[0]}.")
+        raise ConfigError(list(dict.fromkeys(found))) from error
+    assert isinstance(result, RunConfig)
+    found.extend(problems(result))
+    for part in (result.tuner, result.model, result.data):
+        own = getattr(part, "problems", None)
+        if own is not None:
+            said = own()
+            found.extend([said] if isinstance(said, str) else said or ())
+    _check_names(result, found)
+    if found:
+        raise ConfigError(list(dict.fromkeys(found)))
+    texts = flat(OmegaConf.to_container(config))
+    values = dict(flat(dataclasses.asdict(result)))
+    for key, text in texts:
+        if any(resolver_calls(text)):
+            remember(key, values.get(key), text)
+    return result
