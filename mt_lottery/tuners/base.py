@@ -73,12 +73,12 @@ class TuningContext:
         counts: token id → occurrences in the training text (source and target;
             template and special tokens left out).
         seen: every token id among the training inputs, ascending, [s].
-        followed: those of them that a trained token comes after, ascending: a token that only
-            ever ends its input (end-of-sequence) gets no gradient; None where it is not known.
         probe: the embedding-tuned rows, where the tuner declared that it needs them.
         input_counts: token id → occurrences in the training inputs, template and special
             tokens included.
         examples: the training pairs as (prompt, target) text, where they are known.
+        followed: those of ``seen`` that a trained token comes after, ascending: a token that only
+            ever ends its input (end-of-sequence) gets no gradient; None where it is not known.
     """
 
     model: Any
@@ -86,10 +86,10 @@ class TuningContext:
     seed: int
     counts: Counter[int] = field(default_factory=Counter)
     seen: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
-    followed: Tensor | None = None
     probe: Probe | None = None
     input_counts: Counter[int] = field(default_factory=Counter)
     examples: Sequence[tuple[str, str]] = ()
+    followed: Tensor | None = None
 
     # for mt_lottery/tuners/declared.py and kept.py, not for a tuner
     declared: list[nn.Parameter] | None = field(default=None, repr=False)

@@ -16,9 +16,9 @@ from fairseq2_there import MISSING
 __all__ = ["commands", "models"]
 
 
-@pytest.fixture(autouse=True)
-def needs_fairseq2(request: pytest.FixtureRequest) -> None:
-    if MISSING is not None and request.node.get_closest_marker("without_fairseq2") is None:
+@pytest.hookimpl(tryfirst=True)  # before a fixture of a whole module asks for fairseq2
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if MISSING is not None and item.get_closest_marker("without_fairseq2") is None:
         pytest.skip(MISSING)
 
 
