@@ -17,7 +17,7 @@ SCHEMA = 1
 
 
 def check_settings(bench: Bench, *, force: bool, command: str) -> None:
-    """Compare with what stands in the folder, and write it there.
+    """Compare with the settings in the folder, and write the new ones there.
 
     Raises:
         RecordError: the folder holds a benchmark with other settings (the difference is listed),

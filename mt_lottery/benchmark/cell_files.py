@@ -1,4 +1,4 @@
-"""What lies in a cell's folder, read and checked: a damaged file is that cell's own failure."""
+"""The files in a cell's folder, read and checked: a damaged one is a failure of that cell only."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _check_record(path: Path, record: Record, cell: Cell) -> None:
         ("method", record.method, cell.method),
     ):
         if given != wanted:
-            raise _damaged(path, f"its {key} is {given!r}, but it lies in the folder of {wanted!r}")
+            raise _damaged(path, f"its {key} is {given!r}, but it is in the folder of {wanted!r}")
     if record.data.test.pairs < 1:
         raise _damaged(path, f"data.test.pairs is {record.data.test.pairs}")
     if record.trainable_parameters < 0:

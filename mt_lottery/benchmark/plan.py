@@ -48,7 +48,7 @@ BLOCKS = {"runs": "recipe settings", "tuned": "equal tuning budget"}
 
 @dataclass(frozen=True)
 class Variant:
-    """A method with settings of its own, where a benchmark holds several of one method.
+    """A method with its own settings, where a benchmark holds several of one method.
 
     Attributes:
         name: of its folders, ``ks-18``.
@@ -154,7 +154,7 @@ class Bench:
         own = f"{cell.method}:"
         keys |= {k.removeprefix(own): v for k, v in self.overrides.items() if k.startswith(own)}
         if keys.get("preset") and keys["preset"] not in presets_of(cell.method):
-            keys.pop("preset")  # the paper has no schedule of its own for this method
+            keys.pop("preset")  # the paper has no schedule for this method
         for variant in self.variants.get(cell.method, ()):
             if variant.name == cell.variant:
                 values = {
@@ -229,7 +229,7 @@ def presets_of(method: str) -> set[str]:
 def probe_group(bench: Bench, cell: Cell) -> str | None:
     """Name of the embedding-tuned probe that a cell needs; cells with one name share it.
 
-    Tuning trials each train probes of their own, so those cells share none that is known ahead.
+    Each tuning trial trains its own probe, so those cells share none that is known ahead.
     """
     config = bench.config(cell)
     tuner: Tuner = TUNERS.get(config.tuner.name)(config.tuner)

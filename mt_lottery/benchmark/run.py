@@ -46,6 +46,7 @@ from mt_lottery.runs.planning.plan import (
     check_packages,
     trackers_and_metrics,
 )
+from mt_lottery.system.replacing import LONGEST
 from mt_lottery.system.values import wholes
 from mt_lottery.tracking import given_up
 
@@ -164,9 +165,6 @@ def overrides_of(
         if key in found:
             raise ConfigError(f"{key}={found[key]}: {command} sets it itself, for each cell.")
     return found
-
-
-LONGEST = 255  # bytes of a file's name
 
 
 def _can_be_a_folder(name: str) -> bool:

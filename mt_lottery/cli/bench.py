@@ -239,7 +239,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Run; raises what the user can mend."""
+    """Run; raises what the user can fix."""
     others = {
         **{"list": _list_parser, "report": _report_parser},
         **{"compare": bench_compare.parser, "setup-comet": bench_comet.parser},

@@ -14,7 +14,7 @@ examples:
   mt-bench setup-comet --python python3.11 --dir ./comet
   mt-bench ks_lottery lora --langs ro metrics=[spbleu,chrf,comet]
 
-unbabel-comet needs numpy < 2 and transformers < 5, so it lives in an environment of its own.
+unbabel-comet needs numpy < 2 and transformers < 5, so it needs a separate environment.
 The one made here is found by itself; with --dir, give metric.comet.command=DIR/bin/comet-score.
 """
 

@@ -17,6 +17,15 @@ def add_overwrite(part: argparse.ArgumentParser) -> None:
     part.add_argument("--overwrite", action="store_true", help=HELP)
 
 
+def add_replace(part: argparse.ArgumentParser) -> None:
+    """Give a command that writes a model folder ``--overwrite``."""
+    part.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace OUT if it is empty, or as mt-ticket wrote it; never another folder",
+    )
+
+
 def check_results(
     given: argparse.Namespace,
     folder: Path,

@@ -42,10 +42,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Run a subcommand; raises what the user can mend."""
+    """Run a subcommand; raises what the user can fix."""
     made = parser()
     given, rest = made.parse_known_args(arguments)
-    # argparse takes positional arguments from one place; key=value may stand among the options
+    # argparse takes positional arguments from one place; key=value may come between the options
     if any(text.startswith("-") for text in rest) or (rest and not hasattr(given, "settings")):
         made.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:

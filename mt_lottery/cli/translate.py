@@ -70,7 +70,7 @@ def blocks(lines: BinaryIO, size: int) -> Iterator[list[str]]:
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Translate ``sys.stdin`` to ``sys.stdout``; raises what the user can mend."""
+    """Translate ``sys.stdin`` to ``sys.stdout``; raises what the user can fix."""
     given = parser().parse_args(arguments)
     from mt_lottery.config.stored import allowing
     from mt_lottery.runs import open_run

@@ -12,7 +12,7 @@ from mt_lottery.system.atomic import write_bytes
 #: Line styles and markers tell series apart where colours cannot (print, colour-blindness).
 LINES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-#: Okabe and Ito's colours, the dark ones first; each has a lightness of its own.
+#: Okabe and Ito's colours, the dark ones first; each differs in lightness.
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")
 
 

@@ -107,7 +107,7 @@ _MARKUP = re.compile(
 
 
 def markdown_text(text: str) -> str:
-    """Text in one line of Markdown, without HTML, links, images or emphasis of its own."""
+    """Text in one line of Markdown, without HTML, links, images or emphasis."""
     one = visible(_LINES.sub(" ", text.strip()))
     one = _MARKUP.sub(lambda found: f"\\{found[0]}", one)
     one = re.sub(r"&(?=#?\w+;)", "&amp;", one).replace("<", "&lt;").replace(">", "&gt;")

@@ -98,11 +98,6 @@ class Grid:
         """A rule below the last row."""
         self._ends.add(len(self._rows) - 1)
 
-    @property
-    def row_count(self) -> int:
-        """Rows so far."""
-        return len(self._rows)
-
     def _least(self, place: int) -> int:
         """Columns of the terminal that a column needs: its longest word, for the names a few."""
         heads = [cell_len(word) for word in self.columns[place].split()]

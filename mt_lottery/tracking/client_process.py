@@ -41,7 +41,7 @@ def work(name: str, lines: Any, answer: Any) -> None:
     Args:
         name: of the tracker.
         lines: iterable of messages, one JSON object a line.
-        answer: called with what the run is told: ``started``, ``say``, ``ended``.
+        answer: sends a message to the run: ``started``, ``say``, ``ended``.
     """
     from mt_lottery.tracking.clients import CLIENTS
 

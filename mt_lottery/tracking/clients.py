@@ -15,6 +15,7 @@ import netrc
 import os
 import shlex
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,7 +27,7 @@ Report = dict[str, Any]
 
 
 class Client(Protocol):
-    """A tracker's client, made from what :func:`.remote_trackers.start_of` gives."""
+    """A tracker's client, made from what :func:`mt_lottery.tracking.remote.start_of` gives."""
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Numbers of one optimizer step."""
@@ -65,7 +66,7 @@ class CometClient:
         if not self.offline:
             require(str(known["comet.url_override"] or "https://www.comet.com"))
         self.before = set(Path(self.folder).glob("*.zip"))
-        # the source, the arguments and the output may hold what is nobody's business
+        # the source, the arguments and the output may hold something private
         settings = comet_ml.ExperimentConfig(
             name=start["name"],
             tags=start["tags"],
@@ -294,7 +295,7 @@ class MlflowClient:
         ]
 
 
-CLIENTS: dict[str, Any] = {
+CLIENTS: dict[str, Callable[[Start], Client]] = {
     "comet": CometClient,
     "tensorboard": TensorBoardClient,
     "wandb": WandbClient,

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mt_lottery.config.stored import flat
 from mt_lottery.model.tokens.shown import shown_tokens
 from mt_lottery.system.secrets import without_secrets
 
@@ -44,23 +45,11 @@ class Report:
         return found
 
 
-def flat(node: dict[str, Any], prefix: str = "", separator: str = ".") -> dict[str, Any]:
-    """Nested dictionaries as one: ``{"train": {"lr": 1}}`` → ``{"train.lr": 1}``."""
-    found: dict[str, Any] = {}
-    for key, value in node.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict):
-            found |= flat(value, f"{name}{separator}", separator)
-        else:
-            found[name] = value
-    return found
-
-
 def numbers_in(node: dict[str, Any], prefix: str) -> dict[str, float]:
     """The finite numbers in nested dictionaries, named ``prefix/key/…``."""
     return {
-        name: float(value)
-        for name, value in flat(node, f"{prefix}/", "/").items()
+        f"{prefix}/{key.replace('.', '/')}": float(value)
+        for key, value in flat(node)
         if isinstance(value, (int, float)) and math.isfinite(value)
     }
 

@@ -1,9 +1,9 @@
-"""Comet, TensorBoard, Weights & Biases and MLflow, each in a process of its own.
+"""Comet, TensorBoard, Weights & Biases and MLflow, each in its own process.
 
 Their clients monitor, retry and upload in threads and at exit, for minutes where the
-network is bad; a process can be ended.  What it is told comes through a pipe, line by
-line (:mod:`mt_lottery.tracking.client_process`), so a client sees no more of the run than
-what is logged: not its arguments, its output or its source.
+network is bad; a process can be ended.  Messages reach it through a pipe, line by line
+(:mod:`mt_lottery.tracking.client_process`), so a client sees no more of the run than what
+is logged: not its arguments, its output or its source.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import mt_lottery
+from mt_lottery.config.stored import flat
 from mt_lottery.registry import register_tracker
 from mt_lottery.system.secrets import without_secrets
-from mt_lottery.tracking.content import Report, board_report, flat, run_report, step_values
+from mt_lottery.tracking.content import Report, board_report, run_report, step_values
 from mt_lottery.tracking.processes import end_all
 from mt_lottery.tracking.trackers import Tracker, TrackerError, TrackerTimeout
 
@@ -31,12 +32,12 @@ FOLDER = "trackers"  # of a run directory; a folder a tracker
 
 
 def start_of(config: dict[str, Any], run_dir: str, name: str) -> dict[str, Any]:
-    """What a client is told first: names, tags, parameters, and its own folder."""
+    """The first message to a client: names, tags, parameters, and its own folder."""
     tracking = config["tracking"]
     group = tracking["group"]
     about = [config.get("recipe"), config.get("lang"), group]
     titled = f"{config.get('recipe')} {config.get('lang')} seed {config.get('seed')}"
-    parameters = {k: v for k, v in flat(config).items() if not k.startswith("tracking.")}
+    parameters = {k: v for k, v in flat(config) if v != {} and not k.startswith("tracking.")}
     start: dict[str, Any] = without_secrets(
         {
             "project": tracking["project"],
@@ -53,7 +54,7 @@ def start_of(config: dict[str, Any], run_dir: str, name: str) -> dict[str, Any]:
 
 
 class RemoteTracker(Tracker):
-    """A tracker whose client runs in a process of its own.
+    """A tracker whose client runs in a separate process.
 
     Raises:
         TrackerError: its process does not start.
@@ -75,9 +76,9 @@ class RemoteTracker(Tracker):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            cwd=folder,  # some clients write where they stand
+            cwd=folder,  # some clients write to the working directory
             env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-            start_new_session=True,  # the terminal's Ctrl-C is for the run; it tells us
+            start_new_session=True,  # Ctrl-C reaches the run only, which passes it on
         )
         self._began = time.monotonic()
         _running.add(self)
@@ -162,7 +163,7 @@ class RemoteTracker(Tracker):
         """End the process and those that it started, whatever they are doing."""
         _running.discard(self)
         if self._process.poll() is None:
-            end_all(self._process.pid)  # a client may put its own into sessions of their own
+            end_all(self._process.pid)  # a client may start processes in new sessions
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(5.0)

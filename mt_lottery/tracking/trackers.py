@@ -1,6 +1,6 @@
 """Experiment trackers by name: where a run's numbers go besides its own files.
 
-A tracker never stops or slows a run.  Each is called from a thread of its own, in the
+A tracker never stops a run or slows its training.  Each is called from its own thread, in the
 order of the calls, and has some seconds (``tracking.deadline``) to end; one that raises
 or hangs is given up with one warning, and the run goes on.
 """
@@ -57,7 +57,7 @@ class Tracker:
     def leaderboard(self, board: dict[str, Any]) -> None:
         """A benchmark's leaderboard, as ``leaderboard.json`` has it, in place of a run.
 
-        The other formats lie in the run directory, which is the benchmark's.
+        The other formats are in the run directory, which is the benchmark's.
         """
 
     def messages(self) -> list[str]:
@@ -69,7 +69,7 @@ class Tracker:
 
 
 class Guarded(Tracker):
-    """A tracker that cannot harm the run: in a thread of its own, its errors one warning.
+    """A tracker that cannot harm the run: it has its own thread, and its errors become one warning.
 
     Args:
         name: as registered.
@@ -101,7 +101,7 @@ class Guarded(Tracker):
                 raise TRACKERS.fault(
                     self.name, f"messages must return a list of lines, not {lines!r:.80}"
                 )
-        except BaseException as error:  # in a thread of its own: nothing else would take it
+        except BaseException as error:  # in this thread nothing else would catch it
             self._failed.set()
             if isinstance(error, TrackerTimeout):
                 given_up.note(self.name)

@@ -1,4 +1,4 @@
-"""Tiny models in folders, and the commands run on them, in this process or in one of their own."""
+"""Tiny models in folders, and the commands run on them, in this process or in a separate one."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Models:
     """Folders of random models.
 
     Attributes:
-        untied: Llama, float32, output head of its own.
+        untied: Llama, float32, separate output head.
         tied: Gemma 3, bfloat16, one table.
     """
 
@@ -117,7 +117,7 @@ class Ended:
 
 
 class Commands:
-    """``mt-train`` and ``mt-translate``, in ``folder`` and with a cache of its own there."""
+    """``mt-train`` and ``mt-translate``, in ``folder``, with its own cache there."""
 
     def __init__(self, folder: Path, capture: Callable[[], tuple[str, str]]) -> None:
         self.folder = folder

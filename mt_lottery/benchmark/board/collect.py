@@ -151,7 +151,7 @@ def nothing_finished(results: Results, what: str) -> str:
 
 
 def check(results: Results) -> None:
-    """Make sure that the scores may stand in one table.
+    """Make sure that the scores can be compared in one table.
 
     Raises:
         RecordError: test data, signature, decoding or model differ; both runs are named.

@@ -1,4 +1,4 @@
-"""Does the test set stand in the training text, or in what the model may have read before?"""
+"""Is the test set in the training text, or in what the model may have read before?"""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MODELS = {
 
 @dataclass(frozen=True)
 class Overlap:
-    """How much of a test set stands in the training text.
+    """How much of a test set is in the training text.
 
     Attributes:
         lang: the pair.
@@ -65,7 +65,7 @@ def _ngrams(text: str, n: int) -> Iterator[tuple[str, ...]]:
 
 
 def shared(train: Sequence[str], test: Sequence[str], n: int = N) -> tuple[int, int]:
-    """How many test sentences stand in the training text: whole, and by ``n`` words in a row."""
+    """How many test sentences are in the training text: whole, and by ``n`` words in a row."""
     whole = {_words(text) for text in train}
     grams = {gram for text in train for gram in _ngrams(text, n)}
     exact = sum(_words(text) in whole for text in test)

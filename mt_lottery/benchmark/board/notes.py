@@ -1,4 +1,4 @@
-"""What stands below the leaderboard: how to read it, and where its numbers come from."""
+"""What is below the leaderboard: how to read it, and where its numbers come from."""
 
 from __future__ import annotations
 

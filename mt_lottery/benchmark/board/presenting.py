@@ -19,7 +19,7 @@ from mt_lottery.report.printing import Grid, printer
 
 
 def tell(failed: list[Status], out: Path) -> None:
-    """Say of each failed cell why, and where its log lies."""
+    """Say of each failed cell why, and where its log is."""
     for status in failed:
         first = (status.reason or "").partition("\n")[0]
         print(visible(f"FAILED {status.cell}: {first}"), file=sys.stderr)
@@ -39,7 +39,7 @@ def tell_failures(results: Results, block: str | None = None) -> None:
 
 
 def present(written: Written, *more: Callable[[dict[str, Any]], None]) -> int:
-    """Show the leaderboard, where its files lie, and what could not be made.
+    """Show the leaderboard, where its files are, and what could not be made.
 
     Args:
         written: from :func:`write_reports`.

@@ -1,4 +1,4 @@
-"""Write the leaderboard in every format, each of its own: none stops another."""
+"""Write the leaderboard in every format, each on its own: none stops another."""
 
 from __future__ import annotations
 

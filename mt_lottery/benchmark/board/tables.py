@@ -8,6 +8,7 @@ from typing import Any
 
 from mt_lottery.benchmark.board.metric_table import headings, pvalue
 from mt_lottery.benchmark.methods import rounded
+from mt_lottery.benchmark.page.numbers import size
 from mt_lottery.report.plain import (
     csv_records,
     markdown_code,
@@ -34,16 +35,6 @@ def number(value: float | None, form: str = ".1f") -> str:
 def percent(value: float | None) -> str:
     """A share in percent."""
     return number(value, ".0%")
-
-
-def size(value: float | None) -> str:
-    """Bytes, as people read them."""
-    if value is None:
-        return _GAP
-    for unit, letters in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-        if value >= unit:
-            return f"{value / unit:.3g} {letters}"
-    return f"{value:.0f} B"
 
 
 def spread(found: dict[str, Any] | None) -> str:
@@ -166,16 +157,21 @@ def markdown(board: dict[str, Any]) -> str:
         ]
         if failed:
             parts += ["", "### FAILED", "", *failed]
-    parts += ["", "## Notes", "", *(f"- {markdown_text(note)}" for note in board["notes"])]
-    if board["contamination"]:
-        lines = [f"- {markdown_text(line)}" for line in board["contamination"]]
+    return "\n".join([*parts, *closing(board)]) + "\n"
+
+
+def closing(found: dict[str, Any]) -> list[str]:
+    """The last lines of a page in Markdown: notes, contamination and provenance."""
+    parts = ["", "## Notes", "", *(f"- {markdown_text(note)}" for note in found["notes"])]
+    if found["contamination"]:
+        lines = [f"- {markdown_text(line)}" for line in found["contamination"]]
         parts += ["", "## Contamination", "", *lines]
     parts += ["", "## Provenance", ""]
     parts += [
         f"- {markdown_text(line['name'])}: {markdown_code(str(line['value']))}"
-        for line in board["provenance"]
+        for line in found["provenance"]
     ]
-    return "\n".join(parts) + "\n"
+    return parts
 
 
 def _every_metric(board: dict[str, Any], block: Row) -> str:
@@ -248,7 +244,7 @@ _OTHERS = (
 
 
 def _others(block: Row, place: int) -> Row:
-    """The averages of the metrics after the first one, which has columns of its own."""
+    """The averages of the metrics after the first one, which has its own columns."""
     flat: Row = {}
     for metric in (block.get("metrics") or [])[1:]:
         row, key = metric["rows"][place], metric["key"]

@@ -1,4 +1,4 @@
-"""A benchmark as it goes on: a live table on a terminal, plain lines elsewhere."""
+"""A benchmark in progress: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def last_line(path: Path) -> str:
 
 
 class Board:
-    """Shows how a benchmark stands; used as a context manager.
+    """Shows the state of a benchmark; used as a context manager.
 
     Args:
         bench: the benchmark.

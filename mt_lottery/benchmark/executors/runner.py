@@ -1,4 +1,4 @@
-"""Does the cells of a benchmark, some at a time, and says how each stands."""
+"""Does the cells of a benchmark, some at a time, and reports the state of each."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "FAILED"
 
 @dataclass
 class Status:
-    """How a cell stands.
+    """The state of a cell.
 
     Attributes:
         cell: which.
@@ -84,7 +84,7 @@ def finished_record(folder: Path) -> Record | None:
 
 
 def standing(bench: Bench, cells: Sequence[Cell]) -> list[Status]:
-    """How each cell stands before anything is done, with the time it may take."""
+    """The state of each cell before anything is done, with the time it may take."""
     found = []
     for cell in cells:
         folder = bench.out / cell.folder

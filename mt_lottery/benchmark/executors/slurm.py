@@ -39,7 +39,7 @@ from mt_lottery.errors import RecordError
 TICK = 1.0  # seconds between looks at the folder, which cost Slurm nothing
 PATIENCE = 15.0  # seconds that a shared file system may take to show what a job has written
 
-#: Why jobs usually wait; any other reason is told, for it may last.
+#: Why jobs usually wait; any other reason is reported, for it may last.
 _ORDINARY = {"None", "Priority", "Resources", "Dependency", "JobArrayTaskLimit", "BeginTime"}
 
 
@@ -222,7 +222,7 @@ def _look(out: Path, job: Job, seen: Seen | None, watch: Watch, told: set[str]) 
         if job.missed is None:
             job.missed = now
         folder = job.wave.folder(out)
-        with contextlib.suppress(OSError):  # has NFS look again at what lies there
+        with contextlib.suppress(OSError):  # makes NFS look at the folder again
             folder.chmod(folder.stat().st_mode)
         killed = seen is not None and seen.state not in ("COMPLETED", "FAILED")
         if killed or now - job.missed >= PATIENCE:

@@ -54,7 +54,7 @@ class Wave:
         return [self.job_id(index) for index in range(len(self.cells))]
 
     def folder(self, out: Path) -> Path:
-        """Where submitit's files and the answers lie."""
+        """Where submitit's files and the answers are."""
         return out / FOLDER / self.name
 
     def output(self, out: Path, index: int) -> Path:
@@ -121,7 +121,7 @@ class Book:
 
     @classmethod
     def read(cls, out: Path) -> Book:
-        """Read what stands in a benchmark's folder.
+        """Read the jobs of a benchmark's folder.
 
         Raises:
             RecordError: it is damaged.

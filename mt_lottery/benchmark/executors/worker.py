@@ -60,7 +60,7 @@ class Answer:
     """How it ended.
 
     Attributes:
-        state: ``done``, ``failed`` (a mistake that the user can mend) or ``crashed``.
+        state: ``done``, ``failed`` (a mistake that the user can fix) or ``crashed``.
         reason: why it failed; the first line for the table, all of it in the log.
         seconds: wall-clock time.
         found: it stood there already.
@@ -112,7 +112,7 @@ def do(order: Order) -> Answer:
         answer = Answer("failed", str(error), time.monotonic() - began)
     except (KeyboardInterrupt, GeneratorExit):
         raise
-    except BaseException as error:  # a plugin may raise SystemExit, or a kind of its own
+    except BaseException as error:  # a plugin may raise SystemExit, or another kind
         say(traceback.format_exc())
         reason = f"{type(error).__name__}: {error}"
         refused = disk_error(error)

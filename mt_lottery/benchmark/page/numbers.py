@@ -255,13 +255,15 @@ COLUMNS = (
 GROUPS = {"raw": "", "honest": "The honest half", "cost": "Cost", "outputs": "Outputs"}
 
 
+def _score(
+    of: Json | None, kind: str
+) -> tuple[float | None, tuple[float, float] | None, float | None]:
+    return number(of, kind, "score"), interval(of, kind, "ci95"), number(of, kind, "sd")
+
+
 def score_title(of: Json, kind: str, seeds: list[Any]) -> str:
     """A score with what its cell leaves out: two decimals, interval, spread over seeds."""
-    score, ends, spread = (
-        number(of, kind, "score"),
-        interval(of, kind, "ci95"),
-        number(of, kind, "sd"),
-    )
+    score, ends, spread = _score(of, kind)
     said = [plain(score, 2)]
     if ends:
         said.append(f"95% interval {plain(ends[0], 2)} to {plain(ends[1], 2)}")
@@ -275,13 +277,9 @@ def score_title(of: Json, kind: str, seeds: list[Any]) -> str:
 def score_html(of: Json | None, kind: str, seeds: list[Any], mark: str = "") -> str:
     """A score, ± its standard deviation over seeds where there are several, and its interval.
 
-    A ``mark`` (HTML) stands before the score.
+    A ``mark`` (HTML) is put before the score.
     """
-    score, ends, spread = (
-        number(of, kind, "score"),
-        interval(of, kind, "ci95"),
-        number(of, kind, "sd"),
-    )
+    score, ends, spread = _score(of, kind)
     text = f'{mark}<span class="score">{plain(score)}</span>'
     if spread is not None and len(seeds) != 1:
         text += f' <span class="small">±&nbsp;{plain(spread)}</span>'

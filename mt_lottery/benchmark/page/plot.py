@@ -91,7 +91,7 @@ class _Drawing:
         ]
         self.ticks = _steps(min(0.0, *values), max(values), 6)
         counts = [p.count for p in points if p.count > 0]
-        # a logarithm has no zero: methods that train nothing stand on a strip of their own
+        # a logarithm has no zero: methods that train nothing have a separate strip
         self.strip = 34.0 if len(counts) < len(points) else 0.0
         self.low = math.floor(math.log10(min(counts, default=1)))
         self.high = max(math.ceil(math.log10(max(counts, default=10))), self.low + 1)

@@ -78,7 +78,7 @@ def significance(row: Json) -> str:
 
 
 def absent(row: Json, scope: str, languages: Sequence[str]) -> str:
-    """What stands in the place of a score that is not there: FAILED and why, or a dash."""
+    """What replaces a score that is missing: FAILED and why, or a dash."""
     reason = dict(failures(row, languages)).get(scope)
     if reason is not None:
         return f'<b class="failed">FAILED</b><span class="vh">: {escape(reason)}</span>'

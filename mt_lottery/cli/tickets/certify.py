@@ -62,8 +62,8 @@ def parse_alphas(text: str, option: str = "--alphas") -> list[float]:
 
 
 def _filled(before: list[Decimal], after: list[str], text: str, option: str) -> list[Decimal]:
-    """What stands for the dots: the numbers between the last one and the next."""
-    shape = f"{option} {text}: dots stand between two numbers and a last one, as in 0,0.05,…,1"
+    """What the dots stand for: the numbers between the last one and the next."""
+    shape = f"{option} {text}: dots need two numbers before them and one after, as in 0,0.05,…,1"
     try:
         last = Decimal(after[0]) if after else None
     except InvalidOperation:
@@ -126,7 +126,7 @@ def _share(value: float | None) -> str:
 
 
 def _alpha(alpha: float) -> str:
-    """α near 1 with as many digits as tell it from 1."""
+    """α near 1 with enough digits to distinguish it from 1."""
     short = f"{alpha:.4g}"
     return short if float(short) < 1 or alpha == 1 else f"1 − {1 - alpha:.2g}"
 
@@ -236,7 +236,7 @@ def _show(certificate: Certificate, console: Any) -> None:
             "ticket's rows as in the embed-tuned model, every other row of it with its coordinates "
             "in random order; its KS distances are all 0, so it is certified as much. Intervals: "
             "sentences drawn with replacement; none where nothing or everything changed. "
-            "Each α needs forward passes of its own: --check-alphas chooses them."
+            "Each α needs separate forward passes: --check-alphas chooses them."
         )
     if certificate.suggestion is not None:
         print_()

@@ -54,7 +54,8 @@ def compare(given: argparse.Namespace) -> int:
 
     if given.plot:
         check_matplotlib()
-    _check_out(given)
+    out = Path(given.out).expanduser()
+    _check_out(given, out)
     started = time.monotonic()
     start_peak("cpu")
     runs = open_runs(given.runs, given.top)
@@ -97,17 +98,13 @@ def compare(given: argparse.Namespace) -> int:
         "seconds": round(time.monotonic() - started, 2),
         "peak_memory_bytes": peak_memory("cpu"),
     }
-    out = Path(given.out)
     written = write(found, out) + (draw(found, out) if given.plot else [])
     _show(found)
     say("Written: " + ", ".join(str(path) for path in written))
     return 0
 
 
-def _check_out(given: argparse.Namespace) -> None:
-    from pathlib import Path
-
-    out = Path(given.out).expanduser()
+def _check_out(given: argparse.Namespace, out: Path) -> None:
     own = "compare.json" if given.out == "compare" else None
     check_results(given, out, ["compare"], ("json",), own)
     check_results(given, out, ("tokens", "pairs", "unchanged", "null"), ("csv",), own)
@@ -270,14 +267,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     part.add_argument("runs", metavar="RUN", nargs="+", help="run directories of mt-train")
     part.add_argument(
         "--alphas", type=levels, metavar="A,A,…",
-        help="levels of Table 6; with it, a ks_lottery run without its ks_transfer run is held "
-        "against its probe (from the cache, or trained again) [0.05,0.1,0.3,0.5,0.7,0.9 and own]",
+        help="levels of Table 6; with it, a ks_lottery run without its ks_transfer run is "
+        "compared with its probe (from the cache, or trained again) "
+        "[0.05,0.1,0.3,0.5,0.7,0.9 and own]",
     )  # fmt: skip
     part.add_argument(
-        "--top",
-        type=positive,
-        metavar="K",
-        help="the K most changed rows as ticket [its own]",
+        "--top", type=positive, metavar="K", help="the K most changed rows as ticket [its own]"
     )
     part.add_argument(
         "--at", type=counts, metavar="K,K,…",

@@ -73,8 +73,6 @@ def explain(given: argparse.Namespace) -> int:
 
 def _template_of(run: str) -> str | None:
     """The template of a run, as its configuration names it; nothing is imported."""
-    from pathlib import Path
-
     from mt_lottery.errors import MTLotteryError, RecordError
     from mt_lottery.reading import read_yaml
 

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import argparse
 import textwrap
+from typing import TYPE_CHECKING
 
 from mt_lottery.cli.shared import add_device, positive, say, share, whole
+
+if TYPE_CHECKING:
+    from mt_lottery.paper.find.pair import Pair
+    from mt_lottery.ticket.selection import RowScores
+    from mt_lottery.tuners.base import ChosenRows
 
 EXAMPLES = """\
   mt-ticket find gemma3_270m gemma3-embed-tuned --out tickets.csv
@@ -17,12 +23,7 @@ EXAMPLES = """\
 def add_choice(part: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
     """The arguments that say which rows: shared with ``mt-ticket transfer``."""
     chosen = part.add_mutually_exclusive_group()
-    chosen.add_argument(
-        "--top",
-        type=positive,
-        metavar="K",
-        help="the K most changed rows [18]",
-    )
+    chosen.add_argument("--top", type=positive, metavar="K", help="the K most changed rows [18]")
     chosen.add_argument(
         "--alpha", type=share, metavar="A", help="rows whose nominal p is at most A"
     )
@@ -54,30 +55,12 @@ def add_choice(part: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGrou
     return chosen
 
 
-def find(given: argparse.Namespace) -> int:
-    """``mt-ticket find``."""
-    from pathlib import Path
-
-    from mt_lottery.cli.summary import token_table
-    from mt_lottery.errors import ConfigError
-    from mt_lottery.paper.find.pair import open_pair
+def chosen_by(
+    given: argparse.Namespace, pair: Pair, rows_file: str | None = None
+) -> tuple[RowScores, ChosenRows]:
+    """The scores of a pair's rows and its ticket, by the arguments of :func:`add_choice`."""
     from mt_lottery.paper.find.ticket import choose, score_pair
-    from mt_lottery.registry import SELECTORS
-    from mt_lottery.report.printing import printer
-    from mt_lottery.runs.folder.files import read_tickets
-    from mt_lottery.runs.folder.preparing import write_tickets
-    from mt_lottery.system.replacing import check_new_files
-    from mt_lottery.ticket.certify import tau_analytic
 
-    SELECTORS.get(given.selector)  # an unknown name is told before anything is read
-    out = Path(given.out).expanduser()
-    if out.is_dir():
-        raise ConfigError(f"--out {given.out} is a folder; give the name of a file in it.")
-    if out.exists() and not given.overwrite:
-        raise ConfigError(f"--out {given.out} exists; give another file, or --overwrite.")
-    check_new_files([out], overwrite=given.overwrite)
-    paths = [path for path in (given.before, given.after) if path is not None]
-    pair = open_pair(paths, shared_rows=given.shared_rows, device=given.device, say=say)
     scores = score_pair(pair, given.selector, reduction=given.reduction, seed=given.seed)
     chosen = choose(
         pair,
@@ -85,8 +68,31 @@ def find(given: argparse.Namespace) -> int:
         selector=given.selector,
         alpha=given.alpha,
         top=given.top,
+        rows_file=rows_file,
         correction=given.correction,
     )
+    return scores, chosen
+
+
+def find(given: argparse.Namespace) -> int:
+    """``mt-ticket find``."""
+    from pathlib import Path
+
+    from mt_lottery.cli.summary import token_table
+    from mt_lottery.paper.find.pair import open_pair
+    from mt_lottery.registry import SELECTORS
+    from mt_lottery.report.printing import printer
+    from mt_lottery.runs.folder.files import read_tickets
+    from mt_lottery.runs.folder.preparing import write_tickets
+    from mt_lottery.system.replacing import check_new_files
+    from mt_lottery.ticket.certify import tau_analytic
+
+    SELECTORS.get(given.selector)  # an unknown name is refused before anything is read
+    out = Path(given.out).expanduser()
+    check_new_files([out], overwrite=given.overwrite)
+    paths = [path for path in (given.before, given.after) if path is not None]
+    pair = open_pair(paths, shared_rows=given.shared_rows, device=given.device, say=say)
+    scores, chosen = chosen_by(given, pair)
     write_tickets(out, chosen, pair.tokenizer, pair.counts)
     console = printer()
     console.print(token_table(read_tickets(out), given.show))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from mt_lottery.cli.outputs import add_replace
 from mt_lottery.cli.shared import add_device, say
 
 EXAMPLES = """\
@@ -44,7 +45,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description=(
             "Write the tuned model of a run as a plain transformers folder: token rows, LoRA and "
             "QLoRA are put into the weights, so that neither mt-lottery nor PEFT is needed. A "
-            "tied model whose input table alone was changed gets an output head of its own."
+            "tied model whose input table alone was changed gets its own output head."
         ),
     )
     part.add_argument("run", metavar="RUN", help="run directory of mt-train")
@@ -52,10 +53,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     part.add_argument(
         "--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights [the model's]"
     )
-    part.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="replace OUT if it is empty, or as mt-ticket wrote it; never another folder",
-    )
+    add_replace(part)
     add_device(part)
     part.set_defaults(run_command=merge)

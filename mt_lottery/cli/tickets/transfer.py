@@ -6,8 +6,9 @@ import argparse
 import textwrap
 from typing import Any
 
+from mt_lottery.cli.outputs import add_replace
 from mt_lottery.cli.shared import say
-from mt_lottery.cli.tickets.find import add_choice
+from mt_lottery.cli.tickets.find import add_choice, chosen_by
 
 EXAMPLES = """\
   mt-ticket transfer gemma3_270m gemma3-embed-tuned gemma3-100-rows --top 100
@@ -20,7 +21,6 @@ def transfer(given: argparse.Namespace) -> int:
     """``mt-ticket transfer``."""
     from mt_lottery.errors import ConfigError
     from mt_lottery.paper.find.pair import open_pair
-    from mt_lottery.paper.find.ticket import choose, score_pair
     from mt_lottery.paper.find.transfer import check_scope, transfer
     from mt_lottery.registry import SELECTORS
     from mt_lottery.runs.folder.targets import check_model_folder, inputs_of
@@ -38,16 +38,7 @@ def transfer(given: argparse.Namespace) -> int:
     out = check_model_folder(target, overwrite=given.overwrite, inputs=inputs)
     pair = open_pair(sources, shared_rows=given.shared_rows, device=given.device, say=say)
     check_scope(pair, given.scope)
-    scores = score_pair(pair, given.selector, reduction=given.reduction, seed=given.seed)
-    chosen = choose(
-        pair,
-        scores,
-        selector=given.selector,
-        alpha=given.alpha,
-        top=given.top,
-        rows_file=given.rows,
-        correction=given.correction,
-    )
+    _, chosen = chosen_by(given, pair, given.rows)
     info = transfer(pair, chosen, out, scope=given.scope)
     print(
         f"{out}: {pair.names[0]} with {len(chosen.rows):,} of {pair.rows:,} rows from "
@@ -56,7 +47,7 @@ def transfer(given: argparse.Namespace) -> int:
     if info.tied_embeddings and given.scope == "input":
         print(
             "The model ties its two tables; only the input table was changed, so the output head "
-            "now has a table of its own (--scope tied changes both)."
+            "now has its own table (--scope tied changes both)."
         )
     return 0
 
@@ -89,9 +80,5 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         default="input",
         help="of a tied model, change the input table only, or the output head too [input]",
     )
-    part.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="replace OUT if it is empty, or as mt-ticket wrote it; never another folder",
-    )
+    add_replace(part)
     part.set_defaults(run_command=transfer)

@@ -27,7 +27,7 @@ def check_folder(folder: Path) -> None:
     """Make sure, before the long work, that a report can be written there; makes nothing.
 
     Raises:
-        DiskError: a file stands in the way, or the folder is not ours to write to.
+        DiskError: a file is in the way, or the folder is not ours to write to.
     """
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
@@ -37,7 +37,7 @@ def check_folder(folder: Path) -> None:
 
 
 def level_numbers(certificate: Certificate, level: Level) -> dict[str, Any]:
-    """The numbers of one α, as DESIGN §2.7 lists them; None where there is none."""
+    """The numbers of one α, for the CSV; None where there is none."""
     said = level.certification
     partial = certificate.partial.get(level.alpha)
     return {

@@ -1,4 +1,4 @@
-"""A measured null for D (DESIGN §2.8): what moves between seeds, or on shuffled targets."""
+"""A measured null for D: what moves between seeds, or on shuffled targets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mt_lottery.tuners.rows.ks_lottery import score_probe
 
 KINDS = ("seeds", "shuffled")
 LEVELS = (0.5, 0.9, 0.95, 0.99, 1.0)
-#: The quantile of the null that D is held against.
+#: The quantile of the null that D is compared with.
 LEVEL = 0.95
 
 

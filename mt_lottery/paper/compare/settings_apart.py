@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from mt_lottery.config.stored import flat
 from mt_lottery.errors import RecordError
 from mt_lottery.paper.compare.runs import TicketRun, differences
 from mt_lottery.reading import read_yaml
@@ -32,23 +32,19 @@ def in_what(first: TicketRun, second: TicketRun) -> tuple[str, ...]:
         RecordError: a ``config.yaml`` is damaged.
     """
     found = differences(first.record, second.record)
-    if first.record.config_hash == second.record.config_hash:
+    if "method" in found or first.record.config_hash == second.record.config_hash:
         return found
-    keys: list[str] = []
-    if "method" not in found:
-        keys = [
-            key
-            for key in settings_apart(first.folder, second.folder)
-            if key not in _SAVING
-            and key.partition(".")[0] not in _ELSEWHERE
-            and not ("rows" in found and key in _HOW_MANY)
-        ]
+    apart = settings_apart(first.folder, second.folder)
+    keys = [
+        key
+        for key in apart
+        if key not in _SAVING
+        and key.partition(".")[0] not in _ELSEWHERE
+        and not ("rows" in found and key in _HOW_MANY)
+    ]
     if not keys and "settings" in found:  # whatever there is
-        keys = [
-            key
-            for key in settings_apart(first.folder, second.folder)
-            if key.partition(".")[0] not in ("out_dir", "resume", "overwrite", "tracking")
-        ]
+        places = ("out_dir", "resume", "overwrite", "tracking")
+        keys = [key for key in apart if key.partition(".")[0] not in places]
     if not keys:
         return found
     return (*(each for each in found if each != "settings"), f"settings ({listed(keys)})")
@@ -70,16 +66,6 @@ def settings_apart(first: Path, second: Path) -> list[str]:
     """
     if not all((folder / CONFIG).exists() for folder in (first, second)):
         return []
-    one, other = (
-        dict(_flat(read_yaml(folder / CONFIG, RecordError))) for folder in (first, second)
-    )
-    missing = object()
-    return [key for key in {**one, **other} if one.get(key, missing) != other.get(key, missing)]
-
-
-def _flat(content: dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in content.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+    one, other = (dict(flat(read_yaml(folder / CONFIG, RecordError))) for folder in (first, second))
+    # an empty section is as good as none
+    return [key for key in {**one, **other} if one.get(key, {}) != other.get(key, {})]

@@ -69,7 +69,7 @@ def arms_of(
 ) -> list[Arm]:
     """The arms of the experiment.
 
-    ``<bos>`` counts as instruction, and has an arm of its own where its row is in the ticket.
+    ``<bos>`` counts as instruction, and has a separate arm where its row is in the ticket.
 
     Args:
         rows: the ticket.
@@ -185,7 +185,7 @@ def explain(
 ) -> Explained:
     """Decode every arm, greedily, with the run's model, template and limits.
 
-    Each arm's hypotheses are kept under ``out``; those that stand there are not decoded again.
+    Each arm's hypotheses are kept under ``out``; those already there are not decoded again.
 
     Args:
         run_dir: a finished run that tuned or copied rows of the input table.

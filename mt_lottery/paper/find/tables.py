@@ -114,7 +114,7 @@ class ModelFolder:
 
     @cached_property
     def tied(self) -> bool:
-        """Whether the output head is the input table: the files hold no head of its own."""
+        """Whether the output head is the input table: the files hold no separate head."""
         return bool(getattr(self.model.config.get_text_config(), "tie_word_embeddings", False))
 
     @cached_property
@@ -137,7 +137,7 @@ class ModelFolder:
 
     @cached_property
     def head(self) -> str | None:
-        """Name of the output head among the files' tensors; None where it has none of its own."""
+        """Name of the output head among the files' tensors; None where it has no separate one."""
         return self._find(self.model.get_output_embeddings())
 
     def _find(self, module: nn.Module | None) -> str | None:
@@ -209,7 +209,7 @@ class PatchedTable:
     Args:
         base: the original table, [V, d].
         token_ids: rows that differ, [k].
-        values: what stands there, [k, d] float32.
+        values: of these rows, [k, d] float32.
     """
 
     def __init__(self, base: Table, token_ids: Tensor, values: Tensor) -> None:
@@ -245,7 +245,7 @@ def open_model(where: str | Path) -> ModelFolder:
 
     Args:
         where: a folder with ``config.json`` and safetensors, or ``gemma3_270m`` (the default
-            model, which lies in the cache).
+            model, which is in the cache).
 
     Raises:
         ModelError: no such folder, GGUF, pickled weights, damaged files.

@@ -40,7 +40,7 @@ def check_scope(pair: Pair, scope: str) -> None:
 def _check_scope(pair: Pair, scope: str, tied: bool) -> None:
     if scope == "tied" and not tied:
         raise TuningError(
-            f"--scope tied: the output head of {pair.names[0]} has a table of its own; allowed "
+            f"--scope tied: the output head of {pair.names[0]} has its own table; allowed "
             "for it: input."
         )
 
@@ -49,7 +49,7 @@ def transfer(pair: Pair, chosen: ChosenRows, out: Path, *, scope: str = "input")
     """Write BEFORE with some rows of AFTER as a plain transformers folder.
 
     The weights keep BEFORE's dtype. A tied model whose input table alone is to change gets
-    an output head of its own. ``tickets.csv`` in the folder says which rows were copied.
+    its own output head. ``tickets.csv`` in the folder says which rows were copied.
 
     Args:
         pair: BEFORE and AFTER.

@@ -9,7 +9,7 @@ from mt_lottery.report.figures import new_figure, save_figure, style
 
 
 def draw_layers(found: Layers, stem: Path) -> list[Path]:
-    """A line a kind over the layers, and bars for what lies outside of them.
+    """A line a kind over the layers, and bars for what is outside of them.
 
     Returns:
         the paths of the PNG and the SVG.

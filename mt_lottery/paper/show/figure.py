@@ -1,4 +1,4 @@
-"""The figure of ``mt-ticket show``: how distances are distributed, where frequent tokens lie."""
+"""The figure of ``mt-ticket show``: how distances are distributed, where frequent tokens are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mt_lottery.model.tokens.shown import is_byte_level, shown_token
 from mt_lottery.paper.show.ticket_report import Shown, TokenLine
 from mt_lottery.report.figures import new_figure, save_figure
 
-LABELLED = 7  # tokens whose names stand in the figure
+LABELLED = 7  # tokens whose names are in the figure
 
 
 def draw_ticket(shown: Shown, stem: Path) -> list[Path]:

@@ -44,10 +44,10 @@ def count_positions(
     pair: LanguagePair,
     tokenizer: Any,
 ) -> PositionCounts:
-    """Count the tokens of training examples by where they stand.
+    """Count the tokens of training examples by where they are.
 
     A token that spans the border of template and source (" The": the blank is the
-    template's) belongs to where its last character lies.
+    template's) belongs to where its last character is.
 
     Args:
         pairs: the training text.
@@ -74,7 +74,7 @@ def count_positions(
 
 
 def _source_spans(fixed: Sequence[str], text: str, prompt: str) -> list[tuple[int, int]]:
-    """Where the source stands in a prompt: first character, and the one behind the last."""
+    """Where the source is in a prompt: first character, and the one behind the last."""
     if text.join(fixed) != prompt:  # a template that changes what it is given
         at = prompt.rfind(text)
         return [(at, at + len(text))] if at >= 0 else []

@@ -95,7 +95,7 @@ def draw_all(curves: Curves, written: Written) -> None:
 
     Args:
         curves: what to draw.
-        written: is told of the files, and of what kept one from being made.
+        written: collects the files, and what kept one from being made.
     """
     bench = curves.sweep.bench
     for lang in bench.langs:

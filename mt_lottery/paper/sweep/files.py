@@ -12,12 +12,12 @@ import numpy as np
 from mt_lottery.benchmark.board import notes
 from mt_lottery.benchmark.board.compare import Interval
 from mt_lottery.benchmark.board.report import Written, json_text
-from mt_lottery.benchmark.board.tables import number, percent, spread
+from mt_lottery.benchmark.board.tables import closing, number, percent, spread
 from mt_lottery.benchmark.methods import label
 from mt_lottery.paper.sweep.curve import WHICH, Point
 from mt_lottery.paper.sweep.grid import Series
 from mt_lottery.paper.sweep.sweep import Curve, Curves
-from mt_lottery.report.plain import csv_records, markdown_code, markdown_table, markdown_text
+from mt_lottery.report.plain import csv_records, markdown_table, markdown_text
 
 NAME = "sweep"
 SCHEMA = 1
@@ -254,16 +254,7 @@ def markdown(curves: Curves, found: dict[str, Any]) -> str:
         ]
         if failed:
             parts += ["", "FAILED:", "", *failed]
-    parts += ["", "## Notes", "", *(f"- {markdown_text(note)}" for note in found["notes"])]
-    if found["contamination"]:
-        known = [f"- {markdown_text(line)}" for line in found["contamination"]]
-        parts += ["", "## Contamination", "", *known]
-    parts += ["", "## Provenance", ""]
-    parts += [
-        f"- {markdown_text(line['name'])}: {markdown_code(str(line['value']))}"
-        for line in found["provenance"]
-    ]
-    return "\n".join(parts) + "\n"
+    return "\n".join([*parts, *closing(found)]) + "\n"
 
 
 def _table(heads: tuple[str, ...], rows: list[list[str]]) -> str:

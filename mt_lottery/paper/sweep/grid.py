@@ -190,7 +190,7 @@ def _variants(series: Sequence[Series], sizes: Sequence[int]) -> dict[str, list[
             if one.selector:
                 settings["tuner.selector"] = one.selector
             if one.selector == "random":
-                settings["tuner.selector_seed"] = "{seed}"  # else seeds would not tell its spread
+                settings["tuner.selector_seed"] = "{seed}"  # else seeds would not show its spread
             made.setdefault(one.method, []).append(Variant(one.variant(size), settings))
     return made
 

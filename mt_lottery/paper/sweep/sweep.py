@@ -1,6 +1,6 @@
 """Do a sweep with the runner of ``mt-bench``, and read its records as curves.
 
-Every point is a run directory of its own, so a sweep is continued, spread over processes and
+Every point is a separate run directory, so a sweep is continued, spread over processes and
 added to as a benchmark is.  A run of the sweep is one trial of the search on dev (``tune=1``,
 the settings as they are): it trains once, translates the dev set, and then the test set with
 the very same parameters.  So each size has a dev score, and choosing the best size on dev
