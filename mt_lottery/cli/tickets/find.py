@@ -79,6 +79,7 @@ def find(given: argparse.Namespace) -> int:
     from pathlib import Path
 
     from mt_lottery.cli.summary import token_table
+    from mt_lottery.errors import ConfigError
     from mt_lottery.paper.find.pair import open_pair
     from mt_lottery.registry import SELECTORS
     from mt_lottery.report.printing import printer
@@ -89,6 +90,8 @@ def find(given: argparse.Namespace) -> int:
 
     SELECTORS.get(given.selector)  # an unknown name is refused before anything is read
     out = Path(given.out).expanduser()
+    if out.exists() and not given.overwrite and not out.is_dir():
+        raise ConfigError(f"--out {given.out} exists; give another file, or --overwrite.")
     check_new_files([out], overwrite=given.overwrite)
     paths = [path for path in (given.before, given.after) if path is not None]
     pair = open_pair(paths, shared_rows=given.shared_rows, device=given.device, say=say)
