@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 from pathlib import Path
@@ -15,20 +14,16 @@ from transformers import Trainer
 
 from mt_lottery.errors import TrainingError, TuningError
 from mt_lottery.system import parallel
-from mt_lottery.system.secrets import redacted
 from mt_lottery.training.sealing import (
     CHECKPOINT,
     TRAINED,
     candidates,
+    newest,
     problem_with,
+    publish,
     size_of,
-    step_of,
 )
-from mt_lottery.training.sealing import publish as publish_sealed
 from mt_lottery.tuners.adapters.tensors import check_tensors, read_tensors
-
-logger = logging.getLogger(__name__)
-
 
 def last_checkpoint(folder: Path, model: Any) -> Path | None:
     """The newest checkpoint that a training can go on from; damaged ones are removed.
@@ -38,22 +33,7 @@ def last_checkpoint(folder: Path, model: Any) -> Path | None:
         model: with its tuner applied.
     """
     trained = trained_parameters(model)
-    chosen, damaged = None, False
-    for checkpoint in reversed(candidates(folder)):
-        problem = problem_with(checkpoint, trained)
-        if problem is None:
-            chosen = checkpoint
-            break
-        damaged = True
-        logger.warning("%s cannot be used: %s", checkpoint, redacted(problem))
-        shutil.rmtree(checkpoint, ignore_errors=True)
-    if damaged:
-        how = "begins anew" if chosen is None else f"goes on from step {step_of(chosen)}"
-        logger.warning("The training %s.", how)
-    if chosen is None:
-        shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    return chosen
+    return newest(folder, lambda checkpoint: problem_with(checkpoint, trained))
 
 
 def trained_parameters(model: Any) -> dict[str, nn.Parameter]:
@@ -102,8 +82,8 @@ class CheckpointTrainer(Trainer):  # type: ignore[misc]
         name = f"{CHECKPOINT}{self.state.global_step}"
         final = Path(str(self.args.output_dir)) / name
 
-        def publish() -> None:
-            publish_sealed(staging / name, final)
+        def put_in_place() -> None:
+            publish(staging / name, final)
             shutil.rmtree(staging, ignore_errors=True)
             # one to fall back to, where the disk has room for it and for the next
             room = shutil.disk_usage(final).free > 2 * size_of(final)
@@ -111,7 +91,7 @@ class CheckpointTrainer(Trainer):  # type: ignore[misc]
             for old in older[: -1 if room else None]:
                 shutil.rmtree(old, ignore_errors=True)
 
-        parallel.on_main(publish)
+        parallel.on_main(put_in_place)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         assert output_dir is not None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import pickle
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ from torch import Tensor
 
 from mt_lottery.errors import TrainingError
 from mt_lottery.reading import check_regular, read_json
+from mt_lottery.system.atomic import sync, write_bytes
+from mt_lottery.system.secrets import redacted
+
+logger = logging.getLogger(__name__)
 
 SEAL = "seal.json"
 STATE = "trainer_state.json"
@@ -25,16 +30,16 @@ TRAINED = "trained.safetensors"
 CHECKPOINT = "checkpoint-"
 
 
-def candidates(folder: Path) -> list[Path]:
+def candidates(folder: Path, prefix: str = CHECKPOINT) -> list[Path]:
     """Checkpoints of an interrupted training, whole or not, oldest first."""
-    name = re.compile(rf"{CHECKPOINT}(0|[1-9][0-9]{{0,17}})", re.ASCII)
-    found = [p for p in folder.glob(f"{CHECKPOINT}*") if name.fullmatch(p.name) and p.is_dir()]
+    name = re.compile(rf"{prefix}(0|[1-9][0-9]{{0,17}})", re.ASCII)
+    found = [p for p in folder.glob(f"{prefix}*") if name.fullmatch(p.name) and p.is_dir()]
     return sorted(found, key=step_of)
 
 
 def step_of(checkpoint: Path) -> int:
-    """The step after which a checkpoint was written."""
-    return int(checkpoint.name.removeprefix(CHECKPOINT))
+    """The step after which a checkpoint (``checkpoint-9``, ``step_9``) was written."""
+    return int(re.split("[-_]", checkpoint.name)[-1])
 
 
 def size_of(folder: Path) -> int:
@@ -42,20 +47,83 @@ def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _flush(path: Path) -> None:
-    """Have the disk itself hold a file, or a folder's list of names."""
-    if os.name == "nt" and path.is_dir():
-        return
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
+def newest(
+    folder: Path, problem_with: Callable[[Path], str | None], prefix: str = CHECKPOINT
+) -> Path | None:
+    """The newest checkpoint that a training can go on from; damaged ones are removed.
+
+    Args:
+        folder: of the checkpoints; emptied where there is none to go on from.
+        problem_with: why a checkpoint cannot be used; None if it can.
+        prefix: of the checkpoints' names.
+    """
+    chosen, damaged = None, False
+    for checkpoint in reversed(candidates(folder, prefix)):
+        problem = problem_with(checkpoint)
+        if problem is None:
+            chosen = checkpoint
+            break
+        damaged = True
+        logger.warning("%s cannot be used: %s", checkpoint, redacted(problem))
+        shutil.rmtree(checkpoint, ignore_errors=True)
+    if damaged:
+        how = "begins anew" if chosen is None else f"goes on from step {step_of(chosen)}"
+        logger.warning("The training %s.", how)
+    if chosen is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    return chosen
 
 
-def _sha256(path: Path) -> str:
+def _sha256(path: Path, *, flush: bool = False) -> str:
     with path.open("rb") as file:
+        if flush:
+            os.fsync(file.fileno())
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _files(checkpoint: Path) -> dict[str, Path]:
+    """Name → path of what a seal vouches for, in the order of the names."""
+    found = {p.relative_to(checkpoint).as_posix(): p for p in checkpoint.rglob("*") if p.is_file()}
+    return {name: found[name] for name in sorted(found) if name != SEAL}
+
+
+def seal(checkpoint: Path, step: int, **more: Any) -> None:
+    """Have the disk itself hold a checkpoint, and note what it holds: now it can be used.
+
+    Args:
+        checkpoint: its folder.
+        step: after which it was written.
+        more: noted as well.
+    """
+    files = _files(checkpoint)
+    hashes = {name: _sha256(path, flush=True) for name, path in files.items()}
+    for folder in {path.parent for path in files.values()}:
+        sync(folder)
+    content = {"step": step, **more, "files": hashes}
+    write_bytes(checkpoint / SEAL, json.dumps(content, indent=2).encode() + b"\n")
+
+
+def check_seal(checkpoint: Path) -> dict[str, Any]:
+    """What :func:`seal` noted of a checkpoint that is still as it was then.
+
+    Raises:
+        TrainingError, OSError: it is not.
+    """
+    content: dict[str, Any] = read_json(checkpoint / SEAL, TrainingError)
+    files = content.get("files")
+    if not isinstance(files, dict) or not files:
+        raise TrainingError(f"{SEAL} is damaged")
+    if content.get("step") != step_of(checkpoint):
+        raise TrainingError(f"{SEAL} is of step {content.get('step')!r}")
+    there = _files(checkpoint)
+    if missing := sorted(files.keys() - there.keys()):
+        raise TrainingError(f"{missing[0]} is missing")
+    for name, wanted in files.items():
+        check_regular(there[name], TrainingError)
+        if _sha256(there[name]) != wanted:
+            raise TrainingError(f"{name} is damaged")
+    return content
 
 
 def publish(staged: Path, final: Path) -> None:
@@ -65,15 +133,10 @@ def publish(staged: Path, final: Path) -> None:
         staged: the folder, on the same disk.
         final: where to; replaced if it is there.
     """
-    files = sorted(path for path in staged.iterdir() if path.is_file() and path.name != SEAL)
-    content = {"step": step_of(final), "files": {path.name: _sha256(path) for path in files}}
-    seal = staged / SEAL
-    seal.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-    for path in (*files, seal, staged):
-        _flush(path)
+    seal(staged, step_of(final))
     shutil.rmtree(final, ignore_errors=True)
     os.replace(staged, final)
-    _flush(final.parent)
+    sync(final.parent)
 
 
 def problem_with(checkpoint: Path, trained: Mapping[str, Tensor]) -> str | None:
@@ -85,7 +148,8 @@ def problem_with(checkpoint: Path, trained: Mapping[str, Tensor]) -> str | None:
     """
     try:
         if (checkpoint / SEAL).exists():
-            _check_seal(checkpoint)
+            if not {STATE, TRAINED} <= check_seal(checkpoint)["files"].keys():
+                raise TrainingError(f"{SEAL} is damaged")
         else:  # of an earlier version
             _check_readable(checkpoint)
         state = read_json(checkpoint / STATE, TrainingError)
@@ -95,20 +159,6 @@ def problem_with(checkpoint: Path, trained: Mapping[str, Tensor]) -> str | None:
     except (TrainingError, OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         return " ".join(str(error).split())[:300]
     return None
-
-
-def _check_seal(checkpoint: Path) -> None:
-    seal = read_json(checkpoint / SEAL, TrainingError)
-    files = seal.get("files")
-    if not isinstance(files, dict) or not {STATE, TRAINED} <= files.keys():
-        raise TrainingError(f"{SEAL} is damaged")
-    if seal.get("step") != step_of(checkpoint):
-        raise TrainingError(f"{SEAL} is of step {seal.get('step')!r}")
-    for name, wanted in files.items():
-        path = checkpoint / Path(name).name
-        check_regular(path, TrainingError)
-        if _sha256(path) != wanted:
-            raise TrainingError(f"{name} is damaged")
 
 
 def _check_readable(checkpoint: Path) -> None:
