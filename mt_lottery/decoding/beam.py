@@ -32,7 +32,7 @@ def own_settings_put_aside(model: Any) -> Iterator[None]:
 
     ``generate`` fills what a given configuration leaves open from the model's own (sampling,
     temperature, repetition penalty, lists of forbidden words): a score would then depend on a
-    file beside the weights that nobody looks at.
+    file beside the weights that is easily overlooked.
     """
     owners = [m for m in model.modules() if "generation_config" in vars(m)]
     kept = [owner.generation_config for owner in owners]

@@ -23,7 +23,7 @@ class Continuation:
 
 
 def device_of(model: Any) -> torch.device:
-    """Where the token ids must lie: the first parameter's device."""
+    """Where the token ids must be: the first parameter's device."""
     device: torch.device = next(iter(model.parameters())).device
     return device
 

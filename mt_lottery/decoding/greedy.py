@@ -64,7 +64,7 @@ def greedy_batch(
 
     Args:
         prompts: B token id lists, none empty.
-        on_step: told of progress after each step.
+        on_step: called after each step.
         prefix: what all prompts begin with, from :func:`share_prefix`.
 
     Returns:

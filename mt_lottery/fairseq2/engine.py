@@ -85,7 +85,7 @@ class Fairseq2Engine:
         from mt_lottery.fairseq2.training import TrainingRecipe
 
         sharded = self._config.data_parallelism == "fsdp" and parallel.processes() > 1
-        # FSDP2 takes a model apart for good: it gets a copy
+        # FSDP2 shards a model irreversibly: it gets a copy
         worked_on = copy.deepcopy(model) if sharded else model
         objective = Objective(
             worked_on, config, examples, pad_id=pad_id, seed=seed, dev=dev, autocast=autocast
@@ -196,7 +196,7 @@ def _kept(objective: Objective, folder: Path) -> int:
 
 
 def _reason(error: BaseException, folder: Path) -> BaseException:
-    """What lies behind fairseq2's error."""
+    """The cause of fairseq2's error."""
     cause = error
     while cause.__cause__ is not None:
         cause = cause.__cause__

@@ -33,7 +33,7 @@ def may_be_told(name: str, value: str) -> bool:
 
 @contextlib.contextmanager
 def only_harmless_variables() -> Iterator[Callable[[], None]]:
-    """An environment of the variables that may be told.
+    """An environment of the variables that may be logged.
 
     Yields:
         a function that brings the others back, once fairseq2 has logged its environment.
@@ -64,12 +64,12 @@ def own_logging() -> Iterator[None]:
     loggers[1].setLevel(logging.WARNING)  # until its terminal is quiet
     show = warnings.showwarning
 
-    def mend(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+    def filtered(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
         if not issubclass(category, DeprecationWarning):  # fairseq2 shows those of its own parts
             show(message, category, *where, **more)
 
     with warnings.catch_warnings():
-        warnings.showwarning = mend
+        warnings.showwarning = filtered
         try:
             yield
         finally:
@@ -82,7 +82,7 @@ def own_logging() -> Iterator[None]:
 
 @contextlib.contextmanager
 def shared_group() -> Iterator[None]:
-    """Let fairseq2's root gang be the process group that stands, and live on after it."""
+    """Let fairseq2's root gang be the existing process group, which outlives it."""
     from fairseq2.gang import ProcessGroupGang
 
     if not torch.distributed.is_initialized():

@@ -158,7 +158,7 @@ class Steps(Reader):
         """For a checkpoint: every process is asked for it.
 
         Raises:
-            TrainingError: the trained values are not finite; to go on from them would be in vain.
+            TrainingError: the trained values are not finite: nothing could go on from them.
         """
         self._objective.check_finite(self._done)
         return super().state_dict()

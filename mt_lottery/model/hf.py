@@ -125,7 +125,7 @@ def load_folder(
     checkpoint.check_causal(str(path), config)
     check_against_weights(config, shapes, str(path))
     sha256 = checkpoint.fingerprint_folder(path)
-    return _load(str(path), device=device, dtype=dtype, sha256=sha256, name=name,
+    return _load(str(path), device=device, dtype=dtype, sha256=sha256, name=name, config=config,
                  trust_remote_code=trust_remote_code)  # fmt: skip
 
 
@@ -139,6 +139,7 @@ def _load(
     sha256: str | None = None,
     gguf: Path | None = None,
     commit: str | None = None,
+    config: Any = None,
 ) -> LoadedModel:
     import torch
     from transformers import AutoModelForCausalLM
@@ -151,8 +152,9 @@ def _load(
     if gguf is not None:
         common["gguf_file"] = gguf.name
     shown = str(gguf) if gguf is not None else where
-    config = read_config(where, shown, **common)
-    checkpoint.check_causal(shown, config)
+    if config is None:
+        config = read_config(where, shown, **common)
+        checkpoint.check_causal(shown, config)
     if gguf is not None:
         model = _load_gguf(shown, where, config, _dtype(dtype, config, device), common)
     else:

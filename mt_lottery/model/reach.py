@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 def is_text_only(model: Any) -> bool:
-    """Whether the configuration speaks of nothing but text."""
+    """Whether the configuration describes a model of nothing but text."""
     config = model.config
     text = config.get_text_config()
     parts = [v for k, v in vars(config).items() if k.endswith("_config") and hasattr(v, "to_dict")]
@@ -58,12 +58,12 @@ def _met(model: Any) -> set[int]:
         module.register_forward_hook(lambda module, *_: passed.add(module))
         for module in model.modules()
     ]
-    trainable = [p for p in model.parameters() if p.is_floating_point() and not p.requires_grad]
+    frozen = [p for p in model.parameters() if p.is_floating_point() and not p.requires_grad]
     device = model.get_input_embeddings().weight.device
     was_training = model.training
     try:
         model.eval()
-        for parameter in trainable:
+        for parameter in frozen:
             parameter.requires_grad_(True)
         with torch.enable_grad():
             ids = torch.ones(1, 3, dtype=torch.int64, device=device)
@@ -75,7 +75,7 @@ def _met(model: Any) -> set[int]:
     finally:
         for hook in hooks:
             hook.remove()
-        for parameter in trainable:
+        for parameter in frozen:
             parameter.requires_grad_(False)
         model.train(was_training)
     for module in passed:
@@ -103,7 +103,7 @@ def _in_graph(output: Tensor) -> set[int]:
 
 
 def _by_structure(model: Any) -> set[int]:
-    """The decoder and the output head, by transformers' own word."""
+    """The decoder and the output head, as transformers names them."""
     decoder = getattr(model, "get_decoder", lambda: None)()
     parts = [part for part in (decoder, model.get_output_embeddings()) if part is not None]
     if decoder is None:

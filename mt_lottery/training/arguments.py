@@ -1,4 +1,4 @@
-"""What transformers' Trainer is told: our settings in its words."""
+"""Our settings as arguments of transformers' Trainer."""
 
 from __future__ import annotations
 

@@ -25,6 +25,7 @@ from mt_lottery.training.sealing import (
 )
 from mt_lottery.tuners.adapters.tensors import check_tensors, read_tensors
 
+
 def last_checkpoint(folder: Path, model: Any) -> Path | None:
     """The newest checkpoint that a training can go on from; damaged ones are removed.
 

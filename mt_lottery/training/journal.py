@@ -1,4 +1,4 @@
-"""What a training run tells: ``train_log.jsonl``, a progress bar, the trackers."""
+"""What a training run reports: ``train_log.jsonl``, a progress bar, the trackers."""
 
 from __future__ import annotations
 

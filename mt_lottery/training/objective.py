@@ -162,7 +162,6 @@ class Objective:
         self._step = 0
         self._asked = False
         self.stopped_at: int | None = None
-        self._computed = False
         self._watch = GradientWatch(self.trained)
 
     @property
@@ -172,7 +171,7 @@ class Objective:
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Any]:
         """Tensors [B, T] of one batch, which examples they are, [B], and whether they count."""
-        # a process without a share goes through the motions: the others wait for its gradient
+        # a process without a share computes one too: the others wait for its gradient
         present = examples or [min(self.examples, key=len)]
         batch: dict[str, Any] = dict(collate(present, self.pad_id))
         batch["example"] = torch.tensor([e.index for e in present])
@@ -212,7 +211,6 @@ class Objective:
             TrainingError: it is not finite.
         """
         self._last_batch = inputs["example"].tolist()
-        self._computed = True
         total = self.sum_loss(inputs, run)
         tokens = inputs["attention_mask"].sum()
         if not inputs["counts"]:
@@ -268,7 +266,7 @@ class Objective:
     def check_reached(self) -> None:
         """As :meth:`GradientWatch.check`, where there was a step and no other way to learn."""
         # weight decay alone may be what moves rows that no training input has
-        if self._computed and self.config.weight_decay == 0:
+        if self._last_batch and self.config.weight_decay == 0:
             self._watch.check()
 
     def asked_to_stop(self) -> bool:
@@ -335,7 +333,7 @@ class Objective:
                 if run is None and not share:
                     continue
                 summed = float(self.sum_loss(batch, run))
-                if share:  # else the motions alone: parts of the model lie in other processes
+                if share:  # else computed only because other processes hold parts of the model
                     total += summed
                     count += int((batch["labels"][:, 1:] != IGNORED).sum())
         self.model.train()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 
 from torch import Tensor, nn
 
@@ -12,27 +11,31 @@ from mt_lottery.system import parallel
 
 
 class GradientWatch:
-    """Notes which trained parameters a gradient other than 0 has reached, as it is computed.
+    """Notes whether a gradient other than 0 has reached any trained parameter.
 
     Args:
         trained: name → parameter; watched until the first such gradient.
     """
 
     def __init__(self, trained: Mapping[str, nn.Parameter]) -> None:
-        self._count = len(trained)
-        self._unreached = {
-            name: parameter.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
-                partial(self._note, name)
-            )
-            for name, parameter in trained.items()
-        }
+        self._names = list(trained)
+        self._reached = False
+        self._hooks = [
+            parameter.register_post_accumulate_grad_hook(self._note)  # type: ignore[no-untyped-call]
+            for parameter in trained.values()
+        ]
 
-    def _note(self, name: str, parameter: Tensor) -> None:
+    def _note(self, parameter: Tensor) -> None:
         gradient = parameter.grad
-        if gradient is None or name not in self._unreached:
+        if self._reached or gradient is None:
             return
-        if bool((gradient._values() if gradient.is_sparse else gradient).any()):
-            self._unreached.pop(name).remove()
+        self._reached = bool((gradient._values() if gradient.is_sparse else gradient).any())
+        if self._reached:
+            self._stop()
+
+    def _stop(self) -> None:
+        while self._hooks:
+            self._hooks.pop().remove()
 
     def check(self) -> None:
         """Refuse to call a training done in which no gradient moved anything.
@@ -42,15 +45,13 @@ class GradientWatch:
         Raises:
             TrainingError: no trained parameter had a gradient other than 0 in any step.
         """
-        missed = list(self._unreached)
-        for handle in self._unreached.values():
-            handle.remove()
-        reached = self._count - len(missed)
-        if parallel.add(float(reached))[0] > 0 or not missed:
+        self._stop()
+        if parallel.add(float(self._reached))[0] > 0 or not self._names:
             return
+        count = len(self._names)
         raise TrainingError(
-            f"No gradient reached any of the {self._count} trained tensors ({missed[0]}"
-            f"{', …' if len(missed) > 1 else ''}) in any step: nothing was learnt. The model's "
+            f"No gradient reached any of the {count} trained tensors ({self._names[0]}"
+            f"{', …' if count > 1 else ''}) in any step: nothing was learnt. The model's "
             "loss does not depend on what this method trains (no attention window reaches back "
             "to a prefix, for example), or one of its layers has no backward pass (weights in a "
             "quantised format)."

@@ -70,7 +70,7 @@ class LotteryTrainer(CheckpointTrainer):
         return optimizer
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        self.objective.check_finite(self.state.global_step)  # to go on from it would be in vain
+        self.objective.check_finite(self.state.global_step)  # nothing could go on from it
         super()._save_checkpoint(model, trial)
 
     def compute_loss(  # type: ignore[override]
@@ -153,7 +153,7 @@ def train(
         trainer.remove_callback(callback)
     if parallel.started():
         trainer.find_unreached()
-        torch.manual_seed(seed + (parallel.rank() << 32))  # each process has a dropout of its own
+        torch.manual_seed(seed + (parallel.rank() << 32))  # each process draws its own dropout
     main = parallel.is_main()
     journal = Journal(log, title, total, start, trackers) if main else Silence()
     trainer.add_callback(_Steps(trainer, journal))

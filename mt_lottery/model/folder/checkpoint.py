@@ -166,7 +166,7 @@ def check_settings(folder: Path) -> None:
         ModelError: one is damaged, or says something of another kind than it must.
     """
     _read(folder / "config.json")
-    for name in ("generation_config.json", "tokenizer_config.json", "special_tokens_map.json"):
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
         if _is_there(folder / name):
             _read(folder / name)
     for name in ("tokenizer.json", "added_tokens.json", "vocab.json", "tokenizer.model"):
@@ -204,7 +204,7 @@ def check_tokenizer_files(folder: Path) -> None:
 
 
 def says_plain_tokenizer(folder: Path) -> bool:
-    """Whether ``tokenizer.json`` is the whole truth, by the folder's own word.
+    """Whether ``tokenizer.json`` alone defines the tokenizer, according to the folder.
 
     transformers 5 puts the usual class of some model types (Qwen2) in place of the one that
     the folder names, and a vocabulary of another make then loses words in silence.

@@ -74,7 +74,7 @@ def read_config(where: str, shown: str | None = None, **settings: Any) -> Any:
 
 
 def with_rope(config: dict[str, Any]) -> dict[str, Any]:
-    """``rope_parameters`` (5.x) in the keys of 4.57 too, which ignores it in silence."""
+    """``rope_parameters`` (5.x) in the keys of 4.57 too, which ignores it silently."""
     rope = config.get("rope_parameters")
     if not isinstance(rope, dict):
         return config
@@ -114,9 +114,9 @@ def _check_rope(config: Any, where: str) -> None:
         if not same:
             raise ModelError(
                 f"{where}: its config.json is of transformers 5: {key} is {_short(value)} in its "
-                f"rope_parameters, of which transformers {transformers.__version__} takes no "
-                f"notice: it would compute with {_short(used)}. Take transformers 5, or write "
-                f"{key} beside rope_parameters too."
+                f"rope_parameters, which transformers {transformers.__version__} ignores: it would "
+                f"compute with {_short(used)}. Take transformers 5, or write {key} beside "
+                "rope_parameters too."
             )
 
 
@@ -173,13 +173,13 @@ def check_against_weights(config: Any, shapes: dict[str, tuple[int, ...]], where
     layers = max((v for k in _LAYERS if isinstance(v := getattr(text, k, None), int)), default=0)
     if layers > len(shapes):
         raise ModelError(
-            f"{where}: its config.json speaks of {layers:,} layers, and its weights are "
+            f"{where}: its config.json describes {layers:,} layers, but its weights are "
             f"{len(shapes):,} tensors. They do not belong together."
         )
     rows = getattr(text, "vocab_size", None)
     longest = max((max(shape, default=0) for shape in shapes.values()), default=0)
     if isinstance(rows, int) and rows > max(longest, 1):
         raise ModelError(
-            f"{where}: its config.json has vocab_size {rows:,}, and the longest of its tensors "
+            f"{where}: its config.json has vocab_size {rows:,}, but the longest of its tensors "
             f"{longest:,} rows. They do not belong together."
         )

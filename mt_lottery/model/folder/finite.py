@@ -1,4 +1,4 @@
-"""Weights that are no numbers: found where a model is loaded."""
+"""Weights that are not finite: found when a model is loaded."""
 
 from __future__ import annotations
 

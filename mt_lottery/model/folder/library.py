@@ -41,7 +41,7 @@ def call(load: Callable[..., Any], shown: str, *given: Any, **settings: Any) -> 
 def _hint(text: str, error: BaseException) -> str:
     if "trust_remote_code" in text:
         return (
-            " It comes with Python code of its own. Read that code; if you trust it: "
+            " It comes with its own Python code. Read that code; if you trust it: "
             "model.trust_remote_code=true"
         )
     if "does not recognize this architecture" in text or "Unrecognized model" in text:

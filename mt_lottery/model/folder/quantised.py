@@ -44,12 +44,12 @@ def quantisation(config: Any) -> Quantisation | None:
     if stored is None:
         return None
     settings: dict[str, Any] = stored if isinstance(stored, dict) else stored.to_dict()
-    if not _is_known(settings):  # transformers takes no notice of it, and says so
+    if not _is_known(settings):  # transformers ignores it, with a warning
         return None
     quantizer = _quantizer(stored)
     if getattr(getattr(quantizer, "quantization_config", None), "dequantize", False):
         return None
-    differentiable = True  # where that cannot be known, loading will say what is missing
+    differentiable = True  # where that cannot be known, loading will report it
     with contextlib.suppress(Exception):
         differentiable = quantizer is None or bool(quantizer.is_trainable)
     return Quantisation(_shown(settings), differentiable)
@@ -61,7 +61,7 @@ def _is_known(settings: dict[str, Any]) -> bool:
     with _silent():
         try:
             return bool(AutoHfQuantizer.supports_quant_method(settings))
-        except Exception:  # no method in it at all: loading will say so
+        except Exception:  # no method in it at all: loading will report it
             return False
 
 
@@ -90,7 +90,7 @@ def _quantizer(stored: Any) -> Any:
     from transformers.quantizers.auto import AutoHfQuantizer
 
     made = None
-    with _silent(), contextlib.suppress(Exception):  # what is missing, loading will say
+    with _silent(), contextlib.suppress(Exception):  # loading will report what is missing
         made = AutoHfQuantizer.from_config(copy.deepcopy(stored), pre_quantized=True)
         made.validate_environment(device_map=None, weights_only=True)
     return made

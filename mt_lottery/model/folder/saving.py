@@ -40,15 +40,15 @@ def save_folder(
 
     Raises:
         DiskError: it cannot be written.
-        RecordError: with ``marked``, what stands there may not be replaced.
+        RecordError: with ``marked``, what is there may not be replaced.
     """
     with written_folder(folder, marked=marked) as staging:
         model.save_pretrained(staging, max_shard_size="1000GB")
         tokenizer.save_pretrained(staging)
-        for name, mend in (("config.json", with_rope), ("tokenizer_config.json", _with_class)):
+        for name, adapt in (("config.json", with_rope), ("tokenizer_config.json", _with_class)):
             path = staging / name
             if path.is_file():
-                content = mend(json.loads(path.read_text("utf-8")))
+                content = adapt(json.loads(path.read_text("utf-8")))
                 write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
         if more is not None:
             more(staging)

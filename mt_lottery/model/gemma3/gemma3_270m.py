@@ -46,7 +46,7 @@ class Source:
         parts: finds the parts, in order; called only when they are needed.
         sha256: of the parts joined.
         convert: ``(gguf, folder)``, writes the folder's files.
-        mend: the command that installs the parts anew.
+        reinstall: the command that installs the parts again.
         notice: logged before the first conversion.
     """
 
@@ -54,7 +54,7 @@ class Source:
     parts: Callable[[], Sequence[Path]]
     sha256: str
     convert: Callable[[Path, Path], None]
-    mend: str
+    reinstall: str
     notice: str = ""
 
 
@@ -81,7 +81,7 @@ GEMMA = Source(
     parts=_package_parts,
     sha256=SHA256,
     convert=_convert,
-    mend=f"pip install --force-reinstall --no-cache-dir {PACKAGE}",
+    reinstall=f"pip install --force-reinstall --no-cache-dir {PACKAGE}",
     notice=f"Gemma 3 270M is provided under and subject to the Gemma Terms of Use: {TERMS}",
 )
 
@@ -192,7 +192,7 @@ def _join(source: Source, parts: Sequence[Path], gguf: Path) -> None:
     with gguf.open("wb") as joined:
         for part in parts:
             if not part.is_file():
-                raise ModelError(f"{part} is missing. Install it again: {source.mend}")
+                raise ModelError(f"{part} is missing. Install it again: {source.reinstall}")
             with part.open("rb") as file:
                 while block := file.read(1 << 20):
                     digest.update(block)
@@ -200,7 +200,7 @@ def _join(source: Source, parts: Sequence[Path], gguf: Path) -> None:
     if digest.hexdigest() != source.sha256:
         raise ModelError(
             f"The GGUF file of {source.name} is damaged: its SHA-256 is {digest.hexdigest()}, "
-            f"it must be {source.sha256}. Install it again: {source.mend}"
+            f"it must be {source.sha256}. Install it again: {source.reinstall}"
         )
 
 

@@ -27,7 +27,7 @@ def _bytes_of() -> dict[str, int]:
 def is_byte_level(tokens: Iterable[str]) -> bool:
     """Whether a vocabulary's strings (some of them at least) are of the byte-level alphabet.
 
-    Told by how a leading blank is written: ``Ġ`` there, ``▁`` by SentencePiece.  Of a few tokens
+    Judged by how a leading blank is written: ``Ġ`` there, ``▁`` by SentencePiece.  Of a few tokens
     without a blank it cannot be known; they are taken as they are.
     """
     level = 0
@@ -59,7 +59,7 @@ def shown_tokens(tokens: Sequence[str], among: Iterable[str] | None = None) -> l
 
     Args:
         tokens: their own strings.
-        among: more of the vocabulary, to tell of which kind it is; ``tokens`` alone if None.
+        among: more of the vocabulary, to tell its kind; ``tokens`` alone if None.
     """
     byte_level = is_byte_level(tokens if among is None else among)
     return [shown_token(token, byte_level) for token in tokens]

@@ -11,7 +11,7 @@ _NO_PIECE = (IndexError, KeyError, ValueError, TypeError, OverflowError)
 
 
 def missing_token(token_id: int) -> str:
-    """What stands in place of a token that the tokenizer does not have."""
+    """The placeholder for a token that the tokenizer does not have."""
     return f"[no token {token_id}]"
 
 

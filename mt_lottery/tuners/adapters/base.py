@@ -21,8 +21,8 @@ from mt_lottery.system.atomic import write_text
 from mt_lottery.system.replacing import written_folder
 from mt_lottery.tuners.adapters.tensors import check_tensors, read_tensors
 from mt_lottery.tuners.base import Tuner, TuningContext
+from mt_lottery.tuners.rows.adapter_file import CONFIG, WEIGHTS
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 #: Settings that are provenance, or that the tensors' names tell (which layers).
 NO_MATTER = {
     *("base_model_name_or_path", "revision", "inference_mode", "task_type", "peft_version"),
@@ -62,30 +62,25 @@ def linear_layers(model: Any) -> dict[str, nn.Module]:
     }
 
 
-def linear_names(model: Any) -> list[str]:
-    """Last parts of the names of :func:`linear_layers`, each once."""
-    return sorted({name.rpartition(".")[2] for name in linear_layers(model)})
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
-def targeted(model: Any, targets: list[str]) -> dict[str, nn.Module]:
-    """Name → module of the :func:`linear_layers` that ``targets`` name by their last parts."""
-    layers = linear_layers(model)
-    return {name: layer for name, layer in layers.items() if name.rpartition(".")[2] in targets}
-
-
-def check_targets(model: Any, targets: list[str]) -> None:
-    """Make sure that every target names linear layers of the model.
+def check_targets(model: Any, targets: list[str]) -> dict[str, nn.Module]:
+    """Name → module of the :func:`linear_layers` that ``targets`` name by their last parts.
 
     Raises:
-        TuningError: one does not; the message lists what there is.
+        TuningError: one names none; the message lists what there is.
     """
-    known = linear_names(model)
+    layers = linear_layers(model)
+    known = sorted({_last(name) for name in layers})
     for target in targets:
         if target not in known:
             raise TuningError(
                 f"tuner.target_modules: {type(model).__name__} has no linear layers named "
                 f"'{target}'.{nearest(target, known)} It has: {', '.join(known)}."
             )
+    return {name: layer for name, layer in layers.items() if _last(name) in targets}
 
 
 #: What the query and value layers are called where PEFT's own list has no entry for a model:
@@ -107,7 +102,7 @@ def query_and_value_layers(model: Any) -> list[str]:
     """
     from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as PEFTS
 
-    known = set(linear_names(model))
+    known = set(map(_last, linear_layers(model)))
     own = PEFTS.get(model.config.model_type, ())
     for names in (QUERY_AND_VALUE[0], () if isinstance(own, str) else own, *QUERY_AND_VALUE[1:]):
         if names and known.issuperset(names):

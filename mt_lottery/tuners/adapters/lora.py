@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from mt_lottery.config import TunerConfig, setting
 from mt_lottery.errors import TuningError
@@ -17,7 +18,6 @@ from mt_lottery.tuners.adapters.base import (
     PeftTuner,
     check_targets,
     query_and_value_layers,
-    targeted,
 )
 from mt_lottery.tuners.adapters.quantise import (
     dequantise,
@@ -62,13 +62,13 @@ class LoraConfig(TunerConfig):
     )
 
 
-def check_rank(model: Any, targets: list[str], rank: int) -> None:
+def check_rank(model: Any, layers: dict[str, nn.Module], targets: list[str], rank: int) -> None:
     """Refuse a rank beyond both dimensions of every target: it costs memory and adds nothing.
 
     Raises:
         TuningError: it says what the largest is.
     """
-    widest = max(max(_in_out(layer)) for layer in targeted(model, targets).values())
+    widest = max(max(_in_out(layer)) for layer in layers.values())
     allowed = max(widest, 64)  # the recipes' ranks go with models of any width
     if rank > allowed:
         raise TuningError(
@@ -94,10 +94,10 @@ class LoraTuner(PeftTuner):
 
         config = self.config
         targets = list(config.target_modules) or query_and_value_layers(model)
-        check_targets(model, targets)
-        check_rank(model, targets, config.r)
-        if not is_text_only(model):  # the same names stand in the towers that text never enters
-            targets = list(targeted(model, targets))
+        layers = check_targets(model, targets)
+        check_rank(model, layers, targets, config.r)
+        if not is_text_only(model):  # towers that text never enters use the same names
+            targets = list(layers)
         conv = any(type(m).__name__ == "Conv1D" for m in model.modules())
         return peft.LoraConfig(
             task_type="CAUSAL_LM",

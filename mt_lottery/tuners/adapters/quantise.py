@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mt_lottery.errors import TuningError
+from mt_lottery.model.folder.quantised import keep_differentiable
 from mt_lottery.model.reach import text_modules
 
 
@@ -61,9 +62,6 @@ def quantise(model: Any, *, double: bool = True) -> None:
             module=made,
         )
         made.bias = layer.bias
-        # With it, one forward pass without gradients (an evaluation) repacks the weights on
-        # CPUs with AVX512-BF16, and no adapter on top gets a gradient any more.
-        made.support_avx512bf16_for_cpu = False
         try:
             made.to(weight.device)  # quantises
         except (RuntimeError, NotImplementedError, AttributeError) as error:
@@ -75,6 +73,7 @@ def quantise(model: Any, *, double: bool = True) -> None:
         if held.quant_state is None or held.dtype is not torch.uint8:
             raise TuningError(f"bitsandbytes left {name} as it was on {weight.device}.")
         replace_layer(model, name, made.train(layer.training))
+    keep_differentiable(model)
     model.is_loaded_in_4bit = True  # what PEFT asks for
 
 

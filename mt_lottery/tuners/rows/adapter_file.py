@@ -60,9 +60,9 @@ def module_name(model: nn.Module, wanted: nn.Module) -> str:
 
 def _a_linear_layer(model: Any) -> tuple[str, int, int, bool]:
     """The body's first linear layer (a carrier for PEFT): name, in, out, stored transposed."""
-    head = model.get_output_embeddings()
+    head = module_name(model, model.get_output_embeddings())
     for name, module in model.named_modules():
-        inside_head = module is head or name.startswith(f"{module_name(model, head)}.")
+        inside_head = f"{name}.".startswith(f"{head}.")
         weight = getattr(module, "weight", None)
         if inside_head or not isinstance(weight, Tensor) or weight.dim() != 2:
             continue
@@ -140,7 +140,7 @@ def save_rows(
 def _tensor_names(config: dict[str, Any], found: Iterable[str]) -> tuple[list[str], list[int]]:
     """Names of all tensors that a configuration asks for, the input rows first; the token ids.
 
-    The configuration has last parts of names; ``found`` tells what stands before them.
+    The configuration has last parts of names; ``found`` tells what precedes them.
     """
 
     def whole(ending: str) -> str:
