@@ -1,6 +1,6 @@
-"""Errors that a user can cause and mend.
+"""Errors that a user can cause and fix.
 
-Every class here stands for a mistake in what was given to the toolkit (a
+Every class here is a mistake in what was given to the toolkit (a
 setting, a file, a model folder), never for a bug in it.  The command line
 prints the message alone and exits with 2; anything else is a crash (exit 1).
 A message says what was wrong, where (path and line or key), the value, and
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 
 class MTLotteryError(Exception):
-    """Base of every error that the user can mend."""
+    """Base of every error that the user can fix."""
 
 
 class ConfigError(MTLotteryError):
@@ -53,7 +53,7 @@ class RegistryError(MTLotteryError):
 
 
 class PluginError(MTLotteryError):
-    """A plugin (entry point or ``user_dir``) could not be imported."""
+    """A plugin (entry point or ``user_dir``) cannot be imported, or breaks its contract."""
 
 
 class DataError(MTLotteryError):

@@ -303,7 +303,7 @@ def named_among(language: Language, choices: Iterable[str]) -> str | None:
 
 
 def written_as(language: Language) -> list[str]:
-    """Codes under which a language may stand in a file or in its name, the likeliest first."""
+    """Codes under which a file or its name may have a language, the likeliest first."""
     more = ["nb", "nor"] if language.code == "no" else []
     codes = [language.code, language.iso3, language.flores, language.ntrex, *more]
     return [code for code in dict.fromkeys(codes) if code]

@@ -12,6 +12,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from mt_lottery.registry import REGISTRIES
+
 _WHERE = {
     # settings
     "ModelConfig": "config",
@@ -45,7 +47,7 @@ _WHERE = {
     "Engine": "training.objective",
     "TrainResult": "training.objective",
     "LanguagePair": "languages",
-    # mistakes of a user, told in one message
+    # mistakes of a user, printed as one message
     "MTLotteryError": "errors",
     "ConfigError": "errors",
     "DataError": "errors",
@@ -53,13 +55,7 @@ _WHERE = {
     "ScoreError": "errors",
     "TrainingError": "errors",
     "TuningError": "errors",
-} | {
-    f"register_{kind}": "registry"
-    for kind in (
-        *("model", "criterion", "optimizer", "tuner", "selector"),
-        *("corpus", "template", "metric", "tracker", "engine"),
-    )
-}
+} | {f"register_{kind}": "registry" for kind in REGISTRIES}
 
 __all__ = sorted(_WHERE)
 

@@ -35,21 +35,23 @@ examples:
 The first argument of a kind chooses a file of the recipes:
 """
 
+HELP = ("-h", "--help", "help")
 KINDS = "The first argument of a kind"  # from here on, --help only
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Run with ``key=value`` arguments; raises what the user can mend."""
-    parallel.start()  # first: a mistake in the arguments must be told once
+    """Run with ``key=value`` arguments; raises what the user can fix."""
+    parallel.start()  # first: a mistake in the arguments must be reported once
     if not arguments:
         if parallel.is_main():
             print(f"{USAGE.partition(KINDS)[0]}mt-train --help lists recipes and settings.")
         return 2
-    if any(a in ("-h", "--help", "help") for a in arguments):
+    given = [argument for argument in arguments if argument not in HELP]
+    if len(given) < len(arguments):
         if parallel.is_main():
             from mt_lottery.cli.train_help import usage
 
-            print(usage(arguments, USAGE), end="")
+            print(usage(given, USAGE), end="")
         return 0
     if "--version" in arguments:
         if parallel.is_main():

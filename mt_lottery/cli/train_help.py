@@ -8,18 +8,11 @@ import sys
 import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from mt_lottery import registry
 from mt_lottery.config import RunConfig, describe
 from mt_lottery.config.compose import compose
-from mt_lottery.config.recipe_files import (
-    GROUPS,
-    headline,
-    loose_recipes,
-    recipes_folder,
-    search_path,
-)
+from mt_lottery.config.recipe_files import GROUPS, headline, loose_recipes, names_in
 from mt_lottery.errors import LackingError, MTLotteryError
 
 CHOSEN = ("recipe", "tuner.name", "model.name", "data.name")  # by recipe=, model=, data=
@@ -59,12 +52,10 @@ class Line:
 
 def names(group: str) -> list[str]:
     """What may be chosen as ``recipe=``, ``model=`` or ``data=``."""
-    found = {p.stem for p in (recipes_folder() / group).glob("*.yaml")}
-    found |= {p.stem for folder in search_path() for p in (folder / group).glob("*.yaml")}
+    found = {*names_in(group)}
     if group == "recipe":
-        found |= {*registry.TUNERS.names()} | {n for n in loose_recipes() if _composes(n)}
-    kinds = {"model": registry.MODELS, "data": registry.CORPORA}
-    return sorted(found | {*(kinds[group].names() if group in kinds else ())})
+        found |= {name for name in loose_recipes() if _composes(name)}
+    return sorted(found)
 
 
 def _composes(recipe: str) -> bool:
@@ -180,27 +171,21 @@ def _filled(text: str, indent: str, first: str | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def chosen(arguments: Sequence[Any]) -> list[str]:
-    """The arguments that choose or change settings: all but the asking for help."""
-    return [str(a) for a in arguments if a not in ("-h", "--help", "help")]
-
-
-def usage(arguments: Sequence[str], introduction: str) -> str:
+def usage(given: Sequence[str], introduction: str) -> str:
     """The whole of ``--help``.
 
     Args:
-        arguments: of the command line.
+        given: arguments of the command line that choose or change settings.
         introduction: what comes before the settings.
 
     Raises:
         MTLotteryError: an argument is wrong (an unknown recipe, a misspelt key).
     """
-    given = chosen(arguments)
     keys = {a.partition("=")[0] for a in given}
     if {"recipe", "config"} & keys:
         body = [introduction.partition("\n\n")[0], "\n\n", *of_recipe(given)]
     else:
-        if given:  # plugins, whose recipes are listed; and mistakes are told
+        if given:  # plugins, whose recipes are listed; and mistakes are reported
             resolved(["recipe=none", *given])
         body = [introduction, *of_all()]
     return "".join([*body, "\n", END])

@@ -18,7 +18,7 @@ from mt_lottery.config import RunConfig
 from mt_lottery.config.filling import all_keys, build
 from mt_lottery.config.groups import settings_of
 from mt_lottery.config.overrides import parse_overrides
-from mt_lottery.config.recipe_files import GROUPS, recipe_names
+from mt_lottery.config.recipe_files import GROUPS, names_in
 from mt_lottery.config.stored import read_stored
 from mt_lottery.config.written import as_written
 from mt_lottery.errors import ConfigError
@@ -61,7 +61,7 @@ def compose(overrides: Sequence[str]) -> RunConfig:
     """
     found: list[str] = []
     keys = [*all_keys(), *GROUPS, "config", TRUST]
-    pairs = parse_overrides(overrides, keys, recipe_names, found)
+    pairs = parse_overrides(overrides, keys, lambda: names_in("recipe"), found)
     return _compose(pairs, found)
 
 

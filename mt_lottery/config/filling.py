@@ -177,12 +177,10 @@ def build(
         elif name is not None:
             place = for_a_path(section, str(name))
             found.append(f"`{section}.name`: {unknown(kind.kind, str(name), kind.names())}{place}")
-    for key, value in flat(content):
-        if not (value == {} and OmegaConf.is_dict(OmegaConf.select(config, key))):
-            _assign(config, key, value, found, f" in {source}")
-    for key, value in flat(values):
-        if not (value == {} and OmegaConf.is_dict(OmegaConf.select(config, key))):
-            _assign(config, key, value, found, "")
+    for settings, origin in ((content, f" in {source}"), (values, "")):
+        for key, value in flat(settings):
+            if not (value == {} and OmegaConf.is_dict(OmegaConf.select(config, key))):
+                _assign(config, key, value, found, origin)
     try:
         if lacking := sorted(OmegaConf.missing_keys(config)):
             raise LackingError(lacking, list(dict.fromkeys(found)))

@@ -20,6 +20,7 @@ from mt_lottery import registry
 from mt_lottery.config.overrides import for_a_path
 from mt_lottery.config.recipe_files import (
     GROUPS,
+    REGISTRY_OF,
     loose_recipes,
     recipes_folder,
     refuse_taken_names,
@@ -28,8 +29,6 @@ from mt_lottery.config.recipe_files import (
 from mt_lottery.config.written import resolver_calls
 from mt_lottery.errors import ConfigError, unknown
 from mt_lottery.reading import read_yaml
-
-REGISTRY_OF = {"recipe": registry.TUNERS, "model": registry.MODELS, "data": registry.CORPORA}
 
 
 @contextlib.contextmanager

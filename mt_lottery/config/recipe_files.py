@@ -7,7 +7,8 @@ from pathlib import Path
 from mt_lottery import registry
 from mt_lottery.errors import ConfigError
 
-GROUPS = ("recipe", "model", "data")
+REGISTRY_OF = {"recipe": registry.TUNERS, "model": registry.MODELS, "data": registry.CORPORA}
+GROUPS = tuple(REGISTRY_OF)
 
 
 def recipes_folder() -> Path:
@@ -37,11 +38,11 @@ def loose_recipes() -> dict[str, Path]:
     return {file.stem: file for folder in search_path() for file in sorted(folder.glob("*.yaml"))}
 
 
-def recipe_names() -> list[str]:
-    """The names of recipes: built in, in plugins' folders, and tuners that need no YAML."""
+def names_in(group: str) -> list[str]:
+    """The names in a group: its YAML files (built in, in plugins' folders), and what needs none."""
     folders = [recipes_folder(), *search_path()]
-    files = {file.stem for folder in folders for file in (folder / "recipe").glob("*.yaml")}
-    return sorted(files | {*registry.TUNERS.names()})
+    files = {file.stem for folder in folders for file in (folder / group).glob("*.yaml")}
+    return sorted(files | {*REGISTRY_OF[group].names()})
 
 
 def refuse_taken_names() -> None:

@@ -183,7 +183,7 @@ class MetricsConfig:
 
 @dataclass
 class TrackingConfig:
-    """What every tracker is told, and how long one may take."""
+    """What every tracker gets, and how long one may take."""
 
     project: str = setting("mt-lottery", "project (MLflow: experiment) that runs go to")
     group: str | None = setting(None, "what runs belong together, a tag; mt-bench sets it")

@@ -9,7 +9,7 @@ from mt_lottery.data.filters import Report
 from mt_lottery.data.text import Pair
 from mt_lottery.errors import DataError
 from mt_lottery.languages import LanguagePair
-from mt_lottery.registry import CORPORA
+from mt_lottery.registry import CORPORA, described
 
 _PAIR = "mt_lottery.data.text.Pair(source, target)"
 
@@ -22,7 +22,7 @@ def checked_pool(name: str, corpus: Any, role: str) -> str:
     """
     pool = corpus.pool(role)
     if not isinstance(pool, str):
-        raise CORPORA.fault(name, f"pool('{role}') gave {_shown(pool)}; wanted is a text")
+        raise CORPORA.fault(name, f"pool('{role}') gave {described(pool)}; wanted is a text")
     return pool
 
 
@@ -35,17 +35,17 @@ def checked_pairs(name: str, corpus: Any, pool: str, pair: LanguagePair) -> Sequ
     """
     pairs, call = corpus.read(pool, pair), f"read('{pool}', {pair})"
     if not isinstance(pairs, Sequence) or isinstance(pairs, (str, bytes)):
-        raise CORPORA.fault(name, f"{call} gave {_shown(pairs)}; wanted is a list of {_PAIR}")
+        raise CORPORA.fault(name, f"{call} gave {described(pairs)}; wanted is a list of {_PAIR}")
     for number, each in enumerate(pairs):
         if not isinstance(each, Pair):
             raise CORPORA.fault(
-                name, f"{call} gave {_shown(each)} as pair {number}; wanted is {_PAIR}"
+                name, f"{call} gave {described(each)} as pair {number}; wanted is {_PAIR}"
             )
         for side, text in (("source", each.source), ("target", each.target)):
             if not _is_text(text):
                 raise CORPORA.fault(
                     name,
-                    f"{call}: the {side} of pair {number} is {_shown(text)}; wanted is a text "
+                    f"{call}: the {side} of pair {number} is {described(text)}; wanted is a text "
                     "that is not empty and that UTF-8 can hold",
                 )
     if not pairs:
@@ -63,8 +63,8 @@ def checked_report(name: str, corpus: Any, pool: str) -> Report | None:
     if found is not None and not isinstance(found, Report):
         raise CORPORA.fault(
             name,
-            f"report('{pool}') gave {_shown(found)}; wanted is mt_lottery.data.filters.Report, or "
-            "None",
+            f"report('{pool}') gave {described(found)}; wanted is mt_lottery.data.filters.Report, "
+            "or None",
         )
     return found
 
@@ -77,8 +77,3 @@ def _is_text(text: Any) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _shown(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return f"{type(value).__name__} {text[:60]}{'…' if len(text) > 60 else ''}"

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from mt_lottery.data.blocks import plan_blocks
 from mt_lottery.data.checked import checked_pairs, checked_pool, checked_report
-from mt_lottery.data.filters import Report
+from mt_lottery.data.filters import Report, normalised
 from mt_lottery.data.text import Pair, open_folder, read_parallel, shuffle_targets
 from mt_lottery.errors import DataError, MTLotteryError, nearest
 from mt_lottery.languages import Language, LanguagePair, code_key, find_language
@@ -124,13 +124,13 @@ class FolderCorpus(ABC):
         """
         if not self._path:
             raise DataError(
-                f"The corpus '{self.name}' needs the folder in which it lies: data.path=FOLDER "
+                f"The corpus '{self.name}' needs the folder that holds it: data.path=FOLDER "
                 f"(data.dev_path, data.test_path for one role). Expected there: {self.layout}."
             )
         folder = open_folder(self._path, f"The corpus '{self.name}' expects there: {self.layout}.")
         for candidate in (folder, folder / self.subfolder):
             if any(self.files(candidate, self.pool(role)) for role in ROLES):
-                return Path(os.path.realpath(candidate))  # resolve() dies of a loop of links
+                return Path(os.path.realpath(candidate))  # resolve() fails on a loop of links
         raise DataError(f"{folder}: no {self.name} corpus here. Expected: {self.layout}.")
 
     def read(self, pool: str, pair: LanguagePair) -> list[Pair]:
@@ -268,10 +268,6 @@ def _check_settings(config: DataConfig, roles: Sequence[str]) -> None:
         raise DataError("\n".join(problems))
 
 
-def _normalised(text: str) -> str:
-    return " ".join(text.casefold().split())
-
-
 def load_corpora(config: DataConfig, pair: LanguagePair, roles: Sequence[str] = ROLES) -> Corpora:
     """Read the splits of a run.
 
@@ -327,6 +323,6 @@ def load_corpora(config: DataConfig, pair: LanguagePair, roles: Sequence[str] = 
         train = dataclasses.replace(train, name=f"{train.name}, targets shuffled", pairs=mixed)
     overlap = 0
     if train and test:
-        seen = {_normalised(each.source) for each in train.pairs}
-        overlap = sum(_normalised(each.source) in seen for each in test.pairs)
+        seen = {normalised(each.source) for each in train.pairs}
+        overlap = sum(normalised(each.source) in seen for each in test.pairs)
     return Corpora(train, dev, test, overlap)

@@ -107,7 +107,8 @@ class Report:
         return f"{self.where}: {self.counts()}; {self.left:,} pairs left."
 
 
-def _plain(text: str) -> str:
+def normalised(text: str) -> str:
+    """The text for comparisons in which case and whitespace do not count."""
     return " ".join(text.casefold().split())
 
 
@@ -151,7 +152,7 @@ class PairFilter:
             return "empty"
         if config is None:
             return None
-        plain = _plain(pair.source), _plain(pair.target)
+        plain = normalised(pair.source), normalised(pair.target)
         if config.drop_identical and plain[0] == plain[1]:
             return "identical"
         short, long = sorted((len(pair.source.strip()), len(pair.target.strip())))

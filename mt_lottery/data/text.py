@@ -127,7 +127,7 @@ def _raw_lines(path: Path) -> Iterator[bytes]:
     """The lines of a file, without their ends, one at a time: a corpus may have gigabytes.
 
     Raises:
-        DataError: it is no text file, cannot be read, or has a line longer than :data:`LONGEST`.
+        DataError: it is not a text file, cannot be read, or has a line longer than :data:`LONGEST`.
     """
     check_regular(path, DataError)
     where = shown(path)
@@ -178,7 +178,7 @@ def read_lines(path: Path, problems: Problems) -> list[str]:
     lines = []
     for number, line in enumerate(_raw_lines(path), 1):
         if b"\0" in line:
-            problems.add(path, number, "a NUL character: this is no text file in UTF-8.")
+            problems.add(path, number, "a NUL character: this is not a text file in UTF-8.")
             lines.append(UNREADABLE)
             continue
         try:

@@ -24,7 +24,14 @@ from mt_lottery.registry import loading as plugins
 from mt_lottery.registry.conformity import problems_of
 from mt_lottery.registry.loading import Origin, load_entry_points, load_user_dir, plugin_folders
 
-__all__ = ["REGISTRIES", "Registry", "load_entry_points", "load_user_dir", "plugin_folders"]
+__all__ = [
+    "REGISTRIES",
+    "Registry",
+    "described",
+    "load_entry_points",
+    "load_user_dir",
+    "plugin_folders",
+]
 
 T = TypeVar("T")
 
@@ -168,6 +175,12 @@ class Registry:
             f"The {self.kind} '{name}' needs {' and '.join(wanted)}, not installed here: "
             f"pip install {quoted}" + (f" (or the extra 'mt-lottery[{extra}]')" if extra else "")
         )
+
+
+def described(value: object) -> str:
+    """A value that a plugin returned, with its type, on one line: for :meth:`Registry.fault`."""
+    text = " ".join(repr(value).split())
+    return f"{type(value).__name__} {text[:80]}{'…' if len(text) > 80 else ''}"
 
 
 def _listed(found: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """Whether what is registered looks as its kind's contract wants it.
 
 A name that almost is a method's is refused too: a misspelt optional method would never be
-called, and nobody would know.  Helpers under other names are the plugin's own affair.
+called, without any sign of it.  Helpers under other names are the plugin's own affair.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _schema_problems(contract: Contract, schema: object) -> Iterator[str]:
     if schema is None:
         return
     if contract.schema is None:
-        yield "it takes no dataclass=…: settings of its own have only tuners, models and corpora"
+        yield "it takes no dataclass=…: only tuners, models and corpora have their own settings"
         return
     base = contract.schema.rpartition(".")[2]
     if not isinstance(schema, type):

@@ -1,7 +1,7 @@
 """What each kind of plugin must look like; :mod:`mt_lottery.registry.conformity` checks it.
 
 A kind's contract is a class below with the methods that a plugin of the kind has, each with
-its parameters; the bodies are empty.  Tuners are compared with their base class itself.
+its parameters; the bodies are empty.  Tuners are checked against their base class.
 """
 
 from __future__ import annotations

@@ -27,15 +27,12 @@ from mt_lottery.scoring.significance import (
 )
 from mt_lottery.scoring.spm import find_spm
 
-#: sacrebleu knows Chinese, Japanese and Korean by these codes only.
-_ISO1 = {"zho": "zh", "cmn": "zh", "jpn": "ja", "kor": "ko"}
 #: Varieties of Chinese, which its tokenizer `zh` cuts into characters.
 _CHINESE = frozenset(("yue", "wuu", "gan", "hak", "nan", "cdo", "hsn", "lzh", "cjy"))
 #: Written without blanks between words: over 13a a sentence is one word, and BLEU is 0.0.
 #: Thai, Lao, Khmer, Burmese, Tibetan, Dzongkha and others in the scripts of these.
-_UNSPACED = frozenset(
-    ("th", "tha", "lo", "lao", "km", "khm", "my", "mya", "bur", "bo", "bod", "tib", "dz", "dzo")
-) | {"shn", "mnw", "rki", "ksw", "nod", "tts", "khb", "blt"}
+_UNSPACED = frozenset(("th", "lo", "km", "my", "bur", "bo", "tib", "dz"))
+_UNSPACED |= {"shn", "mnw", "rki", "ksw", "nod", "tts", "khb", "blt"}
 
 
 class SacrebleuMetric:
@@ -115,7 +112,7 @@ class Bleu(SacrebleuMetric):
 
     def __init__(self, context: MetricContext) -> None:
         code = language_code(context.target)
-        code = "zh" if code in _CHINESE else _ISO1.get(code, code)
+        code = "zh" if code in _CHINESE else code
         chosen = {"tokenize": "char"} if code in _UNSPACED else {"trg_lang": code}
         try:
             # `force` silences a warning about hypotheses that look tokenised; scores are alike.
@@ -164,7 +161,7 @@ class SubwordBleu(SacrebleuMetric):
         if context.tokenizer is None:
             raise ScoreError("Metric 'bleu_subword' needs the model's tokenizer; none was given.")
         super().__init__(context, _sacrebleu("BLEU", tokenize="none", force=True))
-        # The name stands in a table heading and between the bars of a signature.
+        # The name goes into a table heading and between the bars of a signature.
         self.name = re.sub(r"[\s|:]+", "-", context.tokenizer_name.strip().rstrip("/\\"))
         self.name = re.split(r"[/\\]", self.name)[-1] or "unnamed"
         self.column = f"BLEU[{self.name} subwords]"

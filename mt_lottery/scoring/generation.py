@@ -86,7 +86,6 @@ def off_target_share(lines: Sequence[str], *, source: Any, target: Any) -> float
 
     """
     wanted = language_code(target)
-    wanted = "no" if wanted == "nb" else wanted
     judged = [line for line in lines if any(map(str.isalpha, line))]
     known = _labels()
     if wanted not in known or not judged:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from mt_lottery.errors import ScoreError
+from mt_lottery.languages import code_key, find_language
 from mt_lottery.registry import METRICS
 
 
@@ -93,22 +94,21 @@ def make_metric(name: str, context: MetricContext) -> Metric:
         ScoreError: it cannot be computed here (a missing package, no tokenizer).
 
     """
-    # `bleu_subword` lives beside `spbleu`, whose place the registry knows.
-    METRICS.get("spbleu")
     return cast(Metric, METRICS.get(name)(context))
 
 
 def language_code(language: Any) -> str:
-    """``"zh"`` of ``"zh"``, ``"zh_CN"``, ``"ZH-Hant"`` or a Language object."""
-    code = str(getattr(language, "code", language))
-    return code.replace("-", "_").partition("_")[0].lower()
+    """``"zh"`` of ``"zh"``, ``"zho"``, ``"zh_CN"``, ``"ZH-Hant"`` or a Language object."""
+    code = code_key(str(getattr(language, "code", language))).partition("_")[0]
+    known = find_language(code)
+    return code if known is None else known.code
 
 
 def one_line(text: str) -> str:
     """Whitespace runs, newlines among them, as single blanks.
 
     A raw hypothesis may hold newlines.  sacrebleu reads them as whitespace, except that its 13a
-    tokenizer joins what stands around a hyphen before one; no other text is scored differently.
+    tokenizer joins what is around a hyphen before one; no other text is scored differently.
     """
     return " ".join(text.split())
 

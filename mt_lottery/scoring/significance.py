@@ -48,8 +48,8 @@ class Comparison:
         ci95: 95% percentile interval of the difference over resamples.
         pvalue: of no difference, as sacrebleu's paired bootstrap computes it, but 1 where the
             scores are equal.  It centres absolute differences, so a clear difference gets about
-            half of the two-sided p (``bench.compare.difference_pvalue``): the interval may hold
-            0 where p < 0.05.
+            half of the two-sided p (``benchmark.board.compare.difference_pvalue``): the interval
+            may hold 0 where p < 0.05.
 
     """
 

@@ -12,16 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from mt_lottery.registry import METRICS
+from mt_lottery.registry import METRICS, described
 from mt_lottery.scoring.metric import MetricContext, Scored, make_metric
+from mt_lottery.scoring.significance import can_be_resampled
 
 SOURCES = ("A first sentence to be scored.", "And here is another one.")
 REFERENCES = ("O primă propoziție de evaluat.", "Și iată încă una.")
 HYPOTHESES = ("O primă propoziție de evaluat.", "Iată alta.")
 
 
-class NotToBeHad(Exception):
-    """The tokenizer that a metric asked for cannot be had before the model is loaded."""
+class NotYetAvailable(Exception):
+    """The tokenizer that a metric asked for is not available before the model is loaded."""
 
 
 class LaterTokenizer:
@@ -39,7 +40,7 @@ class LaterTokenizer:
         if self._made is None:
             self._made = self._load()
             if self._made is None:
-                raise NotToBeHad
+                raise NotYetAvailable
         return self._made
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -85,14 +86,14 @@ def try_metric(name: str, context: MetricContext) -> str | None:
         if not hasattr(kind, "check") and metric.key != "bleu_subword":
             _score(name, metric)
         return metric.key
-    except NotToBeHad:
+    except NotYetAvailable:
         return None  # a metric that needs the tokenizer of a model that is not here yet
 
 
 def _score(name: str, metric: Any) -> None:
     hypotheses, references = list(HYPOTHESES), list(REFERENCES)
     check_scored(name, metric.score(hypotheses, references))
-    if hasattr(metric, "statistics") and hasattr(metric, "corpus_score"):
+    if can_be_resampled(metric):
         each = metric.statistics(hypotheses, references)
         check_statistics(name, each, len(references))
         total = metric.corpus_score(np.asarray(each, dtype=np.float64).sum(0))
@@ -128,22 +129,24 @@ def check_scored(name: str, scored: Any) -> None:
     if not isinstance(scored, Scored):
         raise METRICS.fault(
             name,
-            f"score(hypotheses, references) gave {_shown(scored)}; wanted is "
+            f"score(hypotheses, references) gave {described(scored)}; wanted is "
             "mt_lottery.plugin.Scored(score, ci95, signature)",
         )
     _check_number(name, "Scored.score", scored.score)
     bounds = scored.ci95
     if not isinstance(bounds, (tuple, list)) or len(bounds) != 2:
-        raise METRICS.fault(name, f"Scored.ci95 is {_shown(bounds)}; wanted are two numbers")
+        raise METRICS.fault(name, f"Scored.ci95 is {described(bounds)}; wanted are two numbers")
     for bound in bounds:
         _check_number(name, "a bound of Scored.ci95", bound)
     if bounds[0] > bounds[1]:
-        raise METRICS.fault(name, f"Scored.ci95 is {_shown(bounds)}; the lower bound comes first")
+        raise METRICS.fault(
+            name, f"Scored.ci95 is {described(bounds)}; the lower bound comes first"
+        )
     if not isinstance(scored.signature, str) or not scored.signature:
         raise METRICS.fault(
             name,
-            f"Scored.signature is {_shown(scored.signature)}; wanted is a text that says how the "
-            "score was computed",
+            f"Scored.signature is {described(scored.signature)}; wanted is a text that says how "
+            "the score was computed",
         )
 
 
@@ -160,8 +163,8 @@ def check_statistics(name: str, each: Any, sentences: int) -> None:
     if array.ndim != 2 or len(array) != sentences or not np.isfinite(array).all():
         raise METRICS.fault(
             name,
-            f"statistics(hypotheses, references) gave {_shown(each)}; wanted are finite numbers, "
-            f"[N, S], here [{sentences}, S]",
+            f"statistics(hypotheses, references) gave {described(each)}; wanted are finite "
+            f"numbers, [N, S], here [{sentences}, S]",
         )
 
 
@@ -171,9 +174,4 @@ def _check_number(name: str, what: str, value: Any) -> None:
         or not isinstance(value, (int, float, np.integer, np.floating))
         or not math.isfinite(value)
     ):
-        raise METRICS.fault(name, f"{what} is {_shown(value)}; wanted is a finite number")
-
-
-def _shown(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return f"{type(value).__name__} {text[:80]}{'…' if len(text) > 80 else ''}"
+        raise METRICS.fault(name, f"{what} is {described(value)}; wanted is a finite number")

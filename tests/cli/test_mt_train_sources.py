@@ -73,7 +73,7 @@ def test_two_text_files_and_sentences_in_both(commands: Commands, models: Models
     )  # fmt: skip
     assert ended.code == 0, ended.err
     assert record(Path("run"))["data"]["overlap"] == 4
-    assert "4 of 4 test sources stand in the training text too" in ended.err
+    assert "4 of 4 test sources are in the training text too" in ended.err
 
 
 def test_pairs_that_are_too_long_are_counted(commands: Commands, models: Models) -> None:

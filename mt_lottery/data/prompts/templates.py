@@ -13,7 +13,7 @@ import re
 from typing import Protocol, cast
 
 from mt_lottery.languages import LanguagePair
-from mt_lottery.registry import TEMPLATES, register_template
+from mt_lottery.registry import TEMPLATES, described, register_template
 
 _NEWLINES = re.compile(r"[ \t]*[\r\n]+[ \t]*")
 
@@ -88,9 +88,7 @@ def check_template(name: str, pair: LanguagePair) -> Template:
     for call, texts in (("prompt(source, pair)", prompts), ("target(target)", ends)):
         for text in texts:
             if not isinstance(text, str) or not text:
-                raise TEMPLATES.fault(
-                    name, f"{call} gave {type(text).__name__} {text!r}; wanted is a text"
-                )
+                raise TEMPLATES.fault(name, f"{call} gave {described(text)}; wanted is a text")
         if texts[0] == texts[1]:
             raise TEMPLATES.fault(
                 name, f"{call} gives the same text for any sentence: {texts[0][:60]!r}"

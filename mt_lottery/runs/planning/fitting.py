@@ -6,6 +6,7 @@ from mt_lottery.config import RunConfig
 from mt_lottery.data.corpora import Split
 from mt_lottery.data.prompts.batches import encode
 from mt_lottery.data.prompts.templates import Template
+from mt_lottery.data.text import Pair
 from mt_lottery.errors import DataError, TuningError
 from mt_lottery.languages import LanguagePair
 from mt_lottery.model.loading import tokenizer_of
@@ -34,20 +35,20 @@ def check_text(
     if problems := tuner.problems_with_pairs(len(train.pairs)):
         raise TuningError("\n".join(problems))
     limit = config.data.max_length
-    sizes = [
-        len((template.prompt(each.source, pair) + template.target(each.target)).encode())
-        for each in train.pairs
-    ]
-    if min(sizes) + _SPECIALS <= limit:  # a token is a byte at least: this one will fit
+
+    def size(each: Pair) -> int:
+        return len((template.prompt(each.source, pair) + template.target(each.target)).encode())
+
+    # a token is a byte at least: this one will fit
+    if any(size(each) + _SPECIALS <= limit for each in train.pairs):
         return
     found = tokenizer_of(config.model)
     if found is None:
         return
-    order = sorted(range(len(sizes)), key=sizes.__getitem__)
-    for start in range(0, len(order), _BLOCK):
-        block = [train.pairs[i] for i in order[start : start + _BLOCK]]
+    shortest_first = sorted(train.pairs, key=size)
+    for start in range(0, len(shortest_first), _BLOCK):
         try:
-            encode(block, template, pair, found[0], limit)
+            encode(shortest_first[start : start + _BLOCK], template, pair, found[0], limit)
         except DataError:
             continue
         return

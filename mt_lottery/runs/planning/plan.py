@@ -164,7 +164,7 @@ def trackers_and_metrics(config: RunConfig) -> list[tuple[str, Registry, str]]:
 def check_metrics(config: RunConfig) -> None:
     """Try every metric on two sentences in the target language, before any work is done.
 
-    Where spBLEU's model cannot be had, that is said here too.
+    Where spBLEU's model is not available, the warning comes here too.
 
     Args:
         config: of the run; languages, metrics and model are read.
@@ -231,36 +231,36 @@ def make_plan(config: RunConfig, say: Say, engine: Engine | None = None) -> Plan
     if said:
         raise ConfigError(said)
     try_plugins(config, tuner)
-    learns = tuner.trains or tuner.probe is not None or tuner.reads_text
+    trained = tuner.trains or tuner.probe is not None
+    learns = trained or tuner.reads_text
     roles = ("train", "dev", "test") if learns else ("test",)
     template = check_template(config.data.template, pair)
     corpora = parallel.on_main(lambda: load_corpora(config.data, pair, roles))
     if corpora.test is None:
         raise DataError(f"data={config.data.name}: no test set; give data.test and data.test_path.")
-    if learns and corpora.train is None:
-        raise DataError(f"data={config.data.name}: no training set for {config.recipe}.")
-    if learns and corpora.train is not None:
+    if learns:
+        if corpora.train is None:
+            raise DataError(f"data={config.data.name}: no training set for {config.recipe}.")
         check_text(config, tuner, template, pair, corpora.train)
     splits = (corpora.train, corpora.dev, corpora.test)
     # roles that share a pool have one report
-    for told in dict.fromkeys(f"{s.name}: {s.report}" for s in splits if s and s.report):
-        say(told)
+    for line in dict.fromkeys(f"{s.name}: {s.report}" for s in splits if s and s.report):
+        say(line)
     if corpora.overlap:
         say(
-            f"Warning: {corpora.overlap} of {len(corpora.test.pairs)} test sources stand in the "
+            f"Warning: {corpora.overlap} of {len(corpora.test.pairs)} test sources are in the "
             "training text too; scores are too high by what was memorised."
         )
     model_id = parallel.on_main(lambda: fingerprint(config.model))  # may convert the model first
     stored = parallel.on_main(lambda: quantisation_of(config.model))
-    if stored is not None and (tuner.trains or tuner.probe is not None):
+    if stored is not None and trained:
         where = config.model.name_or_path or config.model.name
         check_trainable(config.tuner.name, tuner.over_quantised, where, stored)
     content = counted(config)
     kinds = [METRICS.get(name) for name in config.metrics]
-    # a metric's own settings count by what they choose, not by where it lies
+    # a metric's own settings count by what they choose, not by its path
     chosen = {k.key: k.identity(config.metric) for k in kinds if hasattr(k, "identity")}
     content |= {"metric": chosen} if chosen else {}
-    trained = tuner.trains or tuner.probe is not None
     if config.engine == "transformers" or not trained:  # hashes of before there was another
         content.pop("engine")
     content["device"] = torch.device(device).type

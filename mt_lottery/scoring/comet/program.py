@@ -187,7 +187,7 @@ def check(config: CometConfig) -> None:
         config: the section ``metric.comet``.
 
     Raises:
-        ScoreError: the program or the model is missing, or does not work; with what mends it.
+        ScoreError: the program or the model is missing, or does not work; with what to do.
     """
     program = find_program(config.command)
     checkpoint = find_checkpoint(config.model)
