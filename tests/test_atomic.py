@@ -170,7 +170,13 @@ def test_earlier_versions_left_private_files(tmp_path: Path) -> None:
         path.chmod(mode)
     os.utime(mine, (1, 1))
     sweep(tmp_path)
-    assert set(tmp_path.iterdir()) == {fresh, mine}
+    users = {tmp_path / f".cell.json.{name}" for name in ("20260131", "original")}
+    for path in users:
+        path.write_text("x")
+        path.chmod(0o600)
+        os.utime(path, (1, 1))
+    sweep(tmp_path)
+    assert set(tmp_path.iterdir()) == {fresh, mine, *users}
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -206,6 +207,20 @@ def test_a_kill_at_any_moment_leaves_either(elsewhere: Path, swaps: str) -> None
             break
         assert killed == -signal.SIGKILL
     assert killed == 0 and seen == {"new", "{}"}
+
+
+def test_only_its_own_is_given_back_after_a_kill(elsewhere: Path) -> None:
+    asides = {
+        elsewhere / f".{name}.0123abcd.mt_lottery-old" for name in ("model", "model.v2", "a*")
+    }
+    for aside in asides:
+        (aside / "weights").mkdir(parents=True)
+    for given in ("model", "mode", "*", "."):
+        with contextlib.suppress(RecordError):
+            check_replaceable(given, overwrite=True)
+    assert {p.name for p in elsewhere.iterdir()} == {
+        "model", ".model.v2.0123abcd.mt_lottery-old", ".a*.0123abcd.mt_lottery-old"
+    }  # fmt: skip
 
 
 def test_a_file_put_there_while_the_work_was_done(elsewhere: Path) -> None:

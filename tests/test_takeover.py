@@ -147,6 +147,16 @@ def test_an_input_is_never_replaced(tmp_path: Path, where: str) -> None:
     assert where == "unfinished" or tree(run).items() >= before.items()
 
 
+def test_a_checkpoint_that_the_user_keeps_in_a_finished_run(tmp_path: Path) -> None:
+    kept = old_run(tmp_path) / "checkpoints" / "best" / "weights"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("mine")
+    new, _ = begin(tmp_path, overwrite=True)
+    finish(new)
+    swap(tmp_path)
+    assert kept.read_text() == "mine" and done_in(tmp_path, OTHER) is not None
+
+
 def test_a_link_is_removed_and_not_what_it_leads_to(tmp_path: Path) -> None:
     run = old_run(tmp_path / "run")
     shutil.move(run / "adapter", tmp_path / "big")

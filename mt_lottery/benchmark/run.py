@@ -46,7 +46,7 @@ from mt_lottery.runs.planning.plan import (
     check_packages,
     trackers_and_metrics,
 )
-from mt_lottery.system.replacing import LONGEST
+from mt_lottery.system.values import LONGEST_NAME
 from mt_lottery.system.values import wholes
 from mt_lottery.tracking import given_up
 
@@ -169,7 +169,7 @@ def overrides_of(
 
 def _can_be_a_folder(name: str) -> bool:
     bad = name in ("", ".", "..") or "/" in name or "\0" in name
-    return not bad and len(os.fsencode(name)) <= LONGEST
+    return not bad and len(os.fsencode(name)) <= LONGEST_NAME
 
 
 def check(bench: Bench) -> None:
@@ -193,7 +193,7 @@ def check(bench: Bench) -> None:
             if not _can_be_a_folder(part):
                 problems.append(
                     f"{part[:80]}{'…' if len(part) > 80 else ''}: a cell's folder is called so; "
-                    f"allowed: a name of 1 to {LONGEST} bytes without /."
+                    f"allowed: a name of 1 to {LONGEST_NAME} bytes without /."
                 )
         seen.add(cell.name)
         try:

@@ -16,23 +16,18 @@ from pathlib import Path
 
 from mt_lottery.reading import reason, shown
 
-#: Errors of the machine or of permissions, whatever file they are about.
+#: Errors of the machine, whatever file they are about; a disk's come before, from
+#: :mod:`mt_lottery.system.diskfault`.
 _MACHINE = {
-    errno.ENOSPC: "the disk is full; make room and give the same command again",
-    errno.EDQUOT: "the disk quota is used up; make room and give the same command again",
-    errno.EFBIG: "the file system takes no file as large as this",
-    errno.EROFS: "the file system is read-only",
-    errno.EIO: "the disk (or the network file system) fails: input/output error",
-    errno.ESTALE: "the network file system has lost it",
     errno.EMFILE: "too many open files; `ulimit -n` raises the limit",
     errno.ENFILE: "too many open files on this machine",
     errno.EAGAIN: "the machine starts no further process or thread; `ulimit -u` is the limit",
 }
 #: Errors that are about one path: a user's, unless it is the toolkit's own.
 _PATH = (
-    *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP),
-    *(errno.ENAMETOOLONG, errno.ENXIO, errno.EEXIST, errno.ENOTEMPTY, errno.EBUSY),
-    *(errno.EXDEV, errno.ENODEV, errno.ENOTSUP, errno.ETXTBSY),
+    *(errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG),
+    *(errno.ENXIO, errno.EEXIST, errno.ENOTEMPTY, errno.EBUSY, errno.EXDEV, errno.ENODEV),
+    *(errno.ENOTSUP, errno.ETXTBSY),
 )
 _MEMORY = re.compile(
     r"DefaultCPUAllocator|can't allocate memory|[Cc]annot allocate memory|out of memory"

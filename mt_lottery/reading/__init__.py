@@ -7,7 +7,14 @@ Whatever it is, these functions return its content or raise the caller's class o
 never wait, and what they read is bounded.
 """
 
-from mt_lottery.reading.files import check_regular, read_bytes, read_text, reason, shown
+from mt_lottery.reading.files import (
+    check_regular,
+    read_bytes,
+    read_text,
+    reason,
+    sha256_of,
+    shown,
+)
 from mt_lottery.reading.json_files import parse_json, read_json, read_json_lines
 from mt_lottery.reading.tables import read_csv_rows
 from mt_lottery.reading.yaml_files import read_yaml
@@ -22,5 +29,6 @@ __all__ = [
     "read_text",
     "read_yaml",
     "reason",
+    "sha256_of",
     "shown",
 ]

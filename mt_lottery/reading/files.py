@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import stat
 from itertools import islice
@@ -133,6 +134,19 @@ def read_bytes(path: str | os.PathLike[str], error: Error, *, limit: int = BYTES
     if len(content) > limit:
         raise error(f"{shown(path)}: a file of this kind may have {limit:,} bytes at most.")
     return content
+
+
+def sha256_of(path: str | os.PathLike[str], error: Error) -> str:
+    """The SHA-256 of a regular file, in hex.
+
+    Raises:
+        error: as :func:`check_regular`; or the disk fails.
+    """
+    with open(_open(path, error, None), "rb") as file:
+        try:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as cause:
+            raise error(f"{shown(path)}: {reason(cause, path)}.") from cause
 
 
 def read_text(

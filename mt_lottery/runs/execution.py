@@ -31,7 +31,7 @@ from mt_lottery.runs.folder.preparing import (
     write_tickets,
 )
 from mt_lottery.runs.folder.record import CostRecord, Record, read_record
-from mt_lottery.runs.folder.takeover import NEW, told_of
+from mt_lottery.runs.folder.takeover import NEW, done_in, told_of
 from mt_lottery.runs.outcome import make_record, peak_memory, score_outputs, start_peak
 from mt_lottery.runs.planning.plan import Plan, Say, make_plan
 from mt_lottery.runs.planning.trial_calls import checked
@@ -94,15 +94,12 @@ def _searched(
             own = dataclasses.replace(trial.config, out_dir=None)
             if standing is not None and own == as_it_is:
                 return trial_of(trial, standing, folder, say)
-            # a method may wrap or quantise its model: each trial has one of its own
+            # a method may wrap or quantise its model: each trial loads its own
             loaded = load(trial.config.model, trial.device)
             return _execute(trial, loaded, folder, False, None, say, is_trial=True)
 
     def done(folder: Path, config_hash: str) -> Record | None:
-        try:
-            return on_main(lambda: finished(folder, config_hash, False))
-        except RecordError:
-            return None
+        return on_main(lambda: done_in(folder, config_hash))
 
     config, tuning, best = search(plan, run_dir, execute, done, say)
     tuner: Tuner = TUNERS.get(config.tuner.name)(config.tuner)
@@ -113,7 +110,7 @@ def _baseline(plan: Plan, loaded: LoadedModel, given: Path | None, say: Say) -> 
     """The ``none`` run of the same model, test set and decoding; found, or done now.
 
     With the default layout it is ``runs/LANG/none/seed-0``; where ``out_dir`` was
-    given, or another model's stands there, it is kept in the cache.
+    given, or another model's run is there, it is kept in the cache.
     """
     config = dataclasses.replace(
         plan.config,
@@ -139,7 +136,7 @@ def _baseline(plan: Plan, loaded: LoadedModel, given: Path | None, say: Say) -> 
                 found = on_main(partial(finished, folder, own.config_hash, False))
             except RecordError:
                 if folder is not kept:
-                    continue  # another model's run stands there, or a damaged one
+                    continue  # another model's run is there, or a damaged one
                 damaged, found = True, None
             if found is not None:
                 say(f"Original model: scored before, in {folder}.")

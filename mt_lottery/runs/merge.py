@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from mt_lottery.config.compose import compose_saved
+from mt_lottery.errors import RecordError
 from mt_lottery.model.folder.quantised import refuse_merging
 from mt_lottery.model.folder.saving import save_folder
 from mt_lottery.model.loading import LoadedModel, quantisation_of
@@ -19,6 +20,7 @@ from mt_lottery.runs.folder.record import read_record
 from mt_lottery.runs.folder.targets import check_model_folder, inputs_of
 from mt_lottery.runs.planning.plan import Say
 from mt_lottery.runs.tuned import open_run
+from mt_lottery.system.values import user_path
 
 CHECKED = 8  # test sentences that the merged model translates again
 
@@ -63,7 +65,7 @@ def merge_run(
         TuningError: the method has nothing that a plain model could hold.
         ModelError: the original model has changed since, or cannot be had.
     """
-    run_dir = Path(run_dir).expanduser()
+    run_dir = user_path(run_dir, RecordError)
     folder = check_model_folder(out, overwrite=overwrite, inputs=inputs_of(run_dir))
     read_record(run_dir)  # says what is there, if it is no finished run
     said = read_hypotheses(run_dir / HYPOTHESES)[:CHECKED]

@@ -25,6 +25,7 @@ from mt_lottery.errors import TuningError
 from mt_lottery.reading import read_bytes, read_json
 from mt_lottery.registry import ENGINES
 from mt_lottery.runs.decode import pad_id as pad_id_of
+from mt_lottery.runs.folder.claims import remove
 from mt_lottery.runs.folder.preparing import LOG, cache_folder, locked
 from mt_lottery.runs.planning.plan import Plan, Say
 from mt_lottery.runs.planning.trial_calls import checked
@@ -43,7 +44,7 @@ META = "probe.json"
 
 @dataclasses.dataclass(frozen=True)
 class TrainedProbe:
-    """A probe, what it cost, and where its log lies."""
+    """A probe, what it cost, and where its log is."""
 
     probe: Probe
     steps: int
@@ -104,16 +105,15 @@ def _read(
         return TrainedProbe(probe, int(meta["steps"]), speed, folder / LOG, True)
     except (TuningError, OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         say(f"The probe in {folder} is damaged ({error}); it is trained again.")
-        for name in (META, WEIGHTS):  # not the whole folder: the lock that we hold lies in it
-            path = folder / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        for name in (META, WEIGHTS):  # not the whole folder: the lock that we hold is in it
+            remove(folder / name)
         return None
 
 
 def _found(
     folder: Path, rows: Tensor, width: int, say: Callable[[str], None]
 ) -> TrainedProbe | None:
-    """What stands there; the main process decides, the others read it after that."""
+    """The probe that is kept there; the main process decides, then the others read it."""
     mine = _read(folder, rows, width, say) if parallel.is_main() else None
     there = parallel.on_main(lambda: mine is not None)
     return _read(folder, rows, width, say) if there and not parallel.is_main() else mine

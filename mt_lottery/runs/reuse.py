@@ -1,4 +1,4 @@
-"""A search's first trial is the recipe as it is: a run of it that stands need not be done again."""
+"""A search's first trial is the recipe as it is: a finished run of it is not done again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LEFT = (HYPOTHESES, SENTENCES, TICKETS, LOG, "adapter", "model", "control")
 
 
 def is_unsearched(plan: Plan, folder: Path | None) -> bool:
-    """Whether a finished run of a plan's recipe, with its settings and no search, lies there.
+    """Whether a folder holds a finished run of a plan's recipe, with its settings and no search.
 
     Args:
         plan: of a run with ``tune``.
@@ -44,21 +44,21 @@ def is_unsearched(plan: Plan, folder: Path | None) -> bool:
 
 
 def _as_allowed(config: RunConfig) -> AbstractContextManager[None]:
-    """A standing run may have what this run was allowed, and no more."""
+    """The earlier run is allowed what this run is, and no more."""
     return allowing(config.user_dir, config.model.trust_remote_code)
 
 
 def trial_of(trial: Plan, standing: Path, folder: Path, say: Say) -> Record:
-    """What a trial with a standing run's settings would find: its model translates the dev set.
+    """The record of a trial with a finished run's settings: its model translates the dev set.
 
     Args:
         trial: the trial; its test set is the dev set.
-        standing: the run.
+        standing: the finished run.
         folder: of the trial, prepared.
         say: prints a line for the user.
 
     Returns:
-        the trial's record, written; training cost is the standing run's.
+        the trial's record, written; training cost is that of the finished run.
     """
     say(f"{standing} is this very training, done: its model translates the dev set.")
     with _as_allowed(trial.config):
@@ -86,11 +86,11 @@ def trial_of(trial: Plan, standing: Path, folder: Path, say: Say) -> Record:
 
 
 def take(plan: Plan, standing: Path, run_dir: Path, say: Say) -> Record:
-    """Let a search's result be the standing run, whose settings did best.
+    """Take the finished run, whose settings did best, as the search's result.
 
     Args:
         plan: the search's.
-        standing: the run.
+        standing: the finished run.
         run_dir: of the search; gets what the run left.
         say: prints a line for the user.
 

@@ -34,10 +34,10 @@ class Outcome:
     """A finished run.
 
     Attributes:
-        run_dir: where it lies.
+        run_dir: its folder.
         record: its record.
         baseline_dir: the original model's run, if there is one.
-        found: it stood there already.
+        found: it had been done before.
     """
 
     run_dir: Path
@@ -64,7 +64,7 @@ def run(
     Started by torchrun, all processes must call it; they do the run together.
 
     Raises:
-        MTLotteryError: anything that the user can mend; no record is left then.
+        MTLotteryError: anything that the user can fix; no record is left then.
     """
     parallel.start()
     if not parallel.is_main():
@@ -106,7 +106,7 @@ def run(
 
 
 def _check_whole(run_dir: Path, record: Record) -> None:
-    """That a finished run still is what was scored: nobody is to find out when it is needed.
+    """Check that a finished run is still what was scored, before it is needed.
 
     Raises:
         RecordError: a file is missing, damaged or changed; and that it can be made again.
@@ -119,7 +119,7 @@ def _check_whole(run_dir: Path, record: Record) -> None:
 
 
 def _silent(text: str) -> None:
-    """What the processes other than the main one say."""
+    """The `say` of all processes but the main one."""
 
 
 def _standing(text: str | None) -> Path | None:

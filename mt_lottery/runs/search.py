@@ -1,7 +1,7 @@
 """The same budget of trials for every method: settings tried on the dev set.
 
 A method's search space is a list of values per key.  The first trial is the
-recipe as it stands; the others are drawn at random, without repetition.  Each
+recipe as it is; the others are drawn at random, without repetition.  Each
 trains, translates the dev set and is scored on it; the test set is not looked at.
 """
 

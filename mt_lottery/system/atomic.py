@@ -30,7 +30,8 @@ SHARED = 0o644  # read by all, as what a program writes usually is
 SUFFIX = ".mt_lottery"
 TEMPORARY = re.compile(r"^\..+\.[0-9a-f]{8}\.mt_lottery$", re.DOTALL)
 #: How 0.x's earlier writing named them; no lock was held, and they were private until renamed.
-EARLIER = re.compile(r"^\..+\.[a-z0-9_]{8}$", re.DOTALL)
+#: Letters and digits: one of digits alone is a date (20260131), one of letters a word (original).
+EARLIER = re.compile(r"^\..+\.(?=\D*[0-9])(?=[^a-z]*[a-z])[a-z0-9_]{8}$", re.DOTALL)
 HOUR, DAY = 3600.0, 86400.0
 
 _swept: set[str] = set()
@@ -68,6 +69,22 @@ def sync(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def sync_all(folder: Path) -> None:
+    """As :func:`sync`, for all files and folders in it.
+
+    Raises:
+        OSError: the disk does not take a file.
+    """
+    for top, _, files in os.walk(folder):
+        for name in files:
+            handle = os.open(os.path.join(top, name), os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        sync(Path(top))
 
 
 def write_bytes(path: Path, content: bytes) -> None:

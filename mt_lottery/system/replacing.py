@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,19 +26,20 @@ from mt_lottery.system.atomic import (
     share,
     sweep,
     sync,
+    sync_all,
     write_bytes,
     writing,
 )
+from mt_lottery.system.values import user_path
 
 MARKER = ".mt_lottery.json"
 #: What a file browser leaves in every folder.
 HARMLESS = (".DS_Store", "Thumbs.db", "desktop.ini")
-LONGEST = 255  # bytes of a name
 SLACK = 2 * 10**9  # ns; some file systems round the time of a change
 
 
 class _InTheWay(RecordError):
-    """What stands there may not be replaced."""
+    """What is there may not be replaced."""
 
 
 def check_replaceable(
@@ -65,13 +67,11 @@ def check_replaceable(
     """
     if not str(out).strip():
         raise _InTheWay("No name of a folder is given, but an empty text; give one.")
-    given = Path(out).expanduser()
+    given = user_path(out, _InTheWay)
     try:
         folder = given.parent.resolve() / given.name
         if given.name in ("", ".", ".."):
             folder = given.resolve()
-        if len(os.fsencode(folder.name)) > LONGEST:
-            raise _InTheWay(f"{out}: a name of more than {LONGEST} bytes; give a shorter one.")
         if folder.is_symlink():
             raise _InTheWay(f"{out} is a link to {folder.resolve()}; give a folder's own name.")
         restore(folder)
@@ -216,7 +216,7 @@ def written_folder(folder: Path, *, marked: bool = False, keep: str = "") -> Ite
 
     Args:
         folder: what is replaced if it exists. Unless ``marked``, it must be a place of our own
-            (in a run directory, the cache): whatever stands there is removed.
+            (in a run directory, the cache): whatever is there is removed.
         marked: the user named the folder: :func:`check_replaceable` is asked once more before
             the swap, and the new folder gets a :data:`MARKER`.
         keep: for the message of a full disk: what is kept, and how to go on.
@@ -236,21 +236,10 @@ def written_folder(folder: Path, *, marked: bool = False, keep: str = "") -> Ite
             share(staging)
             if marked:
                 mark(staging)
-            _sync_all(staging)
+            sync_all(staging)
             if marked and os.path.lexists(folder):
                 check_replaceable(folder, overwrite=True)
             _put(staging, folder)
-
-
-def _sync_all(folder: Path) -> None:
-    for top, _, files in os.walk(folder):
-        for name in files:
-            handle = os.open(os.path.join(top, name), os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-        sync(Path(top))
 
 
 def _put(staging: Path, folder: Path) -> None:
@@ -284,8 +273,13 @@ def restore(folder: Path) -> None:
 
     Only where two names cannot be swapped at once; see :func:`written_folder`.
     """
+    mark = re.compile(r"[0-9a-f]{8}\.mt_lottery-old")  # not that of another folder, "NAME.v2"
+    start = f".{folder.name}."
     with contextlib.suppress(OSError):
-        for aside in sorted(folder.parent.glob(f".{folder.name}.*.mt_lottery-old")):
+        for aside in sorted(folder.parent.iterdir()):
+            name = aside.name
+            if not (name.startswith(start) and mark.fullmatch(name.removeprefix(start))):
+                continue
             if os.path.lexists(folder):
                 shutil.rmtree(aside, ignore_errors=True)
             else:

@@ -140,7 +140,7 @@ def _values(given: frozenset[str], weak: bool) -> tuple[str, ...]:
 
 
 def _bounded(pattern: str, show: str = HIDDEN) -> Callable[[str], str]:
-    """Hides what a pattern finds where no word goes on at either end.
+    """Hides what a pattern finds, but not within a longer word.
 
     The ends are looked at here, not in the pattern: one that begins with fixed text is searched
     for that text, at a gigabyte a second.
@@ -290,7 +290,7 @@ class RedactedStream:
 
 
 def redact_file(path: Path, start: int = 0) -> None:
-    """Hide secrets in what stands in a log from a position on: what a C library wrote, too.
+    """Hide secrets in a log from a position on, including what a C library wrote.
 
     Args:
         path: a text file that only this process writes to.

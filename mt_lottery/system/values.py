@@ -12,6 +12,7 @@ from mt_lottery.reading.files import shown
 
 #: More than can be meant by any count; it fits into 64 bits.
 LARGEST = 2**53
+LONGEST_NAME = 255  # bytes of a file name, on every usual file system
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,4})?")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
@@ -97,8 +98,8 @@ def path_problem(text: str) -> str | None:
                 else f"there is no user '{text[1:].partition('/')[0]}' whose home it could mean"
             )
     long = max((len(part.encode("utf-8")) for part in text.split("/")), default=0)
-    if long > 255:
-        return f"a name in it has {long:,} bytes; file systems take 255 at most"
+    if long > LONGEST_NAME:
+        return f"a name in it has {long:,} bytes; file systems take {LONGEST_NAME} at most"
     if len(text.encode("utf-8")) > 4000:
         return "it is longer than 4,000 bytes"
     return None

@@ -116,8 +116,9 @@ def _ticket(path: Path) -> tuple[list[str], list[list[Any]]] | None:
     lines = [x for x in csv.DictReader(io.StringIO(text, newline="")) if x["selected"] == "true"]
     columns = ["token_id", "token", "statistic", "pvalue", "train_frequency"]
     rows: list[list[Any]] = []
-    names = shown_tokens([line["token"] for line in lines])
-    for name, line in zip(names[:TICKET_ROWS], lines, strict=False):
+    among = (line["token"] for line in lines)
+    names = shown_tokens([line["token"] for line in lines[:TICKET_ROWS]], among)
+    for name, line in zip(names, lines, strict=False):
         numbers = [float(line[key]) if line[key] else None for key in columns[2:4]]
         rows.append([int(line["token_id"]), name, *numbers, int(line["train_frequency"])])
     return columns, rows

@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from mt_lottery.registry import TRACKERS, register_tracker
@@ -185,18 +186,16 @@ def begin(config: dict[str, Any], run_dir: str, say: Say) -> list[Guarded]:
         RegistryError: unknown tracker.
     """
     kinds = [(name, TRACKERS.get(name)) for name in names_of(config["tracker"])]
-    for name, _ in kinds:
+    begun = []
+    for name, kind in kinds:
         if given_up.known(name):
             say(
                 f"tracker={name}: left out, an earlier run of this benchmark got no answer from "
                 "it; the run's own files have everything."
             )
-    kinds = [(name, kind) for name, kind in kinds if not given_up.known(name)]
-
-    def maker(kind: Any) -> Callable[[], Tracker]:
-        return lambda: kind(config, run_dir)  # type: ignore[no-any-return]
-
-    return [Guarded(name, maker(kind), say) for name, kind in kinds]
+        else:
+            begun.append(Guarded(name, partial(kind, config, run_dir), say))
+    return begun
 
 
 def end(trackers: Sequence[Guarded], record: dict[str, Any] | None, deadline: float) -> None:

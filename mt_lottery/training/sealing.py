@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -18,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mt_lottery.errors import TrainingError
-from mt_lottery.reading import check_regular, read_json
-from mt_lottery.system.atomic import sync, write_bytes
+from mt_lottery.reading import check_regular, read_json, sha256_of
+from mt_lottery.system.atomic import DiskError, sync, sync_all, write_bytes
 from mt_lottery.system.secrets import redacted
 
 logger = logging.getLogger(__name__)
@@ -75,13 +74,6 @@ def newest(
     return chosen
 
 
-def _sha256(path: Path, *, flush: bool = False) -> str:
-    with path.open("rb") as file:
-        if flush:
-            os.fsync(file.fileno())
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _files(checkpoint: Path) -> dict[str, Path]:
     """Name → path of what a seal vouches for, in the order of the names."""
     found = {p.relative_to(checkpoint).as_posix(): p for p in checkpoint.rglob("*") if p.is_file()}
@@ -97,9 +89,8 @@ def seal(checkpoint: Path, step: int, **more: Any) -> None:
         more: noted as well.
     """
     files = _files(checkpoint)
-    hashes = {name: _sha256(path, flush=True) for name, path in files.items()}
-    for folder in {path.parent for path in files.values()}:
-        sync(folder)
+    sync_all(checkpoint)
+    hashes = {name: sha256_of(path, DiskError) for name, path in files.items()}
     content = {"step": step, **more, "files": hashes}
     write_bytes(checkpoint / SEAL, json.dumps(content, indent=2).encode() + b"\n")
 
@@ -120,8 +111,7 @@ def check_seal(checkpoint: Path) -> dict[str, Any]:
     if missing := sorted(files.keys() - there.keys()):
         raise TrainingError(f"{missing[0]} is missing")
     for name, wanted in files.items():
-        check_regular(there[name], TrainingError)
-        if _sha256(there[name]) != wanted:
+        if sha256_of(there[name], TrainingError) != wanted:
             raise TrainingError(f"{name} is damaged")
     return content
 

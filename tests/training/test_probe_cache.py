@@ -168,6 +168,7 @@ def flip(file: Path) -> None:
         lambda f: flip(f / WEIGHTS),
         lambda f: (f / WEIGHTS).write_bytes(b""),
         lambda f: (f / WEIGHTS).unlink(),
+        lambda f: ((f / WEIGHTS).unlink(), (f / WEIGHTS).symlink_to(f)),
         lambda f: (f / META).write_text('{"sha'),
         lambda f: (f / META).write_text("[1]"),
         lambda f: (f / META).write_text("{}"),

@@ -14,6 +14,7 @@ from typing import Any
 from mt_lottery.config import RunConfig
 from mt_lottery.errors import ConfigError, MTLotteryError, RecordError
 from mt_lottery.reading import read_json, read_text
+from mt_lottery.runs.folder.files import read_state
 from mt_lottery.runs.folder.record import NAME
 
 CONFIG = "config.yaml"
@@ -23,8 +24,8 @@ STATE = ".run.json"
 def state_hash(run_dir: Path) -> str | None:
     """The ``config_hash`` of the run that was begun in a folder; None if none was, or damaged."""
     try:
-        return str(read_json(run_dir / STATE, RecordError)["config_hash"])
-    except (MTLotteryError, KeyError):
+        return read_state(run_dir / STATE)
+    except RecordError:
         return None
 
 
@@ -104,7 +105,7 @@ def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _inside(place: Path, entry: Path) -> bool:
-    """Whether a path that is there is ``entry`` or lies in it; links are followed on both sides."""
+    """Whether an existing path is ``entry`` or inside it; links are followed on both sides."""
     with contextlib.suppress(OSError, RuntimeError, ValueError):
         place = place.expanduser()
         if not place.exists():

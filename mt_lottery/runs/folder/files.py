@@ -45,15 +45,6 @@ def read_hypotheses(path: Path, sentences: int | None = None) -> list[dict[str, 
     return [line for _, line in lines]
 
 
-def read_sentence_scores(path: Path) -> list[dict[str, Any]]:
-    """The lines of a ``sentence_scores.jsonl``: metric → ``raw`` and ``first_line``.
-
-    Raises:
-        RecordError: missing or damaged.
-    """
-    return [line for _, line in read_json_lines(path, RecordError)]
-
-
 def _whole(text: str) -> int | None:
     try:
         return values.whole(text)

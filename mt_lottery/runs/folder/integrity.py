@@ -7,7 +7,6 @@ is loaded as it is.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -16,9 +15,9 @@ from typing import Any
 
 from mt_lottery.config import RunConfig, file_settings
 from mt_lottery.errors import RecordError
-from mt_lottery.reading import check_regular, read_yaml
+from mt_lottery.reading import read_yaml, sha256_of
 from mt_lottery.runs.folder.preparing import CONFIG
-from mt_lottery.runs.folder.record import NAME, Record, read_record
+from mt_lottery.runs.folder.record import NAME, Record
 
 KEY = "integrity"
 FOLDERS = ("adapter", "model", "control")
@@ -30,15 +29,6 @@ def _files(run_dir: Path) -> Iterator[Path]:
             # a model card is for people, who may write in it
             if path.is_file() and path.suffix != ".md" and not path.name.startswith("."):
                 yield path
-
-
-def _sha256(path: Path) -> str:
-    check_regular(path, RecordError)
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be read: {error.strerror or error}.") from error
 
 
 def _plain(value: Any) -> Any:
@@ -86,7 +76,10 @@ def measure(run_dir: Path, config: RunConfig, tuning: dict[str, Any] | None) -> 
     Raises:
         RecordError: a file cannot be read.
     """
-    files = {path.relative_to(run_dir).as_posix(): _sha256(path) for path in _files(run_dir)}
+    files = {
+        path.relative_to(run_dir).as_posix(): sha256_of(path, RecordError)
+        for path in _files(run_dir)
+    }
     return {"files": files, "settings": _settings(run_dir, config, tuning)}
 
 
@@ -100,20 +93,16 @@ def _known(run_dir: Path, record: Record, part: str) -> dict[str, Any] | None:
     return known
 
 
-def check_files(run_dir: Path, record: Record | None = None) -> None:
+def check_files(run_dir: Path, record: Record) -> None:
     """Make sure that what a run learnt is as it was when the run was scored.
 
     Args:
         run_dir: the run.
-        record: its record; read where it is None, and nothing is known where it has none.
+        record: its record.
 
     Raises:
         RecordError: a file is missing or has changed.
     """
-    if record is None:
-        if not (run_dir / NAME).is_file():
-            return
-        record = read_record(run_dir)
     known = _known(run_dir, record, "files")
     if known is None:
         return
@@ -121,7 +110,7 @@ def check_files(run_dir: Path, record: Record | None = None) -> None:
         path = run_dir / name
         if not path.exists():
             raise RecordError(f"{path}: missing; the run is not whole.")
-        if _sha256(path) != wanted:
+        if sha256_of(path, RecordError) != wanted:
             raise RecordError(
                 f"{path}: damaged or changed since the run was scored (its SHA-256 is not that of "
                 f"{NAME}): it would not translate as the run did. Take it from a copy of the run, "

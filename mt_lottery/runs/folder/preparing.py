@@ -60,7 +60,7 @@ def cache_folder() -> Path:
 
 @contextlib.contextmanager
 def locked(run_dir: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold a run directory; a second run that wants it is told so, or waits.
+    """Hold a run directory; a second run that wants it fails, or waits.
 
     Of several processes of one run, the main one holds it for all.
 
@@ -89,10 +89,10 @@ def locked(run_dir: Path, *, wait: bool = False) -> Iterator[None]:
 
 
 def finished(run_dir: Path, config_hash: str, overwrite: bool) -> Record | None:
-    """The record that stands in ``run_dir`` if it is this very run, done; None if there is none.
+    """The record in ``run_dir`` if it is this very run, done; None if there is none.
 
     Raises:
-        RecordError: a run of another configuration stands there, and ``overwrite`` is off.
+        RecordError: a run of another configuration is there, and ``overwrite`` is off.
     """
     if overwrite or not (run_dir / NAME).exists():
         return None
@@ -119,7 +119,7 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
         True if an interrupted training of the same configuration is to be continued.
 
     Raises:
-        RecordError: an interrupted run stands there that the request neither
+        RecordError: an interrupted run is there that the request neither
             continues (``resume=true``) nor replaces (``overwrite=true``); or a folder of
             somebody else's.
         ConfigError: a setting names an input that would be replaced.
@@ -147,7 +147,7 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
                 "overwrite=true starts anew."
             )
     resume = config.resume and same
-    if not resume:  # before the new hash stands there: it must never vouch for old checkpoints
+    if not resume:  # before the new hash is written: it must never go with old checkpoints
         for name in ("checkpoints", "trials"):
             shutil.rmtree(run_dir / name, ignore_errors=True)  # a link stays until further down
     # then at once: what says that this folder is ours must outlive a kill further down
@@ -176,7 +176,7 @@ def with_full_paths(config: RunConfig) -> RunConfig:
         return dataclasses.replace(section, **found)
 
     data = full(config.data, "data.", "path", "dev_path", "test_path")
-    if config.data.path is None:  # else they may lie in that folder
+    if config.data.path is None:  # else they may be in that folder
         roles = ("train", "dev", "test")
         names = [f"{role}_{side}" for role in roles for side in ("source", "target")]
         data = full(data, "data.", *names)

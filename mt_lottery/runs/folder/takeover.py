@@ -26,7 +26,7 @@ from mt_lottery.system.atomic import DiskError, sync, write_bytes
 
 NEW, OLD = ".mt_lottery.new", ".mt_lottery.old"
 #: Folders of a run in which a file that came later than the record may be the user's.
-KEPT_IN = ("adapter", "model", "control", "trials")
+KEPT_IN = ("adapter", "model", "control", "trials", "checkpoints")
 #: Names that a run, PEFT or transformers gives to what it writes there.
 KNOWN = {
     *(Path(name).name for name in OURS),
@@ -44,7 +44,7 @@ def is_staged(run_dir: Path, config_hash: str) -> bool:
 
 
 def done_beside(run_dir: Path, config_hash: str) -> Record | None:
-    """The record of a new run that is done, and has yet to take the old one's place."""
+    """The record of a new run that is done, but has not taken the old one's place yet."""
     return done_in(run_dir / NEW, config_hash)
 
 
@@ -111,7 +111,7 @@ def discard_unbegun(work: Path) -> None:
 def _later(run_dir: Path) -> list[str]:
     """Files in the old run's folders that came after its record, under names that no run gives.
 
-    A file that is moved or copied gets a new time of change (``ctime``), whatever its date says.
+    A file that is moved or copied gets a new ``ctime``, even where its modification time is kept.
     """
     try:
         done = (run_dir / NAME).stat().st_ctime_ns

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from mt_lottery.errors import ConfigError, DataError, TuningError
 from mt_lottery.languages import LanguagePair, parse_pair
 from mt_lottery.model.folder.quantised import check_trainable
 from mt_lottery.model.loading import fingerprint, quantisation_of, tokenizer_of
-from mt_lottery.reading import check_regular, reason
+from mt_lottery.reading import sha256_of
 from mt_lottery.registry import CORPORA, ENGINES, METRICS, OPTIMIZERS, TRACKERS, TUNERS, Registry
 from mt_lottery.runs.planning.fitting import check_text
 from mt_lottery.runs.planning.trial_calls import sentences, try_plugins
@@ -129,13 +128,9 @@ def file_sha256(section: str, config: Any, key: str) -> str:
     given = getattr(config, key)
     path = user_path(given, TuningError, f"{section}.{key}=")
     try:
-        check_regular(path, TuningError)
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path, TuningError)
     except TuningError as error:
         raise TuningError(f"{section}.{key}={error}") from error
-    except OSError as error:
-        raise TuningError(f"{section}.{key}={given}: {reason(error, path)}.") from error
 
 
 def check_packages(*wanted: tuple[str, Registry, str]) -> None:
