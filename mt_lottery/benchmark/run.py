@@ -46,8 +46,7 @@ from mt_lottery.runs.planning.plan import (
     check_packages,
     trackers_and_metrics,
 )
-from mt_lottery.system.values import LONGEST_NAME
-from mt_lottery.system.values import wholes
+from mt_lottery.system.values import LONGEST_NAME, wholes
 from mt_lottery.tracking import given_up
 
 
