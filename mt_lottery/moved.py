@@ -44,6 +44,7 @@ MOVED = {
         "train": "training",
         "train.criteria": "training.criteria",
         "train.cross_entropy": "training.cross_entropy",
+        "train.journal": "training.train_log",
         "train.objective": "training.objective",
         "train.optimizers": "training.optimizers",
         "train.trackers": "tracking.trackers",

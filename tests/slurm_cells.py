@@ -42,7 +42,7 @@ def drive(out: str, jobs: int, *methods: str, **options: Any) -> list[Any]:
     """A benchmark whose cells are these stand-ins; returns how each cell stands at the end."""
     from mt_lottery.benchmark.choosing import choose_methods
     from mt_lottery.benchmark.executors import slurm_jobs
-    from mt_lottery.benchmark.executors.runner import standing
+    from mt_lottery.benchmark.executors.runner import statuses_of
     from mt_lottery.benchmark.executors.slurm import run_slurm
     from mt_lottery.benchmark.plan import Bench
 
@@ -50,7 +50,7 @@ def drive(out: str, jobs: int, *methods: str, **options: Any) -> list[Any]:
     kept, slurm_jobs.work = slurm_jobs.work, act  # type: ignore[assignment]
     try:
         bench = Bench(Path(out), choose_methods(methods), ["en-es"], [0], options.pop("keys", {}))
-        statuses = standing(bench, bench.cells())
+        statuses = statuses_of(bench, bench.cells())
         run_slurm(bench, statuses, jobs=jobs, force=False, watch=watch, options=options)
         return statuses
     finally:

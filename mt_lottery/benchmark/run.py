@@ -26,12 +26,12 @@ from mt_lottery.benchmark.executors.runner import (
     Status,
     held,
     run_local,
-    standing,
+    statuses_of,
 )
 from mt_lottery.benchmark.executors.slurm import refuse_running, run_slurm
 from mt_lottery.benchmark.executors.slurm_options import parse_options
 from mt_lottery.benchmark.executors.slurm_queue import require
-from mt_lottery.benchmark.executors.worker import say
+from mt_lottery.benchmark.executors.worker import echo
 from mt_lottery.benchmark.plan import (
     PRESETS,
     Bench,
@@ -212,7 +212,7 @@ def check(bench: Bench) -> None:
 
 def describe(bench: Bench, jobs: int, executor: str = "local") -> str:
     """The plan as ``--dry-run`` prints it."""
-    statuses = standing(bench, bench.cells())
+    statuses = statuses_of(bench, bench.cells())
     todo = [s for s in statuses if s.state != DONE]
     lines = [f"{bench.out}: {len(statuses)} cells, {len(statuses) - len(todo)} done"]
     for lang in bench.langs:
@@ -251,7 +251,7 @@ def execute(bench: Bench, given: Any) -> int:
     status = 0
 
     def log(board: dict[str, Any]) -> None:
-        log_leaderboard(bench, bench.config(bench.cells()[0]), board, say)
+        log_leaderboard(bench, bench.config(bench.cells()[0]), board, echo)
 
     with held(bench.out), given_up.shared(bench.out):
         failed = do_cells(bench, asked)
@@ -277,7 +277,7 @@ def do_cells(bench: Bench, asked: Asked) -> list[Status]:
         refuse_running(bench.out)
     check_settings(bench, force=asked.force, command=asked.command_line)
     contamination.write(bench.out, bench.overlaps)
-    statuses = standing(bench, bench.cells())
+    statuses = statuses_of(bench, bench.cells())
     if asked.force:  # mt-train itself finds what is done and still the same
         for status in statuses:
             status.state, status.kept, status.reason = WAITING, False, None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mt_lottery.cli.shared import Parser, say
+from mt_lottery.cli.shared import Parser, echo
 
 EXAMPLES = """\
 examples:
@@ -47,6 +47,6 @@ def set_up(given: argparse.Namespace) -> int:
 
     program = comet_setup.set_up(given.dir, given.python, given.more)
     if given.dir is not None:
-        say(f"Give it to a run as metric.comet.command={program}")
+        echo(f"Give it to a run as metric.comet.command={program}")
     print(program)
     return 0

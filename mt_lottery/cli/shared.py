@@ -23,7 +23,7 @@ RESUME = "Interrupted. The same command with resume=true continues it."
 KEPT = "What was finished is kept; the same command goes on (mt-train: with resume=true)."
 
 
-def say(text: str) -> None:
+def echo(text: str) -> None:
     """A line for the user that is no result: to stderr."""
     print(redacted(text), file=sys.stderr, flush=True)
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from mt_lottery import __version__
-from mt_lottery.cli.shared import guarded, say
+from mt_lottery.cli.shared import echo, guarded
 from mt_lottery.cli.streams import present
 from mt_lottery.system import parallel
 
@@ -67,9 +67,9 @@ def command(arguments: Sequence[str]) -> int:
     if parallel.is_main():
         keys = [argument.partition("=")[0] for argument in arguments]
         for line in (*twice(arguments), *without_effect(config, keys)):
-            say(f"Warning: {line}")
+            echo(f"Warning: {line}")
 
-    outcome = run(config, say=say)
+    outcome = run(config, echo=echo)
     if parallel.is_main():
         from mt_lottery.cli.summary import show
 

@@ -22,8 +22,8 @@ def main() -> None:
     from fairseq2.recipe.cli import _parse_args
     from fairseq2.recipe.cli import main as run_recipe
 
+    from mt_lottery.fairseq2.isolation import only_harmless_variables
     from mt_lottery.fairseq2.recipe import LotteryRecipe, keys_of
-    from mt_lottery.fairseq2.surroundings import only_harmless_variables
 
     given = keys_of(_parse_args().config_overrides)
     with only_harmless_variables() as reveal:

@@ -21,8 +21,8 @@ from mt_lottery.registry import register_engine
 from mt_lottery.system import interrupts, parallel
 from mt_lottery.system.diskfault import disk_error
 from mt_lottery.tracking.trackers import Tracker
-from mt_lottery.training.journal import Journal, Silence
 from mt_lottery.training.objective import Objective, TrainResult
+from mt_lottery.training.train_log import NullLog, TrainLog
 
 OUTPUT = Path("fairseq2/train")  # its log and metrics, beside our own
 
@@ -77,7 +77,7 @@ class Fairseq2Engine:
         from fairseq2.recipe.run import run
 
         from mt_lottery.fairseq2 import checkpoints
-        from mt_lottery.fairseq2.surroundings import (
+        from mt_lottery.fairseq2.isolation import (
             only_harmless_variables,
             own_logging,
             shared_group,
@@ -94,12 +94,12 @@ class Fairseq2Engine:
             worked_on.gradient_checkpointing_enable({"use_reentrant": False})
         layout = _layout(sharded)
         parallel.on_main(lambda: checkpoints.begin(folder, resume, layout))
-        opened: list[Journal] = []
+        opened: list[TrainLog] = []
 
-        def journal(start: int) -> Journal:
+        def train_log(start: int) -> TrainLog:
             main = parallel.is_main()
             opened.append(
-                Journal(log, title, objective.total, start, trackers) if main else Silence()
+                TrainLog(log, title, objective.total, start, trackers) if main else NullLog()
             )
             return opened[0]
 
@@ -115,7 +115,7 @@ class Fairseq2Engine:
                     patience=interrupts.PATIENCE if parallel.processes() > 1 else None,
                 ),
             ):
-                recipe = TrainingRecipe(objective, journal, folder, log, layout, reveal)
+                recipe = TrainingRecipe(objective, train_log, folder, log, layout, reveal)
                 sections = self._training_config(objective, seed, folder, str(worked_on.device))
                 output = log.parent / OUTPUT
                 run(recipe, sections, output, checkpoint_dir=folder, no_rich=True, no_progress=True)

@@ -40,8 +40,8 @@ from mt_lottery.fairseq2 import checkpoints
 from mt_lottery.fairseq2.extension import PREFIX, setup
 from mt_lottery.fairseq2.text import Batch, Reader
 from mt_lottery.system import parallel
-from mt_lottery.training.journal import Journal, read_log
 from mt_lottery.training.objective import Objective
+from mt_lottery.training.train_log import TrainLog, read_log
 
 TUNED = f"{PREFIX}tuned"  # the family of the model at hand
 
@@ -189,15 +189,15 @@ class Training(Task):
 
 
 class Unit(TrainUnit[Batch]):
-    """What is done with a batch: the objective's loss, and a line of the journal for a step."""
+    """What is done with a batch: the objective's loss, and a line of the log for a step."""
 
     def __init__(
-        self, objective: Objective, model: nn.Module, rate: Callable[[], float], journal: Journal
+        self, objective: Objective, model: nn.Module, rate: Callable[[], float], train_log: TrainLog
     ) -> None:
         self._objective = objective
         self.holder = model
         self._rate = rate
-        self._journal = journal
+        self._train_log = train_log
         self._step = 0
         self._left = 0
         self._output: Tensor | None = None
@@ -217,7 +217,7 @@ class Unit(TrainUnit[Batch]):
         """Measure the dev loss if an epoch ended with this step, and it was not measured yet."""
         objective = self._objective
         if objective.dev and step in objective.ends - self.measured:
-            self._journal.note(step, dev_loss=objective.dev_loss(self._run))
+            self._train_log.note(step, dev_loss=objective.dev_loss(self._run))
             self.measured.add(step)
 
     def _run(self, **inputs: Any) -> Any:
@@ -235,7 +235,7 @@ class Unit(TrainUnit[Batch]):
         self._output = None
         self._left -= 1
         if self._left == 0:
-            objective.end_step(self._journal, self._step, self._rate())
+            objective.end_step(self._train_log, self._step, self._rate())
             metric_bag.get("loss", Mean).update(objective.last_loss)
         return loss * batches, None  # the trainer divides by them
 
@@ -251,7 +251,7 @@ class TrainingRecipe(Recipe):
 
     Args:
         objective: model, examples and loss.
-        journal: given the step to start from, the journal.
+        train_log: given the step to start from, the log.
         folder: for checkpoints.
         log: ``train_log.jsonl``.
         layout: over which processes it is spread.
@@ -261,7 +261,7 @@ class TrainingRecipe(Recipe):
     def __init__(
         self,
         objective: Objective,
-        journal: Callable[[int], Journal],
+        train_log: Callable[[int], TrainLog],
         folder: Path,
         log: Path,
         layout: str,
@@ -269,7 +269,7 @@ class TrainingRecipe(Recipe):
     ) -> None:
         self.objective = objective
         self.unit: Unit | None = None
-        self._open = journal
+        self._open = train_log
         self._folder = folder
         self._log = log
         self._layout = layout
@@ -320,8 +320,10 @@ class TrainingRecipe(Recipe):
         checkpoints.use(manager)
         start = manager.maybe_get_last_step_number(exclude_model_only=True) or 0
         optimizer = context.get_optimizer()
-        journal = self._open(start)
-        self.unit = Unit(objective, model, lambda: float(optimizer.param_groups[0]["lr"]), journal)
+        train_log = self._open(start)
+        self.unit = Unit(
+            objective, model, lambda: float(optimizer.param_groups[0]["lr"]), train_log
+        )
         self.unit.measured = parallel.on_main(
             lambda: {line["step"] for line in read_log(self._log) if "dev_loss" in line}
         )

@@ -16,7 +16,7 @@ from mt_lottery.registry import TUNERS
 from mt_lottery.runs.context import make_context
 from mt_lottery.runs.folder.preparing import CONFIG
 from mt_lottery.runs.folder.record import Record, read_record
-from mt_lottery.runs.planning.plan import Plan, Say, make_plan
+from mt_lottery.runs.planning.plan import Echo, Plan, make_plan
 from mt_lottery.runs.probe import probe_of
 from mt_lottery.runs.search import as_chosen
 from mt_lottery.ticket.selection import RowScores
@@ -87,7 +87,7 @@ def open_plan(run_dir: str | Path, device: str = "auto") -> tuple[Record, Plan]:
     return record, plan
 
 
-def open_source(run_dir: str | Path, device: str = "auto", say: Say = print) -> Source:
+def open_source(run_dir: str | Path, device: str = "auto", echo: Echo = print) -> Source:
     """Open a finished run of a method that has an embedding-tuned probe.
 
     The probe comes from the cache (``MT_LOTTERY_CACHE``), or is trained again, with the
@@ -96,7 +96,7 @@ def open_source(run_dir: str | Path, device: str = "auto", say: Say = print) -> 
     Args:
         run_dir: of ``ks_lottery``, ``ks_transfer``, ``ks_freeze`` or ``embed``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        say: prints a line for the user.
+        echo: prints a line for the user.
 
     Raises:
         RecordError: no finished run there, or its text or model has changed since.
@@ -110,7 +110,7 @@ def open_source(run_dir: str | Path, device: str = "auto", say: Say = print) -> 
             "ks_lottery, ks_transfer, ks_freeze and embed."
         )
     loaded = load(plan.config.model, plan.device)
-    context, encoded, dev = make_context(plan, loaded, say)
+    context, encoded, dev = make_context(plan, loaded, echo)
     assert encoded is not None
-    context.probe = probe_of(plan, context, encoded, dev, (), say).probe
+    context.probe = probe_of(plan, context, encoded, dev, (), echo).probe
     return Source(folder, record, plan, loaded, context, encoded)

@@ -16,7 +16,7 @@ from mt_lottery.model.loading import LoadedModel
 from mt_lottery.model.positions import learned_positions
 from mt_lottery.model.tables import input_table
 from mt_lottery.model.tokens.special import check_ids
-from mt_lottery.runs.planning.plan import Plan, Say
+from mt_lottery.runs.planning.plan import Echo, Plan
 from mt_lottery.tuners.base import TuningContext
 
 
@@ -61,14 +61,14 @@ def input_counts(encoded: Encoded) -> Counter[int]:
 
 
 def make_context(
-    plan: Plan, loaded: LoadedModel, say: Say
+    plan: Plan, loaded: LoadedModel, echo: Echo
 ) -> tuple[TuningContext, Encoded | None, Encoded | None]:
     """What the tuner may look at, and the encoded training and dev pairs, where there are any.
 
     Args:
         plan: text, template and method.
         loaded: model and tokenizer.
-        say: prints a line for the user.
+        echo: prints a line for the user.
     """
     tokenizer = loaded.tokenizer
     context = TuningContext(loaded.model, tokenizer, plan.config.seed)
@@ -79,7 +79,7 @@ def make_context(
     assert encoded is not None
     if encoded.dropped:
         why = _longest(plan, loaded)[1]
-        say(f"{len(encoded.dropped)} training pairs are longer than {why}: dropped.")
+        echo(f"{len(encoded.dropped)} training pairs are longer than {why}: dropped.")
     context.counts = text_counts(tokenizer, plan.corpora.train)
     context.input_counts = input_counts(encoded)
     context.seen = torch.tensor(sorted(context.input_counts), dtype=torch.int64)

@@ -33,7 +33,7 @@ from mt_lottery.runs.folder.preparing import (
 from mt_lottery.runs.folder.record import CostRecord, Record, read_record
 from mt_lottery.runs.folder.takeover import NEW, done_in, told_of
 from mt_lottery.runs.outcome import make_record, peak_memory, score_outputs, start_peak
-from mt_lottery.runs.planning.plan import Plan, Say, make_plan
+from mt_lottery.runs.planning.plan import Echo, Plan, make_plan
 from mt_lottery.runs.planning.trial_calls import checked
 from mt_lottery.runs.probe import probe_of
 from mt_lottery.runs.reuse import is_unsearched, take, trial_of
@@ -51,7 +51,7 @@ from mt_lottery.tuners.kept import finish, note_logits
 
 
 def do(
-    plan: Plan, work: Path, given: Path | None, resume: bool, say: Say, unsearched: Path | None
+    plan: Plan, work: Path, given: Path | None, resume: bool, echo: Echo, unsearched: Path | None
 ) -> tuple[Record, Path | None]:
     """Do a run in a folder that is prepared: its record, and where the original model's run is.
 
@@ -60,29 +60,29 @@ def do(
         work: where it is made.
         given: ``out_dir``, if there was one.
         resume: go on from a checkpoint.
-        say: prints a line for the user.
+        echo: prints a line for the user.
         unsearched: as :func:`mt_lottery.runs.running.run`.
     """
     config = plan.config
     if work.name == NEW:
-        say = told_of(say, work, work.parent)
-    say(f"Loading {config.model.name_or_path or config.model.name} on {plan.device} …")
+        echo = told_of(echo, work, work.parent)
+    echo(f"Loading {config.model.name_or_path or config.model.name} on {plan.device} …")
     loaded = load(config.model, plan.device)
     plan.tuner.check_model(loaded.model)
     baseline_dir = None
     if config.baseline and config.tuner.name != "none":
-        baseline_dir = _baseline(plan, loaded, given, say)
+        baseline_dir = _baseline(plan, loaded, given, echo)
     tuning, best, taken = None, None, None
     if config.tune and plan.tuner.search_space:
-        standing = unsearched if is_unsearched(plan, unsearched) else None
-        plan, tuning, best = _searched(plan, work, say, standing)
-        taken = standing if plan.config == config else None  # no other settings were chosen
-    record = _execute(plan, loaded, work, resume, baseline_dir, say, tuning, best, taken)
+        finished = unsearched if is_unsearched(plan, unsearched) else None
+        plan, tuning, best = _searched(plan, work, echo, finished)
+        taken = finished if plan.config == config else None  # no other settings were chosen
+    record = _execute(plan, loaded, work, resume, baseline_dir, echo, tuning, best, taken)
     return record, baseline_dir
 
 
 def _searched(
-    plan: Plan, run_dir: Path, say: Say, standing: Path | None
+    plan: Plan, run_dir: Path, echo: Echo, finished: Path | None
 ) -> tuple[Plan, dict[str, Any], Path]:
     """The plan with the settings that did best on the dev set, how they were found, and where."""
     as_it_is = dataclasses.replace(plan.config, tune=0, baseline=False, out_dir=None)
@@ -92,21 +92,21 @@ def _searched(
             anew = dataclasses.replace(trial.config, overwrite=True)
             on_main(lambda: prepare(folder, anew, trial.config_hash))
             own = dataclasses.replace(trial.config, out_dir=None)
-            if standing is not None and own == as_it_is:
-                return trial_of(trial, standing, folder, say)
+            if finished is not None and own == as_it_is:
+                return trial_of(trial, finished, folder, echo)
             # a method may wrap or quantise its model: each trial loads its own
             loaded = load(trial.config.model, trial.device)
-            return _execute(trial, loaded, folder, False, None, say, is_trial=True)
+            return _execute(trial, loaded, folder, False, None, echo, is_trial=True)
 
     def done(folder: Path, config_hash: str) -> Record | None:
         return on_main(lambda: done_in(folder, config_hash))
 
-    config, tuning, best = search(plan, run_dir, execute, done, say)
+    config, tuning, best = search(plan, run_dir, execute, done, echo)
     tuner: Tuner = TUNERS.get(config.tuner.name)(config.tuner)
     return dataclasses.replace(plan, config=config, tuner=tuner), tuning, best
 
 
-def _baseline(plan: Plan, loaded: LoadedModel, given: Path | None, say: Say) -> Path:
+def _baseline(plan: Plan, loaded: LoadedModel, given: Path | None, echo: Echo) -> Path:
     """The ``none`` run of the same model, test set and decoding; found, or done now.
 
     With the default layout it is ``runs/LANG/none/seed-0``; where ``out_dir`` was
@@ -139,12 +139,12 @@ def _baseline(plan: Plan, loaded: LoadedModel, given: Path | None, say: Say) -> 
                     continue  # another model's run is there, or a damaged one
                 damaged, found = True, None
             if found is not None:
-                say(f"Original model: scored before, in {folder}.")
+                echo(f"Original model: scored before, in {folder}.")
                 return folder
             wanted = dataclasses.replace(config, out_dir=str(folder), overwrite=damaged)
             on_main(partial(prepare, folder, wanted, own.config_hash))
-            say("Original model: translating the test set (once; later runs reuse it).")
-            _execute(own, loaded, folder, False, None, say)
+            echo("Original model: translating the test set (once; later runs reuse it).")
+            _execute(own, loaded, folder, False, None, echo)
             return folder
     raise RecordError(f"{kept}: the original model's run cannot be kept there.")
 
@@ -155,7 +155,7 @@ def _execute(
     run_dir: Path,
     resume: bool,
     baseline_dir: Path | None,
-    say: Say,
+    echo: Echo,
     tuning: dict[str, Any] | None = None,
     best: Path | None = None,
     taken: Path | None = None,
@@ -169,7 +169,7 @@ def _execute(
         run_dir: where to.
         resume: go on from a checkpoint.
         baseline_dir: the original model's run.
-        say: prints a line for the user.
+        echo: prints a line for the user.
         tuning: for the record: how the settings were found.
         best: the trial with these settings, whose trained parameters serve again.
         taken: a finished run with these settings, whose result serves.
@@ -183,7 +183,7 @@ def _execute(
         if not is_trial:  # a run is one experiment, whatever was tried for it
             content = dataclasses.asdict(config)
             settings = as_written(content) | {k: content[k] for k in ("tracker", "tracking")}
-            trackers.extend(trackers_of.begin(settings, str(run_dir), say))
+            trackers.extend(trackers_of.begin(settings, str(run_dir), echo))
 
     def end(record: Record) -> None:
         record.extra[integrity.KEY] = integrity.measure(run_dir, config, tuning)
@@ -193,9 +193,9 @@ def _execute(
     try:
         on_main(begin)
         if taken is not None:
-            record = take(plan, taken, run_dir, say)
+            record = take(plan, taken, run_dir, echo)
         else:
-            record = _tune_and_score(plan, loaded, run_dir, resume, trackers, say, best, is_trial)
+            record = _tune_and_score(plan, loaded, run_dir, resume, trackers, echo, best, is_trial)
         record.baseline = None if baseline_dir is None else str(baseline_dir)
         record.tuning = tuning
         on_main(partial(end, record))
@@ -211,18 +211,18 @@ def _tune_and_score(
     run_dir: Path,
     resume: bool,
     trackers: Sequence[Tracker],
-    say: Say,
+    echo: Echo,
     best: Path | None,
     is_trial: bool,
 ) -> Record:
     config, tuner = plan.config, plan.tuner
     start_peak(plan.device)
-    context, encoded, dev = make_context(plan, loaded, say)
+    context, encoded, dev = make_context(plan, loaded, echo)
     check_room(config, loaded, [p.source for p in plan.test.pairs], tuner.virtual_tokens)
     cost = CostRecord()
     if tuner.probe is not None:
         assert encoded is not None
-        trained = probe_of(plan, context, encoded, dev, trackers, say)
+        trained = probe_of(plan, context, encoded, dev, trackers, echo)
         context.probe = trained.probe
         if tuner.probe_section == "train":  # the method is the probe
             cost.train_seconds, cost.train_steps = trained.probe.seconds, trained.steps
@@ -234,8 +234,8 @@ def _tune_and_score(
     declare(tuner, context)
     loaded = dataclasses.replace(loaded, model=context.model)  # some methods wrap the model
     if tuner.trains and tuner.cannot_move(context) and config.train.weight_decay == 0:
-        say("None of the rows occurs in a training input: no gradient can reach them, and they")
-        say("stay as they are; training is skipped (it would end with exactly this model).")
+        echo("None of the rows occurs in a training input: no gradient can reach them, and they")
+        echo("stay as they are; training is skipped (it would end with exactly this model).")
     elif tuner.trains and best is not None and (best / TRAINED).is_file():
         load_trained(context.model, best / TRAINED)
         tried = read_record(best).cost
@@ -246,7 +246,7 @@ def _tune_and_score(
         finish(tuner, context)
     elif tuner.trains:
         assert encoded is not None
-        result = _train(plan, context, encoded, dev, run_dir, resume, trackers, say)
+        result = _train(plan, context, encoded, dev, run_dir, resume, trackers, echo)
         cost.train_seconds, cost.train_steps = result.seconds, result.steps
         cost.train_tokens_per_second = result.tokens_per_second
         if is_trial:
@@ -274,7 +274,7 @@ def _tune_and_score(
     def score() -> Record:
         # a trial is judged by the first metric; another one may cost as much as the trial
         names = config.metrics[:1] if is_trial else config.metrics
-        scores = score_outputs(plan, loaded, outputs, run_dir, names, say)
+        scores = score_outputs(plan, loaded, outputs, run_dir, names, echo)
         return make_record(plan, loaded, context, outputs, cost, encoded, scores)
 
     return on_main(score)
@@ -288,11 +288,11 @@ def _train(
     run_dir: Path,
     resume: bool,
     trackers: Sequence[Tracker],
-    say: Say,
+    echo: Echo,
 ) -> TrainResult:
     config, tuner = plan.config, plan.tuner
     count = tuner.trainable_parameters(context)
-    say(f"Training {count:,} parameters on {len(encoded.examples)} pairs ({config.recipe}).")
+    echo(f"Training {count:,} parameters on {len(encoded.examples)} pairs ({config.recipe}).")
     result = plan.engine.train(
         context.model,
         config.train,

@@ -18,7 +18,7 @@ from mt_lottery.runs.folder.files import read_hypotheses
 from mt_lottery.runs.folder.preparing import CONFIG, HYPOTHESES
 from mt_lottery.runs.folder.record import read_record
 from mt_lottery.runs.folder.targets import check_model_folder, inputs_of
-from mt_lottery.runs.planning.plan import Say
+from mt_lottery.runs.planning.plan import Echo
 from mt_lottery.runs.tuned import open_run
 from mt_lottery.system.values import user_path
 
@@ -47,7 +47,7 @@ def merge_run(
     dtype: str | None = None,
     overwrite: bool = False,
     device: str = "auto",
-    say: Say = print,
+    echo: Echo = print,
 ) -> Merged:
     """Write the tuned model of a run as a plain transformers folder.
 
@@ -58,7 +58,7 @@ def merge_run(
             Updates smaller than a step of bfloat16 are lost in it.
         overwrite: replace ``out`` if it is there, and ours (:mod:`mt_lottery.system.replacing`).
         device: where the model is loaded.
-        say: prints a line for the user.
+        echo: prints a line for the user.
 
     Raises:
         RecordError: no finished run there; or ``out`` exists, or may not be replaced.
@@ -76,7 +76,7 @@ def merge_run(
     wide = run.dtype if dtype is None else getattr(torch, dtype)
     model = run.tuner.merge(run.loaded.model, wide).eval()
     loaded: LoadedModel = dataclasses.replace(run.loaded, model=model)
-    say(f"Translating {len(said)} test sentences with the merged model …")
+    echo(f"Translating {len(said)} test sentences with the merged model …")
     outputs = decode(run.config, loaded, [line["source"] for line in said], quiet=True)
     same = sum(o.text == line["hypothesis"] for o, line in zip(outputs, said, strict=True))
     save_folder(model, loaded.tokenizer, folder, marked=True)

@@ -34,7 +34,7 @@ from mt_lottery.runs.folder.record import (
     SplitRecord,
     TicketRecord,
 )
-from mt_lottery.runs.planning.plan import Plan, Say
+from mt_lottery.runs.planning.plan import Echo, Plan
 from mt_lottery.scoring.generation import generation_statistics
 from mt_lottery.scoring.metric import MetricContext
 from mt_lottery.scoring.report import evaluate, make_metrics, sentence_statistics
@@ -134,7 +134,7 @@ def score_outputs(
     outputs: Sequence[Hypothesis],
     run_dir: Path,
     names: Sequence[str],
-    say: Say,
+    echo: Echo,
 ) -> dict[str, Any]:
     """Write a run's translations and what each sentence adds to its scores.
 
@@ -144,7 +144,7 @@ def score_outputs(
         outputs: one hypothesis a test sentence.
         run_dir: where to.
         names: of the metrics.
-        say: prints a line for the user.
+        echo: prints a line for the user.
 
     Returns:
         the scores, as a record has them.
@@ -155,7 +155,7 @@ def score_outputs(
     about = metric_context(plan, loaded)
     metrics = make_metrics(names, about)
     if any(hasattr(metric, "ahead") for metric in metrics):
-        say(f"Scoring {len(outputs)} translations with {', '.join(names)} …")
+        echo(f"Scoring {len(outputs)} translations with {', '.join(names)} …")
     scores = evaluate(outputs, references, metrics, about)
     statistics = sentence_statistics(outputs, references, metrics, about)
     write_sentence_scores(run_dir / SENTENCES, statistics)

@@ -27,7 +27,7 @@ from mt_lottery.registry import ENGINES
 from mt_lottery.runs.decode import pad_id as pad_id_of
 from mt_lottery.runs.folder.claims import remove
 from mt_lottery.runs.folder.preparing import LOG, cache_folder, locked
-from mt_lottery.runs.planning.plan import Plan, Say
+from mt_lottery.runs.planning.plan import Echo, Plan
 from mt_lottery.runs.planning.trial_calls import checked
 from mt_lottery.system import parallel
 from mt_lottery.system.atomic import write_bytes, write_text
@@ -88,7 +88,7 @@ def _checked(content: bytes, rows: Tensor, width: int) -> Probe:
 
 
 def _read(
-    folder: Path, rows: Tensor, width: int, say: Callable[[str], None]
+    folder: Path, rows: Tensor, width: int, echo: Callable[[str], None]
 ) -> TrainedProbe | None:
     """The probe that is kept in a folder, if it is one of these rows (ascending) [k]."""
     if not (folder / META).exists():
@@ -104,19 +104,19 @@ def _read(
             raise ValueError(f"{LOG} is missing")
         return TrainedProbe(probe, int(meta["steps"]), speed, folder / LOG, True)
     except (TuningError, OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        say(f"The probe in {folder} is damaged ({error}); it is trained again.")
+        echo(f"The probe in {folder} is damaged ({error}); it is trained again.")
         for name in (META, WEIGHTS):  # not the whole folder: the lock that we hold is in it
             remove(folder / name)
         return None
 
 
 def _found(
-    folder: Path, rows: Tensor, width: int, say: Callable[[str], None]
+    folder: Path, rows: Tensor, width: int, echo: Callable[[str], None]
 ) -> TrainedProbe | None:
     """The probe that is kept there; the main process decides, then the others read it."""
-    mine = _read(folder, rows, width, say) if parallel.is_main() else None
+    mine = _read(folder, rows, width, echo) if parallel.is_main() else None
     there = parallel.on_main(lambda: mine is not None)
-    return _read(folder, rows, width, say) if there and not parallel.is_main() else mine
+    return _read(folder, rows, width, echo) if there and not parallel.is_main() else mine
 
 
 def find_or_train(
@@ -130,7 +130,7 @@ def find_or_train(
     pad_id: int,
     dev: Sequence[Example] | None,
     trackers: Sequence[Tracker],
-    say: Callable[[str], None],
+    echo: Callable[[str], None],
     engine_name: str = "transformers",
 ) -> TrainedProbe:
     """The embedding-tuned rows: from the cache, or trained now (and kept there).
@@ -148,7 +148,7 @@ def find_or_train(
         pad_id: fills up batches.
         dev: examples whose loss is measured after each epoch.
         trackers: where else the numbers go.
-        say: prints a line for the user.
+        echo: prints a line for the user.
         engine_name: for the message on an engine of a plugin that returns something else.
 
     Raises:
@@ -165,9 +165,9 @@ def find_or_train(
     folder = cache_folder() / "probes" / key
     with locked(folder, wait=True):
         rows, width = probe_rows(context, scope), context.table.shape[1]
-        found = _found(folder, rows.sort().values, width, say)
+        found = _found(folder, rows.sort().values, width, echo)
         if found is not None:
-            say(f"Embedding-tuned probe: found ({found.probe.seconds:.0f} s when it was trained).")
+            echo(f"Embedding-tuned probe: found ({found.probe.seconds:.0f} s when it was trained).")
             return found
         embedding = attach(context.model, rows, tied=scope == "tied")
         try:
@@ -193,7 +193,7 @@ def find_or_train(
         probe = Probe(token_ids[order], values[order].contiguous(), result.seconds)
         parallel.on_main(lambda: _keep(folder, probe, result))
         if not parallel.is_main():  # the very values of the main process
-            kept = _read(folder, probe.token_ids, width, say)
+            kept = _read(folder, probe.token_ids, width, echo)
             assert kept is not None
             probe = kept.probe
         return TrainedProbe(probe, result.steps, result.tokens_per_second, folder / LOG, False)
@@ -219,7 +219,7 @@ def probe_of(
     encoded: Encoded,
     dev: Encoded | None,
     trackers: Sequence[Tracker],
-    say: Say,
+    echo: Echo,
 ) -> TrainedProbe:
     """The probe that a run's method asks for, found or trained.
 
@@ -229,7 +229,7 @@ def probe_of(
         encoded: the training pairs.
         dev: the dev pairs.
         trackers: where else the numbers go.
-        say: prints a line for the user.
+        echo: prints a line for the user.
 
     Raises:
         TuningError: as :func:`find_or_train`.
@@ -260,5 +260,5 @@ def probe_of(
         pad_id=pad_id_of(context.tokenizer),
         dev=dev.examples if dev else None,
         trackers=trackers if tuner.probe_section == "train" else (),
-        say=say,
+        echo=echo,
     )

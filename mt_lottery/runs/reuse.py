@@ -15,7 +15,7 @@ from mt_lottery.runs.decode import decode
 from mt_lottery.runs.folder.preparing import CONFIG, HYPOTHESES, LOG, SENTENCES, TICKETS, finished
 from mt_lottery.runs.folder.record import Record, read_record
 from mt_lottery.runs.outcome import generation_of, score_outputs, split_record
-from mt_lottery.runs.planning.plan import Plan, Say, make_plan
+from mt_lottery.runs.planning.plan import Echo, Plan, make_plan
 from mt_lottery.runs.tuned import open_run
 from mt_lottery.system.parallel import on_main
 
@@ -48,21 +48,21 @@ def _as_allowed(config: RunConfig) -> AbstractContextManager[None]:
     return allowing(config.user_dir, config.model.trust_remote_code)
 
 
-def trial_of(trial: Plan, standing: Path, folder: Path, say: Say) -> Record:
+def trial_of(trial: Plan, finished: Path, folder: Path, echo: Echo) -> Record:
     """The record of a trial with a finished run's settings: its model translates the dev set.
 
     Args:
         trial: the trial; its test set is the dev set.
-        standing: the finished run.
+        finished: that run.
         folder: of the trial, prepared.
-        say: prints a line for the user.
+        echo: prints a line for the user.
 
     Returns:
         the trial's record, written; training cost is that of the finished run.
     """
-    say(f"{standing} is this very training, done: its model translates the dev set.")
+    echo(f"{finished} is this very training, done: its model translates the dev set.")
     with _as_allowed(trial.config):
-        tuned = open_run(standing, trial.config.device)
+        tuned = open_run(finished, trial.config.device)
     began = time.monotonic()
     sources = [pair.source for pair in trial.test.pairs]
     outputs = decode(trial.config, tuned.loaded, sources, lead=tuned.tuner.lead)
@@ -72,7 +72,7 @@ def trial_of(trial: Plan, standing: Path, folder: Path, say: Say) -> Record:
         first = trial.config.metrics[:1]
         record = dataclasses.replace(
             tuned.record,
-            scores=score_outputs(trial, tuned.loaded, outputs, folder, first, say),
+            scores=score_outputs(trial, tuned.loaded, outputs, folder, first, echo),
             generation=generation_of(trial, outputs),
             data=dataclasses.replace(tuned.record.data, test=split_record(trial.test)),
             cost=cost,
@@ -85,27 +85,27 @@ def trial_of(trial: Plan, standing: Path, folder: Path, say: Say) -> Record:
     return on_main(write)
 
 
-def take(plan: Plan, standing: Path, run_dir: Path, say: Say) -> Record:
+def take(plan: Plan, finished: Path, run_dir: Path, echo: Echo) -> Record:
     """Take the finished run, whose settings did best, as the search's result.
 
     Args:
         plan: the search's.
-        standing: the finished run.
+        finished: that run.
         run_dir: of the search; gets what the run left.
-        say: prints a line for the user.
+        echo: prints a line for the user.
 
     Returns:
         the search's record, not written.
     """
-    say(f"The recipe's own settings did best: the result is that of {standing}.")
+    echo(f"The recipe's own settings did best: the result is that of {finished}.")
 
     def copy() -> Record:
         for name in LEFT:
-            path = standing / name
+            path = finished / name
             if path.is_dir():
                 shutil.copytree(path, run_dir / name, dirs_exist_ok=True)
             elif path.exists():
                 shutil.copyfile(path, run_dir / name)
-        return dataclasses.replace(read_record(standing), config_hash=plan.config_hash)
+        return dataclasses.replace(read_record(finished), config_hash=plan.config_hash)
 
     return on_main(copy)

@@ -23,7 +23,7 @@ from mt_lottery.runs.folder.takeover import (
     settle,
     swap,
 )
-from mt_lottery.runs.planning.plan import Say, check_metrics, make_plan
+from mt_lottery.runs.planning.plan import Echo, check_metrics, make_plan
 from mt_lottery.system import parallel
 from mt_lottery.system.parallel import on_main
 from mt_lottery.training.objective import Engine
@@ -48,7 +48,7 @@ class Outcome:
 
 def run(
     config: RunConfig,
-    say: Say = print,
+    echo: Echo = print,
     engine: Engine | None = None,
     unsearched: Path | None = None,
 ) -> Outcome:
@@ -56,7 +56,7 @@ def run(
 
     Args:
         config: from :func:`mt_lottery.config.compose.compose`.
-        say: prints a line for the user.
+        echo: prints a line for the user.
         engine: what trains, in place of the registered ``config.engine``.
         unsearched: where a run of the same settings without ``tune`` may lie: if it is finished,
             it serves as the search's first trial, and as its result where no other did better.
@@ -68,20 +68,20 @@ def run(
     """
     parallel.start()
     if not parallel.is_main():
-        say = _silent
-    plan = make_plan(config, say, engine)
+        echo = _silent
+    plan = make_plan(config, echo, engine)
     given = config.out_dir is not None
     run_dir = Path(config.out_dir).expanduser() if config.out_dir else default_folder(config)
     with locked(run_dir):
         settled = on_main(lambda: done_in(run_dir, plan.config_hash) if settle(run_dir) else None)
         if settled is not None:  # the kill came after the run itself
-            say(f"{run_dir} holds the new run, which had been done; the old one is gone.")
+            echo(f"{run_dir} holds the new run, which had been done; the old one is gone.")
             return Outcome(run_dir, settled, _standing(settled.baseline), False)
         anew = on_main(lambda: config.overwrite or goes_on(run_dir, config, plan.config_hash))
         found = on_main(lambda: finished(run_dir, plan.config_hash, anew))
         if found is not None:
             on_main(lambda: _check_whole(run_dir, found))
-            say(
+            echo(
                 f"{run_dir} holds this very run, finished; it is left alone "
                 "(overwrite=true redoes it)."
             )
@@ -89,19 +89,19 @@ def run(
         record = on_main(lambda: done_beside(run_dir, plan.config_hash) if anew else None)
         if record is not None:  # all that a kill has left to do
             on_main(lambda: swap(run_dir))
-            say(f"{run_dir} holds the new run, which had been done; the old one is gone.")
+            echo(f"{run_dir} holds the new run, which had been done; the old one is gone.")
             return Outcome(run_dir, record, _standing(record.baseline), False)
         on_main(partial(check_metrics, config))
-        work, resume = on_main(lambda: place(run_dir, config, plan.config_hash, say))
+        work, resume = on_main(lambda: place(run_dir, config, plan.config_hash, echo))
         try:
-            done = do(plan, work, run_dir if given else None, resume, say, unsearched)
+            done = do(plan, work, run_dir if given else None, resume, echo, unsearched)
         except BaseException:
             if parallel.is_main():
                 discard_unbegun(work)
             raise
         if work != run_dir:
             on_main(lambda: swap(run_dir))
-            say(f"{run_dir} holds the new run; the old one is gone.")
+            echo(f"{run_dir} holds the new run; the old one is gone.")
     return Outcome(run_dir, *done, False)
 
 

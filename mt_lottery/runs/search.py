@@ -18,7 +18,7 @@ from mt_lottery.config import RunConfig, digest, problems
 from mt_lottery.errors import ConfigError, MTLotteryError, RecordError
 from mt_lottery.registry import TUNERS
 from mt_lottery.runs.folder.record import Record
-from mt_lottery.runs.planning.plan import Plan, Say
+from mt_lottery.runs.planning.plan import Echo, Plan
 from mt_lottery.system.secrets import redacted
 
 Space = Mapping[str, Sequence[Any]]
@@ -87,7 +87,7 @@ def search(
     run_dir: Path,
     execute: Callable[[Plan, Path], Record],
     finished: Callable[[Path, str], Record | None],
-    say: Say,
+    echo: Echo,
 ) -> tuple[RunConfig, dict[str, Any], Path]:
     """Try settings on the dev set and choose the best.
 
@@ -96,7 +96,7 @@ def search(
         run_dir: trials are kept under ``trials/``; finished ones are not done again.
         execute: does one trial.
         finished: the record of a trial that is done already.
-        say: prints a line for the user.
+        echo: prints a line for the user.
 
     Returns:
         the configuration of the best trial, what the record says under ``tuning``, and the
@@ -125,19 +125,19 @@ def search(
             config_hash=digest([plan.config_hash, "trial", chosen]),
         )
         shown = ", ".join(f"{key}={value}" for key, value in chosen.items())
-        say(f"Trial {number + 1} of {len(settings)}: {shown}")
+        echo(f"Trial {number + 1} of {len(settings)}: {shown}")
         try:
             record = finished(folder, own.config_hash) or execute(own, folder)
         except MTLotteryError as error:  # diverged, say: a trial that lost
             tried.append({"settings": chosen, "failed": redacted(str(error))})
-            say(f"Trial {number + 1} failed: {tried[-1]['failed']}")
+            echo(f"Trial {number + 1} failed: {tried[-1]['failed']}")
             continue
         metric = next(iter(record.scores))
         score = float(record.scores[metric]["raw"]["score"])
         seconds += record.cost.train_seconds + record.cost.probe_seconds
         seconds += record.cost.decode_seconds
         tried.append({"settings": chosen, "score": score})
-        say(f"Trial {number + 1} of {len(settings)}: {metric} {score:.2f} on dev")
+        echo(f"Trial {number + 1} of {len(settings)}: {metric} {score:.2f} on dev")
         if best is None or score > best[0]:
             best = (score, trial, chosen, folder)
     if best is None:

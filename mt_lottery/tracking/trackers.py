@@ -19,7 +19,7 @@ from mt_lottery.registry import TRACKERS, register_tracker
 from mt_lottery.system.secrets import without_secrets
 from mt_lottery.tracking import given_up
 
-Say = Callable[[str], None]
+Echo = Callable[[str], None]
 
 
 class TrackerError(Exception):
@@ -75,12 +75,12 @@ class Guarded(Tracker):
     Args:
         name: as registered.
         make: builds the tracker.
-        say: prints a line for the user.
+        echo: prints a line for the user.
     """
 
-    def __init__(self, name: str, make: Callable[[], Tracker], say: Say) -> None:
+    def __init__(self, name: str, make: Callable[[], Tracker], echo: Echo) -> None:
         self.name = name
-        self._say = say
+        self._echo = echo
         self._jobs: queue.SimpleQueue[Callable[[Tracker], None] | None] = queue.SimpleQueue()
         self._made: Tracker | None = None
         self._given_up = threading.Event()
@@ -115,11 +115,11 @@ class Guarded(Tracker):
             return
         if not self._given_up.is_set():
             for line in lines:
-                self._say(without_secrets(line))
+                self._echo(without_secrets(line))
 
     def _warn(self, reason: str) -> None:
         first = without_secrets(reason.strip().partition("\n")[0])
-        self._say(
+        self._echo(
             f"Warning: tracker={self.name}: {first.rstrip('.')}. The run goes on without it; its "
             "own files have everything."
         )
@@ -174,13 +174,13 @@ def names_of(tracker: Any) -> list[str]:
     return [name for name in dict.fromkeys(map(str, given)) if name != "none"]
 
 
-def begin(config: dict[str, Any], run_dir: str, say: Say) -> list[Guarded]:
+def begin(config: dict[str, Any], run_dir: str, echo: Echo) -> list[Guarded]:
     """Start the trackers of a run; returns at once.
 
     Args:
         config: the resolved configuration, with ``tracker`` and ``tracking``.
         run_dir: the run directory.
-        say: prints a line for the user; called from other threads too.
+        echo: prints a line for the user; called from other threads too.
 
     Raises:
         RegistryError: unknown tracker.
@@ -189,12 +189,12 @@ def begin(config: dict[str, Any], run_dir: str, say: Say) -> list[Guarded]:
     begun = []
     for name, kind in kinds:
         if given_up.known(name):
-            say(
+            echo(
                 f"tracker={name}: left out, an earlier run of this benchmark got no answer from "
                 "it; the run's own files have everything."
             )
         else:
-            begun.append(Guarded(name, partial(kind, config, run_dir), say))
+            begun.append(Guarded(name, partial(kind, config, run_dir), echo))
     return begun
 
 

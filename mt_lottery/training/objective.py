@@ -25,9 +25,9 @@ from mt_lottery.registry import CRITERIA
 from mt_lottery.system import interrupts, parallel
 from mt_lottery.tracking.trackers import Tracker
 from mt_lottery.training.checkpoints import trained_parameters
-from mt_lottery.training.journal import Journal, read_log
 from mt_lottery.training.label_loss import IGNORED, check_logits, label_loss
 from mt_lottery.training.reached import GradientWatch
+from mt_lottery.training.train_log import TrainLog, read_log
 
 
 @dataclass(frozen=True)
@@ -246,16 +246,16 @@ class Objective:
         """Labels of a whole optimizer step: of all its batches, on all processes."""
         return sum(len(self.examples[i].target_ids) for b in self.batches_of(step) for i in b)
 
-    def end_step(self, journal: Journal, step: int, lr: float) -> None:
+    def end_step(self, train_log: TrainLog, step: int, lr: float) -> None:
         """Write a step's line, from what :meth:`loss` gave for its batches.
 
         Args:
-            journal: to write it to.
+            train_log: to write it to.
             step: number of the step, from 1.
             lr: learning rate of the step.
         """
         self.last_loss, self._step = self._step_loss, step
-        journal.step(step, self._step_loss, lr, self._step_tokens)
+        train_log.step(step, self._step_loss, lr, self._step_tokens)
         self._step_loss, self._step_tokens = 0.0, 0
 
     def _named_batch(self) -> str:
@@ -345,11 +345,11 @@ class Objective:
             )
         return total / max(count, 1.0)
 
-    def result(self, journal: Journal, log: Path, seconds: float) -> TrainResult:
+    def result(self, train_log: TrainLog, log: Path, seconds: float) -> TrainResult:
         """What the training cost; every process must ask, and gets the main one's.
 
         Args:
-            journal: closed.
+            train_log: closed.
             log: ``train_log.jsonl``.
             seconds: since the start or the resume.
         """
@@ -362,8 +362,8 @@ class Objective:
             )
             return TrainResult(
                 steps=self.total,
-                seconds=journal.before + seconds,
-                tokens_per_second=journal.tokens / max(seconds, 1e-9),
+                seconds=train_log.before + seconds,
+                tokens_per_second=train_log.tokens / max(seconds, 1e-9),
                 loss=math.nan if loss is None else loss,
                 dev_loss=dev_loss,
             )

@@ -23,9 +23,9 @@ from mt_lottery.system import interrupts, parallel
 from mt_lottery.tracking.trackers import Tracker
 from mt_lottery.training.arguments import training_arguments
 from mt_lottery.training.checkpoints import CheckpointTrainer, last_checkpoint
-from mt_lottery.training.journal import Journal, Silence
 from mt_lottery.training.objective import Objective, TrainResult
 from mt_lottery.training.sealing import step_of
+from mt_lottery.training.train_log import NullLog, TrainLog
 
 
 @contextmanager
@@ -95,11 +95,11 @@ class LotteryTrainer(CheckpointTrainer):
 
 
 class _Steps(TrainerCallback):  # type: ignore[misc]
-    """Hands each optimizer step to the journal, and the end of an epoch to the dev loss."""
+    """Hands each optimizer step to the log, and the end of an epoch to the dev loss."""
 
-    def __init__(self, trainer: LotteryTrainer, journal: Journal) -> None:
+    def __init__(self, trainer: LotteryTrainer, train_log: TrainLog) -> None:
         self.trainer = trainer
-        self.journal = journal
+        self.train_log = train_log
         self.lr = 0.0
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -109,9 +109,9 @@ class _Steps(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         objective = self.trainer.objective
-        objective.end_step(self.journal, state.global_step, self.lr)
+        objective.end_step(self.train_log, state.global_step, self.lr)
         if objective.dev and state.global_step in objective.ends:
-            self.journal.note(state.global_step, dev_loss=objective.dev_loss())
+            self.train_log.note(state.global_step, dev_loss=objective.dev_loss())
         if objective.asked_to_stop():
             objective.stopped_at = state.global_step
             control.should_save = control.should_training_stop = True
@@ -155,8 +155,8 @@ def train(
         trainer.find_unreached()
         torch.manual_seed(seed + (parallel.rank() << 32))  # each process draws its own dropout
     main = parallel.is_main()
-    journal = Journal(log, title, total, start, trackers) if main else Silence()
-    trainer.add_callback(_Steps(trainer, journal))
+    train_log = TrainLog(log, title, total, start, trackers) if main else NullLog()
+    trainer.add_callback(_Steps(trainer, train_log))
     began = time.monotonic()
     try:
         if last is None or start < total:
@@ -177,11 +177,11 @@ def train(
             "a lower train.lr (probe.lr) helps."
         ) from error
     finally:
-        journal.close()
+        train_log.close()
         if config.gradient_checkpointing:
             model.gradient_checkpointing_disable()
         model.eval()
-    return objective.result(journal, log, time.monotonic() - began)
+    return objective.result(train_log, log, time.monotonic() - began)
 
 
 @register_engine("transformers")

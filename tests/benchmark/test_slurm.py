@@ -17,7 +17,7 @@ from slurm_cluster import Cluster, until
 
 from mt_lottery.benchmark.executors.runner import DONE, FAILED, RUNNING, Status
 from mt_lottery.benchmark.executors.slurm import refuse_running
-from mt_lottery.benchmark.executors.slurm_jobs import Book, _sbatch
+from mt_lottery.benchmark.executors.slurm_jobs import JobStore, _sbatch
 from mt_lottery.benchmark.executors.slurm_queue import SlurmError, queue
 from mt_lottery.benchmark.executors.worker import Order, read_state
 from mt_lottery.benchmark.plan import Bench
@@ -80,7 +80,7 @@ def test_no_more_jobs_than_asked_and_none_waits_for_a_probe(
     told = capsys.readouterr().err
     assert "submitted 4 jobs: " in told and ", at most 2 at a time\n" in told
     left = [p.name for p in (tmp_path / "out" / "slurm").iterdir()]
-    assert left == ["jobs.json"] and not Book.read(tmp_path / "out").waves
+    assert left == ["jobs.json"] and not JobStore.read(tmp_path / "out").arrays
 
 
 def test_where_all_may_run_at_once_only_the_probe_is_waited_for(
@@ -120,7 +120,7 @@ def test_a_whole_array_is_cancelled(
 
     def watch(status: Status) -> None:
         if status.state == RUNNING:
-            slurm.call("scancel", str(Book.read(tmp_path / "out").waves[0].job))
+            slurm.call("scancel", str(JobStore.read(tmp_path / "out").arrays[0].job))
 
     statuses = drive(str(tmp_path / "out"), 1, "random", "frequency", "lora", watch=watch)
     assert set(ends(statuses).values()) == {FAILED}
@@ -136,8 +136,8 @@ def test_failures_come_with_their_reason_and_stop_nothing(
     out = tmp_path / "out"
 
     def number(method: str) -> str:
-        (wave,) = Book.read(out).waves
-        return wave.job_id(next(i for i, c in enumerate(wave.cells) if f"/{method}/" in c))
+        (array,) = JobStore.read(out).arrays
+        return array.job_id(next(i for i, c in enumerate(array.cells) if f"/{method}/" in c))
 
     def watch(status: Status) -> None:
         if status.state == RUNNING and status.cell.method == "lora":
@@ -157,7 +157,7 @@ def test_failures_come_with_their_reason_and_stop_nothing(
     assert Path(reasons["prompt"].partition("It printed: ")[2]).is_file()
     state = read_state(out / "runs" / "lora" / "en-es" / "seed-0")
     assert state["state"] == "crashed" and "time limit" in state["reason"]
-    assert not Book.read(out).waves
+    assert not JobStore.read(out).arrays
 
 
 def test_a_node_that_fails(
@@ -246,36 +246,36 @@ def test_jobs_whose_number_was_never_written_down(
     monkeypatch.setenv("CELLS_ACTIONS", json.dumps({"none": "sleep", "random": "sleep"}))
     monkeypatch.setattr("mt_lottery.benchmark.executors.slurm_jobs.work", act)
     _, orders = bench_of(tmp_path, "none", "random")
-    book = Book(tmp_path)
-    wave = book.submit(orders, after=[], jobs=2, options={})
-    number, wave.job = wave.job, None
-    book.write()
-    again = Book.read(tmp_path)
+    store = JobStore(tmp_path)
+    array = store.submit(orders, after=[], jobs=2, options={})
+    number, array.job = array.job, None
+    store.write()
+    again = JobStore.read(tmp_path)
     assert again.recover() == {f"{number}_0", f"{number}_1"}
-    assert again.waves[0].job == number and Book.read(tmp_path).waves[0].job == number
+    assert again.arrays[0].job == number and JobStore.read(tmp_path).arrays[0].job == number
     # and earlier still: before submitit had put the tasks where the jobs look for them
-    book.write()
-    for task in wave.folder(tmp_path).glob("*_submitted.pkl"):
+    store.write()
+    for task in array.folder(tmp_path).glob("*_submitted.pkl"):
         task.rename(task.with_name(f"{task.stem}.elsewhere"))
-    again = Book.read(tmp_path)
-    assert again.recover() == set() and not Book.read(tmp_path).waves
+    again = JobStore.read(tmp_path)
+    assert again.recover() == set() and not JobStore.read(tmp_path).arrays
     until(lambda: not slurm.jobs("pending,running,completing"))
     assert slurm.jobs()[f"{number}_0"] == "CANCELLED"
 
 
 def test_a_wave_that_sbatch_never_saw_is_forgotten(slurm: Cluster, tmp_path: Path) -> None:
     (tmp_path / "slurm").mkdir()
-    wave = {"name": "mt-bench-00000000", "cells": ["a"], "arguments": ["b"], "job": None}
-    content = {"schema": 1, "waves": [wave]}
+    array = {"name": "mt-bench-00000000", "cells": ["a"], "arguments": ["b"], "job": None}
+    content = {"schema": 1, "waves": [array]}
     (tmp_path / "slurm" / "jobs.json").write_text(json.dumps(content))
-    assert Book.read(tmp_path).recover() == set() and not Book.read(tmp_path).waves
+    assert JobStore.read(tmp_path).recover() == set() and not JobStore.read(tmp_path).arrays
 
 
 def test_what_slurm_refuses_leaves_nothing(slurm: Cluster, notes: Path, tmp_path: Path) -> None:
     with pytest.raises(SlurmError, match=r"sbatch refuses the jobs: .*partition"):
         drive(str(tmp_path / "out"), 2, "embed", "ks_lottery", partition="nowhere")
     assert not slurm.jobs("pending,running")
-    assert not Book.read(tmp_path / "out").waves
+    assert not JobStore.read(tmp_path / "out").arrays
 
 
 def test_a_second_array_that_is_refused_takes_the_first_with_it(
@@ -295,4 +295,4 @@ def test_a_second_array_that_is_refused_takes_the_first_with_it(
         drive(str(tmp_path / "out"), 2, "embed", "ks_lottery")
     until(lambda: not slurm.jobs("pending,running,completing"))
     assert slurm.jobs()[f"{calls[0]}_0"] == "CANCELLED"
-    assert not Book.read(tmp_path / "out").waves
+    assert not JobStore.read(tmp_path / "out").arrays

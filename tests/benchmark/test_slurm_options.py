@@ -8,7 +8,7 @@ import pytest
 
 from mt_lottery.benchmark.executors import slurm_queue
 from mt_lottery.benchmark.executors.runner import DONE, RUNNING, Status
-from mt_lottery.benchmark.executors.slurm_jobs import Book
+from mt_lottery.benchmark.executors.slurm_jobs import JobStore
 from mt_lottery.benchmark.executors.slurm_options import OPTIONS, parse_options, seconds
 from mt_lottery.benchmark.executors.slurm_plan import split
 from mt_lottery.benchmark.plan import Cell
@@ -171,4 +171,4 @@ def test_a_damaged_list_of_jobs(tmp_path: Path, text: str) -> None:
     (tmp_path / "slurm").mkdir()
     (tmp_path / "slurm" / "jobs.json").write_text(text)
     with pytest.raises(RecordError, match=r"slurm/jobs.json: damaged: .*squeue --me"):
-        Book.read(tmp_path)
+        JobStore.read(tmp_path)

@@ -52,7 +52,7 @@ def test_the_same_with_and_without(
 
     monkeypatch.setattr(execution, "_tune_and_score", refuse)
     said: list[str] = []
-    reused = done(models, method, "reused", "tune=1", unsearched=Path("alone"), say=said.append)
+    reused = done(models, method, "reused", "tune=1", unsearched=Path("alone"), echo=said.append)
     assert numbers(reused) == numbers(fresh)
     assert hypotheses(Path("reused")) == hypotheses(Path("fresh")) == hypotheses(Path("alone"))
     assert reused["cost"]["train_seconds"] == record(Path("alone"))["cost"]["train_seconds"]

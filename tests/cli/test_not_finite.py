@@ -58,20 +58,20 @@ def test_logits_that_are_no_numbers(value: float, beam: int) -> None:
 def test_a_signal_in_the_first_steps(
     number: int, code: int, commands: Commands, models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mt_lottery.training.journal import Journal
+    from mt_lottery.training.train_log import TrainLog
 
     arguments = small(models.untied, "ks_lottery", *FEW, "probe.epochs=2", "train.epochs=2")
     assert commands.train(*arguments, "out_dir=whole").code == 0
     shutil.rmtree(commands.cache)
-    real = Journal.step
+    real = TrainLog.step
 
     def stop_after(step: int, title: str) -> None:
-        def step_and_stop(self: Journal, at: int, *numbers: float, **more: float) -> None:
+        def step_and_stop(self: TrainLog, at: int, *numbers: float, **more: float) -> None:
             real(self, at, *numbers, **more)  # type: ignore[arg-type]
             if at == step and self._title == title:
                 os.kill(os.getpid(), number)
 
-        monkeypatch.setattr(Journal, "step", step_and_stop)
+        monkeypatch.setattr(TrainLog, "step", step_and_stop)
 
     stop_after(1, "Embedding-tuned probe")
     ended = commands.train(*arguments, "out_dir=run")
@@ -82,7 +82,7 @@ def test_a_signal_in_the_first_steps(
     assert ended.code == code and "after step 2" in ended.err
     assert [p.name for p in Path("run").rglob("checkpoint-*")] == ["checkpoint-2"]
     assert not Path("run/record.json").exists()
-    monkeypatch.setattr(Journal, "step", real)
+    monkeypatch.setattr(TrainLog, "step", real)
     assert commands.train(*arguments, "out_dir=run", "resume=true").code == 0
     for name in ("adapter/adapter_model.safetensors", "tickets.csv", "hypotheses.jsonl"):
         assert Path("run", name).read_bytes() == Path("whole", name).read_bytes()

@@ -18,7 +18,7 @@ from launch import run
 from safetensors.torch import load_file
 from tiny_runs import Commands, Models, hypotheses, record, small
 
-from mt_lottery.training.journal import Journal
+from mt_lottery.training.train_log import TrainLog
 
 DATASET = ("train_pairs=24", "test_pairs=6", "dev_pairs=4")
 
@@ -163,14 +163,14 @@ def test_a_new_run_in_place_of_an_old_one(
     assert commands.train(*arguments, "out_dir=whole").code == 0
     old = record(Path("run")), hypotheses(Path("run"))
     with monkeypatch.context() as patch:
-        real = Journal.step
+        real = TrainLog.step
 
-        def step(self: Journal, at: int, *numbers: float, **more: float) -> None:
+        def step(self: TrainLog, at: int, *numbers: float, **more: float) -> None:
             real(self, at, *numbers, **more)  # type: ignore[arg-type]
             if at == 3:
                 signal.raise_signal(signal.SIGTERM)
 
-        patch.setattr(Journal, "step", step)
+        patch.setattr(TrainLog, "step", step)
         ended = commands.train(*arguments, "out_dir=run", "overwrite=true")
     assert ended.code == 143 and "after step 3" in ended.err and "resume=true" in ended.err
     assert (record(Path("run")), hypotheses(Path("run"))) == old

@@ -59,7 +59,7 @@ def find(
         pad_id=tiny.PAD,
         dev=None,
         trackers=trackers,
-        say=said.append,
+        echo=said.append,
     )
     return probe, said
 

@@ -13,7 +13,7 @@ from mt_lottery.benchmark.board.notes import SECONDS
 from mt_lottery.benchmark.board.report import Written
 from mt_lottery.benchmark.board.tables import number, percent, spread
 from mt_lottery.benchmark.executors.runner import Status
-from mt_lottery.benchmark.executors.worker import say
+from mt_lottery.benchmark.executors.worker import echo
 from mt_lottery.report.plain import visible
 from mt_lottery.report.printing import Grid, printer
 
@@ -35,7 +35,7 @@ def tell_failures(results: Results, block: str | None = None) -> None:
     """
     for cell, reason in results.failures.items():
         if block in (None, cell.block):
-            say(f"FAILED, and left out: {visible(f'{cell}: {reason}'.partition(chr(10))[0])}")
+            echo(f"FAILED, and left out: {visible(f'{cell}: {reason}'.partition(chr(10))[0])}")
 
 
 def present(written: Written, *more: Callable[[dict[str, Any]], None]) -> int:
@@ -64,7 +64,7 @@ def list_files(written: Written) -> None:
 def list_problems(written: Written) -> int:
     """Say what could not be made, and why; returns the exit status."""
     for name, reason in written.problems.items():
-        say(f"error: {visible(name)} could not be made: {visible(reason)}")
+        echo(f"error: {visible(name)} could not be made: {visible(reason)}")
     return written.status
 
 

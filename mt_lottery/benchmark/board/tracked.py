@@ -12,14 +12,14 @@ from mt_lottery.config import RunConfig
 from mt_lottery.tracking import trackers
 
 
-def log_leaderboard(bench: Bench, config: RunConfig, board: dict[str, Any], say: Any) -> None:
+def log_leaderboard(bench: Bench, config: RunConfig, board: dict[str, Any], echo: Any) -> None:
     """Give the leaderboard to every tracker of the cells; a failure is a warning.
 
     Args:
         bench: the benchmark; its folder holds the leaderboard's files.
         config: of any cell.
         board: the leaderboard.
-        say: prints a line for the user.
+        echo: prints a line for the user.
     """
     if not trackers.names_of(config.tracker):
         return
@@ -34,11 +34,11 @@ def log_leaderboard(bench: Bench, config: RunConfig, board: dict[str, Any], say:
         "tracker": config.tracker,
         "tracking": tracking,
     }
-    begun = trackers.begin(about, str(bench.out), say)
+    begun = trackers.begin(about, str(bench.out), echo)
     for tracker in begun:
         tracker.leaderboard(board)
     trackers.wait(begun, config.tracking.deadline)
     archives = sorted(Path(bench.out).glob("*/*/*/seed-*/trackers/comet/*.zip"))
     if archives:
         own = shlex.quote(str(bench.out.resolve()))
-        say(f"tracker=comet: the cells, offline: comet upload {own}/*/*/*/*/trackers/comet/*.zip")
+        echo(f"tracker=comet: the cells, offline: comet upload {own}/*/*/*/*/trackers/comet/*.zip")

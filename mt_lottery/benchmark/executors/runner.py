@@ -83,7 +83,7 @@ def finished_record(folder: Path) -> Record | None:
     return read_record(folder) if (folder / NAME).exists() else None
 
 
-def standing(bench: Bench, cells: Sequence[Cell]) -> list[Status]:
+def statuses_of(bench: Bench, cells: Sequence[Cell]) -> list[Status]:
     """The state of each cell before anything is done, with the time it may take."""
     found = []
     for cell in cells:

@@ -20,13 +20,13 @@ from mt_lottery.benchmark.executors.runner import (
     conclude,
     finished_record,
     order_of,
-    standing,
+    statuses_of,
 )
 from mt_lottery.benchmark.executors.slurm_jobs import (
     FOLDER,
     JOBS,
-    Book,
-    Wave,
+    JobArray,
+    JobStore,
     fingerprint,
     undisturbed,
 )
@@ -55,14 +55,14 @@ class Job:
     """
 
     status: Status
-    wave: Wave
+    array: JobArray
     index: int
     missed: float | None = None
 
     @property
     def number(self) -> str:
         """Slurm's, such as ``12_3``."""
-        return self.wave.job_id(self.index)
+        return self.array.job_id(self.index)
 
 
 def run_slurm(
@@ -90,59 +90,59 @@ def run_slurm(
         KeyboardInterrupt: Ctrl-C; the jobs go on, and its message names them.
     """
     out = bench.out.resolve()
-    book = Book.read(out)
+    store = JobStore.read(out)
     orders = {s.cell.folder: order_of(bench, s.cell, force) for s in statuses}
     ours: list[Job] = []  # filled from within: Ctrl-C may come at any time, and names them
     try:
-        _attach(bench, book, statuses, orders, force, ours)
-        _submit(bench, book, statuses, orders, jobs, options, ours)
-        _follow(book, ours, watch)
+        _attach(bench, store, statuses, orders, force, ours)
+        _submit(bench, store, statuses, orders, jobs, options, ours)
+        _follow(store, ours, watch)
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(_going_on(ours)) from error
     finally:
-        _settle(book, ours)
+        _settle(store, ours)
 
 
 def _attach(
     bench: Bench,
-    book: Book,
+    store: JobStore,
     statuses: Sequence[Status],
     orders: Mapping[str, Order],
     force: bool,
     ours: list[Job],
 ) -> None:
     """Add the jobs of an earlier call that have not ended, with their cells, to ours."""
-    if not book.waves:
+    if not store.arrays:
         return
-    live = book.recover()
+    live = store.recover()
     by_folder = {s.cell.folder: s for s in statuses}
-    for wave in book.waves:
-        for index, folder in enumerate(wave.cells):
+    for array in store.arrays:
+        for index, folder in enumerate(array.cells):
             status = by_folder.get(folder)
-            if wave.job_id(index) not in live:
+            if array.job_id(index) not in live:
                 continue
             if status is None or status.state != WAITING:
-                book.others.add(wave.name)
+                store.others.add(array.name)
                 continue
-            if wave.arguments[index] != fingerprint(orders[folder]):
+            if array.arguments[index] != fingerprint(orders[folder]):
                 raise RecordError(
                     f"{status.cell} is in Slurm's queue with other settings (job "
-                    f"{wave.job_id(index)}). Wait for it, or `scancel {wave.job}` first."
+                    f"{array.job_id(index)}). Wait for it, or `scancel {array.job}` first."
                 )
-            ours.append(Job(status, wave, index))
+            ours.append(Job(status, array, index))
     if not force:  # a job may have ended since the folder was looked at
         attached = {id(job.status) for job in ours}
         late = [s for s in statuses if s.state == WAITING and id(s) not in attached]
-        for status, now in zip(late, standing(bench, [s.cell for s in late]), strict=True):
+        for status, now in zip(late, statuses_of(bench, [s.cell for s in late]), strict=True):
             status.state, status.seconds, status.kept = now.state, now.seconds, now.kept
             status.reason = now.reason
     if ours:
-        _say(f"{len(ours)} jobs of an earlier call go on: {', '.join(_arrays(ours))}")
+        _echo(f"{len(ours)} jobs of an earlier call go on: {', '.join(_arrays(ours))}")
 
 
 def _submit(
     bench: Bench,
-    book: Book,
+    store: JobStore,
     statuses: Sequence[Status],
     orders: Mapping[str, Order],
     jobs: int,
@@ -156,41 +156,41 @@ def _submit(
     # probes, and the first one for those of an earlier call: Slurm limits the jobs at a time
     # only within an array, and --jobs shall hold for all of them. Where there are no more jobs
     # than that, it waits for those that train probes alone.
-    after = [str(wave.job) for wave in book.waves]
+    after = [str(array.job) for array in store.arrays]
     unlimited = not after and jobs >= sum(map(len, parts))
     group_of = {s.cell: group for s, group in zip(statuses, groups, strict=True)}
     needed = {group_of[s.cell] for s in parts[-1]} if parts else set()
-    made: list[Wave] = []
+    made: list[JobArray] = []
     with undisturbed():
         try:
             for part in parts:
                 cells = [orders[s.cell.folder] for s in part]
-                wave = book.submit(cells, after=after, jobs=jobs, options=options)
-                made.append(wave)
-                ours += [Job(status, wave, index) for index, status in enumerate(part)]
+                array = store.submit(cells, after=after, jobs=jobs, options=options)
+                made.append(array)
+                ours += [Job(status, array, index) for index, status in enumerate(part)]
                 waits = f", after {' and '.join(after)}" if after else ""
                 limit = f", at most {jobs} at a time" if jobs < len(part) else ""
-                _say(f"submitted {len(part)} jobs: {wave.job}{limit}{waits}")
+                _echo(f"submitted {len(part)} jobs: {array.job}{limit}{waits}")
                 trainers = [
-                    wave.job_id(i) for i, s in enumerate(part) if group_of[s.cell] in needed
+                    array.job_id(i) for i, s in enumerate(part) if group_of[s.cell] in needed
                 ]
-                after = trainers if unlimited else [str(wave.job)]
+                after = trainers if unlimited else [str(array.job)]
         except SlurmError:
-            ours[:] = [job for job in ours if job.wave not in made]
-            for wave in made:
-                cancel(str(wave.job))
-                book.drop(wave)
+            ours[:] = [job for job in ours if job.array not in made]
+            for array in made:
+                cancel(str(array.job))
+                store.drop(array)
             raise
 
 
-def _follow(book: Book, jobs: Sequence[Job], watch: Watch) -> None:
+def _follow(store: JobStore, jobs: Sequence[Job], watch: Watch) -> None:
     """Watch until every job has ended."""
     began = asked = time.monotonic()
     told: set[str] = set()
     unanswered = False
     while True:
         for job in _open(jobs):
-            answer = job.wave.answer(book.out, job.index)
+            answer = job.array.answer(store.out, job.index)
             if answer is not None:
                 conclude(job.status, answer)
                 watch(job.status)
@@ -202,15 +202,15 @@ def _follow(book: Book, jobs: Sequence[Job], watch: Watch) -> None:
         if asked == began or now - asked >= min(30.0, max(2.0, (now - began) / 20)):
             asked = now
             try:
-                listed = queue({job.wave.name for job in left})
+                listed = queue({job.array.name for job in left})
                 unanswered = False
             except SlurmError as error:  # a controller that is restarted; the jobs go on
                 if not unanswered:
-                    _say(f"{error}; asked again")
+                    _echo(f"{error}; asked again")
                 unanswered = True
             else:
                 for job in left:
-                    _look(book.out, job, listed.get(job.number), watch, told)
+                    _look(store.out, job, listed.get(job.number), watch, told)
         time.sleep(TICK)
 
 
@@ -221,7 +221,7 @@ def _look(out: Path, job: Job, seen: Seen | None, watch: Watch, told: set[str]) 
     if seen is None or seen.ended:
         if job.missed is None:
             job.missed = now
-        folder = job.wave.folder(out)
+        folder = job.array.folder(out)
         with contextlib.suppress(OSError):  # makes NFS look at the folder again
             folder.chmod(folder.stat().st_mode)
         killed = seen is not None and seen.state not in ("COMPLETED", "FAILED")
@@ -238,7 +238,7 @@ def _look(out: Path, job: Job, seen: Seen | None, watch: Watch, told: set[str]) 
             status.state, status.began = WAITING, None
         if seen.reason not in _ORDINARY and seen.reason not in told:
             told.add(seen.reason)
-            _say(f"job {job.number} waits: {seen.reason}")
+            _echo(f"job {job.number} waits: {seen.reason}")
 
 
 def _lost(out: Path, job: Job) -> None:
@@ -246,7 +246,7 @@ def _lost(out: Path, job: Job) -> None:
     status = job.status
     seconds = time.monotonic() - status.began if status.began is not None else 0.0
     folder = out / status.cell.folder
-    late = job.wave.answer(out, job.index)
+    late = job.array.answer(out, job.index)
     with contextlib.suppress(RecordError):
         if late is None and finished_record(folder) is not None:  # killed on its last steps
             late = Answer("done", None, seconds)
@@ -254,7 +254,7 @@ def _lost(out: Path, job: Job) -> None:
         conclude(status, late)
         return
     reason = f"{why(*ending(job.number))} (job {job.number})"
-    output = job.wave.output(out, job.index)
+    output = job.array.output(out, job.index)
     if not (folder / LOG).is_file() and output.is_file():
         reason += f"\nIt printed: {output}"
     answer = Answer("crashed", reason, seconds)
@@ -262,13 +262,13 @@ def _lost(out: Path, job: Job) -> None:
     conclude(status, answer)
 
 
-def _settle(book: Book, jobs: Sequence[Job]) -> None:
+def _settle(store: JobStore, jobs: Sequence[Job]) -> None:
     """Forget the waves of which every job has ended."""
-    still = {job.wave.name for job in _open(jobs)} | book.others
-    ours = {job.wave.name for job in jobs}
-    for wave in list(book.waves):
-        if wave.name in ours and wave.name not in still:
-            book.drop(wave)
+    still = {job.array.name for job in _open(jobs)} | store.others
+    ours = {job.array.name for job in jobs}
+    for array in list(store.arrays):
+        if array.name in ours and array.name not in still:
+            store.drop(array)
 
 
 def _open(jobs: Sequence[Job]) -> list[Job]:
@@ -276,7 +276,7 @@ def _open(jobs: Sequence[Job]) -> list[Job]:
 
 
 def _arrays(jobs: Sequence[Job]) -> list[str]:
-    return list(dict.fromkeys(str(job.wave.job) for job in jobs))
+    return list(dict.fromkeys(str(job.array.job) for job in jobs))
 
 
 def _going_on(jobs: Sequence[Job]) -> str:
@@ -293,7 +293,7 @@ def _going_on(jobs: Sequence[Job]) -> str:
     )
 
 
-def _say(text: str) -> None:
+def _echo(text: str) -> None:
     print(f"slurm: {text}", file=sys.stderr, flush=True)
 
 
@@ -304,18 +304,18 @@ def refuse_running(out: Path) -> None:
         RecordError: some may be.
     """
     out = out.resolve()
-    book = Book.read(out)
-    if not book.waves:
+    store = JobStore.read(out)
+    if not store.arrays:
         return
     try:
-        live = book.recover()
+        live = store.recover()
     except SlurmError as error:
         raise RecordError(
             f"{out / FOLDER / JOBS} names jobs of Slurm that may still run, and Slurm cannot be "
             f"asked here ({error}). Remove that file if none does."
         ) from error
     if live:
-        numbers = " ".join(str(wave.job) for wave in book.waves)
+        numbers = " ".join(str(array.job) for array in store.arrays)
         raise RecordError(
             f"{out}: jobs of Slurm are at work here ({numbers}). --executor slurm watches them; "
             f"`scancel {numbers}` stops them."

@@ -29,7 +29,7 @@ SCHEMA = 1
 
 
 @dataclass
-class Wave:
+class JobArray:
     """Cells that were submitted together: one array, a job a cell.
 
     Attributes:
@@ -103,7 +103,7 @@ def _cores() -> int:
 
 
 @dataclass
-class Book:
+class JobStore:
     """``slurm/jobs.json``: the jobs that may still run.
 
     A wave is written down under its name *before* sbatch is called, and with its number after:
@@ -116,11 +116,11 @@ class Book:
     """
 
     out: Path
-    waves: list[Wave] = field(default_factory=list)
+    arrays: list[JobArray] = field(default_factory=list)
     others: set[str] = field(default_factory=set)
 
     @classmethod
-    def read(cls, out: Path) -> Book:
+    def read(cls, out: Path) -> JobStore:
         """Read the jobs of a benchmark's folder.
 
         Raises:
@@ -133,7 +133,7 @@ class Book:
             content = read_json(path, RecordError)
             if content["schema"] != SCHEMA:
                 raise ValueError(f"schema {content['schema']!r}, not {SCHEMA}")
-            return cls(out, [Wave(**wave) for wave in content["waves"]])
+            return cls(out, [JobArray(**array) for array in content["waves"]])
         except (RecordError, ValueError, KeyError, TypeError) as error:
             raise RecordError(
                 f"{path}: damaged: {error}. Remove it once `squeue --me` shows no job named "
@@ -146,19 +146,19 @@ class Book:
         Raises:
             DiskError: it cannot be written.
         """
-        content = {"schema": SCHEMA, "waves": [dataclasses.asdict(w) for w in self.waves]}
+        content = {"schema": SCHEMA, "waves": [dataclasses.asdict(w) for w in self.arrays]}
         write_text(self.out / FOLDER / JOBS, json.dumps(content, indent=1) + "\n")
 
-    def drop(self, wave: Wave) -> None:
+    def drop(self, array: JobArray) -> None:
         """Forget a wave of which nothing runs; of its files only those of failed jobs stay."""
-        self.waves.remove(wave)
+        self.arrays.remove(array)
         self.write()
-        folder = wave.folder(self.out)
+        folder = array.folder(self.out)
         failed = []
-        for index in range(len(wave.cells) if wave.job else 0):
-            answer = wave.answer(self.out, index)
+        for index in range(len(array.cells) if array.job else 0):
+            answer = array.answer(self.out, index)
             if answer is None or answer.state != "done":
-                failed.append(wave.output(self.out, index))
+                failed.append(array.output(self.out, index))
         for file in folder.glob("*"):
             if file not in failed:
                 file.unlink(missing_ok=True)
@@ -171,17 +171,17 @@ class Book:
         Raises:
             SlurmError: Slurm does not answer.
         """
-        listed = queue(wave.name for wave in self.waves)
+        listed = queue(array.name for array in self.arrays)
         live = {one for one, seen in listed.items() if not seen.ended}
-        for wave in list(self.waves):
-            if wave.job is None:
-                wave.job = next((s.job for s in listed.values() if s.name == wave.name), None)
-                if wave.job is not None and not _complete(wave, self.out):
-                    cancel(wave.job)
-                    live -= set(wave.job_ids)
-            if not live & set(wave.job_ids):
-                self.drop(wave)
-        if self.waves:
+        for array in list(self.arrays):
+            if array.job is None:
+                array.job = next((s.job for s in listed.values() if s.name == array.name), None)
+                if array.job is not None and not _complete(array, self.out):
+                    cancel(array.job)
+                    live -= set(array.job_ids)
+            if not live & set(array.job_ids):
+                self.drop(array)
+        if self.arrays:
             self.write()
         return live
 
@@ -192,7 +192,7 @@ class Book:
         after: Sequence[str],
         jobs: int,
         options: Mapping[str, Any],
-    ) -> Wave:
+    ) -> JobArray:
         """Hand cells to Slurm as one array.
 
         Args:
@@ -205,16 +205,16 @@ class Book:
             SlurmError: sbatch refuses them.
             DiskError: the jobs cannot be written down; none is submitted then.
         """
-        wave = Wave(
+        array = JobArray(
             f"mt-bench-{uuid.uuid4().hex[:8]}",
             [str(Path(o.folder).relative_to(self.out)) for o in orders],
             [fingerprint(order) for order in orders],
         )
-        self.waves.append(wave)
+        self.arrays.append(array)
         self.write()
         parameters = {
             **options,
-            "job_name": wave.name,
+            "job_name": array.name,
             "array_parallelism": jobs,
             # not as a step of srun, which since Slurm 22.05 gets one core of those given
             "use_srun": False,
@@ -225,13 +225,13 @@ class Book:
         if after:
             parameters["dependency"] = "afterany:" + ":".join(after)
         try:
-            wave.job = _sbatch(wave.folder(self.out), orders, parameters)
+            array.job = _sbatch(array.folder(self.out), orders, parameters)
         except SlurmError:
-            cancel(f"--name={wave.name}")  # sbatch may have gone well, and what follows it not
-            self.drop(wave)
+            cancel(f"--name={array.name}")  # sbatch may have gone well, and what follows it not
+            self.drop(array)
             raise
         self.write()
-        return wave
+        return array
 
 
 def fingerprint(order: Order) -> str:
@@ -239,11 +239,11 @@ def fingerprint(order: Order) -> str:
     return digest(list(order.arguments))
 
 
-def _complete(wave: Wave, out: Path) -> bool:
+def _complete(array: JobArray, out: Path) -> bool:
     """Whether submitit came to put every job's task in its place, which follows sbatch."""
-    folder = wave.folder(out)
+    folder = array.folder(out)
     return all(
-        (folder / f"{wave.job_id(i)}_submitted.pkl").exists() for i in range(len(wave.cells))
+        (folder / f"{array.job_id(i)}_submitted.pkl").exists() for i in range(len(array.cells))
     )
 
 

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Collection, Sequence
 
 from mt_lottery.benchmark.executors.runner import DONE, WAITING, Status
-from mt_lottery.benchmark.executors.slurm_jobs import Book
+from mt_lottery.benchmark.executors.slurm_jobs import JobStore
 from mt_lottery.benchmark.executors.slurm_queue import SlurmError, queue
 from mt_lottery.benchmark.plan import Bench, probe_group
 
@@ -39,7 +39,7 @@ def split(
         first.append(status)
         if group is not None and group not in settled:
             training.add(group)
-    return [wave for wave in (first, second) if wave]
+    return [array for array in (first, second) if array]
 
 
 def describe(bench: Bench, statuses: Sequence[Status], jobs: int) -> str:
@@ -48,10 +48,10 @@ def describe(bench: Bench, statuses: Sequence[Status], jobs: int) -> str:
     Raises:
         RecordError: ``slurm/jobs.json`` is damaged.
     """
-    waves = Book.read(bench.out.resolve()).waves
-    known = {folder: w.job_id(i) for w in waves for i, folder in enumerate(w.cells)}
+    arrays = JobStore.read(bench.out.resolve()).arrays
+    known = {folder: w.job_id(i) for w in arrays for i, folder in enumerate(w.cells)}
     with contextlib.suppress(SlurmError):  # a plan may be made where there is no Slurm
-        listed = queue(w.name for w in waves)
+        listed = queue(w.name for w in arrays)
         live = {number for number, seen in listed.items() if not seen.ended}
         known = {folder: number for folder, number in known.items() if number in live}
     taken = {id(s) for s in statuses if s.state == WAITING and s.cell.folder in known}

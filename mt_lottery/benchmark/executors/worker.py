@@ -82,7 +82,7 @@ def _shortened(reason: str) -> str:
     return "\n".join(lines if len(lines) <= MOST else [*lines[:MOST], "…"])
 
 
-def say(text: str) -> None:
+def echo(text: str) -> None:
     """A line for the user: to stderr, a cell's log."""
     print(text, file=sys.stderr, flush=True)
 
@@ -97,23 +97,23 @@ def do(order: Order) -> Answer:
         config = compose([*order.arguments, "resume=true"])
         unsearched = Path(order.unsearched) if order.unsearched else None
         try:
-            outcome = run(config, say=say, unsearched=unsearched)
+            outcome = run(config, echo=echo, unsearched=unsearched)
         except RecordError as error:
             # an interrupted run of another configuration, or (with --force) a finished one
             replace = order.force or not (Path(order.folder) / "record.json").is_file()
             if not replace:
                 raise
-            say(f"{error}\nIt is replaced.")
+            echo(f"{error}\nIt is replaced.")
             anew = dataclasses.replace(config, overwrite=True, resume=False)
-            outcome = run(anew, say=say, unsearched=unsearched)
+            outcome = run(anew, echo=echo, unsearched=unsearched)
         answer = Answer("done", None, time.monotonic() - began, outcome.found)
     except MTLotteryError as error:
-        say(f"error: {error}")
+        echo(f"error: {error}")
         answer = Answer("failed", str(error), time.monotonic() - began)
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:  # a plugin may raise SystemExit, or another kind
-        say(traceback.format_exc())
+        echo(traceback.format_exc())
         reason = f"{type(error).__name__}: {error}"
         refused = disk_error(error)
         if refused is not None:  # in a library's writing

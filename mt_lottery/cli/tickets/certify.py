@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mt_lottery.cli.outputs import add_overwrite, check_results
-from mt_lottery.cli.shared import add_device, any_number, say, whole
+from mt_lottery.cli.shared import add_device, any_number, echo, whole
 from mt_lottery.errors import ConfigError
 from mt_lottery.system.values import number
 
@@ -111,7 +111,7 @@ def certify(given: argparse.Namespace) -> int:
     check_results(given, folder, ["certificate"], kinds, own)
     if not given.no_plot:
         check_matplotlib()
-    certificate = certify_runs(given.runs, settings, device=given.device, say=say)
+    certificate = certify_runs(given.runs, settings, device=given.device, echo=echo)
     written = write_report(certificate, folder)
     if not given.no_plot:
         written += draw(certificate, folder)

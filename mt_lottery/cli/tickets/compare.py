@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mt_lottery.cli.outputs import add_overwrite, check_results
-from mt_lottery.cli.shared import add_device, positive, say, whole
+from mt_lottery.cli.shared import add_device, echo, positive, whole
 from mt_lottery.system import values
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def compare(given: argparse.Namespace) -> int:
             seed = given.null_seed
             if seed is None:
                 seed = run.record.seed + 1 if given.null == "seeds" else 0
-            null, probes[run.label] = measure_null(run, given.null, seed, given.device, say)
+            null, probes[run.label] = measure_null(run, given.null, seed, given.device, echo)
             found.nulls.append(null)
             found.pairs.append(c.null_pair(run, null.label, given.null, null.other, sizes))
     for run in tuned:
@@ -92,7 +92,7 @@ def compare(given: argparse.Namespace) -> int:
         if partner is not None:
             found.unchanged.append(c.unchanged_of(run, partner, given.alphas))
         elif given.alphas is not None:
-            probe = probes.get(run.label) or open_source(run.folder, given.device, say).probe
+            probe = probes.get(run.label) or open_source(run.folder, given.device, echo).probe
             found.unchanged.append(c.unchanged_of(run, probe, given.alphas))
     found.cost = {
         "seconds": round(time.monotonic() - started, 2),
@@ -100,7 +100,7 @@ def compare(given: argparse.Namespace) -> int:
     }
     written = write(found, out) + (draw(found, out) if given.plot else [])
     _show(found)
-    say("Written: " + ", ".join(str(path) for path in written))
+    echo("Written: " + ", ".join(str(path) for path in written))
     return 0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mt_lottery.cli.outputs import add_overwrite, check_results
-from mt_lottery.cli.shared import add_device, positive, say, whole
+from mt_lottery.cli.shared import add_device, echo, positive, whole
 
 if TYPE_CHECKING:
     from mt_lottery.paper.explain.arms import Explained
@@ -58,7 +58,7 @@ def explain(given: argparse.Namespace) -> int:
         seeds=range(given.seed, given.seed + given.controls),
         wanted=CHOICES if given.arms is None else given.arms,
         device=given.device,
-        say=say,
+        echo=echo,
     )
     made = report(found)
     cost = {
@@ -67,7 +67,7 @@ def explain(given: argparse.Namespace) -> int:
     }
     written = write(found, made, out, cost, given.plot)
     _show(found, made, cost)
-    say("Written: " + ", ".join(str(path) for path in written))
+    echo("Written: " + ", ".join(str(path) for path in written))
     return 0
 
 

@@ -6,7 +6,7 @@ import argparse
 import textwrap
 from typing import TYPE_CHECKING
 
-from mt_lottery.cli.shared import add_device, positive, say, share, whole
+from mt_lottery.cli.shared import add_device, echo, positive, share, whole
 
 if TYPE_CHECKING:
     from mt_lottery.paper.find.pair import Pair
@@ -94,7 +94,7 @@ def find(given: argparse.Namespace) -> int:
         raise ConfigError(f"--out {given.out} exists; give another file, or --overwrite.")
     check_new_files([out], overwrite=given.overwrite)
     paths = [path for path in (given.before, given.after) if path is not None]
-    pair = open_pair(paths, shared_rows=given.shared_rows, device=given.device, say=say)
+    pair = open_pair(paths, shared_rows=given.shared_rows, device=given.device, echo=echo)
     scores, chosen = chosen_by(given, pair)
     write_tickets(out, chosen, pair.tokenizer, pair.counts)
     console = printer()

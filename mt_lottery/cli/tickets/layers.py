@@ -7,7 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from mt_lottery.cli.outputs import add_overwrite, check_results
-from mt_lottery.cli.shared import say, share
+from mt_lottery.cli.shared import echo, share
 
 if TYPE_CHECKING:
     from mt_lottery.paper.layers.parameters import Layers
@@ -54,7 +54,7 @@ def layers(given: argparse.Namespace) -> int:
             from mt_lottery.paper.layers.figure import draw_layers
 
             written += draw_layers(found, out / "layers")
-        say(f"Written: {', '.join(map(str, written))}")
+        echo(f"Written: {', '.join(map(str, written))}")
     return 0
 
 

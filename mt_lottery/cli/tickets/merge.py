@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from mt_lottery.cli.outputs import add_replace
-from mt_lottery.cli.shared import add_device, say
+from mt_lottery.cli.shared import add_device, echo
 
 EXAMPLES = """\
   mt-ticket merge runs/en-ro/ks_lottery/seed-0 gemma3-en-ro
@@ -23,7 +23,7 @@ def merge(given: argparse.Namespace) -> int:
         dtype=given.dtype,
         overwrite=given.overwrite,
         device=given.device,
-        say=say,
+        echo=echo,
     )
     print(
         f"{merged.folder}: a plain transformers model. {merged.same} of {merged.sentences} test "

@@ -7,12 +7,12 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from mt_lottery.cli.outputs import add_overwrite, check_results
-from mt_lottery.cli.shared import add_device, positive, say
+from mt_lottery.cli.shared import add_device, echo, positive
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mt_lottery.paper.show.ticket_report import Shown
+    from mt_lottery.paper.show.ticket_report import TicketReport
 
 EXAMPLES = """\
   mt-ticket show runs/en-ro/ks_lottery/seed-0 --top 40
@@ -33,7 +33,7 @@ def show(given: argparse.Namespace) -> int:
     from mt_lottery.system.replacing import check_new_files
 
     if given.plot is None and not given.figure and find_spec("matplotlib") is None:
-        say("No figure: it needs matplotlib (pip install 'mt-lottery[plot]').")
+        echo("No figure: it needs matplotlib (pip install 'mt-lottery[plot]').")
         given.plot = False
     elif given.plot is not False:
         check_matplotlib()
@@ -46,25 +46,25 @@ def show(given: argparse.Namespace) -> int:
     if given.plot and (given.figure or path.exists()):  # a run's own figure is drawn again
         own = None if given.figure else "record.json"
         check_results(given, stem.parent, [stem.name], ("png", "svg"), own)
-    shown = _open(given, path)
+    report = _open(given, path)
     if given.csv:
-        write_csv(shown, Path(given.csv).expanduser())
-        say(f"{given.csv}: {len(shown.lines):,} rows.")
+        write_csv(report, Path(given.csv).expanduser())
+        echo(f"{given.csv}: {len(report.lines):,} rows.")
     if given.plot:
         from mt_lottery.paper.show.figure import draw_ticket
 
-        for written in draw_ticket(shown, stem):
-            say(f"Figure: {written}")
+        for written in draw_ticket(report, stem):
+            echo(f"Figure: {written}")
     if given.json:
         import json
 
-        print(json.dumps(shown.to_dict(given.top), indent=2, ensure_ascii=False, allow_nan=False))
+        print(json.dumps(report.to_dict(given.top), indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        _print(shown, given.top)
+        _print(report, given.top)
     return 0
 
 
-def _open(given: argparse.Namespace, path: Path) -> Shown:
+def _open(given: argparse.Namespace, path: Path) -> TicketReport:
     from mt_lottery.errors import ConfigError, MTLotteryError, RecordError
     from mt_lottery.paper.show.ticket_report import show_file, show_source
     from mt_lottery.paper.source import open_source
@@ -83,7 +83,7 @@ def _open(given: argparse.Namespace, path: Path) -> Shown:
             tokenizer = load_tokenizer(open_model(given.tokenizer).path)[0]
         return show_file(path, corpus=given.corpus, tokenizer=tokenizer)
     try:
-        source = open_source(path, given.device, say)
+        source = open_source(path, given.device, echo)
     except MTLotteryError as error:
         if not (path / "tickets.csv").is_file():
             raise
@@ -93,13 +93,13 @@ def _open(given: argparse.Namespace, path: Path) -> Shown:
     return show_source(source, corpus=given.corpus, among=given.ranks)
 
 
-def _print(shown: Shown, top: int) -> None:
+def _print(report: TicketReport, top: int) -> None:
     from mt_lottery.model.tokens.shown import shown_tokens
     from mt_lottery.report.printing import Grid, printer
 
     console = printer()
-    lines = shown.lines[:top]
-    names = shown_tokens([x.token for x in lines], among=(x.token for x in shown.lines))
+    lines = report.lines[:top]
+    names = shown_tokens([x.token for x in lines], among=(x.token for x in report.lines))
     parts = [
         p for p in ("corpus", "template", "source", "target") if lines and p in lines[0].counts
     ]
@@ -114,18 +114,18 @@ def _print(shown: Shown, top: int) -> None:
             cells += [rank, *(f"{line.counts.get(p, 0):,}" for p in parts)]
         table.add("•" if line.selected else "", name, *cells)
     console.print(table)
-    if shown.corpus:
-        text = f"Frequency rank and text: occurrences in {shown.corpus}"
+    if report.corpus:
+        text = f"Frequency rank and text: occurrences in {report.corpus}"
         if "source" in parts:
             text += ", special tokens left out; template, source, target: in the training inputs"
         console.print(f"{text}.")
     if lines and lines[0].ranks:
-        console.print(_rank_table(shown, names))
-    console.print(_histogram(shown))
-    if shown.dimension:
+        console.print(_rank_table(report, names))
+    console.print(_histogram(report))
+    if report.dimension:
         console.print(
-            f"{len(shown.lines):,} of {shown.vocabulary:,} rows changed; d = {shown.dimension}. p "
-            "is nominal: it ranks rows, it controls no error rate."
+            f"{len(report.lines):,} of {report.vocabulary:,} rows changed; d = {report.dimension}. "
+            "p is nominal: it ranks rows, it controls no error rate."
         )
 
 
@@ -133,27 +133,27 @@ def _number(value: float | None, form: str) -> str:
     return "—" if value is None else format(value, form)
 
 
-def _rank_table(shown: Shown, names: list[str]) -> Any:
+def _rank_table(report: TicketReport, names: list[str]) -> Any:
     from mt_lottery.report.printing import Grid
 
     rows = (
-        f"the {len(shown.lines):,} changed rows"
-        if shown.among == "changed"
-        else f"all {shown.vocabulary:,} rows"
+        f"the {len(report.lines):,} changed rows"
+        if report.among == "changed"
+        else f"all {report.vocabulary:,} rows"
     )
-    measures = [measure.replace("_", "\n") for measure in shown.lines[0].ranks]
+    measures = [measure.replace("_", "\n") for measure in report.lines[0].ranks]
     table = Grid(f"Rank among {rows}, 1 = most changed", ["token", *measures])
-    for name, line in zip(names, shown.lines, strict=False):
+    for name, line in zip(names, report.lines, strict=False):
         table.add(name, *(f"{rank:.3f}" for rank in line.ranks.values()))
     return table
 
 
-def _histogram(shown: Shown) -> Any:
+def _histogram(report: TicketReport) -> Any:
     import math
 
     from rich.text import Text
 
-    counts, edges = shown.histogram.counts, shown.histogram.edges
+    counts, edges = report.histogram.counts, report.histogram.edges
     longest = math.log10(max(counts, default=0) + 1) or 1.0
     lines = ["Histogram of D (bars: logarithm of the number of rows)"]
     for place, number in enumerate(counts):

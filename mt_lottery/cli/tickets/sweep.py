@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mt_lottery.cli.outputs import add_overwrite, check_results
-from mt_lottery.cli.shared import say, workers
+from mt_lottery.cli.shared import echo, workers
 
 if TYPE_CHECKING:
     from mt_lottery.paper.sweep.sweep import Curves
@@ -36,7 +36,7 @@ def sweep(given: argparse.Namespace) -> int:
     asked = ask(given)
     if given.sizes is None and len(asked.sizes) < len(SIZES):
         left = ", ".join(str(size) for size in SIZES if size not in asked.sizes)
-        say(f"Left out of the default sizes, as there are fewer rows: {left}.")
+        echo(f"Left out of the default sizes, as there are fewer rows: {left}.")
     if given.dry_run:
         print(describe(asked, given.jobs))
         return 0

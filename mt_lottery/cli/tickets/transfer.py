@@ -7,7 +7,7 @@ import textwrap
 from typing import Any
 
 from mt_lottery.cli.outputs import add_replace
-from mt_lottery.cli.shared import say
+from mt_lottery.cli.shared import echo
 from mt_lottery.cli.tickets.find import add_choice, chosen_by
 
 EXAMPLES = """\
@@ -36,7 +36,7 @@ def transfer(given: argparse.Namespace) -> int:
     for source in sources:
         inputs |= inputs_of(source)
     out = check_model_folder(target, overwrite=given.overwrite, inputs=inputs)
-    pair = open_pair(sources, shared_rows=given.shared_rows, device=given.device, say=say)
+    pair = open_pair(sources, shared_rows=given.shared_rows, device=given.device, echo=echo)
     check_scope(pair, given.scope)
     _, chosen = chosen_by(given, pair, given.rows)
     info = transfer(pair, chosen, out, scope=given.scope)

@@ -33,7 +33,7 @@ from mt_lottery.runs.decode import pad_id as pad_id_of
 from mt_lottery.runs.folder.integrity import check_files
 from mt_lottery.runs.folder.record import Record
 from mt_lottery.runs.outcome import peak_memory, start_peak
-from mt_lottery.runs.planning.plan import Plan, Say
+from mt_lottery.runs.planning.plan import Echo, Plan
 from mt_lottery.ticket.certify_levels import (
     Level,
     Suggestion,
@@ -118,7 +118,7 @@ def certify_runs(
     settings: Settings | None = None,
     *,
     device: str = "auto",
-    say: Say = print,
+    echo: Echo = print,
 ) -> Certificate:
     """Certify a run's test set at every α, and check the certificate.
 
@@ -127,7 +127,7 @@ def certify_runs(
             behind it, runs of ``ks_lottery`` at other α.
         settings: how.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        say: prints a line for the user.
+        echo: prints a line for the user.
 
     Raises:
         ConfigError: a setting out of its range, or runs that do not belong together.
@@ -139,10 +139,10 @@ def certify_runs(
     wanted, have = settings.sentences, len(given[0].plan.test.pairs)
     if wanted is not None and wanted > have:
         raise ConfigError(f"--sentences is {wanted}; the test set of {run_dirs[0]} has {have}.")
-    source = open_source(run_dirs[0], device, say)
+    source = open_source(run_dirs[0], device, echo)
     start_peak(source.plan.device)
     began = time.monotonic()
-    work = _Work(source, settings, say)
+    work = _Work(source, settings, echo)
     correction = common_correction(given)
     ks = source.ks()
     assert ks.pvalue is not None
@@ -207,8 +207,8 @@ def certify_runs(
 class _Work:
     """The forward passes: one model in memory, whose rows are replaced in turn."""
 
-    def __init__(self, source: Source, settings: Settings, say: Say) -> None:
-        self.source, self.settings, self.say = source, settings, say
+    def __init__(self, source: Source, settings: Settings, echo: Echo) -> None:
+        self.source, self.settings, self.echo = source, settings, echo
         plan, tokenizer = source.plan, source.loaded.tokenizer
         self.model = source.loaded.model
         self.scope = plan.tuner.scope or "input"
@@ -222,7 +222,7 @@ class _Work:
         )
         first = self.positions.examples[0].prompt_ids[:8]
         check_logits(self.model, torch.tensor([first], device=self.model.device))
-        say(
+        echo(
             f"{len(self.positions.examples)} sentences, {len(self.positions.references)} positions "
             f"(the first {settings.positions} reference tokens of each)."
         )
@@ -255,7 +255,7 @@ class _Work:
         assert run.alpha is not None
         beyond = int((pvalue[rows] > run.alpha).sum())
         if beyond:
-            self.say(
+            self.echo(
                 f"{run.run_dir}: {beyond} of its {len(rows)} rows have p > α now: the probe was "
                 "trained again, with another result."
             )
@@ -311,6 +311,6 @@ class _Work:
 
     def _said(self, title: str, found: Predictions, began: float) -> None:
         share = found.accuracy(self.positions.references)
-        self.say(
+        self.echo(
             f"{title}: {share:.1%} of the references predicted, {time.monotonic() - began:.0f} s."
         )

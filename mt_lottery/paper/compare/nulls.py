@@ -13,7 +13,7 @@ from mt_lottery.errors import TuningError
 from mt_lottery.paper.compare.runs import TicketRun
 from mt_lottery.paper.source import open_source
 from mt_lottery.runs.context import make_context
-from mt_lottery.runs.planning.plan import Say, make_plan
+from mt_lottery.runs.planning.plan import Echo, make_plan
 from mt_lottery.runs.probe import probe_of
 from mt_lottery.ticket.analysis import empirical_pvalues, null_quantiles
 from mt_lottery.ticket.ks import ks_test
@@ -103,7 +103,7 @@ def _values(probe: Probe, rows: Tensor, table: Tensor) -> Tensor:
 
 
 def measure_null(
-    run: TicketRun, kind: str, seed: int, device: str = "auto", say: Say = print
+    run: TicketRun, kind: str, seed: int, device: str = "auto", echo: Echo = print
 ) -> tuple[Null, Probe]:
     """The null of a run; its probes come from the cache or are trained.
 
@@ -112,7 +112,7 @@ def measure_null(
         kind: ``seeds`` or ``shuffled``.
         seed: of the other probe, or of the shuffle.
         device: as for ``open_source``.
-        say: prints a line for the user.
+        echo: prints a line for the user.
 
     Returns:
         the null, and the run's own probe.
@@ -124,7 +124,7 @@ def measure_null(
     if kind not in KINDS:
         raise TuningError(f"--null {kind}: allowed: {', '.join(KINDS)}.")
     run.distances()
-    source = open_source(run.folder, device, say)
+    source = open_source(run.folder, device, echo)
     config = source.plan.config
     if kind == "seeds":
         if seed == config.seed:
@@ -142,10 +142,10 @@ def measure_null(
         data = dataclasses.replace(config.data, shuffle_targets=seed)
         changed = dataclasses.replace(config, data=data)
     plan = dataclasses.replace(make_plan(changed, lambda _: None), tuner=source.plan.tuner)
-    context, encoded, dev = make_context(plan, source.loaded, say)
+    context, encoded, dev = make_context(plan, source.loaded, echo)
     assert encoded is not None
-    say(f"{run.label}: the null's probe ({kind}, seed {seed}).")
-    other = probe_of(plan, context, encoded, dev, (), say).probe
+    echo(f"{run.label}: the null's probe ({kind}, seed {seed}).")
+    other = probe_of(plan, context, encoded, dev, (), echo).probe
     table = source.table
     own = source.ks().statistic
     moved = score_probe("ks", table, other).statistic

@@ -30,7 +30,7 @@ from mt_lottery.runs.decode import Progress, pad_id
 from mt_lottery.runs.folder.files import read_hypotheses
 from mt_lottery.runs.folder.preparing import HYPOTHESES, locked, write_hypotheses
 from mt_lottery.runs.folder.record import read_record
-from mt_lottery.runs.planning.plan import Say
+from mt_lottery.runs.planning.plan import Echo
 from mt_lottery.runs.tuned import TunedRun, open_run
 from mt_lottery.ticket.analysis import norm_matched
 from mt_lottery.tuners.rows.adapter_file import WEIGHTS
@@ -161,13 +161,13 @@ def _key(folder: Path, run: TunedRun, template: str, sources: Sequence[str]) -> 
     )
 
 
-def _kept(path: Path, sentences: int, say: Say) -> list[Hypothesis] | None:
+def _kept(path: Path, sentences: int, echo: Echo) -> list[Hypothesis] | None:
     if not path.is_file():
         return None
     try:
         lines = read_hypotheses(path, sentences)
     except RecordError as error:
-        say(f"{error} Decoded again.")
+        echo(f"{error} Decoded again.")
         return None
     return [Hypothesis(x["hypothesis"], x["tokens"], x["stopped"]) for x in lines]
 
@@ -181,7 +181,7 @@ def explain(
     seeds: Sequence[int] = (0, 1, 2),
     wanted: Collection[str] = CHOICES,
     device: str = "auto",
-    say: Say = print,
+    echo: Echo = print,
 ) -> Explained:
     """Decode every arm, greedily, with the run's model, template and limits.
 
@@ -195,7 +195,7 @@ def explain(
         seeds: of the random controls.
         wanted: arms beside ``original`` and ``tuned``, of :data:`CHOICES`.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        say: prints a line for the user.
+        echo: prints a line for the user.
 
     Raises:
         RecordError: no finished run there.
@@ -231,10 +231,10 @@ def explain(
     with locked(kept):
         for arm in arms:
             path = kept / f"{arm.name}.jsonl"
-            standing = _kept(path, len(lines), say)
-            if standing is not None:
-                say(f"{arm.name}: decoded before, in {path}.")
-                found.outputs[arm.name] = standing
+            earlier = _kept(path, len(lines), echo)
+            if earlier is not None:
+                echo(f"{arm.name}: decoded before, in {path}.")
+                found.outputs[arm.name] = earlier
                 continue
             values = tuned
             if arm.random is not None:
@@ -242,7 +242,7 @@ def explain(
             with torch.no_grad():
                 rows.rows.copy_(values)
             embedding.generated = arm.generated
-            say(f"{arm.name}: translating {len(lines)} sentences.")
+            echo(f"{arm.name}: translating {len(lines)} sentences.")
             began = time.monotonic()
             progress = Progress(len(lines))
             try:

@@ -33,7 +33,7 @@ from mt_lottery.runs.context import text_counts
 from mt_lottery.runs.folder.integrity import check_run
 from mt_lottery.runs.folder.preparing import CONFIG
 from mt_lottery.runs.folder.record import NAME, SWAP, Record, read_record
-from mt_lottery.runs.planning.plan import Say
+from mt_lottery.runs.planning.plan import Echo
 from mt_lottery.runs.search import as_chosen
 from mt_lottery.tuners.rows.adapter_file import load_rows
 
@@ -105,7 +105,7 @@ def is_run(where: str) -> bool:
 
 
 def open_pair(
-    paths: Sequence[str], *, shared_rows: bool = False, device: str = "auto", say: Say = print
+    paths: Sequence[str], *, shared_rows: bool = False, device: str = "auto", echo: Echo = print
 ) -> Pair:
     """Open BEFORE and AFTER, or one run, whose original model is then BEFORE.
 
@@ -113,7 +113,7 @@ def open_pair(
         paths: one run directory, or two of model folders and run directories.
         shared_rows: of tables of different length, compare the rows that both have.
         device: where a run's probe is trained if it is no longer in the cache.
-        say: prints a line for the user.
+        echo: prints a line for the user.
 
     Raises:
         ConfigError: one path that is no run.
@@ -128,24 +128,24 @@ def open_pair(
                 f"{paths[0]} is a model folder; allowed: two of them, BEFORE and AFTER, or a run "
                 "directory alone."
             )
-        run = open_side(paths[0], device, say)
+        run = open_side(paths[0], device, echo)
         assert run.base is not None and run.config is not None
         names = (f"the original model of {paths[0]}", paths[0])
         tokenizer = run.tokenizer or NoTokenizer()
         rows = run.base.shape[0]
         return Pair(run.base, run.table, rows, names, tokenizer, run.counts, run.config, run.tied)
-    one, other = (open_side(path, device, say) for path in paths)
+    one, other = (open_side(path, device, echo) for path in paths)
     rows = _rows(one, other, shared_rows)
     kinds = one.table.dtype, other.table.dtype
     if torch.promote_types(*kinds) != kinds[1]:  # not every value of BEFORE can stand in AFTER
         shown = [str(kind).removeprefix("torch.") for kind in kinds]
-        say(
+        echo(
             f"Note: BEFORE is in {shown[0]}, AFTER in {shown[1]}: rounding alone moves rows a "
             "little, also those that were never tuned."
         )
     tokenizer = one.tokenizer or other.tokenizer
     if tokenizer is None:
-        say("Note: neither folder has a tokenizer: the rows have no names.")
+        echo("Note: neither folder has a tokenizer: the rows have no names.")
         tokenizer = NoTokenizer()
     model = one.config or one.name
     counts = other.counts or one.counts
@@ -170,14 +170,14 @@ def _rows(one: Side, other: Side, shared: bool) -> int:
     return min(rows, more)
 
 
-def open_side(where: str, device: str, say: Say) -> Side:
+def open_side(where: str, device: str, echo: Echo) -> Side:
     """A model folder's table, or the one that a run ended with.
 
     Raises:
         as :func:`open_pair`.
     """
     if is_run(where):
-        return _open_run(where, device, say)
+        return _open_run(where, device, echo)
     folder = open_model(where)
     return Side(where, folder.table(), folder.tied, tokenizer=_tokenizer(folder))
 
@@ -189,7 +189,7 @@ def _tokenizer(folder: ModelFolder) -> Any | None:
         return None
 
 
-def _open_run(where: str, device: str, say: Say) -> Side:
+def _open_run(where: str, device: str, echo: Echo) -> Side:
     path = Path(where).expanduser()
     record = read_record(path)
     config = compose_saved(path / CONFIG)
@@ -199,7 +199,7 @@ def _open_run(where: str, device: str, say: Say) -> Side:
     tied = record.model.tied_embeddings
     tuner = TUNERS.get(config.tuner.name)(config.tuner)
     if tuner.probe is not None and config.tuner.name != "embed":
-        source = open_source(path, device, say)
+        source = open_source(path, device, echo)
         before: Table = MemoryTable(source.table)
         after: Table = PatchedTable(before, source.probe.token_ids, source.probe.values)
         tokenizer, counts = source.loaded.tokenizer, source.context.counts
@@ -211,7 +211,7 @@ def _open_run(where: str, device: str, say: Say) -> Side:
         after = open_model(path / "model").table()
     else:
         after = PatchedTable(before, *rows)
-    found = _training_counts(config, record, tokenizer, say)
+    found = _training_counts(config, record, tokenizer, echo)
     return Side(where, after, tied, before, tokenizer, found, config)
 
 
@@ -275,7 +275,7 @@ def base_table(config: RunConfig) -> tuple[Table, Any | None]:
 
 
 def _training_counts(
-    config: RunConfig, record: Record, tokenizer: Any | None, say: Say
+    config: RunConfig, record: Record, tokenizer: Any | None, echo: Echo
 ) -> Counter[int] | None:
     """Token counts of a run's training text, if that is still what it was."""
     if tokenizer is None or record.data.train is None:
@@ -283,10 +283,10 @@ def _training_counts(
     try:
         split = load_corpora(config.data, parse_pair(config.lang), ("train",)).train
     except MTLotteryError as error:
-        say(f"Note: the training text is not there any more, so tokens are not counted: {error}")
+        echo(f"Note: the training text is not there any more, so tokens are not counted: {error}")
         return None
     if split is None or split.sha256 != record.data.train.sha256:
-        say("Note: the training text has changed since, so tokens are not counted.")
+        echo("Note: the training text has changed since, so tokens are not counted.")
         return None
     return text_counts(tokenizer, split)
 

@@ -67,7 +67,7 @@ class TokenLine:
 
 
 @dataclass
-class Shown:
+class TicketReport:
     """What there is to show of a run or a ``tickets.csv``.
 
     Attributes:
@@ -97,7 +97,9 @@ class Shown:
         return content
 
 
-def show_source(source: Source, *, corpus: str | None = None, among: str = "changed") -> Shown:
+def show_source(
+    source: Source, *, corpus: str | None = None, among: str = "changed"
+) -> TicketReport:
     """Everything about a run whose probe is at hand.
 
     Args:
@@ -136,7 +138,7 @@ def show_source(source: Source, *, corpus: str | None = None, among: str = "chan
         lines.append(line)
     rows, dimension = source.table.shape
     bins = histogram(scores.statistic, 1 / dimension)
-    return Shown(str(source.run_dir), rows, dimension, name, among, lines, bins)
+    return TicketReport(str(source.run_dir), rows, dimension, name, among, lines, bins)
 
 
 def _counted(
@@ -198,7 +200,9 @@ def _selected(run_dir: Path) -> set[int]:
     return {int(row["token_id"]) for row in read_tickets(path) if row["selected"] == "true"}
 
 
-def show_file(path: Path, *, corpus: str | None = None, tokenizer: Any | None = None) -> Shown:
+def show_file(
+    path: Path, *, corpus: str | None = None, tokenizer: Any | None = None
+) -> TicketReport:
     """What a ``tickets.csv`` says by itself: distances, and counts where it has them.
 
     Args:
@@ -230,7 +234,7 @@ def show_file(path: Path, *, corpus: str | None = None, tokenizer: Any | None = 
     # distances are multiples of 1/d: among many of them two neighbours are 1/d apart
     distinct = sorted({0.0, *statistic.tolist()})
     step = min((b - a for a, b in pairwise(distinct)), default=1.0)
-    return Shown(str(path), None, None, name, None, lines, histogram(statistic, step))
+    return TicketReport(str(path), None, None, name, None, lines, histogram(statistic, step))
 
 
 def _read(path: Path) -> list[dict[str, str]]:
@@ -257,14 +261,14 @@ def _line(row: Mapping[str, str]) -> TokenLine:
     )
 
 
-def write_csv(shown: Shown, path: Path) -> None:
+def write_csv(report: TicketReport, path: Path) -> None:
     """Every changed row with all that is known of it, as CSV."""
-    counts = list(dict.fromkeys(key for line in shown.lines for key in line.counts))
-    ranks = list(dict.fromkeys(key for line in shown.lines for key in line.ranks))
+    counts = list(dict.fromkeys(key for line in report.lines for key in line.counts))
+    ranks = list(dict.fromkeys(key for line in report.lines for key in line.ranks))
     first = ["token_id", "token", "statistic", "pvalue", "selected", "frequency_rank"]
     columns = [*first, *(f"count_{c}" for c in counts), *(f"rank_{r}" for r in ranks)]
     rows: list[list[Any]] = []
-    for line in shown.lines:
+    for line in report.lines:
         known = [line.token_id, line.token, line.statistic, line.pvalue]
         more = [str(line.selected).lower(), line.frequency_rank]
         rows.append([*known, *more, *map(line.counts.get, counts), *map(line.ranks.get, ranks)])

@@ -19,7 +19,7 @@ from mt_lottery.benchmark.board.collect import Results, collect_cells
 from mt_lottery.benchmark.board.compare import Interval, Resampler
 from mt_lottery.benchmark.board.leaderboard import resampler_of
 from mt_lottery.benchmark.board.terminal import time_line
-from mt_lottery.benchmark.executors.runner import DONE, Status, held, standing
+from mt_lottery.benchmark.executors.runner import DONE, Status, held, statuses_of
 from mt_lottery.benchmark.plan import Cell, probe_group
 from mt_lottery.benchmark.run import do_cells
 from mt_lottery.paper.sweep.curve import (
@@ -76,7 +76,7 @@ class Curves:
 def describe(sweep: Sweep, jobs: int) -> str:
     """The plan as ``--dry-run`` prints it."""
     bench = sweep.bench
-    statuses = standing(bench, bench.cells())
+    statuses = statuses_of(bench, bench.cells())
     todo = [s for s in statuses if s.state != DONE]
     lines = [f"{bench.out}: {len(statuses)} runs, {len(statuses) - len(todo)} done"]
     by_cell = {s.cell: s.state for s in statuses}

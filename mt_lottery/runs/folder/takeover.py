@@ -21,7 +21,7 @@ from mt_lottery.reading import read_json
 from mt_lottery.runs.folder.claims import check_inputs, check_ours, state_hash
 from mt_lottery.runs.folder.preparing import OURS, STATE, finished, is_begun, prepare, tidy
 from mt_lottery.runs.folder.record import NAME, SWAP, Record
-from mt_lottery.runs.planning.plan import Say
+from mt_lottery.runs.planning.plan import Echo
 from mt_lottery.system.atomic import DiskError, sync, write_bytes
 
 NEW, OLD = ".mt_lottery.new", ".mt_lottery.old"
@@ -65,7 +65,7 @@ def goes_on(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
         return True
 
 
-def place(run_dir: Path, config: RunConfig, config_hash: str, say: Say) -> tuple[Path, bool]:
+def place(run_dir: Path, config: RunConfig, config_hash: str, echo: Echo) -> tuple[Path, bool]:
     """Make a folder ready for a run: ``run_dir``, or one in it while an old run is there.
 
     Nothing of an old run is touched with ``overwrite=true``. A new run that was interrupted
@@ -96,9 +96,9 @@ def place(run_dir: Path, config: RunConfig, config_hash: str, say: Say) -> tuple
     goes_on = dataclasses.replace(config, resume=staged, overwrite=not staged)
     resume = prepare(new, goes_on, config_hash)
     if resume:
-        say(f"The new run for {run_dir} was interrupted: it goes on.")
+        echo(f"The new run for {run_dir} was interrupted: it goes on.")
     else:
-        say(f"{run_dir} keeps what it holds until the new run is done.")
+        echo(f"{run_dir} keeps what it holds until the new run is done.")
     return new, resume
 
 
@@ -236,13 +236,13 @@ def _retell(new: Path, run_dir: Path) -> None:
                 write_bytes(path, text.replace(here, there).encode())
 
 
-def told_of(say: Say, work: Path, run_dir: Path) -> Say:
+def told_of(echo: Echo, work: Path, run_dir: Path) -> Echo:
     """What is said of the folder in which a new run is made, said of where it will be."""
     names = [(str(work.resolve()), str(run_dir.resolve())), (str(work), str(run_dir))]
 
     def told(text: str) -> None:
         for name, final in names:
             text = text.replace(name, final)
-        say(text)
+        echo(text)
 
     return told

@@ -27,7 +27,7 @@ from mt_lottery.tracking.trackers import names_of
 from mt_lottery.training.objective import Engine
 from mt_lottery.tuners.base import Tuner
 
-Say = Callable[[str], None]
+Echo = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -194,12 +194,12 @@ def check_metrics(config: RunConfig) -> None:
             )
 
 
-def make_plan(config: RunConfig, say: Say, engine: Engine | None = None) -> Plan:
+def make_plan(config: RunConfig, echo: Echo, engine: Engine | None = None) -> Plan:
     """Load the text, name the model, and hash what the result depends on.
 
     Args:
         config: from :func:`mt_lottery.config.compose.compose`.
-        say: prints a line for the user.
+        echo: prints a line for the user.
         engine: in place of the registered one.
 
     Raises:
@@ -240,9 +240,9 @@ def make_plan(config: RunConfig, say: Say, engine: Engine | None = None) -> Plan
     splits = (corpora.train, corpora.dev, corpora.test)
     # roles that share a pool have one report
     for line in dict.fromkeys(f"{s.name}: {s.report}" for s in splits if s and s.report):
-        say(line)
+        echo(line)
     if corpora.overlap:
-        say(
+        echo(
             f"Warning: {corpora.overlap} of {len(corpora.test.pairs)} test sources are in the "
             "training text too; scores are too high by what was memorised."
         )

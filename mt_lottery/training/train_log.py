@@ -30,7 +30,7 @@ def memory_in_use() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-class Journal:
+class TrainLog:
     """One line a step, on disk and on the terminal.
 
     Args:
@@ -112,8 +112,8 @@ class Journal:
         self._file.close()
 
 
-class Silence(Journal):
-    """What the other processes of a run have in place of a journal: one of them writes it."""
+class NullLog(TrainLog):
+    """What the other processes of a run have in place of a log: one of them writes it."""
 
     def __init__(self) -> None:
         self.before = 0.0
