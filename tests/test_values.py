@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mt_lottery.errors import ConfigError
 from mt_lottery.system import values
+from mt_lottery.system.diskfault import DiskError
 
 NO_NUMBERS = [
     "",
@@ -126,17 +127,17 @@ def test_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     with pytest.raises(ConfigError, match="home directory of '~' is not known"):
         values.user_path("~/x", ConfigError)
-    with pytest.raises(ConfigError, match="set MT_LOTTERY_CACHE to a folder"):
-        values.cache_folder(ConfigError)
+    with pytest.raises(DiskError, match="set MT_LOTTERY_CACHE to a folder"):
+        values.cache_folder()
 
 
 def test_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MT_LOTTERY_CACHE", str(tmp_path / "new"))
-    assert values.cache_folder(ConfigError) == tmp_path / "new"
+    assert values.cache_folder() == tmp_path / "new"
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MT_LOTTERY_CACHE", str(tmp_path / "file"))
-    with pytest.raises(ConfigError, match="file: a file; it must be a folder"):
-        values.cache_folder(ConfigError)
+    with pytest.raises(DiskError, match="file: a file; it must be a folder"):
+        values.cache_folder()
     monkeypatch.setenv("MT_LOTTERY_CACHE", "~nosuchuser/x")
-    with pytest.raises(ConfigError, match="MT_LOTTERY_CACHE=~nosuchuser/x: there is no user"):
-        values.cache_folder(ConfigError)
+    with pytest.raises(DiskError, match="MT_LOTTERY_CACHE=~nosuchuser/x: there is no user"):
+        values.cache_folder()

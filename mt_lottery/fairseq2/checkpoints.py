@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from mt_lottery.errors import TrainingError
 from mt_lottery.reading import read_json
 from mt_lottery.system.atomic import sync
 from mt_lottery.system.diskfault import writing
+from mt_lottery.system.removing import remove
 from mt_lottery.training import sealing
 from mt_lottery.training.sealing import SEAL
 
@@ -99,7 +99,7 @@ def begin(folder: Path, resume: bool, layout: str) -> None:
         TrainingError: the last one is of other processes than this training's.
     """
     if not resume:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder, quiet=True)
     chosen = sealing.newest(folder, _problem_with, STEP)
     written = layout if chosen is None else read_json(chosen / SEAL, TrainingError)["layout"]
     if written != layout:
@@ -108,7 +108,7 @@ def begin(folder: Path, resume: bool, layout: str) -> None:
             "Start it as before, or remove the checkpoint to begin anew."
         )
     for path in folder.glob(f"{STEP}*.tmp"):
-        shutil.rmtree(path, ignore_errors=True)
+        remove(path, quiet=True)
 
 
 def _problem_with(checkpoint: Path) -> str | None:

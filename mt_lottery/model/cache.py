@@ -1,4 +1,4 @@
-"""The user's cache folder: where it is, and the hashes of files that are known already."""
+"""Hashes of files, remembered in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -9,33 +9,17 @@ from pathlib import Path
 
 from mt_lottery.errors import ModelError
 from mt_lottery.reading import read_json
-from mt_lottery.system import atomic, values
+from mt_lottery.system import atomic
+from mt_lottery.system.values import cache_folder
 
 _hashes: dict[str, tuple[int, int, str]] = {}
-
-
-def cache_dir() -> Path:
-    """``MT_LOTTERY_CACHE``, or ``~/.cache/mt_lottery``; read at each call, not created.
-
-    Raises:
-        DiskError: no folder can be there.
-    """
-    return values.cache_folder(atomic.DiskError)
-
-
-def _hash_file(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _remembered() -> dict[str, tuple[int, int, str]]:
     """Hashes on disk; whatever is damaged there is forgotten, since it can be computed again."""
     found: dict[str, tuple[int, int, str]] = {}
     try:
-        stored = read_json(cache_dir() / "hashes.json", ModelError)
+        stored = read_json(cache_folder() / "hashes.json", ModelError)
         for key, (size, mtime, digest) in stored.items():
             found[str(key)] = (int(size), int(mtime), str(digest))
     except (ModelError, ValueError, TypeError):
@@ -53,7 +37,7 @@ def remember_sha256(path: Path, digest: str) -> None:
     # A cache that cannot be written only costs time as well.
     with contextlib.suppress(atomic.DiskError):
         text = json.dumps({**kept, key: entry}, indent=2, ensure_ascii=False) + "\n"
-        atomic.write_text(cache_dir() / "hashes.json", text)
+        atomic.write_text(cache_folder() / "hashes.json", text)
 
 
 def sha256_file(path: Path) -> str:
@@ -68,6 +52,7 @@ def sha256_file(path: Path) -> str:
         if known is not None and known[:2] == (status.st_size, status.st_mtime_ns):
             _hashes[key] = known
             return known[2]
-    digest = _hash_file(path)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     remember_sha256(path, digest)
     return digest

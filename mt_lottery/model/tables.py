@@ -79,20 +79,6 @@ def is_tied(model: Any) -> bool:
     return same_place and one.shape == other.shape and one.numel() > 0
 
 
-def embedding_scale(model: Any) -> float:
-    """What the model multiplies looked-up rows by: √d in Gemma, else 1.
-
-    The factor as the model applies it: in bfloat16, √640 = 25.298 is 25.25.
-    """
-    module = input_embedding(model)
-    scale = getattr(module, "embed_scale", None)
-    if scale is None:
-        return 1.0
-    if isinstance(scale, Tensor):
-        return float(scale.to(input_table(model).dtype).item())
-    return float(scale)
-
-
 def eos_ids(model: Any, tokenizer: Any) -> list[int]:
     """Token ids that end a translation; the tokenizer's own EOS (the training target) is first.
 

@@ -22,7 +22,6 @@ from mt_lottery.runs.folder import integrity
 from mt_lottery.runs.folder.preparing import (
     LOG,
     TICKETS,
-    cache_folder,
     default_folder,
     finished,
     locked,
@@ -40,6 +39,7 @@ from mt_lottery.runs.reuse import is_unsearched, take, trial_of
 from mt_lottery.runs.search import search
 from mt_lottery.system import parallel
 from mt_lottery.system.parallel import on_main
+from mt_lottery.system.values import cache_folder
 from mt_lottery.tracking import trackers as trackers_of
 from mt_lottery.tracking.trackers import Tracker
 from mt_lottery.training.checkpoints import load_trained, save_trained

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,12 +24,13 @@ from mt_lottery.errors import TuningError
 from mt_lottery.reading import read_bytes, read_json
 from mt_lottery.registry import ENGINES
 from mt_lottery.runs.decode import pad_id as pad_id_of
-from mt_lottery.runs.folder.claims import remove
-from mt_lottery.runs.folder.preparing import LOG, cache_folder, locked
+from mt_lottery.runs.folder.preparing import LOG, locked
 from mt_lottery.runs.planning.plan import Echo, Plan
 from mt_lottery.runs.planning.trial_calls import checked
 from mt_lottery.system import parallel
 from mt_lottery.system.atomic import write_bytes, write_text
+from mt_lottery.system.removing import remove
+from mt_lottery.system.values import cache_folder
 from mt_lottery.tracking.trackers import Tracker
 from mt_lottery.training.objective import Engine, TrainResult
 from mt_lottery.tuners.base import Probe, TuningContext
@@ -210,7 +210,7 @@ def _keep(folder: Path, probe: Probe, result: TrainResult) -> None:
         "rows": len(probe.token_ids),
     }
     write_text(folder / META, json.dumps(meta, indent=2) + "\n")
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    remove(folder / "checkpoints", quiet=True)
 
 
 def probe_of(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 from mt_lottery.system.diskfault import DiskError as DiskError
 from mt_lottery.system.diskfault import disk_error
 from mt_lottery.system.diskfault import writing as writing
+from mt_lottery.system.removing import remove
 from mt_lottery.system.secrets import redacted
 
 try:
@@ -176,10 +176,7 @@ def _remove(path: Path) -> None:
             held = claim(handle)
             if held is False or (held is None and time.time() - found.st_mtime < DAY):
                 return
-            if stat.S_ISDIR(found.st_mode):
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            remove(path, quiet=True)
         finally:
             os.close(handle)
 
@@ -202,7 +199,7 @@ def held_folder(path: Path) -> Iterator[Path]:
     finally:
         if handle is not None:
             os.close(handle)
-        shutil.rmtree(made, ignore_errors=True)
+        remove(made, quiet=True)
 
 
 def share(folder: Path) -> None:

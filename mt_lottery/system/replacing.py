@@ -12,7 +12,6 @@ import ctypes
 import json
 import os
 import re
-import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -30,6 +29,7 @@ from mt_lottery.system.atomic import (
     write_bytes,
     writing,
 )
+from mt_lottery.system.removing import remove
 from mt_lottery.system.values import user_path
 
 MARKER = ".mt_lottery.json"
@@ -254,7 +254,7 @@ def _put(staging: Path, folder: Path) -> None:
         except BaseException:
             os.rename(aside, folder)
             raise
-        shutil.rmtree(aside, ignore_errors=True)
+        remove(aside, quiet=True)
     sync(folder.parent)
 
 
@@ -281,7 +281,7 @@ def restore(folder: Path) -> None:
             if not (name.startswith(start) and mark.fullmatch(name.removeprefix(start))):
                 continue
             if os.path.lexists(folder):
-                shutil.rmtree(aside, ignore_errors=True)
+                remove(aside, quiet=True)
             else:
                 os.rename(aside, folder)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mt_lottery.errors import MTLotteryError, nearest
 from mt_lottery.reading.files import shown
+from mt_lottery.system.diskfault import DiskError
 
 #: More than can be meant by any count; it fits into 64 bits.
 LARGEST = 2**53
@@ -122,21 +123,21 @@ def user_path(given: str | os.PathLike[str], error: type[MTLotteryError], what: 
     return Path(text).expanduser()
 
 
-def cache_folder(error: type[MTLotteryError]) -> Path:
+def cache_folder() -> Path:
     """``MT_LOTTERY_CACHE``, or ``~/.cache/mt_lottery``; read at each call, not created.
 
     Raises:
-        error: there is no such place: it is a file, or no home directory is known.
+        DiskError: no folder can be there: it is a file, or no home directory is known.
     """
     given = os.environ.get("MT_LOTTERY_CACHE")
     if not given and path_problem("~"):
-        raise error(
+        raise DiskError(
             "No home directory is known for the cache (HOME is not set): set "
             "MT_LOTTERY_CACHE to a folder."
         )
     if not given:
         return Path("~/.cache/mt_lottery").expanduser()
-    path = user_path(given, error, "MT_LOTTERY_CACHE=")
+    path = user_path(given, DiskError, "MT_LOTTERY_CACHE=")
     if os.path.lexists(path) and not os.path.isdir(path):
-        raise error(f"MT_LOTTERY_CACHE={path}: a file; it must be a folder.")
+        raise DiskError(f"MT_LOTTERY_CACHE={path}: a file; it must be a folder.")
     return path

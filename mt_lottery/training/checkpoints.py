@@ -14,6 +14,7 @@ from transformers import Trainer
 
 from mt_lottery.errors import TrainingError, TuningError
 from mt_lottery.system import parallel
+from mt_lottery.system.removing import remove
 from mt_lottery.training.sealing import (
     CHECKPOINT,
     TRAINED,
@@ -77,7 +78,7 @@ class CheckpointTrainer(Trainer):  # type: ignore[misc]
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         staging = Path(self._get_output_dir(trial))
-        parallel.on_main(lambda: shutil.rmtree(staging, ignore_errors=True))
+        parallel.on_main(lambda: remove(staging, quiet=True))
         super()._save_checkpoint(model, trial)
         parallel.barrier()  # each process has put its random state there
         name = f"{CHECKPOINT}{self.state.global_step}"
@@ -85,12 +86,12 @@ class CheckpointTrainer(Trainer):  # type: ignore[misc]
 
         def put_in_place() -> None:
             publish(staging / name, final)
-            shutil.rmtree(staging, ignore_errors=True)
+            remove(staging, quiet=True)
             # one to fall back to, where the disk has room for it and for the next
             room = shutil.disk_usage(final).free > 2 * size_of(final)
             older = [old for old in candidates(final.parent) if old != final]
             for old in older[: -1 if room else None]:
-                shutil.rmtree(old, ignore_errors=True)
+                remove(old, quiet=True)
 
         parallel.on_main(put_in_place)
 

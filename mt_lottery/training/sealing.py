@@ -7,7 +7,6 @@ import logging
 import os
 import pickle
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from torch import Tensor
 from mt_lottery.errors import TrainingError
 from mt_lottery.reading import check_regular, read_json, sha256_of
 from mt_lottery.system.atomic import DiskError, sync, sync_all, write_bytes
+from mt_lottery.system.removing import remove
 from mt_lottery.system.secrets import redacted
 
 logger = logging.getLogger(__name__)
@@ -64,12 +64,12 @@ def newest(
             break
         damaged = True
         logger.warning("%s cannot be used: %s", checkpoint, redacted(problem))
-        shutil.rmtree(checkpoint, ignore_errors=True)
+        remove(checkpoint, quiet=True)
     if damaged:
         how = "begins anew" if chosen is None else f"goes on from step {step_of(chosen)}"
         logger.warning("The training %s.", how)
     if chosen is None:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder, quiet=True)
     folder.mkdir(parents=True, exist_ok=True)
     return chosen
 
@@ -124,7 +124,7 @@ def publish(staged: Path, final: Path) -> None:
         final: where to; replaced if it is there.
     """
     seal(staged, step_of(final))
-    shutil.rmtree(final, ignore_errors=True)
+    remove(final, quiet=True)
     os.replace(staged, final)
     sync(final.parent)
 

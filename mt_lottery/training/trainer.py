@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from mt_lottery.data.prompts.batches import Example
 from mt_lottery.errors import TrainingError
 from mt_lottery.registry import OPTIMIZERS, register_engine
 from mt_lottery.system import interrupts, parallel
+from mt_lottery.system.removing import remove
 from mt_lottery.tracking.trackers import Tracker
 from mt_lottery.training.arguments import training_arguments
 from mt_lottery.training.checkpoints import CheckpointTrainer, last_checkpoint
@@ -140,7 +140,7 @@ def train(
 
     def begin() -> Path | None:
         if not resume:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder, quiet=True)
         return last_checkpoint(folder, model)
 
     last = parallel.on_main(begin)

@@ -57,7 +57,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    from mt_lottery.runs.folder.preparing import cache_folder
+    from mt_lottery.system.values import cache_folder
 
     models = cache_folder().resolve() / "models"  # converting the model takes a minute or two
     models.mkdir(parents=True, exist_ok=True)

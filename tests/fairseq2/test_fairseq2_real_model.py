@@ -23,7 +23,7 @@ pytestmark = [
 def test_twenty_steps_of_a_ticket(
     request: pytest.FixtureRequest,
 ) -> None:
-    from mt_lottery.runs.folder.preparing import cache_folder
+    from mt_lottery.system.values import cache_folder
 
     models = cache_folder().resolve() / "models"  # converting the model takes a minute or two
     models.mkdir(parents=True, exist_ok=True)

@@ -196,7 +196,7 @@ def test_converted_once(source, cache, caplog):
     folder = gemma.cached_folder(source)
     assert "Gemma Terms of Use: https://ai.google.dev/gemma/terms" in caplog.text
     assert folder.is_relative_to(cache)
-    assert not list(folder.parent.glob("*.tmp-*"))
+    assert not list(folder.parent.glob(".*"))
     times = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
     caplog.clear()
     # The parts are not needed any more: a cached model works without the package.
@@ -257,10 +257,10 @@ def test_conversion_that_dies_leaves_nothing(source):
 
     with pytest.raises(KeyboardInterrupt):
         gemma.cached_folder(dataclasses.replace(source, convert=dies))
-    models = gemma.cache_dir() / "models"
+    models = gemma.cache_folder() / "models"
     assert [file.suffix for file in models.iterdir()] == [".lock"]
     # One that was killed could not clean up; the next one does.
-    left_over = models / f"{source.name}-{source.sha256[:12]}-{gemma.LAYOUT}.tmp-dead"
+    left_over = models / f".{source.name}-{source.sha256[:12]}-{gemma.LAYOUT}.0123abcd.mt_lottery"
     left_over.mkdir()
     gemma.cached_folder(source)
     assert not left_over.exists()
@@ -349,7 +349,7 @@ def test_hash_is_remembered_but_not_beyond_a_change(cache, tmp_path, monkeypatch
     save_file({"x": torch.ones(3)}, file)
     first = memory.sha256_file(file)
     monkeypatch.setattr(memory, "_hashes", {})  # a new process
-    monkeypatch.setattr(memory, "_hash_file", lambda _path: pytest.fail("hashed again"))
+    monkeypatch.setattr(hashlib, "file_digest", lambda *_: pytest.fail("hashed again"))
     assert memory.sha256_file(file) == first
     monkeypatch.undo()
     monkeypatch.setenv("MT_LOTTERY_CACHE", str(cache))
@@ -369,7 +369,8 @@ def test_the_real_model():
     assert info.tied_embeddings and model.dtype == torch.bfloat16
     assert (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) == (2, 1, 0)
     assert tables.eos_ids(model, tokenizer) == [1]
-    assert tables.embedding_scale(model) == 25.25  # √640 in bfloat16
+    scale = model.get_input_embeddings().embed_scale
+    assert float(scale.to(torch.bfloat16)) == 25.25  # √640
     for text in (
         "Șase țărani și-au împărțit mâncarea lângă râu; „așa e mai bine”, a zis bătrânul.",
         "L'alcaldessa va dir que l'estació és col·lapsada; això no pot ser, oi?",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from types import SimpleNamespace
 
 import pytest
@@ -46,16 +45,6 @@ def test_same_memory_in_two_parameters_is_tied(build_model):
 def test_weights_without_memory_follow_the_config(build_model):
     with torch.device("meta"):
         assert not tables.is_tied(build_model("llama", tied=False))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_embedding_scale_is_what_the_model_does(build_model, kind):
-    model = build_model(kind, tied=True)
-    scale = tables.embedding_scale(model)
-    assert scale == pytest.approx(math.sqrt(16) if kind == "gemma3" else 1.0)
-    ids = torch.tensor([[5, 7]])
-    looked_up = model.get_input_embeddings()(ids)
-    assert torch.allclose(looked_up, tables.input_table(model)[ids] * scale)
 
 
 def test_tables_through_peft(build_model):

@@ -110,7 +110,7 @@ def test_only_what_text_reaches_is_tuned(kind: str, method: str, tmp_path: Path)
     start = [p.detach().clone() for p in trained]
     train(
         context.model, TrainConfig(epochs=1, lr=1e-2), tiny.examples(), pad_id=0,
-        seed=0, folder=tmp_path / "c", log=tmp_path / "log.jsonl", title=method,
+        seed=0, folder=tmp_path / "checkpoints", log=tmp_path / "log.jsonl", title=method,
     )  # fmt: skip
     assert any(not torch.equal(a, b) for a, b in zip(start, trained, strict=True))
     base = context.model.get_base_model() if method != "full" else context.model

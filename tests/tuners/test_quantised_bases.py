@@ -61,7 +61,7 @@ def tuner_of(name: str, **settings: Any) -> Any:
 def fit(context: TuningContext, folder: Path) -> None:
     train(
         context.model, TrainConfig(epochs=2, lr=1e-2), tiny.examples(), pad_id=0, seed=0,
-        folder=folder / "c", log=folder / "log.jsonl", title="x",
+        folder=folder / "checkpoints", log=folder / "log.jsonl", title="x",
     )  # fmt: skip
 
 

@@ -13,16 +13,18 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mt_lottery.errors import ModelError
-from mt_lottery.model.cache import cache_dir, remember_sha256, sha256_file
+from mt_lottery.model.cache import remember_sha256, sha256_file
 from mt_lottery.reading import read_json
 from mt_lottery.registry import register_model
+from mt_lottery.system.atomic import DiskError, write_text
+from mt_lottery.system.replacing import written_folder
+from mt_lottery.system.values import cache_folder
 
 if TYPE_CHECKING:
     from mt_lottery.model.loading import LoadedModel
@@ -96,7 +98,7 @@ def cached_folder(source: Source = GEMMA) -> Path:
             cannot be written.
     """
     # The package's hash is in the name: another file or layout never meets an old folder.
-    target = cache_dir() / "models" / f"{source.name}-{source.sha256[:12]}-{LAYOUT}"
+    target = cache_folder() / "models" / f"{source.name}-{source.sha256[:12]}-{LAYOUT}"
     if damage(target, source) is None:
         return target
     from filelock import FileLock
@@ -111,8 +113,9 @@ def cached_folder(source: Source = GEMMA) -> Path:
                 elif source.notice:
                     logger.warning("%s", source.notice)
                 _build(source, target)
-    except OSError as error:
-        full = " The disk is full: 1 GB is needed." if error.errno == errno.ENOSPC else ""
+    except (OSError, DiskError) as error:
+        number = getattr(error, "errno", None) or getattr(error.__cause__, "errno", None)
+        full = " The disk is full: 1 GB is needed." if number == errno.ENOSPC else ""
         raise ModelError(
             f"The model cannot be written to the cache {target.parent}: {error}.{full} "
             "Set MT_LOTTERY_CACHE to a folder with space that you may write."
@@ -150,41 +153,28 @@ def damage(folder: Path, source: Source) -> str | None:
 
 
 def _build(source: Source, target: Path) -> None:
-    """Join, check, convert beside the target, then rename; the lock is held."""
+    """Join, check and convert beside the target, which is then replaced; the lock is held."""
     parts = source.parts()
     joined_size = sum(part.stat().st_size for part in parts if part.is_file())
-    for left_over in target.parent.glob(f"{target.name}.tmp-*"):  # of a process that was killed
-        shutil.rmtree(left_over, ignore_errors=True)
     # The joined file, the weights in bfloat16 (twice that), the tokenizer: asked for before
     # anything is written, since the libraries that write report a full disk each in its own way.
     if shutil.disk_usage(target.parent).free < 4 * joined_size:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    work = Path(tempfile.mkdtemp(dir=target.parent, prefix=f"{target.name}.tmp-"))
-    try:
-        logger.info("Converting %s into %s (once, about a minute).", source.name, target)
-        gguf = work / "joined.gguf"
+    logger.info("Converting %s into %s (once, about a minute).", source.name, target)
+    with written_folder(target) as folder:
+        gguf = folder / "joined.gguf"
         _join(source, parts, gguf)
-        folder = work / "model"
-        folder.mkdir()
         source.convert(gguf, folder)
         gguf.unlink()
-        for file in folder.iterdir():
-            file.chmod(0o644)  # safetensors writes for the owner alone; caches are shared
         hashes = {file.name: sha256_file(file) for file in sorted(folder.iterdir())}
         files = {
             name: {"size": (folder / name).stat().st_size, "sha256": digest}
             for name, digest in hashes.items()
         }
         manifest = {"layout": LAYOUT, "source_sha256": source.sha256, "files": files}
-        (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        if target.exists():
-            # Out of the way by a rename: a process that reads it keeps its open files.
-            os.rename(target, work / "old")
-        os.rename(folder, target)
-        for name, digest in hashes.items():
-            remember_sha256(target / name, digest)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+    for name, digest in hashes.items():
+        remember_sha256(target / name, digest)
 
 
 def _join(source: Source, parts: Sequence[Path], gguf: Path) -> None:

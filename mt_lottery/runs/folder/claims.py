@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import os
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -115,11 +114,3 @@ def _inside(place: Path, entry: Path) -> bool:
                 if one == other or other in one.parents:
                     return True
     return False
-
-
-def remove(path: Path) -> None:
-    """Remove a file, a folder, or a link: never what a link leads to."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

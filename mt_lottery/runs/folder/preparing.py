@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,11 +22,12 @@ from mt_lottery.model.tokens.strings import token_strings
 from mt_lottery.report.plain import csv_text
 from mt_lottery.runs.folder.claims import CONFIG as CONFIG
 from mt_lottery.runs.folder.claims import STATE as STATE
-from mt_lottery.runs.folder.claims import check_inputs, check_ours, remove
+from mt_lottery.runs.folder.claims import check_inputs, check_ours
 from mt_lottery.runs.folder.files import TICKET_COLUMNS, read_state
 from mt_lottery.runs.folder.record import NAME, Record, read_record
-from mt_lottery.system import parallel, values
+from mt_lottery.system import parallel
 from mt_lottery.system.atomic import DiskError, sweep, write_bytes, write_text
+from mt_lottery.system.removing import remove
 from mt_lottery.tuners.base import ChosenRows
 
 HYPOTHESES = "hypotheses.jsonl"
@@ -47,15 +47,6 @@ OURS = (NAME, CONFIG, HYPOTHESES, SENTENCES, TICKETS, LOG, STATE, *FOLDERS)
 def default_folder(config: RunConfig) -> Path:
     """``runs/LANG/METHOD/seed-N``."""
     return Path("runs") / config.lang / config.recipe / f"seed-{config.seed}"
-
-
-def cache_folder() -> Path:
-    """``MT_LOTTERY_CACHE``, or ``~/.cache/mt_lottery``.
-
-    Raises:
-        DiskError: no folder can be there.
-    """
-    return values.cache_folder(DiskError)
 
 
 @contextlib.contextmanager
@@ -149,7 +140,8 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
     resume = config.resume and same
     if not resume:  # before the new hash is written: it must never go with old checkpoints
         for name in ("checkpoints", "trials"):
-            shutil.rmtree(run_dir / name, ignore_errors=True)  # a link stays until further down
+            if (run_dir / name).is_dir() and not (run_dir / name).is_symlink():
+                remove(run_dir / name, quiet=True)  # a file or link goes after the record
     # then at once: what says that this folder is ours must outlive a kill further down
     write_text(state, json.dumps({"status": "running", "config_hash": config_hash}) + "\n")
     for name in OURS:
@@ -193,7 +185,7 @@ def with_full_paths(config: RunConfig) -> RunConfig:
 
 def tidy(run_dir: Path) -> None:
     """Remove what only an unfinished run needs."""
-    shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
+    remove(run_dir / "checkpoints", quiet=True)
     for file in run_dir.glob("trials/*/*.safetensors"):
         file.unlink()
     (run_dir / STATE).unlink(missing_ok=True)

@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import shutil
 from pathlib import Path
 
 from mt_lottery.config import RunConfig
@@ -23,6 +22,7 @@ from mt_lottery.runs.folder.preparing import OURS, STATE, finished, is_begun, pr
 from mt_lottery.runs.folder.record import NAME, SWAP, Record
 from mt_lottery.runs.planning.plan import Echo
 from mt_lottery.system.atomic import DiskError, sync, write_bytes
+from mt_lottery.system.removing import remove
 
 NEW, OLD = ".mt_lottery.new", ".mt_lottery.old"
 #: Folders of a run in which a file that came later than the record may be the user's.
@@ -82,13 +82,13 @@ def place(run_dir: Path, config: RunConfig, config_hash: str, echo: Echo) -> tup
     standing = any((run_dir / name).exists() for name in (NAME, STATE))
     if not (config.overwrite and standing) and not (config.resume and staged):
         resume = prepare(run_dir, config, config_hash)
-        shutil.rmtree(run_dir / NEW, ignore_errors=True)  # given up: this run replaces it
+        remove(run_dir / NEW, quiet=True)  # given up: this run replaces it
         return run_dir, resume
     check_ours(run_dir, OURS)
     check_inputs(run_dir, OURS, config)
     new = run_dir / NEW
     if not staged:
-        shutil.rmtree(new, ignore_errors=True)
+        remove(new, quiet=True)
     try:
         new.mkdir(exist_ok=True)
     except OSError as error:
@@ -105,7 +105,7 @@ def place(run_dir: Path, config: RunConfig, config_hash: str, echo: Echo) -> tup
 def discard_unbegun(work: Path) -> None:
     """Remove the folder of a new run that failed before there was anything to go on from."""
     if work.name == NEW and not is_begun(work) and not (work / NAME).exists():
-        shutil.rmtree(work, ignore_errors=True)
+        remove(work, quiet=True)
 
 
 def _later(run_dir: Path) -> list[str]:
@@ -183,8 +183,7 @@ def settle(run_dir: Path) -> bool:
         except OSError as error:
             raise DiskError(f"{run_dir} cannot be written: {error.strerror or error}.") from error
         return True
-    if (run_dir / OLD).is_dir():
-        shutil.rmtree(run_dir / OLD, ignore_errors=True)
+    remove(run_dir / OLD, quiet=True)
     return False
 
 
@@ -206,7 +205,7 @@ def _go_on(run_dir: Path, plan: dict[str, list[str]]) -> None:
     sync(run_dir)
     (run_dir / SWAP).unlink(missing_ok=True)
     for each in (new, old):
-        shutil.rmtree(each, ignore_errors=True)
+        remove(each, quiet=True)
 
 
 def _go_back(run_dir: Path, plan: dict[str, list[str]]) -> None:

@@ -21,9 +21,10 @@ from typing import Any
 
 from mt_lottery.config import CometConfig, digest
 from mt_lottery.errors import ScoreError
-from mt_lottery.model.cache import cache_dir, sha256_file
+from mt_lottery.model.cache import sha256_file
 from mt_lottery.reading import read_json
 from mt_lottery.system.atomic import write_text
+from mt_lottery.system.values import cache_folder
 
 PROGRAM = "comet-score"
 MADE = "mt-lottery.json"  # in an environment of mt-bench setup-comet: it is whole
@@ -59,7 +60,7 @@ class Checkpoint:
 
 def environment_folder() -> Path:
     """Where ``mt-bench setup-comet`` makes the environment, unless told otherwise."""
-    return cache_dir() / "comet-env"
+    return cache_folder() / "comet-env"
 
 
 def find_program(command: str | None) -> Path:
@@ -192,7 +193,7 @@ def check(config: CometConfig) -> None:
     program = find_program(config.command)
     checkpoint = find_checkpoint(config.model)
     about = [str(program), program.stat().st_mtime_ns, str(checkpoint.path), checkpoint.identity]
-    note = cache_dir() / "comet-checked" / f"{digest(about)}.json"
+    note = cache_folder() / "comet-checked" / f"{digest(about)}.json"
     if note.is_file():
         return
     sentence = ("A first sentence.", "A first sentence.", "A first sentence.")
