@@ -9,7 +9,7 @@ grow with V × tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -205,10 +205,10 @@ def label_loss(
             logits = logits.float()
         return criterion(logits, piece_labels)
 
-    weight = getattr(head, "weight", None)
+    weight = getattr(getattr(head, "base_layer", head), "weight", None)
     vocabulary = int(weight.shape[0]) if isinstance(weight, Tensor) else 2**15
     chunk = max(1, chunk_logits // max(vocabulary, 1))
-    parameters: Sequence[Tensor] = _head_parameters(head)
+    parameters = list(head.parameters())
     if torch.is_grad_enabled() and (
         states.requires_grad or any(p.requires_grad for p in parameters)
     ):
@@ -218,9 +218,3 @@ def label_loss(
     for start in range(0, len(wanted), chunk):
         total = total + loss_of(states[start : start + chunk], wanted[start : start + chunk])
     return total
-
-
-def _head_parameters(head: nn.Module) -> list[Tensor]:
-    """Everything the head reads that may be trained: its own, and the rows it shares."""
-    shared = [e.rows for e in getattr(head, "_embedding", ())]
-    return [*head.parameters(), *shared]

@@ -8,10 +8,13 @@ import pytest
 import tiny
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mt_lottery.errors import ModelError, TuningError
+from mt_lottery.model.tables import is_tied
+from mt_lottery.tuners.rows.adapter_file import module_name
 from mt_lottery.tuners.rows.module import TokenRows, attach, check_rows, detach
 
 ROWS = torch.tensor([9, 4, 33, 5])
@@ -284,3 +287,21 @@ def test_bfloat16_rows_keep_small_updates() -> None:
         embedding.rows.data.add_(1e-5)
     torch.testing.assert_close(embedding.rows.detach() - start, torch.full_like(start, 1e-3))
     assert embedding(text()).dtype is torch.bfloat16
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_losses_that_read_the_heads_weight_see_the_rows(kind: str) -> None:
+    """TRL and Liger multiply hidden states by ``lm_head.weight`` themselves."""
+    model = tiny.model(kind, tied=True)
+    embedding = attach(model, ROWS, moved(model), tied=True)
+    head = model.get_output_embeddings()
+    hidden = torch.randn(3, tiny.DIM, generator=torch.Generator().manual_seed(3))
+    by_hand = F.linear(hidden, head.weight, head.bias)
+    torch.testing.assert_close(by_hand, head(hidden))
+    (one,) = torch.autograd.grad(loss(by_hand), [embedding.rows])
+    (other,) = torch.autograd.grad(loss(head(hidden)), [embedding.rows])
+    torch.testing.assert_close(one, other)
+    assert is_tied(model)
+    assert [n for n, p in model.named_parameters() if p.requires_grad] == [
+        f"{module_name(model, embedding)}.rows"
+    ]

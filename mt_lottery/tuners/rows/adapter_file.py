@@ -20,6 +20,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from mt_lottery.errors import ModelError, RecordError
+from mt_lottery.model.tables import input_table, output_table
 from mt_lottery.reading import read_json
 from mt_lottery.system.atomic import write_bytes, write_text
 from mt_lottery.tuners.adapters.tensors import read_tensors
@@ -121,7 +122,7 @@ def save_rows(
         note = NOTE_INPUT_ONLY.format(target=target)
     else:
         tensors = {f"{PREFIX}{name}{DELTA}": rows}
-        if model.get_output_embeddings().weight is model.get_input_embeddings().weight:
+        if output_table(model) is input_table(model):
             tensors[f"{PREFIX}{head}{DELTA}"] = rows.clone()
         config = common | {
             "peft_type": "TRAINABLE_TOKENS",

@@ -98,6 +98,11 @@ class TokenRows(nn.Module):
             )
 
     @property
+    def base_layer(self) -> nn.Module:
+        """The model's own embedding, as PEFT calls what a layer stands for."""
+        return self.base
+
+    @property
     def weight(self) -> Tensor:
         """The frozen table, [V, d] (what transformers expects of an embedding)."""
         weight = self.base.weight
@@ -137,29 +142,45 @@ class TiedHead(nn.Module):
         embedding: the token rows that stand in its input table.
     """
 
+    token_ids: Tensor
+
     def __init__(self, base: nn.Module, embedding: TokenRows) -> None:
         super().__init__()
         self.base = base
         base.requires_grad_(False)
-        # a tuple hides the module from registration: its rows must be listed once
-        self._embedding = (embedding,)
+        # the same parameter under a second name: each replica of DataParallel finds its own
+        self.rows = embedding.rows
+        self.register_buffer("token_ids", embedding.token_ids, persistent=False)
+
+    @property
+    def base_layer(self) -> nn.Module:
+        """The model's own head, as PEFT calls what a layer stands for."""
+        return self.base
 
     @property
     def weight(self) -> Tensor:
-        """The frozen table, [V, d]."""
+        """The table with the rows in it, [V, d], a differentiable copy.
+
+        For losses that multiply by the head's weight themselves (TRL's, Liger's).
+        """
         weight = self.base.weight
         assert isinstance(weight, Tensor)
-        return weight
+        return weight.index_copy(0, self.token_ids, self.rows.to(weight.dtype))
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The model's own, [V], or none."""
+        bias = getattr(self.base, "bias", None)
+        assert bias is None or isinstance(bias, Tensor)
+        return bias
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Logits [..., V] of hidden states [..., d]."""
-        embedding = self._embedding[0]
-        columns = F.linear(hidden, embedding.rows.to(hidden.dtype))
-        bias = getattr(self.base, "bias", None)
-        if bias is not None:
-            columns = columns + bias[embedding.token_ids]
+        columns = F.linear(hidden, self.rows.to(hidden.dtype))
+        if self.bias is not None:
+            columns = columns + self.bias[self.token_ids]
         logits: Tensor = self.base(hidden)
-        return logits.index_copy(-1, embedding.token_ids, columns.to(logits.dtype))
+        return logits.index_copy(-1, self.token_ids, columns.to(logits.dtype))
 
 
 def check_scope(model: Any, scope: str) -> None:
