@@ -60,12 +60,12 @@ def compare(given: argparse.Namespace) -> int:
     """Do it, and print a table."""
     from rich.text import Text
 
-    from mt_lottery.benchmark.board.compare import RESAMPLES
-    from mt_lottery.benchmark.board.difference import Gap, compare_with
+    from mt_lottery.benchmark.board.compare import compare_with
     from mt_lottery.benchmark.board.presenting import tell_failures
     from mt_lottery.benchmark.board.report import load
     from mt_lottery.benchmark.methods import label
     from mt_lottery.report.printing import Grid, printer
+    from mt_lottery.scoring.significance import RESAMPLES, Corrected
 
     block = {"recipe": "runs", "tuned": "tuned"}[given.block]
     results = load(given.folders)
@@ -82,7 +82,7 @@ def compare(given: argparse.Namespace) -> int:
         print(json.dumps(dataclasses.asdict(found), indent=1, ensure_ascii=False))
         return 0
 
-    def shown(gap: Gap | None) -> Text:
+    def shown(gap: Corrected | None) -> Text:
         if gap is None:
             return Text("—")
         # 0.0 is added because a rounded −0.04 is a minus zero

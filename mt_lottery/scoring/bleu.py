@@ -12,19 +12,8 @@ import numpy as np
 from mt_lottery.data.prompts.tokenise import plain_ids
 from mt_lottery.errors import ScoreError
 from mt_lottery.registry import register_metric
-from mt_lottery.scoring.metric import (
-    MetricContext,
-    Scored,
-    check_parallel,
-    language_code,
-    one_line,
-)
-from mt_lottery.scoring.significance import (
-    Floats,
-    draw_counts,
-    percentile_interval,
-    resampled_scores,
-)
+from mt_lottery.scoring.metric import MetricContext, check_parallel, language_code, one_line
+from mt_lottery.scoring.significance import Floats, ResampledMetric
 from mt_lottery.scoring.spm import find_spm
 
 #: Varieties of Chinese, which its tokenizer `zh` cuts into characters.
@@ -35,7 +24,7 @@ _UNSPACED = frozenset(("th", "lo", "km", "my", "bur", "bo", "tib", "dz"))
 _UNSPACED |= {"shn", "mnw", "rki", "ksw", "nod", "tts", "khb", "blt"}
 
 
-class SacrebleuMetric:
+class SacrebleuMetric(ResampledMetric):
     """A corpus metric of sacrebleu with a bootstrap interval from its own sentence statistics.
 
     Args:
@@ -48,7 +37,7 @@ class SacrebleuMetric:
     column = ""
 
     def __init__(self, context: MetricContext, metric: Any) -> None:
-        self.context = context
+        super().__init__(context)
         self._metric = metric
 
     def prepare(self, text: str) -> str:
@@ -74,18 +63,6 @@ class SacrebleuMetric:
     def signature(self) -> str:
         """Sacrebleu's own; known once something has been scored."""
         return str(self._metric.get_signature())
-
-    def score(self, hypotheses: Sequence[str], references: Sequence[str]) -> Scored:
-        """Corpus score with its 95% interval.
-
-        Raises:
-            ScoreError: unequal numbers of hypotheses and references, or none.
-
-        """
-        statistics = self.statistics(hypotheses, references)
-        counts = draw_counts(len(statistics), self.context.bootstrap, self.context.seed)
-        interval = percentile_interval(resampled_scores(statistics, self.corpus_score, counts))
-        return Scored(self.corpus_score(statistics.sum(0)), interval, self.signature())
 
 
 def _sacrebleu(name: str, **settings: Any) -> Any:

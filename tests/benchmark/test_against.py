@@ -11,7 +11,7 @@ from given_cells import bench, cell, scores
 from scipy import stats
 
 from mt_lottery.benchmark.board.collect import Results, collect
-from mt_lottery.benchmark.board.difference import compare_with
+from mt_lottery.benchmark.board.compare import compare_with
 from mt_lottery.benchmark.board.leaderboard import build
 from mt_lottery.cli.bench import command
 from mt_lottery.errors import ConfigError, RecordError

@@ -9,8 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mt_lottery.benchmark.board.compare import Resampler, compare_with_best, holm
 from mt_lottery.scoring.metric import MetricContext, make_metric
+from mt_lottery.scoring.significance import (
+    Bootstrap,
+    Verdict,
+    average,
+    compare_with_best,
+    holm,
+)
 
 WORDS = ["the", "cat", "sat", "on", "a", "red", "mat", "while", "dogs", "ran", "home"]
 
@@ -40,19 +46,24 @@ def statistics(quality: float, seed: int, count: int = 60, draw: int = 0) -> Any
     return METRIC.statistics(hypotheses, references)
 
 
-def resampler(sizes: dict[str, int], resamples: int = 500) -> Resampler:
-    return Resampler(sizes, METRIC.corpus_score, resamples)
+def judged(methods: dict[str, Any], resamples: int = 500) -> dict[str, Verdict]:
+    """Verdicts on methods, each with the statistics of its seeds in each language."""
+    bootstrap = Bootstrap(METRIC.corpus_score, resamples)
+    scores = {
+        name: average([bootstrap.scores(seeds, name) for seeds in own.values()])
+        for name, own in methods.items()
+    }
+    return compare_with_best(scores)
 
 
 def test_interval_of_one_seed_is_that_of_the_record() -> None:
     own = statistics(0.7, 1)
-    made = Resampler({"en-ro": 60}, METRIC.corpus_score)
-    scores = made.scores({"en-ro": [own]}, "lora")
-    found = made.interval({"en-ro": [own]}, scores)
+    made = Bootstrap(METRIC.corpus_score)
+    found = made.scores([own], "lora").interval
     hypotheses, references = corpus(60, 0.7, 3)
     scored = METRIC.score(hypotheses, references)
     other = METRIC.statistics(hypotheses, references)
-    again = made.interval({"en-ro": [other]}, made.scores({"en-ro": [other]}, "anything at all"))
+    again = made.scores([other], "anything at all").interval
     assert (again.score, again.ci95) == (scored.score, scored.ci95) and again.sd is None
     assert found.ci95[0] < found.score < found.ci95[1]
 
@@ -72,53 +83,43 @@ def test_pvalue_agrees_with_sacrebleus_paired_bootstrap() -> None:
     )  # fmt: skip
     theirs = test()[1]["BLEU"][1].p_value
     own = {"one": METRIC.statistics(one, references), "other": METRIC.statistics(other, references)}
-    verdicts = compare_with_best(
-        {name: {"en-ro": [x], "en-es": [x]} for name, x in own.items()},
-        resampler({"en-ro": 80, "en-es": 80}, 1000),
-    )
+    verdicts = judged({name: {"en-ro": [x], "en-es": [x]} for name, x in own.items()}, 1000)
     assert verdicts["one"].best
     assert verdicts["other"].pvalue == pytest.approx(theirs, abs=0.02)
 
 
 def test_marks() -> None:
     # three seeds; good and good2 differ by chance only, bad is clearly worse
-    sizes = {"en-ro": 60, "en-es": 60}
     made = {
         name: {
             lang: [statistics(quality, 10 * place + seed, draw=i) for seed in range(3)]
-            for i, lang in enumerate(sizes)
+            for i, lang in enumerate(("en-ro", "en-es"))
         }
         for place, (name, quality) in enumerate([("good", 0.8), ("good2", 0.8), ("bad", 0.5)])
     }
-    verdicts = compare_with_best(made, resampler(sizes))
+    verdicts = judged(made)
     assert {n: v.mark for n, v in verdicts.items()} == {"good": True, "good2": True, "bad": False}
     assert sum(v.best for v in verdicts.values()) == 1
     assert verdicts["bad"].difference < -5 and verdicts["bad"].pvalue < 0.05
     alone = {name: {lang: seeds[:1] for lang, seeds in own.items()} for name, own in made.items()}
-    single = compare_with_best(alone, resampler(sizes))
+    single = judged(alone)
     assert {v.mark for v in single.values()} == {None}  # one seed: nothing is bold
-    assert compare_with_best({}, resampler(sizes)) == {}
+    assert compare_with_best({}) == {}
 
 
 def test_seeds_count_in_the_comparison() -> None:
     """One lucky seed of three is no proof: with the seeds drawn too, p grows."""
-    sizes = {"en-ro": 300}
     steady = [statistics(0.6, s, 300) for s in range(3)]
     wild = [statistics(q, 7 + i, 300) for i, q in enumerate((0.95, 0.6, 0.6))]
-    many = compare_with_best(
-        {"steady": {"en-ro": steady}, "wild": {"en-ro": wild}}, resampler(sizes)
-    )
-    averaged = compare_with_best(
-        {"steady": {"en-ro": [sum(steady) / 3]}, "wild": {"en-ro": [sum(wild) / 3]}},
-        resampler(sizes),
-    )
+    many = judged({"steady": {"en-ro": steady}, "wild": {"en-ro": wild}})
+    averaged = judged({"steady": {"en-ro": [sum(steady) / 3]}, "wild": {"en-ro": [sum(wild) / 3]}})
     assert many["wild"].best and averaged["wild"].best
     assert averaged["steady"].pvalue < 0.01 < many["steady"].pvalue
 
 
 def test_identical_methods_do_not_differ() -> None:
     own = {"en-ro": [statistics(0.7, 1)]}
-    verdicts = compare_with_best({"a": own, "b": own}, resampler({"en-ro": 60}))
+    verdicts = judged({"a": own, "b": own})
     assert [v.pvalue for v in verdicts.values()] == [1.0, 1.0]
     assert [v.difference for v in verdicts.values()] == [0.0, 0.0]
 

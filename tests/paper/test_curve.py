@@ -10,15 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mt_lottery.benchmark.board.compare import Interval, Resampler
 from mt_lottery.paper.sweep.curve import (
-    Against,
     Point,
     best_on_dev,
     best_on_test,
-    compare,
     smallest_sufficient,
 )
+from mt_lottery.scoring.significance import Bootstrap, Difference, Interval
 
 Floats = NDArray[np.float64]
 
@@ -37,8 +35,12 @@ def statistics(*hits: float) -> Floats:
     return np.array([[hit, 1.0] for hit in hits])
 
 
-def resampler(sentences: int, resamples: int = 1000) -> Resampler:
-    return Resampler({"en-es": sentences}, mean, resamples=resamples)
+def compare(
+    own: list[Floats], reference: list[Floats], resamples: int = 1000, *names: str
+) -> Difference:
+    first, second = names or ("own", "reference")
+    bootstrap = Bootstrap(mean, resamples)
+    return bootstrap.scores(own, first).minus(bootstrap.scores(reference, second))
 
 
 def test_the_size_that_is_best_on_dev_is_chosen_without_the_test_scores() -> None:
@@ -70,8 +72,8 @@ def test_no_choice_where_a_dev_score_is_missing_and_failed_sizes_do_not_count() 
     assert best_on_test([point(5, state="failed")], "raw") is None
 
 
-def verdict(difference: float, pvalue: float) -> Against:
-    return Against(difference, (difference - 1, difference + 1), pvalue)
+def verdict(difference: float, pvalue: float) -> Difference:
+    return Difference(difference, (difference - 1, difference + 1), pvalue)
 
 
 def test_smallest_size_that_is_not_significantly_below() -> None:
@@ -87,17 +89,17 @@ def test_smallest_size_that_is_not_significantly_below() -> None:
 
 def test_a_system_that_is_worse_by_the_same_in_every_sentence() -> None:
     low, high = statistics(0, 1, 2, 3, 4), statistics(1, 2, 3, 4, 5)
-    found = compare([low], [high], resampler(5, 99), "en-es")
+    found = compare([low], [high], 99)
     # every resample differs by 100: none of the 99 is as far from their mean
     assert found.difference == pytest.approx(-100)
     assert found.ci95 == pytest.approx((-100, -100))
     assert found.pvalue == pytest.approx(1 / 100)
-    assert found.worse and not compare([high], [low], resampler(5, 99), "en-es").worse
+    assert found.worse and not compare([high], [low], 99).worse
 
 
 def test_a_system_against_itself() -> None:
     own = statistics(0, 1, 1, 0)
-    found = compare([own], [own.copy()], resampler(4), "en-es")
+    found = compare([own], [own.copy()])
     assert (found.difference, found.ci95, found.pvalue) == (0, (0, 0), 1)
     assert not found.worse
 
@@ -108,7 +110,7 @@ def test_the_pvalue_is_that_of_all_resamples() -> None:
     # per sentence the difference is -3, 1, 1; with k times the first one among the three drawn,
     # k ~ Binomial(3, 1/3), a resample's mean is (3 - 4k)/3: 1, -1/3, -5/3 or -3. From the
     # expected -1/3 all but k = 1 are as far as -1/3 is from 0: 1 - 4/9
-    found = compare([own], [other], resampler(3, 20_000), "en-es")
+    found = compare([own], [other], 20_000)
     assert found.difference == pytest.approx(-100 / 3)
     assert found.pvalue == pytest.approx(5 / 9, abs=0.02)
     assert found.ci95 == pytest.approx((-300, 100))  # k = 3 in 1 of 27, k = 0 in 8 of 27
@@ -116,7 +118,7 @@ def test_the_pvalue_is_that_of_all_resamples() -> None:
 
 def test_several_seeds_are_averaged() -> None:
     own, other = [statistics(0, 0), statistics(1, 1)], [statistics(1, 1), statistics(1, 1)]
-    found = compare(own, other, resampler(2), "en-es", ("a", "b"))
+    found = compare(own, other, 1000, "a", "b")
     assert found.difference == pytest.approx(-50)
     # two seeds that are 100 apart: drawn again, the difference is anything from -100 to 0
     assert found.ci95 == pytest.approx((-100, 0)) and not found.worse
@@ -128,8 +130,8 @@ hits = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max
 @given(hits)
 def test_a_comparison_turned_round(pairs: Any) -> None:
     first, second = (statistics(*side) for side in zip(*pairs, strict=True))
-    one = compare([first], [second], resampler(len(pairs), 200), "en-es")
-    two = compare([second], [first], resampler(len(pairs), 200), "en-es")
+    one = compare([first], [second], 200)
+    two = compare([second], [first], 200)
     assert one.difference == pytest.approx(-two.difference)
     assert one.ci95 == pytest.approx((-two.ci95[1], -two.ci95[0]))
     assert one.pvalue == pytest.approx(two.pvalue)

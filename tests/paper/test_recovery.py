@@ -7,9 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from mt_lottery.paper.explain.recovery import Scores, recovery, scores_of
+from mt_lottery.paper.explain.recovery import gain_of, recovery, scores_of
 from mt_lottery.scoring.metric import MetricContext, make_metric
-from mt_lottery.scoring.significance import Floats, can_be_resampled, paired_bootstrap
+from mt_lottery.scoring.significance import (
+    Floats,
+    ResampledScore,
+    can_be_resampled,
+    paired_bootstrap,
+)
 
 REFERENCES = [f"the {word} of the house is {i} metres high" for i, word in enumerate("abcdefgh")]
 TUNED = [line.replace("metres", "feet") for line in REFERENCES]
@@ -58,9 +63,9 @@ def test_scores_and_gain_equal_those_of_the_leaderboard() -> None:
     metric = make_metric("chrf", MetricContext(None, "", "es"))
     assert can_be_resampled(metric)
     scored = metric.score(TUNED, REFERENCES)  # type: ignore[attr-defined]
-    made = scores_of(metric, [TUNED], REFERENCES).measured()
-    assert made.value == pytest.approx(scored.score) and made.ci95 == pytest.approx(scored.ci95)
-    gain = scores_of(metric, [TUNED], REFERENCES).minus(scores_of(metric, [ORIGINAL], REFERENCES))
+    made = scores_of(metric, [TUNED], REFERENCES)
+    assert made.score == pytest.approx(scored.score) and made.ci95 == pytest.approx(scored.ci95)
+    gain = gain_of(made, scores_of(metric, [ORIGINAL], REFERENCES))
     wanted = paired_bootstrap(metric, ORIGINAL, TUNED, REFERENCES)  # type: ignore[arg-type]
     assert gain.value == pytest.approx(wanted.difference)
     assert gain.ci95 == pytest.approx(wanted.ci95)
@@ -91,6 +96,6 @@ def test_several_seeds_are_averaged_on_each_resample() -> None:
 def test_a_resample_without_gain_is_cut_off() -> None:
     resamples = np.full(1000, 2.0)
     resamples[:10] = 1.0  # no gain in 10 of 1,000
-    tuned, original = Scores(2.0, resamples), Scores(1.0, np.ones(1000))
-    found = recovery(Scores(1.5, np.full(1000, 1.5)), original, tuned)
+    tuned, original = ResampledScore(2.0, resamples), ResampledScore(1.0, np.ones(1000))
+    found = recovery(ResampledScore(1.5, np.full(1000, 1.5)), original, tuned)
     assert found and (found.value, *found.ci95) == (0.5, 0.5, 0.5)

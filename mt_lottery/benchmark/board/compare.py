@@ -1,188 +1,121 @@
-"""Which methods are as good as the best: paired bootstrap over sentences and seeds, Holm-corrected.
+"""Methods against a chosen one: by how much, in each language and over all of them.
 
-One resample draws sentences for each language (the same ones for every method)
-and seeds for each method, scores each language's corpus again, and averages over
-languages.  So a difference must show over languages, sentences and seeds alike.
-Test sets of one size share their draws: those of Flores or NTREX are the same
-sentences in every language, so a hard sentence is hard in all of them at once.
+The leaderboard judges every method by the best one.  Here the user names what to compare with
+(``embed``, say: is the ticket as good as the whole table?).  The draws are the leaderboard's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
+from mt_lottery.benchmark.board.collect import Results, nothing_finished
+from mt_lottery.benchmark.board.leaderboard import Builder
+from mt_lottery.errors import ConfigError, RecordError, unknown
+from mt_lottery.scoring.significance import Corrected, ResampledScore, average, differences
 
-from mt_lottery.scoring.significance import draw_counts, percentile_interval
-
-Floats = NDArray[np.float64]
-
-#: Sentence statistics of a method: language → one array [N, S] for each seed.
-Statistics = Mapping[str, Sequence[Floats]]
-
-RESAMPLES = 1000
-SEED = 12345
+AVERAGE = "average"
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A score with what is known of its spread.
+class Compared:
+    """One block of a benchmark against one of its methods.
 
     Attributes:
-        score: mean over seeds (and languages).
-        sd: standard deviation over seeds (n − 1); None with one seed.
-        ci95: bootstrap over sentences, and over seeds where there are several.
+        against: that method.
+        column: heading of the metric.
+        which: ``raw`` or ``first_line``.
+        columns: languages, and ``average`` behind them where there are several.
+        gaps: method → column → difference in the points that the leaderboard shows, corrected
+            over the methods of its column; missing where a cell is not finished.
     """
 
-    score: float
-    sd: float | None
-    ci95: tuple[float, float]
+    against: str
+    column: str
+    which: str
+    columns: list[str]
+    gaps: dict[str, dict[str, Corrected]]
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """A method against the best one.
-
-    Attributes:
-        best: whether it is the best one itself.
-        difference: its average score less that of the best, ≤ 0.
-        pvalue: two-sided, Holm-corrected over all comparisons; 1 for the best.
-        least: no resample was as far: so many can show no smaller p, and it is at most that.
-        mark: the best, or not significantly worse at 5%; None where there is one seed only.
-    """
-
-    best: bool
-    difference: float
-    pvalue: float
-    least: bool
-    mark: bool | None
-
-
-class Resampler:
-    """The resamples of a test set, drawn once and used for every method.
+def compare_with(
+    results: Results,
+    against: str,
+    *,
+    methods: Sequence[str] = (),
+    block: str = "runs",
+    which: str = "raw",
+    metric: str | None = None,
+) -> Compared:
+    """Compare the methods of a block with one of them.
 
     Args:
-        sizes: language → number of its test sentences.
-        corpus_score: score from summed statistics, [S].
-        resamples: how many.
-        seed: of the draws.
+        results: the finished cells.
+        against: the method to compare with.
+        methods: which to compare; all others if empty.
+        block: ``runs`` (recipe settings) or ``tuned``.
+        which: ``raw`` or ``first_line``.
+        metric: its key; the one that ranks if None.
+
+    Raises:
+        RecordError: no cell is done yet, or the metric has no sentence statistics.
+        ConfigError: a method, the block or the metric is not in the results.
     """
-
-    def __init__(
-        self,
-        sizes: Mapping[str, int],
-        corpus_score: Callable[[Floats], float],
-        resamples: int = RESAMPLES,
-        seed: int = SEED,
-    ) -> None:
-        self.corpus_score = corpus_score
-        self.resamples = resamples
-        self.seed = seed
-        self._counts = {lang: draw_counts(n, resamples, seed) for lang, n in sizes.items()}
-
-    def scores(self, statistics: Statistics, method: str) -> dict[str, Floats]:
-        """Score of each resample, [resamples], for each language; seeds are drawn too."""
-        found = {}
-        for lang, seeds in statistics.items():
-            counts = self._counts[lang]
-            each = np.array(
-                [[self.corpus_score(totals) for totals in counts @ part] for part in seeds]
-            )  # [seeds, resamples]
-            if len(seeds) > 1:
-                # seeds of a method are no pairs of another's: each method draws its own,
-                # the same ones in every language
-                name = sum(method.encode())
-                drawn = np.random.default_rng([self.seed, name]).integers(
-                    len(seeds), size=(self.resamples, len(seeds))
-                )
-                each = each[drawn, np.arange(self.resamples)[:, None]].mean(axis=1)
-            else:
-                each = each[0]
-            found[lang] = each
-        return found
-
-    def interval(self, statistics: Statistics, resampled: Mapping[str, Floats]) -> Interval:
-        """Mean over languages and seeds with its spread.
-
-        Args:
-            statistics: of one method, for the languages wanted.
-            resampled: from :meth:`scores`.
-        """
-        langs = list(statistics)
-        each = [[self.corpus_score(part.sum(axis=0)) for part in statistics[x]] for x in langs]
-        score = float(np.mean([np.mean(seeds) for seeds in each]))
-        sd = None
-        if all(len(seeds) == len(each[0]) for seeds in each) and len(each[0]) > 1:
-            sd = float(np.std(np.mean(each, axis=0), ddof=1))
-        averaged = np.mean([resampled[lang] for lang in langs], axis=0)
-        return Interval(score, sd, percentile_interval(averaged))
+    if not results.records:
+        raise RecordError(nothing_finished(results, "compare"))
+    builder = _builder(results, metric)
+    present = [m for m in builder.methods(block) if _finished(builder, block, m)]
+    if not present:
+        raise ConfigError(f"{results.out}: no method has settings tuned on dev (--tune N).")
+    for name in (against, *methods):
+        if name not in present:
+            raise ConfigError(f"{results.out}: {unknown('method', name, present)}")
+    wanted = [m for m in present if m != against and (not methods or m in methods)]
+    if not wanted:
+        raise ConfigError(f"{results.out}: there is no method to compare with '{against}'.")
+    scores = {method: _scores(builder, block, method, which) for method in (against, *wanted)}
+    columns = {lang: [lang] for lang in builder.langs if lang in scores[against]}
+    if len(columns) > 1:
+        columns[AVERAGE] = list(columns)
+    found: dict[str, dict[str, Corrected]] = {method: {} for method in wanted}
+    for column, langs in columns.items():
+        there = {
+            method: average([own[lang] for lang in langs])
+            for method, own in scores.items()
+            if all(lang in own for lang in langs)
+        }
+        for method, difference in differences(there, against).items():
+            found[method][column] = difference
+    return Compared(against, builder.column, which, list(columns), found)
 
 
-def compare_with_best(
-    statistics: Mapping[str, Statistics], resampler: Resampler
-) -> dict[str, Verdict]:
-    """Judge every method by its average over languages.
+def _builder(results: Results, metric: str | None) -> Builder:
+    known = list(next(iter(results.records.values())).scores)
+    if metric is not None and metric not in known:
+        raise ConfigError(f"{results.out}: {unknown('metric', metric, known)}")
+    builder = Builder(results, metric)
+    if builder.bootstrap is None:
+        raise RecordError(
+            f"{results.out}: the metric '{builder.metric}' has no sentence statistics: it cannot "
+            "be resampled."
+        )
+    return builder
 
-    Args:
-        statistics: method → its statistics, for the same languages each.
-        resampler: of these languages' test sets.
 
-    Returns:
-        method → verdict; empty if there is no method.
-    """
-    if not statistics:
-        return {}
-    averages: dict[str, float] = {}
-    resampled: dict[str, Floats] = {}
-    for method, own in statistics.items():
-        scores = resampler.scores(own, method)
-        averages[method] = resampler.interval(own, scores).score
-        resampled[method] = np.mean(list(scores.values()), axis=0)
-    best = max(averages, key=lambda m: averages[m])
-    raw: dict[str, float] = {}
-    for method in statistics:
-        if method == best:
+def _finished(builder: Builder, block: str, method: str) -> bool:
+    return any(builder.cells(block, method, lang) for lang in builder.langs)
+
+
+def _scores(builder: Builder, block: str, method: str, which: str) -> dict[str, ResampledScore]:
+    """Of the languages that are finished."""
+    found = {}
+    for lang in builder.langs:
+        if not builder.cells(block, method, lang):
             continue
-        difference = averages[method] - averages[best]
-        raw[method] = difference_pvalue(difference, resampled[method] - resampled[best])
-    corrected = holm(raw)
-    several = any(len(seeds) > 1 for own in statistics.values() for seeds in own.values())
-    verdicts = {}
-    for method in statistics:
-        p = corrected.get(method, 1.0)
-        mark = (p > 0.05) if several else None
-        least = is_least(raw.get(method, 1.0), resampler.resamples)
-        difference = averages[method] - averages[best]
-        verdicts[method] = Verdict(method == best, difference, p, least, mark)
-    return verdicts
-
-
-def difference_pvalue(difference: float, resampled: Floats) -> float:
-    """Two-sided p of no difference, by the paired bootstrap; 1 where the scores are equal.
-
-    Args:
-        difference: of the two scores on the whole test set.
-        resampled: the same of each resample, [resamples].
-    """
-    if not difference:
-        return 1.0
-    # centred, the resamples are those of two methods that do not differ
-    centred = np.abs(resampled - resampled.mean())
-    return (int((centred >= abs(difference)).sum()) + 1) / (len(resampled) + 1)
-
-
-def is_least(pvalue: float, resamples: int) -> bool:
-    """Whether an uncorrected p of :func:`difference_pvalue` is the least that it can be."""
-    return pvalue < 1.5 / (resamples + 1)
-
-
-def holm(pvalues: Mapping[str, float]) -> dict[str, float]:
-    """Holm's step-down correction (1979): the smallest times n, the next times n − 1, …"""
-    ordered = sorted(pvalues, key=lambda name: pvalues[name])
-    corrected, largest = {}, 0.0
-    for place, name in enumerate(ordered):
-        largest = max(largest, min(1.0, pvalues[name] * (len(ordered) - place)))
-        corrected[name] = largest
-    return corrected
+        own = builder.resampled(block, method, which, [lang])
+        if own is None:
+            raise RecordError(
+                f"{builder.results.out}: {method} {lang} has no sentence scores "
+                f"(sentence_scores.jsonl) of '{builder.metric}'."
+            )
+        found[lang] = own
+    return found

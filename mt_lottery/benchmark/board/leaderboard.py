@@ -8,6 +8,7 @@ and *translating better* (the gain on first lines): accounting, not causation.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,14 +17,20 @@ import numpy as np
 
 from mt_lottery.benchmark.board import notes
 from mt_lottery.benchmark.board.collect import Results, in_order, nothing_finished
-from mt_lottery.benchmark.board.compare import Interval, Resampler, Statistics, compare_with_best
 from mt_lottery.benchmark.board.metric_table import NOTE, common_metrics, every_metric
 from mt_lottery.benchmark.methods import label, summary
 from mt_lottery.benchmark.plan import BLOCKS, Cell
 from mt_lottery.errors import MTLotteryError, RecordError
 from mt_lottery.runs.folder.record import Record
 from mt_lottery.scoring.metric import MetricContext, make_metric
-from mt_lottery.scoring.significance import can_be_resampled
+from mt_lottery.scoring.significance import (
+    Bootstrap,
+    ResampledScore,
+    average,
+    can_be_resampled,
+    compare_with_best,
+    resampled,
+)
 
 SCHEMA = 1
 SHARES = ("stopped", "length_ratio", "empty", "truncated", "off_target")
@@ -51,8 +58,8 @@ def build(results: Results, *, command: str, created: str | None = None) -> dict
     return Builder(results).board(command, created)
 
 
-def resampler_of(results: Results, key: str | None = None, times: float = 1.0) -> Resampler | None:
-    """Resamples of the results' test sets; None for a metric without sentence statistics.
+def bootstrap_of(results: Results, key: str | None = None, times: float = 1.0) -> Bootstrap | None:
+    """The bootstrap of a metric; None for one without sentence statistics.
 
     Args:
         results: the finished cells.
@@ -67,14 +74,8 @@ def resampler_of(results: Results, key: str | None = None, times: float = 1.0) -
         return None
     if not can_be_resampled(metric):
         return None
-    # only of what has sentence statistics: nothing else is drawn
-    sizes = {
-        cell.lang: len(found["raw"])
-        for cell, own in results.sentences.items()
-        if (found := own.get(key or results.metric)) is not None
-    }
     own = metric.corpus_score
-    return Resampler(sizes, own if times == 1 else lambda totals: times * own(totals))
+    return Bootstrap(own if times == 1 else lambda totals: times * own(totals))
 
 
 class Builder:
@@ -95,8 +96,8 @@ class Builder:
         self.entry = first.scores[self.metric]
         self.first = first
         self.times = float(self.entry.get("shown_times", 1))  # COMET's scores are shown × 100
-        self.resampler = resampler_of(results, self.metric, self.times)
-        self._resampled: dict[tuple[str, str, str, str], Any] = {}
+        self.bootstrap = bootstrap_of(results, self.metric, self.times)
+        self._resampled: dict[tuple[str, str, str, str], ResampledScore | None] = {}
 
     @property
     def column(self) -> str:
@@ -168,15 +169,10 @@ class Builder:
         """One block: its rows, each judged against the best of the block."""
         methods = self.methods(name)
         rows = [self.row(name, method) for method in methods]
-        whole = {
-            row["method"]: statistics
-            for row in rows
-            if row["average"] is not None
-            and (statistics := self.statistics(name, row["method"], "raw")) is not None
-        }
-        verdicts = {}
-        if self.resampler is not None and len(whole) == sum(r["average"] is not None for r in rows):
-            verdicts = compare_with_best(whole, self.resampler)
+        done = [row["method"] for row in rows if row["average"] is not None]
+        whole = {method: self.resampled(name, method, "raw") for method in done}
+        known = {method: scores for method, scores in whole.items() if scores is not None}
+        verdicts = compare_with_best(known) if len(known) == len(whole) else {}
         for row in rows:
             verdict = verdicts.get(row["method"])
             row["mark"] = None if verdict is None else verdict.mark
@@ -283,44 +279,35 @@ class Builder:
 
     # -- spread
 
-    def statistics(
+    def resampled(
         self, block: str, method: str, which: str, langs: Sequence[str] | None = None
-    ) -> Statistics | None:
-        """Sentence statistics of a method; None where a run has none."""
-        found = {}
-        for lang in langs or self.langs:
-            parts = [
-                self.results.statistics(cell, self.metric, which)
-                for cell in self.cells(block, method, lang)
-            ]
-            if not parts or any(part is None for part in parts):
-                return None
-            found[lang] = [part for part in parts if part is not None]
-        return found
+    ) -> ResampledScore | None:
+        """A method's average over languages, resampled; None where a run has no statistics."""
+        parts = [self._of_language(block, method, which, lang) for lang in langs or self.langs]
+        known = [part for part in parts if part is not None]
+        return average(known) if known and len(known) == len(parts) else None
+
+    def _of_language(self, block: str, method: str, which: str, lang: str) -> ResampledScore | None:
+        key = (block, method, which, lang)
+        if key not in self._resampled:
+            cells = self.cells(block, method, lang)
+            parts = [self.results.statistics(cell, self.metric, which) for cell in cells]
+            self._resampled[key] = resampled(self.bootstrap, parts, method)
+        return self._resampled[key]
 
     def interval(
         self, block: str, method: str, langs: Sequence[str], which: str, records: Sequence[Record]
     ) -> dict[str, Any]:
         """Score, standard deviation over seeds and bootstrap interval, over some languages."""
-        own = self.statistics(block, method, which, langs)
-        if self.resampler is None or own is None:
-            scores = [self.score(r, which) for r in records]
-            interval = None
-            if len(records) == 1:
-                bounds = records[0].scores[self.metric][which]["ci95"]
-                interval = [self.times * float(bound) for bound in bounds]
-            return {"score": _mean(scores), "sd": None, "ci95": interval}
-        resampled = {}
-        for lang in langs:
-            key = (block, method, which, lang)
-            if key not in self._resampled:
-                self._resampled |= {
-                    (block, method, which, one): scores
-                    for one, scores in self.resampler.scores({lang: own[lang]}, method).items()
-                }
-            resampled[lang] = self._resampled[key]
-        made: Interval = self.resampler.interval(own, resampled)
-        return {"score": made.score, "sd": made.sd, "ci95": list(made.ci95)}
+        found = self.resampled(block, method, which, langs)
+        if found is not None:
+            return dataclasses.asdict(found.interval) | {"ci95": list(found.ci95)}
+        interval = None
+        if len(records) == 1:
+            bounds = records[0].scores[self.metric][which]["ci95"]
+            interval = [self.times * float(bound) for bound in bounds]
+        score = _mean([self.score(record, which) for record in records])
+        return {"score": score, "sd": None, "ci95": interval}
 
 
 def _known_first(asked: Sequence[str], found: Sequence[str]) -> list[str]:

@@ -20,12 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mt_lottery.scoring.significance import draw_counts, percentile_interval
+from mt_lottery.scoring.significance import RESAMPLES, SEED, draw_counts, percentile_interval
 from mt_lottery.ticket.ks import ks_test
 from mt_lottery.tuners.base import Probe
 
 MODELS = ("transfer", "partial", "permuted")
-RESAMPLES, SEED = 1000, 12345
 TICKET_SIZES = (18, 100, 400)  # for α to check where none are given
 _CHUNK = 4096  # rows permuted at a time
 

@@ -11,12 +11,12 @@ from mt_lottery.decoding.translation import Hypothesis
 from mt_lottery.errors import ScoreError
 from mt_lottery.languages import parse_pair
 from mt_lottery.paper.explain.arms import Explained
-from mt_lottery.paper.explain.recovery import Measured, Scores, recovery, scores_of
+from mt_lottery.paper.explain.recovery import Measured, gain_of, recovery, scores_of
 from mt_lottery.report.figures import new_figure, save_figure
 from mt_lottery.report.plain import csv_text
 from mt_lottery.runs.outcome import tokenizer_name
 from mt_lottery.scoring.metric import MetricContext, make_metric, one_line
-from mt_lottery.scoring.significance import can_be_resampled
+from mt_lottery.scoring.significance import ResampledScore, can_be_resampled
 from mt_lottery.system.atomic import write_text
 
 WAYS = ("raw", "first_line")
@@ -79,7 +79,7 @@ def report(found: Explained, resamples: int = 1000) -> Report:
         groups["random"] = [outputs for (outputs,) in random.values()]
         groups |= random if len(random) > 1 else {}  # a mean of one is that one
     columns: dict[str, str] = {}
-    scores: dict[tuple[str, str, str], Scores] = {}
+    scores: dict[tuple[str, str, str], ResampledScore] = {}
     for name in found.run.config.metrics:
         metric = make_metric(name, context)
         column = metric.column
@@ -109,7 +109,11 @@ def report(found: Explained, resamples: int = 1000) -> Report:
                 group,
                 sum(output.stopped for output in flat) / len(flat),
                 sum(len(one_line(output.text)) for output in flat) / len(many) / expected,
-                all_of(lambda key, way, group=group: scores[group, key, way].measured()),
+                all_of(
+                    lambda key, way, group=group: Measured(
+                        scores[group, key, way].score, scores[group, key, way].ci95
+                    )
+                ),
                 all_of(
                     lambda key, way, group=group: recovery(
                         scores[group, key, way],
@@ -119,7 +123,7 @@ def report(found: Explained, resamples: int = 1000) -> Report:
                 ),
             )
         )
-    gain = all_of(lambda key, way: scores["tuned", key, way].minus(scores["original", key, way]))
+    gain = all_of(lambda key, way: gain_of(scores["tuned", key, way], scores["original", key, way]))
     return Report(arms, gain, columns)
 
 

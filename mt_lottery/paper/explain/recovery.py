@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from mt_lottery.scoring.significance import (
-    Floats,
-    Resampled,
-    draw_counts,
+    RESAMPLES,
+    SEED,
+    Bootstrap,
+    CorpusMetric,
+    ResampledScore,
     percentile_interval,
-    resampled_scores,
 )
 
 
@@ -24,36 +25,19 @@ class Measured:
     ci95: tuple[float, float]
 
 
-class Scores:
-    """Corpus scores of an arm on the test set and on resamples of it.
-
-    Args:
-        score: on the test set.
-        resamples: on each resample, [R]; the same sentences are drawn for every arm.
-    """
-
-    def __init__(self, score: float, resamples: Floats) -> None:
-        self.score = score
-        self.resamples = resamples
-
-    def measured(self) -> Measured:
-        """The score with its interval."""
-        return Measured(self.score, percentile_interval(self.resamples))
-
-    def minus(self, other: Scores) -> Measured:
-        """The difference, sentences drawn alike for both."""
-        return Measured(
-            self.score - other.score, percentile_interval(self.resamples - other.resamples)
-        )
+def gain_of(tuned: ResampledScore, original: ResampledScore) -> Measured:
+    """The difference of two scores."""
+    found = tuned.minus(original)
+    return Measured(found.difference, found.ci95)
 
 
 def scores_of(
-    metric: Resampled,
+    metric: CorpusMetric,
     outputs: Sequence[Sequence[str]],
     references: Sequence[str],
-    resamples: int = 1000,
-    seed: int = 12345,
-) -> Scores:
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> ResampledScore:
     """Scores of an arm; of several outputs (seeds of a control) the mean, on every resample.
 
     Args:
@@ -63,16 +47,13 @@ def scores_of(
         resamples: how many.
         seed: of the drawing; equal seeds draw equal sentences.
     """
-    counts = draw_counts(len(references), resamples, seed)
-    scores, drawn = [], []
-    for hypotheses in outputs:
-        statistics = metric.statistics(hypotheses, references)
-        scores.append(metric.corpus_score(statistics.sum(0)))
-        drawn.append(resampled_scores(statistics, metric.corpus_score, counts))
-    return Scores(float(np.mean(scores)), np.mean(drawn, axis=0))
+    bootstrap = Bootstrap(metric.corpus_score, resamples, seed)
+    return bootstrap.scores([metric.statistics(texts, references) for texts in outputs])
 
 
-def recovery(arm: Scores, original: Scores, tuned: Scores) -> Measured | None:
+def recovery(
+    arm: ResampledScore, original: ResampledScore, tuned: ResampledScore
+) -> Measured | None:
     """R of an arm with its paired bootstrap interval over sentences.
 
     0 is the original, 1 the tuned model; it may lie outside.

@@ -14,36 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mt_lottery.benchmark.board.compare import Interval, Resampler, difference_pvalue
-from mt_lottery.scoring.significance import percentile_interval
-
-Floats = NDArray[np.float64]
+from mt_lottery.scoring.significance import Difference, Interval
 
 #: Raw output and first line, in the order of every table.
 WHICH = ("raw", "first_line")
-LEVEL = 0.05
-
-
-@dataclass(frozen=True)
-class Against:
-    """A score against a reference on the same sentences.
-
-    Attributes:
-        difference: score less the reference's, means over seeds.
-        ci95: 95% bootstrap interval of the difference.
-        pvalue: two-sided, of no difference (not corrected for the number of sizes).
-    """
-
-    difference: float
-    ci95: tuple[float, float]
-    pvalue: float
-
-    @property
-    def worse(self) -> bool:
-        """Significantly below the reference, at 5%."""
-        return self.difference < 0 and self.pvalue <= LEVEL
 
 
 @dataclass
@@ -63,7 +38,8 @@ class Point:
         length_ratio: characters relative to the reference, mean over seeds.
         dev: raw score on the dev set, of each seed; empty where there is none.
         seconds: probe, training and decoding of the test set, mean over seeds.
-        against: ``embed`` and ``best`` → ``raw`` and ``first_line`` → comparison.
+        against: ``embed`` and ``best`` → ``raw`` and ``first_line`` → comparison (not
+            corrected for the number of sizes).
     """
 
     size: int | None
@@ -78,40 +54,12 @@ class Point:
     length_ratio: float | None = None
     dev: list[float] = field(default_factory=list)
     seconds: float | None = None
-    against: dict[str, dict[str, Against]] = field(default_factory=dict)
+    against: dict[str, dict[str, Difference]] = field(default_factory=dict)
 
     @property
     def dev_score(self) -> float | None:
         """Mean dev score over seeds."""
         return float(np.mean(self.dev)) if self.dev else None
-
-
-def compare(
-    own: Sequence[Floats],
-    reference: Sequence[Floats],
-    resampler: Resampler,
-    lang: str,
-    names: tuple[str, str] = ("own", "reference"),
-) -> Against:
-    """A system against a reference, sentences (and seeds) drawn again, the same for both.
-
-    Args:
-        own: sentence statistics of each seed, [N, S] each.
-        reference: the same of the reference.
-        resampler: of the pair's test set.
-        lang: the pair.
-        names: of the two, which seed the draw of seeds where there are several.
-    """
-    parts = [{lang: list(own)}, {lang: list(reference)}]
-    drawn = [resampler.scores(p, name)[lang] for p, name in zip(parts, names, strict=True)]
-    whole = [
-        float(np.mean([resampler.corpus_score(one.sum(axis=0)) for one in p[lang]])) for p in parts
-    ]
-    difference = whole[0] - whole[1]
-    resampled = drawn[0] - drawn[1]
-    return Against(
-        difference, percentile_interval(resampled), difference_pvalue(difference, resampled)
-    )
 
 
 def best_on_dev(points: Sequence[Point]) -> Point | None:
@@ -134,7 +82,7 @@ def best_on_test(points: Sequence[Point], which: str) -> Point | None:
     return max(done, key=lambda p: p.scores[which].score, default=None)
 
 
-def smallest_sufficient(verdicts: Mapping[int, Against]) -> int | None:
+def smallest_sufficient(verdicts: Mapping[int, Difference]) -> int | None:
     """The smallest number of rows that is not significantly below the reference.
 
     Args:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from mt_lottery.benchmark.board import notes
-from mt_lottery.benchmark.board.compare import Interval
 from mt_lottery.benchmark.board.report import Written, json_text
 from mt_lottery.benchmark.board.tables import closing, number, percent, spread
 from mt_lottery.benchmark.methods import label
@@ -18,6 +17,7 @@ from mt_lottery.paper.sweep.curve import WHICH, Point
 from mt_lottery.paper.sweep.grid import Series
 from mt_lottery.paper.sweep.sweep import Curve, Curves
 from mt_lottery.report.plain import csv_records, markdown_table, markdown_text
+from mt_lottery.scoring.significance import Interval
 
 NAME = "sweep"
 SCHEMA = 1

@@ -16,24 +16,27 @@ from typing import Any
 import numpy as np
 
 from mt_lottery.benchmark.board.collect import Results, collect_cells
-from mt_lottery.benchmark.board.compare import Interval, Resampler
-from mt_lottery.benchmark.board.leaderboard import resampler_of
+from mt_lottery.benchmark.board.leaderboard import bootstrap_of
 from mt_lottery.benchmark.board.terminal import time_line
 from mt_lottery.benchmark.executors.runner import DONE, Status, held, statuses_of
 from mt_lottery.benchmark.plan import Cell, probe_group
 from mt_lottery.benchmark.run import do_cells
 from mt_lottery.paper.sweep.curve import (
     WHICH,
-    Against,
-    Floats,
     Point,
     best_on_dev,
     best_on_test,
-    compare,
     smallest_sufficient,
 )
 from mt_lottery.paper.sweep.grid import BASELINES, Series, Sweep
 from mt_lottery.runs.folder.record import Record
+from mt_lottery.scoring.significance import (
+    Bootstrap,
+    Difference,
+    Interval,
+    ResampledScore,
+    resampled,
+)
 
 
 @dataclass
@@ -131,8 +134,7 @@ def execute(sweep: Sweep, given: Any) -> tuple[Curves | None, list[Status]]:
 
 def curves_of(sweep: Sweep, results: Results) -> Curves:
     """The curves of the records that are there."""
-    resampler = resampler_of(results)
-    reader = _Reader(sweep, results, resampler)
+    reader = _Reader(sweep, results, bootstrap_of(results))
     found = Curves(sweep, results, {}, [])
     for lang in sweep.bench.langs:
         lines = {name: reader.point(lang, Series(name), None) for name in BASELINES}
@@ -144,10 +146,11 @@ def curves_of(sweep: Sweep, results: Results) -> Curves:
 class _Reader:
     """Turns the records of a point's seeds into numbers."""
 
-    def __init__(self, sweep: Sweep, results: Results, resampler: Resampler | None) -> None:
+    def __init__(self, sweep: Sweep, results: Results, bootstrap: Bootstrap | None) -> None:
         self.sweep = sweep
         self.results = results
-        self.resampler = resampler
+        self.bootstrap = bootstrap
+        self._resampled: dict[tuple[tuple[Cell, ...], str], ResampledScore | None] = {}
 
     def cells(self, lang: str, series: Series, size: int | None) -> list[Cell]:
         variant = "" if size is None else series.variant(size)
@@ -175,43 +178,38 @@ class _Reader:
             rows=None if ticket is None else ticket.count,
             trainable_parameters=max(r.trainable_parameters for r in records),
             alpha=None if ticket is None else ticket.alpha,
-            scores={which: self.interval(lang, done, records, which) for which in WHICH},
+            scores={which: self.interval(done, records, which) for which in WHICH},
             stopped=float(np.mean([r.generation.stopped for r in records])),
             length_ratio=float(np.mean([r.generation.length_ratio for r in records])),
             dev=_dev_scores(records),
             seconds=float(np.mean([_seconds(r) for r in records])),
         )
 
-    def statistics(self, cells: Sequence[Cell], which: str) -> list[Floats] | None:
-        """Sentence statistics of each seed; None where one has none."""
-        found = [self.results.statistics(c, self.results.metric, which) for c in cells]
-        whole = [part for part in found if part is not None]
-        return whole if len(whole) == len(found) and self.resampler is not None else None
+    def resampled(self, cells: Sequence[Cell], which: str) -> ResampledScore | None:
+        """The score over the seeds, resampled; None where one has no sentence statistics."""
+        key = (tuple(cells), which)
+        if key not in self._resampled:
+            parts = [self.results.statistics(c, self.results.metric, which) for c in cells]
+            self._resampled[key] = resampled(self.bootstrap, parts, cells[0].name)
+        return self._resampled[key]
 
-    def interval(
-        self, lang: str, cells: Sequence[Cell], records: Sequence[Record], which: str
-    ) -> Interval:
-        parts = self.statistics(cells, which)
-        if parts is None:
-            own = [r.scores[self.results.metric][which] for r in records]
-            low, high = own[0]["ci95"]
-            sd = float(np.std([o["score"] for o in own], ddof=1)) if len(own) > 1 else None
-            return Interval(float(np.mean([o["score"] for o in own])), sd, (low, high))
-        assert self.resampler is not None
-        statistics = {lang: parts}
-        return self.resampler.interval(statistics, self.resampler.scores(statistics, cells[0].name))
+    def interval(self, cells: Sequence[Cell], records: Sequence[Record], which: str) -> Interval:
+        found = self.resampled(cells, which)
+        if found is not None:
+            return found.interval
+        own = [r.scores[self.results.metric][which] for r in records]
+        low, high = own[0]["ci95"]
+        sd = float(np.std([o["score"] for o in own], ddof=1)) if len(own) > 1 else None
+        return Interval(float(np.mean([o["score"] for o in own])), sd, (low, high))
 
     def against(
         self, point: Point, mine: Sequence[Cell], theirs: Sequence[Cell], which: str
-    ) -> Against | None:
+    ) -> Difference | None:
         """A point against a reference; None where it is not done, or cannot be compared."""
-        if point.state != "done" or self.resampler is None:
+        if point.state != "done":
             return None
-        own, other = self.statistics(mine, which), self.statistics(theirs, which)
-        if own is None or other is None:
-            return None
-        names = (mine[0].name, theirs[0].name)
-        return compare(own, other, self.resampler, mine[0].lang, names)
+        own, other = self.resampled(mine, which), self.resampled(theirs, which)
+        return None if own is None or other is None else own.minus(other)
 
     def curve(self, lang: str, series: Series, embed: Point) -> Curve:
         points = [self.point(lang, series, size) for size in self.sweep.sizes]

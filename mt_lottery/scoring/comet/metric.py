@@ -10,17 +10,12 @@ from mt_lottery.config import CometConfig
 from mt_lottery.errors import ScoreError
 from mt_lottery.registry import register_metric
 from mt_lottery.scoring.comet import program as comet_program
-from mt_lottery.scoring.metric import MetricContext, Scored, check_parallel, one_line
-from mt_lottery.scoring.significance import (
-    Floats,
-    draw_counts,
-    percentile_interval,
-    resampled_scores,
-)
+from mt_lottery.scoring.metric import MetricContext, check_parallel, one_line
+from mt_lottery.scoring.significance import Floats, ResampledMetric
 
 
 @register_metric("comet")
-class Comet:
+class Comet(ResampledMetric):
     """The mean of the segments' COMET scores; no two models' scores are comparable.
 
     Args:
@@ -35,7 +30,7 @@ class Comet:
     keeps_segments = True
 
     def __init__(self, context: MetricContext) -> None:
-        self.context = context
+        super().__init__(context)
         self._known: dict[comet_program.Triple, float] = {}
         self._signature = ""
 
@@ -129,14 +124,3 @@ class Comet:
     def signature(self) -> str:
         """Model with sha256 or revision, and version; known once something has been scored."""
         return self._signature
-
-    def score(self, hypotheses: Sequence[str], references: Sequence[str]) -> Scored:
-        """System score with its 95% interval over segments.
-
-        Raises:
-            ScoreError: as :meth:`statistics`.
-        """
-        statistics = self.statistics(hypotheses, references)
-        counts = draw_counts(len(statistics), self.context.bootstrap, self.context.seed)
-        interval = percentile_interval(resampled_scores(statistics, self.corpus_score, counts))
-        return Scored(self.corpus_score(statistics.sum(0)), interval, self.signature())
