@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mt_lottery.benchmark.executors.worker import LOG, read_state
 from mt_lottery.benchmark.plan import Cell
@@ -18,10 +17,8 @@ from mt_lottery.reading import read_json_lines, shown
 from mt_lottery.runs.folder.files import read_hypotheses
 from mt_lottery.runs.folder.preparing import HYPOTHESES, SENTENCES
 from mt_lottery.runs.folder.record import NAME, SWAP, Record, read_record
-from mt_lottery.scoring.metric import MetricContext, make_metric
-from mt_lottery.scoring.significance import can_be_resampled
+from mt_lottery.scoring.metric import Floats, MetricContext, can_be_resampled, make_metric
 
-Floats = NDArray[np.float64]
 WHICH = ("raw", "first_line")
 
 

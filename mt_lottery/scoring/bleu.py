@@ -12,8 +12,8 @@ import numpy as np
 from mt_lottery.data.prompts.tokenise import plain_ids
 from mt_lottery.errors import ScoreError
 from mt_lottery.registry import register_metric
-from mt_lottery.scoring.metric import MetricContext, check_parallel, language_code, one_line
-from mt_lottery.scoring.significance import Floats, ResampledMetric
+from mt_lottery.scoring.metric import Floats, MetricContext, check_parallel, language_code, one_line
+from mt_lottery.scoring.significance import ResampledMetric
 from mt_lottery.scoring.spm import find_spm
 
 #: Varieties of Chinese, which its tokenizer `zh` cuts into characters.
@@ -22,6 +22,7 @@ _CHINESE = frozenset(("yue", "wuu", "gan", "hak", "nan", "cdo", "hsn", "lzh", "c
 #: Thai, Lao, Khmer, Burmese, Tibetan, Dzongkha and others in the scripts of these.
 _UNSPACED = frozenset(("th", "lo", "km", "my", "bur", "bo", "tib", "dz"))
 _UNSPACED |= {"shn", "mnw", "rki", "ksw", "nod", "tts", "khb", "blt"}
+_KEPT = 2**14  # sentences whose statistics a metric keeps
 
 
 class SacrebleuMetric(ResampledMetric):
@@ -39,6 +40,7 @@ class SacrebleuMetric(ResampledMetric):
     def __init__(self, context: MetricContext, metric: Any) -> None:
         super().__init__(context)
         self._metric = metric
+        self._counted: dict[tuple[str, str], list[float]] = {}
 
     def prepare(self, text: str) -> str:
         """What sacrebleu is given for a hypothesis or reference."""
@@ -47,14 +49,23 @@ class SacrebleuMetric(ResampledMetric):
     def statistics(self, hypotheses: Sequence[str], references: Sequence[str]) -> Floats:
         """Sufficient statistics of each sentence, [N, S], as sacrebleu counts them.
 
+        Each hypothesis is counted once: score, sentence statistics and first line (most often
+        the whole output) share it.
+
         Raises:
             ScoreError: unequal numbers of hypotheses and references, or none.
 
         """
         check_parallel(hypotheses, references)
-        ours = [self.prepare(text) for text in hypotheses]
-        theirs = [self.prepare(text) for text in references]
-        return np.array(self._metric._extract_corpus_statistics(ours, [theirs]), dtype=np.float64)
+        prepared = [[self.prepare(text) for text in side] for side in (hypotheses, references)]
+        pairs = list(zip(*prepared, strict=True))
+        if len(self._counted) > _KEPT:
+            self._counted.clear()
+        if new := [pair for pair in dict.fromkeys(pairs) if pair not in self._counted]:
+            ours, theirs = map(list, zip(*new, strict=True))
+            counted = self._metric._extract_corpus_statistics(ours, [theirs])
+            self._counted |= dict(zip(new, counted, strict=True))
+        return np.array([self._counted[pair] for pair in pairs], dtype=np.float64)
 
     def corpus_score(self, totals: Floats) -> float:
         """The score from statistics summed over sentences, [S]."""

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeGuard, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mt_lottery.errors import ScoreError
 from mt_lottery.languages import code_key, find_language
 from mt_lottery.registry import METRICS
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class Scored:
 class Metric(Protocol):
     """What ``@register_metric`` registers: called with a context, it gives an object like this.
 
-    It may have more: ``statistics`` and ``corpus_score`` (see :mod:`.significance`),
+    It may have more: ``statistics`` and ``corpus_score`` (see :class:`CorpusMetric`),
     ``ahead(systems, references)`` to score several outputs at once, ``shown_times`` (a factor
     for tables), ``keeps_segments`` (the record lists the sentences' scores); and the registered
     class ``check(settings)``, called before any work, and ``identity(settings)``, which
@@ -81,6 +86,25 @@ class Metric(Protocol):
     def score(self, hypotheses: Sequence[str], references: Sequence[str]) -> Scored:
         """Score one system; raises ScoreError unless both have the same, positive length."""
         ...
+
+
+class CorpusMetric(Protocol):
+    """A metric that is a function of summed sentence statistics."""
+
+    key: str
+
+    def statistics(self, hypotheses: Sequence[str], references: Sequence[str]) -> Floats:
+        """Sufficient statistics, [N, S]."""
+        ...
+
+    def corpus_score(self, totals: Floats) -> float:
+        """The corpus score from their sum over sentences, [S]."""
+        ...
+
+
+def can_be_resampled(metric: Metric) -> TypeGuard[CorpusMetric]:
+    """Whether a metric has sentence statistics (all of ours have; a third party's may not)."""
+    return hasattr(metric, "statistics") and hasattr(metric, "corpus_score")
 
 
 def make_metric(name: str, context: MetricContext) -> Metric:

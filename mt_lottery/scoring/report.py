@@ -7,8 +7,14 @@ from typing import Any
 
 from mt_lottery.decoding.translation import Hypothesis
 from mt_lottery.errors import ScoreError
-from mt_lottery.scoring.metric import Metric, MetricContext, Scored, check_parallel, make_metric
-from mt_lottery.scoring.significance import can_be_resampled
+from mt_lottery.scoring.metric import (
+    Metric,
+    MetricContext,
+    Scored,
+    can_be_resampled,
+    check_parallel,
+    make_metric,
+)
 from mt_lottery.scoring.trial import check_scored, check_statistics
 
 

@@ -13,37 +13,14 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol, TypeGuard
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mt_lottery.errors import ScoreError
-from mt_lottery.scoring.metric import Metric, MetricContext, Scored
-
-Floats = NDArray[np.float64]
+from mt_lottery.scoring.metric import Floats, Metric, MetricContext, Scored, can_be_resampled
 
 RESAMPLES, SEED = 1000, 12345
 LEVEL = 0.05
-
-
-class CorpusMetric(Protocol):
-    """A metric that is a function of summed sentence statistics."""
-
-    key: str
-
-    def statistics(self, hypotheses: Sequence[str], references: Sequence[str]) -> Floats:
-        """Sufficient statistics, [N, S]."""
-        ...
-
-    def corpus_score(self, totals: Floats) -> float:
-        """The corpus score from their sum over sentences, [S]."""
-        ...
-
-
-def can_be_resampled(metric: Metric) -> TypeGuard[CorpusMetric]:
-    """Whether a metric has sentence statistics (all of ours have; a third party's may not)."""
-    return hasattr(metric, "statistics") and hasattr(metric, "corpus_score")
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from mt_lottery.registry import METRICS, described
-from mt_lottery.scoring.metric import MetricContext, Scored, make_metric
-from mt_lottery.scoring.significance import can_be_resampled
+from mt_lottery.scoring.metric import MetricContext, Scored, can_be_resampled, make_metric
 
 SOURCES = ("A first sentence to be scored.", "And here is another one.")
 REFERENCES = ("O primă propoziție de evaluat.", "Și iată încă una.")

@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 
 from mt_lottery.paper.explain.recovery import gain_of, recovery, scores_of
-from mt_lottery.scoring.metric import MetricContext, make_metric
+from mt_lottery.scoring.metric import Floats, MetricContext, can_be_resampled, make_metric
 from mt_lottery.scoring.significance import (
-    Floats,
     ResampledScore,
-    can_be_resampled,
     paired_bootstrap,
 )
 

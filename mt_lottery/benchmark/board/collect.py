@@ -9,17 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mt_lottery.benchmark.bench_file import read_settings
 from mt_lottery.benchmark.cell_files import read_cell
 from mt_lottery.benchmark.methods import ORDER
 from mt_lottery.benchmark.plan import BLOCKS, Cell
 from mt_lottery.errors import RecordError
 from mt_lottery.runs.folder.record import Record
+from mt_lottery.scoring.metric import Floats
 
-Floats = NDArray[np.float64]
 Statistics = dict[str, dict[str, Floats]]
 
 

@@ -22,12 +22,11 @@ from mt_lottery.benchmark.methods import label, summary
 from mt_lottery.benchmark.plan import BLOCKS, Cell
 from mt_lottery.errors import MTLotteryError, RecordError
 from mt_lottery.runs.folder.record import Record
-from mt_lottery.scoring.metric import MetricContext, make_metric
+from mt_lottery.scoring.metric import MetricContext, can_be_resampled, make_metric
 from mt_lottery.scoring.significance import (
     Bootstrap,
     ResampledScore,
     average,
-    can_be_resampled,
     compare_with_best,
     resampled,
 )

@@ -15,8 +15,8 @@ from mt_lottery.paper.explain.recovery import Measured, gain_of, recovery, score
 from mt_lottery.report.figures import new_figure, save_figure
 from mt_lottery.report.plain import csv_text
 from mt_lottery.runs.outcome import tokenizer_name
-from mt_lottery.scoring.metric import MetricContext, make_metric, one_line
-from mt_lottery.scoring.significance import ResampledScore, can_be_resampled
+from mt_lottery.scoring.metric import MetricContext, can_be_resampled, make_metric, one_line
+from mt_lottery.scoring.significance import ResampledScore
 from mt_lottery.system.atomic import write_text
 
 WAYS = ("raw", "first_line")

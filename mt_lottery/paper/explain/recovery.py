@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mt_lottery.scoring.metric import CorpusMetric
 from mt_lottery.scoring.significance import (
     RESAMPLES,
     SEED,
     Bootstrap,
-    CorpusMetric,
     ResampledScore,
     percentile_interval,
 )

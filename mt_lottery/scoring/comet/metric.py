@@ -10,8 +10,8 @@ from mt_lottery.config import CometConfig
 from mt_lottery.errors import ScoreError
 from mt_lottery.registry import register_metric
 from mt_lottery.scoring.comet import program as comet_program
-from mt_lottery.scoring.metric import MetricContext, check_parallel, one_line
-from mt_lottery.scoring.significance import Floats, ResampledMetric
+from mt_lottery.scoring.metric import Floats, MetricContext, check_parallel, one_line
+from mt_lottery.scoring.significance import ResampledMetric
 
 
 @register_metric("comet")
