@@ -26,6 +26,9 @@ _WHERE = {
     "load_tuned": "runs",
     "Record": "runs.folder.record",
     "read_record": "runs.folder.record",
+    "TicketConfig": "ticket_model.model",
+    "TicketModel": "ticket_model.model",
+    "get_ticket_model": "ticket_model.model",
     "MTLotteryError": "errors",
 } | {
     f"register_{kind}": "registry"
@@ -65,6 +68,9 @@ if TYPE_CHECKING:
     from mt_lottery.ticket.ks import KSResult as KSResult
     from mt_lottery.ticket.ks import ks_test as ks_test
     from mt_lottery.ticket.selection import select as select
+    from mt_lottery.ticket_model.config import TicketConfig as TicketConfig
+    from mt_lottery.ticket_model.model import TicketModel as TicketModel
+    from mt_lottery.ticket_model.model import get_ticket_model as get_ticket_model
 
 moved.install()
 

@@ -10,7 +10,13 @@ what is allowed.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class MTLotteryError(Exception):
@@ -46,6 +52,14 @@ class LackingError(ConfigError):
         self.keys = list(keys)
         lacking = [f"`{key}` must be given: it has no default." for key in keys]
         super().__init__([*problems, *lacking])
+
+
+class ArgumentError(ConfigError, ValueError):
+    """An argument of a Python call has a value that is not allowed."""
+
+
+class KeywordError(ConfigError, TypeError):
+    """A Python call has a keyword that the function does not know."""
 
 
 class RegistryError(MTLotteryError):
@@ -134,3 +148,33 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     names = sorted(str(k) for k in known)
     listed = ", ".join(names) if names else "none"
     return f"Unknown {kind} '{name}'.{nearest(name, names)} Known: {listed}."
+
+
+def check_keywords(function: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse keywords that a function does not have with the nearest one that it has.
+
+    Args:
+        function: its name, for the message.
+        given: keywords of a call.
+        known: its arguments.
+
+    Raises:
+        KeywordError: a TypeError, as Python's own.
+    """
+    names = list(known)
+    for keyword in given:
+        if keyword not in names:
+            raise KeywordError(f"{function}: {unknown('argument', keyword, names)}")
+
+
+def checked_keywords(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, with :func:`check_keywords` before each call."""
+    known = [name for name in inspect.signature(function).parameters if name not in ("self", "cls")]
+    name = function.__qualname__.removesuffix(".__init__")
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        check_keywords(name, kwargs, known)
+        return function(*args, **kwargs)
+
+    return checked

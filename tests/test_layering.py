@@ -26,7 +26,17 @@ ORDER = (
         "config",
         "ticket",
     ),
-    *("data", "model", "tuners", "tracking", "training", "decoding", "scoring", "runs"),
+    *(
+        "data",
+        "model",
+        "tuners",
+        "ticket_model",
+        "tracking",
+        "training",
+        "decoding",
+        "scoring",
+        "runs",
+    ),
     *("fairseq2", "benchmark", "paper", "plugin", "cli"),
 )
 FILES = sorted(PACKAGE.rglob("*.py"))

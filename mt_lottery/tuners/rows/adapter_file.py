@@ -20,13 +20,14 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from mt_lottery.errors import ModelError, RecordError
-from mt_lottery.model.tables import input_table, output_table
+from mt_lottery.model.tables import input_table, is_tied, output_table
 from mt_lottery.reading import read_json
 from mt_lottery.system.atomic import write_bytes, write_text
 from mt_lottery.tuners.adapters.tensors import read_tensors
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
+README_FILE = "README.md"
 PREFIX = "base_model.model."
 DELTA = ".trainable_tokens_delta"
 
@@ -82,6 +83,7 @@ def save_rows(
     *,
     base_name: str,
     input_only: bool,
+    readme: bool = True,
 ) -> None:
     """Write rows as a PEFT adapter, atomically.
 
@@ -92,6 +94,7 @@ def save_rows(
         values: [k, d]; written as float32.
         base_name: folder or hub id of the original model.
         input_only: the model is tied and only its input table changes.
+        readme: write a README.md too.
     """
     name = module_name(model, model.get_input_embeddings())
     short = name.rpartition(".")[2]
@@ -131,10 +134,9 @@ def save_rows(
         }
     where = "input embedding table" if input_only else "embedding table"
     write_bytes(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
-    write_text(
-        folder / "README.md",
-        README.format(base=base_name, count=len(ids), where=where, folder=folder.name, note=note),
-    )
+    about = {"base": base_name, "count": len(ids), "where": where, "folder": folder.name}
+    if readme:
+        write_text(folder / README_FILE, README.format(note=note, **about))
     write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
 
 
@@ -250,3 +252,17 @@ def load_rows(folder: Path, model: Any = None) -> tuple[Tensor, Tensor]:
             f"{' for this model' if model is not None else ''}{why}."
         ) from error
     return token_ids, tensors[names[0]]
+
+
+def scope_of(folder: Path, model: Any) -> str:
+    """``input`` or ``tied``: what the rows of a folder change in a model.
+
+    Args:
+        folder: an adapter that :func:`load_rows` takes.
+        model: the original model, or one with its rows.
+
+    Raises:
+        RecordError: as :func:`load_rows`.
+    """
+    kind = read_json(folder / CONFIG, RecordError).get("peft_type")
+    return "tied" if kind == "TRAINABLE_TOKENS" and is_tied(model) else "input"

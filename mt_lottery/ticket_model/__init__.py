@@ -1,0 +1,1 @@
+"""A ticket in somebody else's training loop: rows as a PEFT method."""

@@ -1,0 +1,75 @@
+"""``TicketConfig``: which rows are tuned, as a configuration of PEFT."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from peft import PeftConfig
+
+from mt_lottery.errors import ArgumentError, checked_keywords, nearest
+from mt_lottery.ticket_model.given_rows import RowsLike, token_ids
+
+#: PEFT's name for the method, and for the class of the models.
+TICKET = "TICKET"
+SCOPES = ("input", "both")
+
+
+@dataclass(init=False)
+class TicketConfig(PeftConfig):  # type: ignore[misc]
+    """Which vocabulary rows of a model are tuned.
+
+    Args:
+        rows: token ids, [k]: a ticket (``mtl.find_ticket``, ``mtl.Ticket``), a tensor, an array,
+            a list, or the path of a ``tickets.csv``. Kept as a list, in the order given.
+        scope: of a model whose input table is its output head too ("tied"): ``"input"`` tunes the
+            rows where tokens are looked up, ``"both"`` in the head as well (``tuner.scope=tied``
+            of a recipe). A model whose head has a table of its own takes ``"input"`` alone.
+        base_model_name_or_path: of the original model; filled in by :func:`get_ticket_model`.
+        revision: of the original model on the hub, as PEFT keeps it.
+        inference_mode: the rows are frozen.
+
+    Raises:
+        ArgumentError: a ValueError: no row, an id twice or that is none, another scope.
+        KeywordError: a TypeError: an argument that there is not, with the nearest that there is.
+
+    >>> import mt_lottery as mtl
+    >>> mtl.TicketConfig(rows=[17, 4, 9]).rows
+    [17, 4, 9]
+    >>> mtl.TicketConfig(rows=[17, 4, 9], scpoe="both")
+    Traceback (most recent call last):
+        ...
+    mt_lottery.errors.KeywordError: TicketConfig: Unknown argument 'scpoe'. Did you mean 'scope'?...
+    """
+
+    rows: list[int] = field(default_factory=list, metadata={"help": "token ids of the rows"})
+    scope: Literal["input", "both"] = field(
+        default="input",
+        metadata={"help": "of a tied model, tune the input table only, or the head too"},
+    )
+
+    @checked_keywords
+    def __init__(
+        self,
+        rows: RowsLike,
+        scope: Literal["input", "both"] = "input",
+        *,
+        base_model_name_or_path: str | None = None,
+        revision: str | None = None,
+        inference_mode: bool = False,
+    ) -> None:
+        if scope not in SCOPES:
+            hint = " 'tied' of a recipe is 'both' here." if scope == "tied" else ""  # type: ignore[comparison-overlap]
+            raise ArgumentError(
+                f"scope={scope!r}; allowed: 'input', 'both'.{hint or nearest(scope, SCOPES)}"
+            )
+        super().__init__(
+            peft_type=TICKET,
+            base_model_name_or_path=base_model_name_or_path,
+            revision=revision,
+            inference_mode=inference_mode,
+        )
+        # one of PEFT's tasks would make PEFT's own class of model
+        self.task_type = TICKET
+        self.rows = token_ids(rows)
+        self.scope = scope
