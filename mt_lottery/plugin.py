@@ -14,48 +14,29 @@ from typing import TYPE_CHECKING, Any
 
 from mt_lottery.registry import REGISTRIES
 
-_WHERE = {
-    # settings
-    "ModelConfig": "config",
-    "DataConfig": "config",
-    "TrainConfig": "config",
-    "TunerConfig": "config",
-    "setting": "config",
-    # tuners
-    "Tuner": "tuners.base",
-    "TuningContext": "tuners.base",
-    "RowTuner": "tuners.base",
-    "RowsConfig": "tuners.base",
-    "CountedRowsConfig": "tuners.base",
-    "ChosenRows": "tuners.base",
-    "Probe": "tuners.base",
-    "PeftTuner": "tuners.adapters.base",
-    "check_targets": "tuners.adapters.base",
-    "query_and_value_layers": "tuners.adapters.base",
-    # the other kinds
-    "LoadedModel": "model.loading",
-    "ModelInfo": "model.loading",
-    "Corpus": "data.corpora",
-    "FolderCorpus": "data.corpora",
-    "Pair": "data.text",
-    "Template": "data.prompts.templates",
-    "Metric": "scoring.metric",
-    "MetricContext": "scoring.metric",
-    "Scored": "scoring.metric",
-    "Tracker": "tracking.trackers",
-    "TrackerError": "tracking.trackers",
-    "Engine": "training.objective",
-    "TrainResult": "training.objective",
-    "LanguagePair": "languages",
+#: Module → the names of it that are public.
+_ROOMS = {
+    "config": "ModelConfig DataConfig TrainConfig TunerConfig setting",
+    "tuners.base": "Tuner TuningContext RowTuner RowsConfig CountedRowsConfig ChosenRows Probe",
+    "tuners.adapters.base": "PeftTuner check_targets query_and_value_layers",
+    "model.loading": "Loader LoaderExtras LoadedModel ModelInfo",
+    "data.corpora": "Corpus CorpusExtras FolderCorpus",
+    "data.text": "Pair",
+    "data.prompts.templates": "Template",
+    "scoring.metric": "Metric MetricContext MetricExtras Scored",
+    "ticket.selection": "RowScores Selector",
+    "tracking.trackers": "Tracker TrackerError",
+    "training.criteria": "Criterion",
+    "training.optimizers": "MakeOptimizer",
+    "training.objective": "Engine TrainResult",
+    "languages": "LanguagePair",
+    "registry": " ".join(f"register_{kind}" for kind in REGISTRIES),
     # mistakes of a user, printed as one message
-    "MTLotteryError": "errors",
-    "ConfigError": "errors",
-    "DataError": "errors",
-    "ModelError": "errors",
-    "ScoreError": "errors",
-    "TrainingError": "errors",
-    "TuningError": "errors",
-} | {f"register_{kind}": "registry" for kind in REGISTRIES}
+    "errors": (
+        "ConfigError DataError ModelError MTLotteryError ScoreError TrainingError TuningError"
+    ),
+}
+_WHERE = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
 __all__ = sorted(_WHERE)
 
@@ -66,6 +47,7 @@ if TYPE_CHECKING:
     from mt_lottery.config import TunerConfig as TunerConfig
     from mt_lottery.config import setting as setting
     from mt_lottery.data.corpora import Corpus as Corpus
+    from mt_lottery.data.corpora import CorpusExtras as CorpusExtras
     from mt_lottery.data.corpora import FolderCorpus as FolderCorpus
     from mt_lottery.data.prompts.templates import Template as Template
     from mt_lottery.data.text import Pair as Pair
@@ -78,6 +60,8 @@ if TYPE_CHECKING:
     from mt_lottery.errors import TuningError as TuningError
     from mt_lottery.languages import LanguagePair as LanguagePair
     from mt_lottery.model.loading import LoadedModel as LoadedModel
+    from mt_lottery.model.loading import Loader as Loader
+    from mt_lottery.model.loading import LoaderExtras as LoaderExtras
     from mt_lottery.model.loading import ModelInfo as ModelInfo
     from mt_lottery.registry import register_corpus as register_corpus
     from mt_lottery.registry import register_criterion as register_criterion
@@ -91,11 +75,16 @@ if TYPE_CHECKING:
     from mt_lottery.registry import register_tuner as register_tuner
     from mt_lottery.scoring.metric import Metric as Metric
     from mt_lottery.scoring.metric import MetricContext as MetricContext
+    from mt_lottery.scoring.metric import MetricExtras as MetricExtras
     from mt_lottery.scoring.metric import Scored as Scored
+    from mt_lottery.ticket.selection import RowScores as RowScores
+    from mt_lottery.ticket.selection import Selector as Selector
     from mt_lottery.tracking.trackers import Tracker as Tracker
     from mt_lottery.tracking.trackers import TrackerError as TrackerError
+    from mt_lottery.training.criteria import Criterion as Criterion
     from mt_lottery.training.objective import Engine as Engine
     from mt_lottery.training.objective import TrainResult as TrainResult
+    from mt_lottery.training.optimizers import MakeOptimizer as MakeOptimizer
     from mt_lottery.tuners.adapters.base import PeftTuner as PeftTuner
     from mt_lottery.tuners.adapters.base import check_targets as check_targets
     from mt_lottery.tuners.adapters.base import query_and_value_layers as query_and_value_layers

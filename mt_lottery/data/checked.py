@@ -9,7 +9,7 @@ from mt_lottery.data.filters import Report
 from mt_lottery.data.text import Pair
 from mt_lottery.errors import DataError
 from mt_lottery.languages import LanguagePair
-from mt_lottery.registry import CORPORA, described
+from mt_lottery.registry import CORPORA
 
 _PAIR = "mt_lottery.data.text.Pair(source, target)"
 
@@ -20,9 +20,9 @@ def checked_pool(name: str, corpus: Any, role: str) -> str:
     Raises:
         PluginError: it is no text.
     """
-    pool = corpus.pool(role)
-    if not isinstance(pool, str):
-        raise CORPORA.fault(name, f"pool('{role}') gave {described(pool)}; wanted is a text")
+    found = corpus.pool(role)
+    good = isinstance(found, str)
+    pool: str = CORPORA.expect(name, found, f"pool('{role}') must return", "text", good)
     return pool
 
 
@@ -33,21 +33,19 @@ def checked_pairs(name: str, corpus: Any, pool: str, pair: LanguagePair) -> Sequ
         PluginError: they are no pairs of texts.
         DataError: there are none.
     """
-    pairs, call = corpus.read(pool, pair), f"read('{pool}', {pair})"
-    if not isinstance(pairs, Sequence) or isinstance(pairs, (str, bytes)):
-        raise CORPORA.fault(name, f"{call} gave {described(pairs)}; wanted is a list of {_PAIR}")
+    found, call = corpus.read(pool, pair), f"read('{pool}', {pair})"
+    good = isinstance(found, Sequence) and not isinstance(found, (str, bytes))
+    pairs: Sequence[Pair] = CORPORA.expect(
+        name, found, f"{call} must return", f"a list of {_PAIR}", good
+    )
+    wanted = "text that is not empty and that UTF-8 can hold"
     for number, each in enumerate(pairs):
         if not isinstance(each, Pair):
-            raise CORPORA.fault(
-                name, f"{call} gave {described(each)} as pair {number}; wanted is {_PAIR}"
-            )
+            CORPORA.expect(name, each, f"{call}: pair {number} must be", _PAIR, good=False)
         for side, text in (("source", each.source), ("target", each.target)):
             if not _is_text(text):
-                raise CORPORA.fault(
-                    name,
-                    f"{call}: the {side} of pair {number} is {described(text)}; wanted is a text "
-                    "that is not empty and that UTF-8 can hold",
-                )
+                what = f"{call}: the {side} of pair {number} must be"
+                CORPORA.expect(name, text, what, wanted, good=False)
     if not pairs:
         raise DataError(f"The corpus '{name}' has no pairs for {pair} in '{pool}'.")
     return pairs
@@ -60,13 +58,12 @@ def checked_report(name: str, corpus: Any, pool: str) -> Report | None:
         PluginError: something else than a report.
     """
     found = getattr(corpus, "report", lambda _: None)(pool)
-    if found is not None and not isinstance(found, Report):
-        raise CORPORA.fault(
-            name,
-            f"report('{pool}') gave {described(found)}; wanted is mt_lottery.data.filters.Report, "
-            "or None",
-        )
-    return found
+    good = found is None or isinstance(found, Report)
+    wanted = "mt_lottery.data.filters.Report, or None"
+    report: Report | None = CORPORA.expect(
+        name, found, f"report('{pool}') must return", wanted, good
+    )
+    return report
 
 
 def _is_text(text: Any) -> bool:

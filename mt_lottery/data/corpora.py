@@ -40,7 +40,9 @@ ROLES = ("train", "dev", "test")
 
 
 class Corpus(Protocol):
-    """What a registered corpus offers."""
+    """What a registered corpus offers; it is made from its path and the ``data`` section."""
+
+    def __init__(self, path: str | None, config: DataConfig) -> None: ...
 
     def pool(self, role: str) -> str:
         """The set of files that ``train``, ``dev`` or ``test`` reads."""
@@ -49,6 +51,13 @@ class Corpus(Protocol):
     def read(self, pool: str, pair: LanguagePair) -> list[Pair]:
         """All pairs of that set, in file order."""
         ...
+
+
+class CorpusExtras:
+    """What a corpus may have beside it."""
+
+    def report(self, pool: str) -> Report | None:
+        """What the pool's files held and what was left out, once it was read."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from mt_lottery.model.folder.quantised import Quantisation, keep_differentiable
 from mt_lottery.registry import MODELS
@@ -43,11 +43,30 @@ class LoadedModel:
     info: ModelInfo
 
 
+class Loader(Protocol):
+    """What a registered model offers: its class is called without arguments."""
+
+    def load(self, config: Any, device: str) -> LoadedModel:
+        """See :func:`load`."""
+        ...
+
+    def fingerprint(self, config: Any) -> str:
+        """See :func:`fingerprint`."""
+        ...
+
+
+class LoaderExtras:
+    """What a loader may have beside it, so that less has to be loaded before a run."""
+
+    def tokenizer(self, config: Any) -> tuple[Any, int] | None:
+        """See :func:`tokenizer_of`."""
+
+    def quantisation(self, config: Any) -> Quantisation | None:
+        """See :func:`quantisation_of`."""
+
+
 def load(config: Any, device: str) -> LoadedModel:
     """Load a model for a run.
-
-    A registered model is a class without constructor arguments that has this function's
-    ``load(config, device)`` and :func:`fingerprint`'s ``fingerprint(config)`` as methods.
 
     Args:
         config: a ``ModelConfig``: name, name_or_path, revision, dtype, trust_remote_code.
@@ -57,13 +76,8 @@ def load(config: Any, device: str) -> LoadedModel:
         RegistryError: unknown ``config.name``.
         ModelError: the model cannot be had or does not fit; the message says what to do.
     """
-    loaded: object = MODELS.get(config.name)().load(config, device)
-    if not isinstance(loaded, LoadedModel):
-        raise MODELS.fault(
-            config.name,
-            f"load must return a {__name__}.LoadedModel(model, tokenizer, info), not "
-            f"{type(loaded).__name__}",
-        )
+    made = MODELS.get(config.name)().load(config, device)
+    loaded: LoadedModel = MODELS.expect(config.name, made, "load must return", LoadedModel)
     keep_differentiable(loaded.model)
     return loaded
 
@@ -77,10 +91,8 @@ def quantisation_of(config: Any) -> Quantisation | None:
     Raises:
         RegistryError, ModelError: as :func:`load`.
     """
-    loader = MODELS.get(config.name)()
-    found: Quantisation | None = None
-    if hasattr(loader, "quantisation"):
-        found = loader.quantisation(config)
+    ask = getattr(MODELS.get(config.name)(), "quantisation", lambda _: None)
+    found: Quantisation | None = ask(config)
     return found
 
 
@@ -94,19 +106,13 @@ def tokenizer_of(config: Any) -> tuple[Any, int] | None:
     Raises:
         RegistryError, ModelError: as :func:`load`.
     """
-    loader = MODELS.get(config.name)()
-    found: tuple[Any, int] | None = None
-    if hasattr(loader, "tokenizer"):
-        found = loader.tokenizer(config)
-        if found is not None and not (
-            isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], int)
-        ):
-            raise MODELS.fault(
-                config.name,
-                "tokenizer must return (tokenizer, rows of the vocabulary) or None, not "
-                f"{type(found).__name__}",
-            )
-    return found
+    found = getattr(MODELS.get(config.name)(), "tokenizer", lambda _: None)(config)
+    good = isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], int)
+    wanted = "(tokenizer, rows of the vocabulary) or None"
+    made: tuple[Any, int] | None = MODELS.expect(
+        config.name, found, "tokenizer must return", wanted, good or found is None
+    )
+    return made
 
 
 def fingerprint(config: Any) -> str:
@@ -118,11 +124,8 @@ def fingerprint(config: Any) -> str:
     Raises:
         RegistryError, ModelError: as :func:`load`.
     """
-    found: object = MODELS.get(config.name)().fingerprint(config)
-    if not isinstance(found, str) or not found:
-        raise MODELS.fault(
-            config.name,
-            "fingerprint must return text that names exactly these weights (a sha256, a commit), "
-            f"not {found!r:.80}",
-        )
-    return found
+    found = MODELS.get(config.name)().fingerprint(config)
+    wanted = "text that names exactly these weights (a sha256, a commit)"
+    good = isinstance(found, str) and found
+    name: str = MODELS.expect(config.name, found, "fingerprint must return", wanted, good)
+    return name

@@ -27,7 +27,6 @@ from mt_lottery.registry.loading import Origin, load_entry_points, load_user_dir
 __all__ = [
     "REGISTRIES",
     "Registry",
-    "described",
     "load_entry_points",
     "load_user_dir",
     "plugin_folders",
@@ -134,6 +133,29 @@ class Registry:
         where = f"{place}: " if place else ""
         return PluginError(f"{where}the {self.kind} '{name}': {what}.")
 
+    def expect(
+        self, name: str, value: Any, what: str, wanted: str | type, good: object = True
+    ) -> Any:
+        """A value that a plugin gave, where it is what the kind's contract asks for.
+
+        Args:
+            name: of the plugin.
+            value: what it gave.
+            what: beginning of a sentence: ``"pool('train') must return"``.
+            wanted: its end, in words, or the class that the value must be of.
+            good: whether the value fits, where ``wanted`` is in words.
+
+        Raises:
+            PluginError: it does not.
+        """
+        if isinstance(wanted, type):
+            good = isinstance(value, wanted)
+            fields = ", ".join(getattr(wanted, "__dataclass_fields__", ()))
+            wanted = f"a {wanted.__module__}.{wanted.__qualname__}({fields})"
+        if not good:
+            raise self.fault(name, f"{what} {wanted}, not {_described(value)}")
+        return value
+
     def _forget(self, name: str) -> None:
         for table in (self._objects, self._dataclasses, self._needs, self._extras, self._origins):
             table.pop(name, None)
@@ -177,8 +199,12 @@ class Registry:
         )
 
 
-def described(value: object) -> str:
-    """A value that a plugin returned, with its type, on one line: for :meth:`Registry.fault`."""
+def _described(value: Any) -> str:
+    """A value that a plugin gave, with its type, on one line."""
+    if value is None:
+        return "nothing (None)"
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"a {type(value).__name__.lower()} {[*value.shape]} of {value.dtype}"
     text = " ".join(repr(value).split())
     return f"{type(value).__name__} {text[:80]}{'…' if len(text) > 80 else ''}"
 

@@ -10,11 +10,11 @@ import difflib
 import inspect
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from types import FunctionType
 from typing import Any
 
-from mt_lottery.registry.contracts import CONTRACTS, Contract
+from mt_lottery.registry.contracts import CONTRACTS, Contract, resolve
 
 
 def problems_of(kind: str, name: object, target: object, schema: object) -> Iterator[str]:
@@ -33,20 +33,18 @@ def problems_of(kind: str, name: object, target: object, schema: object) -> Iter
         yield f"its name must be text of letters, digits, '_', '-' and '.', not {name!r}"
     yield from _schema_problems(contract, schema)
     named = str(getattr(target, "__qualname__", "it"))
-    takes_class = contract.shape is not None or contract.base is not None
-    if isinstance(target, type):
-        if takes_class:
-            yield from _class_problems(contract, target)
-        elif kind == "optimizer" and hasattr(target, "step"):  # called, it gives an optimizer
-            yield from _signature_problem(
-                target.__qualname__, target, _parameters(contract.function)
-            )
-        else:
-            yield f"a class ({target.__qualname__}) is registered, but it must be {contract.wanted}"
-    elif contract.function is not None and callable(target):
+    shape = resolve(contract.shape)
+    call = vars(shape).get("__call__")
+    wanted = _parameters(call)[1:] if call else contract.factory and _parameters(contract.factory)
+    # a class of optimizers, called, gives one
+    makes = kind == "optimizer" and hasattr(target, "step")
+    if isinstance(target, type) and call is None:
+        yield from _class_problems(contract, shape, target)
+    elif isinstance(target, type) and not makes:
+        yield f"a class ({named}) is registered, but it must be {contract.wanted}"
+    elif wanted is not None and callable(target):
         # what a selector needs beside the two tables, it says by further parameters
-        more = kind == "selector"
-        yield from _signature_problem(named, target, _parameters(contract.function), more=more)
+        yield from _signature_problem(named, target, wanted, more=kind == "selector")
     else:
         found = "a function" if isinstance(target, FunctionType) else f"{target!r:.80}"
         yield f"{found} is registered, but it must be {contract.wanted}"
@@ -78,28 +76,25 @@ def _dotted(cls: type) -> str:
     return f"{cls.__module__.removesuffix('.settings')}.{cls.__qualname__}"
 
 
-def _class_problems(contract: Contract, target: type) -> Iterator[str]:
-    shape = contract.shape
-    if contract.base is not None:
-        shape = next((c for c in target.__mro__ if _dotted(c) == contract.base), None)
-        if shape is None:
-            yield f"{target.__qualname__} must extend {contract.base}"
-            return
-    assert shape is not None
-    hooks = [n for c in _toolkit(target) for n in vars(c) if not n.startswith("_")]
-    hooks = list(dict.fromkeys([*(n for n in vars(shape) if not n.startswith("_")), *hooks]))
+def _class_problems(contract: Contract, shape: type, target: type) -> Iterator[str]:
+    if contract.base and shape not in target.__mro__:
+        yield f"{target.__qualname__} must extend mt_lottery.{contract.shape}"
+        return
+    extras = [resolve(contract.extras)] if contract.extras else []
+    known = {n: v for c in (*_toolkit(target)[::-1], *extras, shape) for n, v in vars(c).items()}
+    hooks = {name: value for name, value in known.items() if not name.startswith("_")}
     abstract: frozenset[str] = getattr(target, "__abstractmethods__", frozenset())
     missing = {
         name
         for name in hooks
         if name in abstract
-        or (contract.base is None and name in vars(shape) and not hasattr(target, name))
-    } - set(contract.optional)
+        or (not contract.base and name in vars(shape) and not hasattr(target, name))
+    }
     own = [n for c in target.__mro__ if not _is_ours(c) for n in vars(c) if not n.startswith("_")]
     close = {hook: _near(hook, own, hooks) for hook in hooks if hook not in own}
     for hook in sorted(missing):
         hint = f"; its '{close[hook]}' is a misspelling?" if close.get(hook) else ""
-        yield f"{target.__qualname__} lacks {_shown(target, shape, hook)}{hint}"
+        yield f"{target.__qualname__} lacks {_shown(hook, hooks[hook])}{hint}"
     for hook, name in close.items():
         if name is not None and hook not in missing:
             yield (
@@ -111,7 +106,7 @@ def _class_problems(contract: Contract, target: type) -> Iterator[str]:
         yield from _signature_problem(f"{target.__qualname__}(…)", target, wanted)
     for hook in own:
         if hook in hooks:
-            yield from _hook_problem(target, hook, _expected(target, shape, hook))
+            yield from _hook_problem(target, hook, hooks[hook])
 
 
 LIBRARIES = {"mt_lottery", "numpy", "peft", "sacrebleu", "torch", "transformers"}
@@ -123,7 +118,7 @@ def _is_ours(cls: type) -> bool:
     return package in LIBRARIES or package in sys.stdlib_module_names
 
 
-def _near(hook: str, own: Sequence[str], hooks: Sequence[str]) -> str | None:
+def _near(hook: str, own: Sequence[str], hooks: Collection[str]) -> str | None:
     """The name among a plugin's that is almost ``hook``, and no hook itself."""
     for name in own:
         if name in hooks:
@@ -134,19 +129,11 @@ def _near(hook: str, own: Sequence[str], hooks: Sequence[str]) -> str | None:
     return None
 
 
-def _expected(target: type, shape: type, hook: str) -> Any:
-    """The definition of a hook: the contract's, or that of the toolkit's class that has it."""
-    if hook in vars(shape):
-        return vars(shape)[hook]
-    return next(vars(c)[hook] for c in _toolkit(target) if hook in vars(c))
-
-
 def _toolkit(target: type) -> list[type]:
     return [c for c in target.__mro__ if c.__module__.partition(".")[0] == "mt_lottery"]
 
 
-def _shown(target: type, shape: type, hook: str) -> str:
-    definition = _expected(target, shape, hook)
+def _shown(hook: str, definition: Any) -> str:
     if isinstance(definition, property):
         return f"the property {hook}"
     inner = definition.__func__ if isinstance(definition, staticmethod) else definition

@@ -1,86 +1,15 @@
 """What each kind of plugin must look like; :mod:`mt_lottery.registry.conformity` checks it.
 
-A kind's contract is a class below with the methods that a plugin of the kind has, each with
-its parameters; the bodies are empty.  Tuners are checked against their base class.
+A kind's contract is the protocol or base class of its room, which :mod:`mt_lottery.plugin` makes
+public: its methods are those that a plugin of the kind has, each with its parameters.  What a
+plugin may have beside them is in a class of the same room (``MetricExtras``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
 from dataclasses import dataclass
 from typing import Any
-
-
-class _Model:
-    def load(self, config, device): ...  # type: ignore[no-untyped-def]
-    def fingerprint(self, config): ...  # type: ignore[no-untyped-def]
-    def tokenizer(self, config): ...  # type: ignore[no-untyped-def]
-
-
-class _Corpus:
-    def __init__(self, path, config): ...  # type: ignore[no-untyped-def]
-    def pool(self, role): ...  # type: ignore[no-untyped-def]
-    def read(self, pool, pair): ...  # type: ignore[no-untyped-def]
-    def report(self, pool): ...  # type: ignore[no-untyped-def]
-
-
-class _Template:
-    def prompt(self, source, pair): ...  # type: ignore[no-untyped-def]
-    def target(self, target): ...  # type: ignore[no-untyped-def]
-
-
-class _Metric:
-    key = ""
-    column = ""
-    shown_times = 1
-    keeps_segments = False
-
-    def __init__(self, context): ...  # type: ignore[no-untyped-def]
-    def score(self, hypotheses, references): ...  # type: ignore[no-untyped-def]
-    def statistics(self, hypotheses, references): ...  # type: ignore[no-untyped-def]
-    def corpus_score(self, totals): ...  # type: ignore[no-untyped-def]
-    def ahead(self, systems, references): ...  # type: ignore[no-untyped-def]
-    @staticmethod
-    def check(settings): ...  # type: ignore[no-untyped-def]
-    @staticmethod
-    def identity(settings): ...  # type: ignore[no-untyped-def]
-
-
-class _Tracker:
-    def __init__(self, config, run_dir): ...  # type: ignore[no-untyped-def]
-    def start(self): ...  # type: ignore[no-untyped-def]
-    def log(self, step, values): ...  # type: ignore[no-untyped-def]
-    def finish(self, record): ...  # type: ignore[no-untyped-def]
-    def leaderboard(self, board): ...  # type: ignore[no-untyped-def]
-    def messages(self): ...  # type: ignore[no-untyped-def]
-    def give_up(self): ...  # type: ignore[no-untyped-def]
-
-
-class _Engine:
-    def __init__(self, config): ...  # type: ignore[no-untyped-def]
-    def problems(self): ...  # type: ignore[no-untyped-def]
-    def train(  # type: ignore[no-untyped-def]
-        self,
-        model,
-        config,
-        examples,
-        *,
-        pad_id,
-        seed,
-        folder,
-        log,
-        title,
-        dev,
-        autocast,
-        resume,
-        trackers,
-    ): ...
-
-
-def _criterion(logits, labels, config): ...  # type: ignore[no-untyped-def]
-def _optimizer(parameters, config): ...  # type: ignore[no-untyped-def]
-def _selector(before, after): ...  # type: ignore[no-untyped-def]
-def _metric(context): ...  # type: ignore[no-untyped-def]
 
 
 @dataclass(frozen=True)
@@ -89,71 +18,77 @@ class Contract:
 
     Attributes:
         wanted: in words, for messages.
-        shape: a class with the methods of a plugin's class; None where there is none.
-        function: a function with the parameters of a plugin's function; None for classes only.
-        optional: methods of ``shape`` that a plugin may lack.
-        base: dotted name of the class that a plugin's class must extend (its methods are the
-            contract then).
+        shape: where in the package the class is whose methods a plugin's class has, or whose
+            ``__call__`` has the parameters of a plugin's function.
+        extras: where the class is of the methods that a plugin may have or lack.
+        factory: parameters of a function that may be registered in place of a class.
+        base: a plugin's class must extend ``shape``.
         schema: dotted name of the class that ``dataclass=`` must extend; None where a kind has
             no settings of its own.
     """
 
     wanted: str
-    shape: type | None = None
-    function: Callable[..., Any] | None = None
-    optional: tuple[str, ...] = ()
-    base: str | None = None
+    shape: str
+    extras: str | None = None
+    factory: Any = None
+    base: bool = False
     schema: str | None = None
 
 
-CONTRACTS: dict[str, Contract] = {
+def resolve(place: str) -> type:
+    """The class of a :class:`Contract`: ``"tuners.base.Tuner"``."""
+    module, _, name = place.rpartition(".")
+    found: type = getattr(importlib.import_module(f"mt_lottery.{module}"), name)
+    return found
+
+
+CONTRACTS = {
     "model": Contract(
         "a class, made without arguments, with load(config, device) and fingerprint(config)",
-        _Model,
-        optional=("tokenizer",),
+        "model.loading.Loader",
+        "model.loading.LoaderExtras",
         schema="mt_lottery.config.ModelConfig",
     ),
     "criterion": Contract(
         "a function of (logits, labels, config) that returns the summed loss",
-        function=_criterion,
+        "training.criteria.Criterion",
     ),
     "optimizer": Contract(
         "a function of (parameters, config) that returns a torch.optim.Optimizer",
-        function=_optimizer,
+        "training.optimizers.MakeOptimizer",
     ),
     "tuner": Contract(
         "a class that extends mt_lottery.tuners.base.Tuner and has apply(context)",
-        base="mt_lottery.tuners.base.Tuner",
+        "tuners.base.Tuner",
+        base=True,
         schema="mt_lottery.config.TunerConfig",
     ),
     "selector": Contract(
-        "a function of (before, after) that returns one number a row", function=_selector
+        "a function of (before, after) that returns one number a row", "ticket.selection.Selector"
     ),
     "corpus": Contract(
         "a class, made from (path, config), with pool(role) and read(pool, pair)",
-        _Corpus,
-        optional=("report",),
+        "data.corpora.Corpus",
+        "data.corpora.CorpusExtras",
         schema="mt_lottery.config.DataConfig",
     ),
     "template": Contract(
-        "a class, made without arguments, with prompt(source, pair) and target(target)", _Template
+        "a class, made without arguments, with prompt(source, pair) and target(target)",
+        "data.prompts.templates.Template",
     ),
     "metric": Contract(
         "a class, made from (context), with score(hypotheses, references), key and column, or a "
         "function of (context) that returns such an object",
-        _Metric,
-        _metric,
-        optional=(
-            *("key", "column", "shown_times", "keeps_segments", "statistics", "corpus_score"),
-            *("ahead", "check", "identity"),
-        ),
+        "scoring.metric.Metric",
+        "scoring.metric.MetricExtras",
+        lambda context: None,
     ),
     "tracker": Contract(
         "a class that extends mt_lottery.tracking.trackers.Tracker, made from (config, run_dir)",
-        _Tracker,
+        "tracking.trackers.Tracker",
     ),
     "engine": Contract(
         "a class, made from (config), with problems() and train(model, config, examples, …)",
-        _Engine,
+        "training.objective.Engine",
     ),
 }

@@ -33,7 +33,6 @@ from mt_lottery.runs.folder.record import CostRecord, Record, read_record
 from mt_lottery.runs.folder.takeover import NEW, done_in, told_of
 from mt_lottery.runs.outcome import make_record, peak_memory, score_outputs, start_peak
 from mt_lottery.runs.planning.plan import Echo, Plan, make_plan
-from mt_lottery.runs.planning.trial_calls import checked
 from mt_lottery.runs.probe import probe_of
 from mt_lottery.runs.reuse import is_unsearched, take, trial_of
 from mt_lottery.runs.search import search
@@ -307,5 +306,5 @@ def _train(
         resume=resume,
         trackers=trackers,
     )
-    trained: TrainResult = checked(ENGINES, config.engine, "train", result, TrainResult)
+    trained: TrainResult = ENGINES.expect(config.engine, result, "train must return", TrainResult)
     return trained

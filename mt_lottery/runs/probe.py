@@ -26,7 +26,6 @@ from mt_lottery.registry import ENGINES
 from mt_lottery.runs.decode import pad_id as pad_id_of
 from mt_lottery.runs.folder.preparing import LOG, locked
 from mt_lottery.runs.planning.plan import Echo, Plan
-from mt_lottery.runs.planning.trial_calls import checked
 from mt_lottery.system import parallel
 from mt_lottery.system.atomic import write_bytes, write_text
 from mt_lottery.system.removing import remove
@@ -184,7 +183,9 @@ def find_or_train(
                 resume=True,
                 trackers=trackers,
             )
-            result: TrainResult = checked(ENGINES, engine_name, "train", trained, TrainResult)
+            result: TrainResult = ENGINES.expect(
+                engine_name, trained, "train must return", TrainResult
+            )
             token_ids = embedding.token_ids.cpu().clone()
             values = embedding.rows.detach().cpu().clone()
         finally:

@@ -68,11 +68,7 @@ class Scored:
 class Metric(Protocol):
     """What ``@register_metric`` registers: called with a context, it gives an object like this.
 
-    It may have more: ``statistics`` and ``corpus_score`` (see :class:`CorpusMetric`),
-    ``ahead(systems, references)`` to score several outputs at once, ``shown_times`` (a factor
-    for tables), ``keeps_segments`` (the record lists the sentences' scores); and the registered
-    class ``check(settings)``, called before any work, and ``identity(settings)``, which
-    belongs to the run's hash.
+    :class:`MetricExtras` has what it may have beside this.
 
     Attributes:
         key: under which the record keeps it; may differ from the name asked for (a fallback).
@@ -82,6 +78,8 @@ class Metric(Protocol):
 
     key: str
     column: str
+
+    def __init__(self, context: MetricContext) -> None: ...
 
     def score(self, hypotheses: Sequence[str], references: Sequence[str]) -> Scored:
         """Score one system; raises ScoreError unless both have the same, positive length."""
@@ -105,6 +103,34 @@ class CorpusMetric(Protocol):
 def can_be_resampled(metric: Metric) -> TypeGuard[CorpusMetric]:
     """Whether a metric has sentence statistics (all of ours have; a third party's may not)."""
     return hasattr(metric, "statistics") and hasattr(metric, "corpus_score")
+
+
+class MetricExtras:
+    """What a metric may have beside :class:`Metric`.
+
+    Attributes:
+        shown_times: a factor for tables.
+        keeps_segments: the record lists the sentences' scores.
+
+    """
+
+    key = column = ""  # an instance may have them alone
+    shown_times = 1
+    keeps_segments = False
+
+    statistics = CorpusMetric.statistics
+    corpus_score = CorpusMetric.corpus_score
+
+    def ahead(self, systems: Sequence[Sequence[str]], references: Sequence[str]) -> None:
+        """Score several systems at once, before each is asked for."""
+
+    @staticmethod
+    def check(settings: Any) -> None:
+        """Called before any work; raises ScoreError."""
+
+    @staticmethod
+    def identity(settings: Any) -> Any:
+        """What belongs to the run's hash."""
 
 
 def make_metric(name: str, context: MetricContext) -> Metric:

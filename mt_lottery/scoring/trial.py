@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mt_lottery.registry import METRICS, described
+from mt_lottery.registry import METRICS
 from mt_lottery.scoring.metric import MetricContext, Scored, can_be_resampled, make_metric
 
 SOURCES = ("A first sentence to be scored.", "And here is another one.")
@@ -105,18 +105,14 @@ def check_metric(name: str, metric: Any) -> None:
     Raises:
         PluginError: it lacks ``key``, ``column`` or ``score``.
     """
+    own, wanted = type(metric).__name__, "text (the name in the record, the heading in tables)"
     for attribute in ("key", "column"):
         value = getattr(metric, attribute, None)
-        if not isinstance(value, str) or not value.strip():
-            raise METRICS.fault(
-                name,
-                f"{type(metric).__name__}.{attribute} is {value!r}; wanted is a text (the name in "
-                "the record, the heading in tables)",
-            )
-    if not callable(getattr(metric, "score", None)):
-        raise METRICS.fault(
-            name, f"{type(metric).__name__} has no method score(hypotheses, references)"
-        )
+        good = isinstance(value, str) and value.strip()
+        METRICS.expect(name, value, f"{own}.{attribute} must be", wanted, good)
+    score = getattr(metric, "score", None)
+    wanted = "a method of (hypotheses, references)"
+    METRICS.expect(name, score, f"{own}.score must be", wanted, callable(score))
 
 
 def check_scored(name: str, scored: Any) -> None:
@@ -125,28 +121,18 @@ def check_scored(name: str, scored: Any) -> None:
     Raises:
         PluginError: something else, or a number that is not finite.
     """
-    if not isinstance(scored, Scored):
-        raise METRICS.fault(
-            name,
-            f"score(hypotheses, references) gave {described(scored)}; wanted is "
-            "mt_lottery.plugin.Scored(score, ci95, signature)",
-        )
+    METRICS.expect(name, scored, "score(hypotheses, references) must return", Scored)
     _check_number(name, "Scored.score", scored.score)
     bounds = scored.ci95
-    if not isinstance(bounds, (tuple, list)) or len(bounds) != 2:
-        raise METRICS.fault(name, f"Scored.ci95 is {described(bounds)}; wanted are two numbers")
+    good = isinstance(bounds, (tuple, list)) and len(bounds) == 2
+    METRICS.expect(name, bounds, "Scored.ci95 must be", "two numbers", good)
     for bound in bounds:
         _check_number(name, "a bound of Scored.ci95", bound)
-    if bounds[0] > bounds[1]:
-        raise METRICS.fault(
-            name, f"Scored.ci95 is {described(bounds)}; the lower bound comes first"
-        )
-    if not isinstance(scored.signature, str) or not scored.signature:
-        raise METRICS.fault(
-            name,
-            f"Scored.signature is {described(scored.signature)}; wanted is a text that says how "
-            "the score was computed",
-        )
+    wanted = "two numbers, the lower bound first"
+    METRICS.expect(name, bounds, "Scored.ci95 must be", wanted, bounds[0] <= bounds[1])
+    signature, wanted = scored.signature, "text that says how the score was computed"
+    good = isinstance(signature, str) and bool(signature)
+    METRICS.expect(name, signature, "Scored.signature must be", wanted, good)
 
 
 def check_statistics(name: str, each: Any, sentences: int) -> None:
@@ -159,18 +145,16 @@ def check_statistics(name: str, each: Any, sentences: int) -> None:
         array = np.asarray(each, dtype=np.float64)
     except (TypeError, ValueError):
         array = np.empty(())
-    if array.ndim != 2 or len(array) != sentences or not np.isfinite(array).all():
-        raise METRICS.fault(
-            name,
-            f"statistics(hypotheses, references) gave {described(each)}; wanted are finite "
-            f"numbers, [N, S], here [{sentences}, S]",
-        )
+    METRICS.expect(
+        name,
+        each,
+        "statistics(hypotheses, references) must return",
+        f"finite numbers, [N, S], here [{sentences}, S]",
+        array.ndim == 2 and len(array) == sentences and np.isfinite(array).all(),
+    )
 
 
 def _check_number(name: str, what: str, value: Any) -> None:
-    if (
-        isinstance(value, (bool, np.bool_))
-        or not isinstance(value, (int, float, np.integer, np.floating))
-        or not math.isfinite(value)
-    ):
-        raise METRICS.fault(name, f"{what} is {described(value)}; wanted is a finite number")
+    kinds = (int, float, np.integer, np.floating)
+    good = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+    METRICS.expect(name, value, f"{what} must be", "a finite number", good)

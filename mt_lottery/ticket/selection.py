@@ -20,7 +20,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -66,6 +66,14 @@ class Ticket:
     alpha: float | None
     correction: str
     selector: str
+
+
+class Selector(Protocol):
+    """What is registered as a selector; further parameters are keyword-only."""
+
+    def __call__(self, before: Tensor, after: Tensor) -> Tensor | RowScores:
+        """How much each row has changed, [V], from the tables [V, d] before and after."""
+        ...
 
 
 @register_selector("ks")

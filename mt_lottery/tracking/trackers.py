@@ -30,7 +30,6 @@ class TrackerTimeout(TrackerError):
     """It did not answer in time, or its server cannot be reached: nor will the next run's."""
 
 
-@register_tracker("none")
 class Tracker:
     """Keeps nothing; the base class of the others. Of several processes, one has trackers.
 
@@ -69,6 +68,9 @@ class Tracker:
         """End at once: the deadline is over. Called from another thread."""
 
 
+register_tracker("none")(Tracker)
+
+
 class Guarded(Tracker):
     """A tracker that cannot harm the run: it has its own thread, and its errors become one warning.
 
@@ -98,10 +100,8 @@ class Guarded(Tracker):
             while (job := self._jobs.get()) is not None:
                 job(tracker)
             lines = tracker.messages()
-            if not isinstance(lines, list):
-                raise TRACKERS.fault(
-                    self.name, f"messages must return a list of lines, not {lines!r:.80}"
-                )
+            good = isinstance(lines, list)
+            TRACKERS.expect(self.name, lines, "messages must return", "a list of lines", good)
         except BaseException as error:  # in this thread nothing else would catch it
             self._failed.set()
             if isinstance(error, TrackerTimeout):

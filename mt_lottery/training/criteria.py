@@ -10,7 +10,7 @@ and is spared a float32 copy.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -19,6 +19,14 @@ from mt_lottery.registry import register_criterion
 from mt_lottery.training.cross_entropy import summed_cross_entropy
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Criterion(Protocol):
+    """What is registered as a criterion."""
+
+    def __call__(self, logits: Tensor, labels: Tensor, config: TrainConfig) -> Tensor:
+        """The loss summed over the labels, a scalar that is differentiable in the logits."""
+        ...
 
 
 def takes_any_dtype(criterion: F) -> F:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn, optim
@@ -10,6 +10,14 @@ from torch import nn, optim
 from mt_lottery.config import TrainConfig
 from mt_lottery.errors import ConfigError
 from mt_lottery.registry import register_optimizer
+
+
+class MakeOptimizer(Protocol):
+    """What is registered as an optimizer."""
+
+    def __call__(self, parameters: list[nn.Parameter], config: TrainConfig) -> optim.Optimizer:
+        """An optimizer of these parameters, whose groups have a learning rate (``lr``)."""
+        ...
 
 
 @register_optimizer("adamw")

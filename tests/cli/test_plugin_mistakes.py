@@ -195,9 +195,9 @@ class Leaves(Tracker):
 
 TRAINED = [  # before anything is loaded
     ("recipe=t_space", "search_space must be a dictionary", "t_space"),
-    ("recipe=t_scope", "scope must be one of None, 'input', 'tied', not 'both'", "t_scope"),
-    ("recipe=t_probe", "probe must be one of None, 'embed', not 'embedding'", "t_probe"),
-    ("recipe=t_tokens", "virtual_tokens must be a whole number ≥ 0, not 1.5", "t_tokens"),
+    ("recipe=t_scope", "scope must be one of None, 'input', 'tied', not str 'both'", "t_scope"),
+    ("recipe=t_probe", "probe must be one of None, 'embed', not str 'embedding'", "t_probe"),
+    ("recipe=t_tokens", "virtual_tokens must be a whole number ≥ 0, not float 1.5", "t_tokens"),
     ("recipe=t_init", "__init__ must call super().__init__(config)", "t_init"),
     ("recipe=t_says", "problems_with must give sentences", "t_says"),
     ("train.criterion=c_vector", "a tensor of one number, not a tensor [8]", "c_vector"),

@@ -40,14 +40,14 @@ def corpus(gives: Any, pool: Any = "all", **more: Any) -> DataConfig:
 @pytest.mark.parametrize(
     ("gives", "problem"),
     [
-        (None, r"read\('all', en-ro\) gave NoneType None; wanted is a list of .*Pair"),
-        ("text", "gave str 'text'"),
-        ({"a": "b"}, "gave dict"),
-        (iter([Pair("a", "b")]), "gave list_iterator"),
-        ([("a", "b")], r"gave tuple \('a', 'b'\) as pair 0; wanted is .*Pair"),
-        ([Pair("a", "b"), Pair("a", 7)], "the target of pair 1 is int 7"),  # type: ignore[arg-type]
-        ([Pair("a", "b"), Pair(" ", "b")], "the source of pair 1 is str ' '"),
-        ([Pair("a", None)], "the target of pair 0 is NoneType None"),  # type: ignore[arg-type]
+        (None, r"read\('all', en-ro\) must return a list of .*Pair.*, not nothing"),
+        ("text", "not str 'text'"),
+        ({"a": "b"}, "not dict"),
+        (iter([Pair("a", "b")]), "not list_iterator"),
+        ([("a", "b")], r"pair 0 must be .*Pair.*, not tuple \('a', 'b'\)"),
+        ([Pair("a", "b"), Pair("a", 7)], "the target of pair 1 must be .*, not int 7"),  # type: ignore[arg-type]
+        ([Pair("a", "b"), Pair(" ", "b")], "the source of pair 1 must be .*, not str ' '"),
+        ([Pair("a", None)], "the target of pair 0 must be .*, not nothing"),  # type: ignore[arg-type]
         ([Pair("a", "\ud800")], "the target of pair 0 .* that UTF-8 can hold"),
     ],
 )
@@ -57,10 +57,10 @@ def test_what_is_no_corpus(gives: Any, problem: str) -> None:
 
 
 def test_pool_report_and_emptiness() -> None:
-    with pytest.raises(PluginError, match=r"pool\('train'\) gave int 3; wanted is a text"):
+    with pytest.raises(PluginError, match=r"pool\('train'\) must return text, not int 3"):
         load_corpora(corpus([Pair("a", "b")] * 9, pool=3), EN_RO, ALL)
     CORPORA._forget("mine")
-    with pytest.raises(PluginError, match=r"report\('all'\) gave str"):
+    with pytest.raises(PluginError, match=r"report\('all'\) must return .*Report.*, not str"):
         load_corpora(corpus([Pair("a", "b")] * 9, report=lambda self, pool: "fine"), EN_RO, ALL)
     CORPORA._forget("mine")
     with pytest.raises(DataError, match="'mine' has no pairs for en-ro"):
@@ -73,11 +73,11 @@ def test_pool_report_and_emptiness() -> None:
 @pytest.mark.parametrize(
     ("begin", "end", "problem"),
     [
-        (None, "x", r"prompt\(source, pair\) gave NoneType None; wanted is a text"),
+        (None, "x", r"prompt\(source, pair\) must return text, not nothing"),
         ("Translate:", None, "prompt.* gives the same text for any sentence: 'Translate:'"),
-        (["{}"], "{}", r"gave list \['\{\}'\]"),
-        ("{}", 7, r"target\(target\) gave int 7"),
-        ("{}", "", r"target\(target\) gave str ''"),
+        (["{}"], "{}", r"not list \['\{\}'\]"),
+        ("{}", 7, r"target\(target\) must return text, not int 7"),
+        ("{}", "", r"target\(target\) must return text, not str ''"),
         ("{}", "done", r"target\(target\) gives the same text"),
     ],
 )

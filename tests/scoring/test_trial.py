@@ -42,15 +42,18 @@ def registered() -> Iterator[Any]:
 @pytest.mark.parametrize(
     ("gives", "problem"),
     [
-        (0.5, r"gave float 0\.5; wanted is mt_lottery\.plugin\.Scored"),
-        (None, "gave NoneType None"),
-        (Scored(float("nan"), (0.0, 1.0), "s"), "Scored.score is float nan; wanted is a finite"),
-        (Scored("7", (0.0, 1.0), "s"), "Scored.score is str '7'"),  # type: ignore[arg-type]
-        (Scored(True, (0.0, 1.0), "s"), "Scored.score is bool True"),
-        (Scored(1.0, 1.0, "s"), "Scored.ci95 is float 1.0; wanted are two numbers"),  # type: ignore[arg-type]
-        (Scored(1.0, (2.0, 1.0), "s"), "the lower bound comes first"),
-        (Scored(1.0, (0.0, float("inf")), "s"), "a bound of Scored.ci95 is float inf"),
-        (Scored(1.0, (0.0, 1.0), ""), "Scored.signature is str ''"),
+        (0.5, r"must return a mt_lottery\.scoring\.metric\.Scored\(.*, not float 0\.5"),
+        (None, "not nothing"),
+        (
+            Scored(float("nan"), (0.0, 1.0), "s"),
+            "Scored.score must be a finite.* not float nan",
+        ),
+        (Scored("7", (0.0, 1.0), "s"), "Scored.score must be .* not str '7'"),  # type: ignore[arg-type]
+        (Scored(True, (0.0, 1.0), "s"), "Scored.score must be .* not bool True"),
+        (Scored(1.0, 1.0, "s"), "Scored.ci95 must be two numbers, not float 1.0"),  # type: ignore[arg-type]
+        (Scored(1.0, (2.0, 1.0), "s"), "the lower bound first"),
+        (Scored(1.0, (0.0, float("inf")), "s"), "a bound of Scored.ci95 must be .* not float inf"),
+        (Scored(1.0, (0.0, 1.0), ""), "Scored.signature must be text.* not str ''"),
     ],
 )
 def test_what_is_no_score(registered: Any, gives: Any, problem: str) -> None:
@@ -64,12 +67,15 @@ def test_what_is_no_score(registered: Any, gives: Any, problem: str) -> None:
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
-        ({"key": ""}, "Mine.key is ''"),
-        ({"column": 7}, "Mine.column is 7"),
-        ({"statistics": lambda *_: [[1.0]]}, r"wanted are finite numbers, \[N, S\], here \[2, S\]"),
-        ({"statistics": lambda *_: np.full((2, 1), np.nan)}, "wanted are finite numbers"),
-        ({"statistics": lambda *_: "text"}, "gave str 'text'"),
-        ({"corpus_score": lambda *_: None}, r"corpus_score\(totals\) is NoneType"),
+        ({"key": ""}, "Mine.key must be text.* not str ''"),
+        ({"column": 7}, "Mine.column must be text.* not int 7"),
+        ({"statistics": lambda *_: [[1.0]]}, r"finite numbers, \[N, S\], here \[2, S\]"),
+        ({"statistics": lambda *_: np.full((2, 1), np.nan)}, "must return finite numbers"),
+        ({"statistics": lambda *_: "text"}, "not str 'text'"),
+        (
+            {"corpus_score": lambda *_: None},
+            r"corpus_score\(totals\) must be a finite.* not nothing",
+        ),
     ],
 )
 def test_what_is_no_metric(registered: Any, more: dict[str, Any], problem: str) -> None:

@@ -13,7 +13,7 @@ import re
 from typing import Protocol, cast
 
 from mt_lottery.languages import LanguagePair
-from mt_lottery.registry import TEMPLATES, described, register_template
+from mt_lottery.registry import TEMPLATES, register_template
 
 _NEWLINES = re.compile(r"[ \t]*[\r\n]+[ \t]*")
 
@@ -87,8 +87,8 @@ def check_template(name: str, pair: LanguagePair) -> Template:
     ends = [template.target(target) for target in targets]
     for call, texts in (("prompt(source, pair)", prompts), ("target(target)", ends)):
         for text in texts:
-            if not isinstance(text, str) or not text:
-                raise TEMPLATES.fault(name, f"{call} gave {described(text)}; wanted is a text")
+            good = isinstance(text, str) and text
+            TEMPLATES.expect(name, text, f"{call} must return", "text", good)
         if texts[0] == texts[1]:
             raise TEMPLATES.fault(
                 name, f"{call} gives the same text for any sentence: {texts[0][:60]!r}"

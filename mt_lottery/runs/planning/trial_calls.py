@@ -7,7 +7,6 @@ input might not have (an index out of range) is left to the run itself.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
@@ -35,7 +34,8 @@ def sentences(kind: Registry, name: str, what: str, value: object) -> list[str]:
         if all(isinstance(each, str) for each in found):
             return found
         value = found
-    raise kind.fault(name, f"{what} must give sentences (a list of text), not {value!r:.200}")
+    kind.expect(name, value, f"{what} must give", "sentences (a list of text)", good=False)
+    return []
 
 
 def try_plugins(config: RunConfig, tuner: Tuner) -> None:
@@ -82,33 +82,29 @@ def check_tuner(name: str, tuner: Tuner) -> None:
     }
     for attribute, values in allowed.items():
         value = getattr(tuner, attribute)
-        if not any(value is each or (isinstance(each, str) and value == each) for each in values):
-            listed = ", ".join(map(repr, values))
-            raise TUNERS.fault(name, f"{attribute} must be one of {listed}, not {value!r:.200}")
+        good = any(value is each or (isinstance(each, str) and value == each) for each in values)
+        wanted = f"one of {', '.join(map(repr, values))}"
+        TUNERS.expect(name, value, f"{attribute} must be", wanted, good)
     count = tuner.virtual_tokens
-    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-        raise TUNERS.fault(name, f"virtual_tokens must be a whole number ≥ 0, not {count!r:.200}")
+    good = isinstance(count, int) and not isinstance(count, bool) and count >= 0
+    TUNERS.expect(name, count, "virtual_tokens must be", "a whole number ≥ 0", good)
     space: object = tuner.search_space
     fits = isinstance(space, dict) and all(
         isinstance(key, str) and isinstance(values, (list, tuple)) and values
         for key, values in space.items()
     )
-    if not fits:
-        raise TUNERS.fault(
-            name,
-            "search_space must be a dictionary from keys (train.lr, tuner.…) to lists of values, "
-            f"not {space!r:.200}",
-        )
+    wanted = "a dictionary from keys (train.lr, tuner.…) to lists of values"
+    TUNERS.expect(name, space, "search_space must be", wanted, fits)
 
 
 def try_optimizer(section: TrainConfig) -> None:
     """Make the optimizer for a parameter of six values, and let it do a step."""
     name = section.optimizer
     parameter = nn.Parameter(torch.ones(2, 3))
-    made: object = OPTIMIZERS.get(name)([parameter], section)
+    made: Any = OPTIMIZERS.get(name)([parameter], section)
     wanted = "it must return a torch.optim.Optimizer"
-    if not isinstance(made, torch.optim.Optimizer):
-        raise OPTIMIZERS.fault(name, f"{wanted}, not {_what(made)}")
+    good = isinstance(made, torch.optim.Optimizer)
+    OPTIMIZERS.expect(name, made, "it must return", "a torch.optim.Optimizer", good)
     held = [p for group in made.param_groups for p in group["params"]]
     if not any(p is parameter for p in held):
         raise OPTIMIZERS.fault(name, f"{wanted} of the parameters that it is given")
@@ -136,16 +132,16 @@ def try_criterion(section: TrainConfig) -> None:
     random = torch.Generator().manual_seed(0)
     logits = torch.randn(LABELS, VALUES, generator=random).requires_grad_(True)
     labels = torch.randint(VALUES, (LABELS,), generator=random)
-    wanted = "it must return the loss summed over the labels, a tensor of one number"
+    wanted = "the loss summed over the labels, a tensor of one number"
     try:
         # a criterion may write into the logits, which a leaf does not allow
-        loss: object = criterion(logits * 1.0, labels, section)
+        loss: Any = criterion(logits * 1.0, labels, section)
     except SIZES:
         return
-    if not isinstance(loss, Tensor) or not loss.is_floating_point() or loss.ndim != 0:
-        raise CRITERIA.fault(name, f"{wanted}, not {_what(loss)}")
+    good = isinstance(loss, Tensor) and loss.is_floating_point() and loss.ndim == 0
+    CRITERIA.expect(name, loss, "it must return", wanted, good)
     if not bool(torch.isfinite(loss)):
-        raise CRITERIA.fault(name, f"the loss of random logits is {float(loss)}; {wanted}")
+        raise CRITERIA.fault(name, f"the loss of random logits is {float(loss)}, not {wanted}")
     if not loss.requires_grad:
         raise CRITERIA.fault(
             name, "its loss has no gradient: it is computed outside of autograd (detach, item, …)"
@@ -181,26 +177,3 @@ def try_selector(name: str) -> None:
         raise
     except SIZES:
         return
-
-
-def checked(kind: Registry, name: str, what: str, value: object, wanted: type) -> Any:
-    """A plugin's return value, if it is of the class that its contract names.
-
-    Raises:
-        PluginError: it is not.
-    """
-    if not isinstance(value, wanted):
-        fields = ""
-        if dataclasses.is_dataclass(wanted):
-            fields = f"({', '.join(f.name for f in dataclasses.fields(wanted))})"
-        raise kind.fault(
-            name, f"{what} must return a {wanted.__module__}.{wanted.__qualname__}{fields}, "
-            f"not {_what(value)}",
-        )  # fmt: skip
-    return value
-
-
-def _what(value: object) -> str:
-    if isinstance(value, Tensor):
-        return f"a tensor {[*value.shape]} of {value.dtype}"
-    return "nothing (None)" if value is None else f"{type(value).__name__} ({value!r:.80})"
