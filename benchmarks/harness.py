@@ -1,7 +1,7 @@
 """What sharing saves: `mt-bench all` against the same cells run one by one with mt-train.
 
     python benchmarks/harness.py             # the real model, minutes to an hour
-    python benchmarks/harness.py --quick     # fewer methods, less text
+    python benchmarks/harness.py --quick     # fewer recipes, less text
 
 One by one, each cell is a process of its own with an empty cache: it trains its own
 probe and translates with the original model itself, as someone does who runs
@@ -24,8 +24,8 @@ from typing import Any
 
 import common
 
-from mt_lottery.benchmark.methods import methods
 from mt_lottery.benchmark.plan import PRESETS, Bench, Cell
+from mt_lottery.benchmark.recipes import leaderboard_recipes
 from mt_lottery.runs.folder.preparing import cache_folder
 
 
@@ -47,16 +47,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="four methods, little text")
+    parser.add_argument("--quick", action="store_true", help="four recipes, little text")
     parser.add_argument("--lang", default="ro")
     parser.add_argument("--preset", choices=PRESETS, default="smoke")
-    parser.add_argument("--methods", default="all", help="comma-separated")
+    parser.add_argument("--recipes", default="all", help="comma-separated")
     parser.add_argument("--output", type=Path, default=None, help="JSON file to write")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="for every cell")
     given = parser.parse_args()
-    names = methods() if given.methods == "all" else given.methods.split(",")
+    names = leaderboard_recipes() if given.recipes == "all" else given.recipes.split(",")
     settings = list(given.settings)
-    if given.quick and given.methods == "all":
+    if given.quick and given.recipes == "all":
         names = ["none", "embed", "ks_transfer", "ks_lottery"]
         settings += ["data.train_pairs=8", "data.test_pairs=4", "translate.max_new_tokens=24"]
     # hard links into the cache need the same disk

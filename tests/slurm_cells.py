@@ -40,7 +40,7 @@ def act(order: Any, answer: str) -> None:
 
 def drive(out: str, jobs: int, *methods: str, **options: Any) -> list[Any]:
     """A benchmark whose cells are these stand-ins; returns how each cell stands at the end."""
-    from mt_lottery.benchmark.choosing import choose_methods
+    from mt_lottery.benchmark.choosing import choose_recipes
     from mt_lottery.benchmark.executors import slurm_jobs
     from mt_lottery.benchmark.executors.runner import statuses_of
     from mt_lottery.benchmark.executors.slurm import run_slurm
@@ -49,7 +49,7 @@ def drive(out: str, jobs: int, *methods: str, **options: Any) -> list[Any]:
     watch = options.pop("watch", lambda status: None)
     kept, slurm_jobs.work = slurm_jobs.work, act  # type: ignore[assignment]
     try:
-        bench = Bench(Path(out), choose_methods(methods), ["en-es"], [0], options.pop("keys", {}))
+        bench = Bench(Path(out), choose_recipes(methods), ["en-es"], [0], options.pop("keys", {}))
         statuses = statuses_of(bench, bench.cells())
         run_slurm(bench, statuses, jobs=jobs, force=False, watch=watch, options=options)
         return statuses

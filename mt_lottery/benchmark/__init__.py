@@ -1,1 +1,1 @@
-"""The benchmark over methods, languages and seeds."""
+"""The benchmark over recipes, languages and seeds."""

@@ -37,9 +37,9 @@ def check_settings(bench: Bench, *, force: bool, command: str) -> None:
                 "Give another --out, or --force to go on with the new ones (cells that they "
                 "change are run again)."
             )
-    for key in ("methods", "langs", "seeds"):
+    for key, values in (("methods", bench.recipes), ("langs", bench.langs), ("seeds", bench.seeds)):
         known = asked.setdefault(key, [])
-        known += [value for value in getattr(bench, key) if value not in known]
+        known += [value for value in values if value not in known]
     new["command"] = command  # the last one; no difference by itself
     content = {"schema": SCHEMA, "mt_lottery": __version__, "settings": new, "asked": asked}
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")

@@ -72,7 +72,7 @@ def _check_record(path: Path, record: Record, cell: Cell) -> None:
     for key, given, wanted in (
         ("lang", record.lang, cell.lang),
         ("seed", record.seed, cell.seed),
-        ("method", record.method, cell.method),
+        ("method", record.method, cell.recipe),
     ):
         if given != wanted:
             raise _damaged(path, f"its {key} is {given!r}, but it is in the folder of {wanted!r}")

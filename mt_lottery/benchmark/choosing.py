@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mt_lottery.benchmark.methods import methods as leaderboard_methods
-from mt_lottery.benchmark.methods import recipes, tuner_of
+from mt_lottery.benchmark.recipes import all_recipes, leaderboard_recipes, tuner_of
 from mt_lottery.errors import ConfigError, MTLotteryError, unknown
 from mt_lottery.languages import get_language, parse_pair
 
 
-def choose_methods(names: Sequence[str]) -> list[str]:
+def choose_recipes(names: Sequence[str]) -> list[str]:
     """Recipes for ``all`` or a list of names, in the leaderboard's order; ``none`` is always in.
 
     Raises:
         ConfigError: a name that is no recipe, or a recipe that cannot be composed.
     """
-    known = leaderboard_methods()
-    possible = recipes()
+    known = leaderboard_recipes()
+    possible = all_recipes()
     wanted = set()
     problems = []
     for name in names:
@@ -30,7 +29,7 @@ def choose_methods(names: Sequence[str]) -> list[str]:
             except MTLotteryError as error:
                 problems.append(f"{name}: {error}")
         else:
-            problems.append(unknown("method", name, [*possible, "all"]))
+            problems.append(unknown("recipe", name, [*possible, "all"]))
     if problems:
         raise ConfigError(problems)
     wanted.add("none")

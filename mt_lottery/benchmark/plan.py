@@ -1,4 +1,4 @@
-"""What a benchmark consists of: methods × language pairs × seeds, and what they share."""
+"""What a benchmark consists of: recipes × language pairs × seeds, and what they share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mt_lottery.benchmark.board.contamination import Overlap
-from mt_lottery.benchmark.methods import settings_of, tuner_of
+from mt_lottery.benchmark.recipes import settings_of, tuner_of
 from mt_lottery.config import RunConfig, digest
 from mt_lottery.config.compose import compose
 from mt_lottery.config.recipe_files import recipe_files
@@ -48,7 +48,7 @@ BLOCKS = {"runs": "recipe settings", "tuned": "equal tuning budget"}
 
 @dataclass(frozen=True)
 class Variant:
-    """A method with its own settings, where a benchmark holds several of one method.
+    """A recipe with its own settings, where a benchmark holds several of one recipe.
 
     Attributes:
         name: of its folders, ``ks-18``.
@@ -65,14 +65,14 @@ class Cell:
 
     Attributes:
         block: ``runs`` (settings as they are) or ``tuned`` (settings searched on dev).
-        method: recipe.
+        recipe: what is run, with its tuner and settings.
         lang: ``en-ro``.
         seed: of the run.
-        variant: name of the method's variant; empty for the method as it is.
+        variant: name of the recipe's variant; empty for the recipe as it is.
     """
 
     block: str
-    method: str
+    recipe: str
     lang: str
     seed: int
     variant: str = ""
@@ -81,7 +81,7 @@ class Cell:
     def folder(self) -> str:
         """Run directory, relative to the benchmark's."""
         variant = f"/{self.variant}" if self.variant else ""
-        return f"{self.block}/{self.method}/{self.lang}{variant}/seed-{self.seed}"
+        return f"{self.block}/{self.recipe}/{self.lang}{variant}/seed-{self.seed}"
 
     @property
     def unsearched(self) -> Cell | None:
@@ -90,9 +90,9 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Method, variant and block, as people read them: ``ks_lottery ks-18``."""
+        """Recipe, variant and block, as people read them: ``ks_lottery ks-18``."""
         tuned = " (tuned)" if self.block == "tuned" else ""
-        return f"{self.method}{f' {self.variant}' if self.variant else ''}{tuned}"
+        return f"{self.recipe}{f' {self.variant}' if self.variant else ''}{tuned}"
 
     def __str__(self) -> str:
         return f"{self.name} {self.lang} seed {self.seed}"
@@ -104,17 +104,17 @@ class Bench:
 
     Attributes:
         out: its folder.
-        methods: recipes, in the order of the leaderboard.
+        recipes: in the order of the leaderboard.
         langs: pairs, ``en-ro``.
-        seeds: one run of each method and pair a seed.
-        overrides: ``key`` → value for every cell, ``METHOD:key`` for those of one method.
-        tune: trials on dev for each method; 0 leaves the second block out.
+        seeds: one run of each recipe and pair a seed.
+        overrides: ``key`` → value for every cell, ``RECIPE:key`` for those of one recipe.
+        tune: trials on dev for each recipe; 0 leaves the second block out.
         overlaps: test text in the training text, filled in when the text is checked.
-        variants: method → its variants, a cell each; other methods have one cell.
+        variants: recipe → its variants, a cell each; other recipes have one cell.
     """
 
     out: Path
-    methods: list[str]
+    recipes: list[str]
     langs: list[str]
     seeds: list[int]
     overrides: dict[str, str] = field(default_factory=dict)
@@ -136,26 +136,26 @@ class Bench:
         found = []
         for lang in self.langs:
             for block in blocks:
-                for method in self.methods:
-                    if block == "tuned" and not searchable(method):
+                for recipe in self.recipes:
+                    if block == "tuned" and not searchable(recipe):
                         continue
-                    seeds = self.seeds if depends_on_seed(method) else self.seeds[:1]
-                    names = [variant.name for variant in self.variants.get(method, ())]
+                    seeds = self.seeds if depends_on_seed(recipe) else self.seeds[:1]
+                    names = [variant.name for variant in self.variants.get(recipe, ())]
                     found += [
-                        Cell(block, method, lang, seed, name)
+                        Cell(block, recipe, lang, seed, name)
                         for name in names or [""]
                         for seed in seeds
                     ]
-        return sorted(found, key=lambda cell: (cell.method != "none",))
+        return sorted(found, key=lambda cell: (cell.recipe != "none",))
 
     def arguments(self, cell: Cell) -> list[str]:
         """The cell as arguments of ``mt-train``."""
         keys = {k: v for k, v in self.overrides.items() if ":" not in k}
-        own = f"{cell.method}:"
+        own = f"{cell.recipe}:"
         keys |= {k.removeprefix(own): v for k, v in self.overrides.items() if k.startswith(own)}
-        if keys.get("preset") and keys["preset"] not in presets_of(cell.method):
-            keys.pop("preset")  # the paper has no schedule for this method
-        for variant in self.variants.get(cell.method, ()):
+        if keys.get("preset") and keys["preset"] not in presets_of(cell.recipe):
+            keys.pop("preset")  # the paper has no schedule for this recipe
+        for variant in self.variants.get(cell.recipe, ()):
             if variant.name == cell.variant:
                 values = {
                     k: v.replace("{seed}", str(cell.seed)) for k, v in variant.settings.items()
@@ -166,7 +166,7 @@ class Bench:
         if "tracker" in keys:
             keys.setdefault("tracking.group", f'"{self.group}"')
         fixed = [
-            f"recipe={cell.method}",
+            f"recipe={cell.recipe}",
             f"lang={cell.lang}",
             f"seed={cell.seed}",
             f'out_dir="{(self.out / cell.folder).resolve()}"',
@@ -187,7 +187,7 @@ class Bench:
         return self._composed[key]
 
     def settings(self) -> dict[str, Any]:
-        """What every cell depends on; methods, pairs and seeds may be added later."""
+        """What every cell depends on; recipes, pairs and seeds may be added later."""
         kept = {k: v for k, v in self.overrides.items() if not _only_told(k)}
         return {"overrides": dict(sorted(kept.items())), "tune": self.tune}
 
@@ -198,22 +198,22 @@ def _only_told(key: str) -> bool:
     return name == "tracker" or name.startswith("tracking.")
 
 
-def depends_on_seed(method: str) -> bool:
-    """Whether a method's result depends on the run's seed (the original model's does not)."""
-    kind: type[Tuner] = TUNERS.get(settings_of(method).name)
+def depends_on_seed(recipe: str) -> bool:
+    """Whether a recipe's result depends on the run's seed (the original model's does not)."""
+    kind: type[Tuner] = TUNERS.get(settings_of(recipe).name)
     return bool(kind.trains or kind.reads_text or kind.probe is not Tuner.probe)
 
 
-def searchable(method: str) -> bool:
-    """Whether there is anything that ``--tune`` could try for a method."""
-    return bool(tuner_of(method).search_space)
+def searchable(recipe: str) -> bool:
+    """Whether there is anything that ``--tune`` could try for a recipe."""
+    return bool(tuner_of(recipe).search_space)
 
 
-def presets_of(method: str) -> set[str]:
+def presets_of(recipe: str) -> set[str]:
     """Presets that a recipe has, or one that it is made from."""
     known = recipe_files()
     names: set[str] = set()
-    todo, seen = [method], set()
+    todo, seen = [recipe], set()
     while todo:
         name = todo.pop()
         if name in seen or name not in known:

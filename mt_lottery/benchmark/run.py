@@ -17,7 +17,7 @@ from mt_lottery.benchmark.board.presenting import present, tell
 from mt_lottery.benchmark.board.report import write_reports
 from mt_lottery.benchmark.board.terminal import Board, time_line
 from mt_lottery.benchmark.board.tracked import log_leaderboard
-from mt_lottery.benchmark.choosing import choose_langs, choose_methods
+from mt_lottery.benchmark.choosing import choose_langs, choose_recipes
 from mt_lottery.benchmark.executors import slurm_plan
 from mt_lottery.benchmark.executors.runner import (
     DONE,
@@ -53,7 +53,7 @@ from mt_lottery.tracking import given_up
 class Asked(Protocol):
     """What the command line gave."""
 
-    methods: list[str]
+    recipes: list[str]
     langs: str
     source: str
     seeds: str
@@ -80,11 +80,11 @@ def ask(given: Any) -> Bench:
     asked: Asked = given
     if asked.user_dir is not None:
         registry.load_user_dir(asked.user_dir)
-    names = [m for m in asked.methods if "=" not in m]
-    pairs = [m.partition("=") for m in asked.methods if "=" in m]
+    names = [m for m in asked.recipes if "=" not in m]
+    pairs = [m.partition("=") for m in asked.recipes if "=" in m]
     problems = []
     if not names:
-        problems.append("No method is given: name some, or `all`.")
+        problems.append("No recipe is given: name some, or `all`.")
     for key, value in (("--jobs", asked.jobs), ("--tune", asked.tune)):
         if value < (1 if key == "--jobs" else 0):
             problems.append(f"{key} must be at least {1 if key == '--jobs' else 0}, not {value}.")
@@ -100,7 +100,7 @@ def ask(given: Any) -> Bench:
     for choose in (
         lambda: _check_out(out),
         lambda: parse_options(asked.slurm),
-        lambda: choose_methods(names),
+        lambda: choose_recipes(names),
         lambda: langs.extend(choose_langs(asked.source, asked.langs.split(","))),
     ):
         try:
@@ -111,7 +111,7 @@ def ask(given: Any) -> Bench:
         raise ConfigError(problems)
     bench = Bench(
         out=out,
-        methods=choose_methods(names),
+        recipes=choose_recipes(names),
         langs=langs,
         seeds=list(dict.fromkeys(seeds)),
         overrides=overrides_of(asked, [(k, v) for k, _, v in pairs]),
@@ -172,7 +172,7 @@ def _can_be_a_folder(name: str) -> bool:
 
 
 def check(bench: Bench) -> None:
-    """Compose one cell of each method (and variant) and read the text of each pair.
+    """Compose one cell of each recipe (and variant) and read the text of each pair.
 
     Raises:
         ConfigError: with every mistake in the settings.
@@ -180,15 +180,15 @@ def check(bench: Bench) -> None:
     """
     problems: list[str] = []
     for key in bench.overrides:
-        method = key.partition(":")[0]
-        if ":" in key and method not in bench.methods:
-            problems.append(f"{key}: the method {method} is not among those asked for.")
+        recipe = key.partition(":")[0]
+        if ":" in key and recipe not in bench.recipes:
+            problems.append(f"{key}: the recipe {recipe} is not among those asked for.")
     cells = bench.cells()
     seen: set[str] = set()
     for cell in cells:
         if cell.name in seen:
             continue
-        for part in (cell.method, cell.variant or "-"):
+        for part in (cell.recipe, cell.variant or "-"):
             if not _can_be_a_folder(part):
                 problems.append(
                     f"{part[:80]}{'…' if len(part) > 80 else ''}: a cell's folder is called so; "
@@ -226,8 +226,8 @@ def describe(bench: Bench, jobs: int, executor: str = "local") -> str:
     for status in statuses:
         group = probe_group(bench, status.cell)
         if group is not None:
-            groups.setdefault(group, []).append(status.cell.method)
-    users = sorted({method for methods in groups.values() for method in methods})
+            groups.setdefault(group, []).append(status.cell.recipe)
+    users = sorted({recipe for recipes in groups.values() for recipe in recipes})
     probes = f"{len(groups)} embedding-tuned probes (used by {', '.join(users)}), " if users else ""
     lines.append(f"  shared: {probes}{len(bench.langs)} translations of the original model")
     if executor == "slurm":

@@ -1,4 +1,4 @@
-"""``mt-bench``: all methods over language pairs, and the leaderboard."""
+"""``mt-bench``: all recipes over language pairs, and the leaderboard."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mt_lottery.cli.outputs import add_overwrite, check_results
 from mt_lottery.cli.shared import Parser, guarded, whole, workers
 from mt_lottery.system import values
 
-DESCRIPTION = "All methods over language pairs and seeds, and an honest leaderboard."
+DESCRIPTION = "All recipes over language pairs and seeds, and an honest leaderboard."
 INTERRUPTED = "Interrupted. The same command goes on where it stopped."
 EXAMPLES = """\
 examples:
@@ -32,12 +32,12 @@ examples:
   mt-bench report bench/smoke          render the leaderboard again
   mt-bench report bench/one bench/two --out bench/both
   mt-bench compare bench/smoke --against embed
-  mt-bench list                        the methods
+  mt-bench list                        the recipes
   mt-bench list --model ./llama-7b --tickets 18,800
   mt-bench ks_lottery lora --langs ro "metrics=[spbleu,chrf,comet]" "tracker=[comet,tensorboard]"
   mt-bench setup-comet                 the environment of the COMET metric
 
-Settings of mt-train (key=value) apply to every cell, METHOD:key=value to those of one method.
+Settings of mt-train (key=value) apply to every cell, RECIPE:key=value to those of one recipe.
 Cells that are finished are never run again; the same command goes on where it stopped.
 With --executor slurm, jobs go on when mt-bench is stopped; the same command watches them again.
 exit status: 0 done, 1 a cell failed (or a crash), 2 a mistake in what was given, 130 interrupted
@@ -51,10 +51,16 @@ def _numbers(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"each {error}") from None
 
 
-def list_methods(given: argparse.Namespace) -> int:
+def list_recipes(given: argparse.Namespace) -> int:
     """``mt-bench list``."""
     from mt_lottery import registry
-    from mt_lottery.benchmark.methods import methods, others, parameter_counts, rounded, summary
+    from mt_lottery.benchmark.recipes import (
+        leaderboard_recipes,
+        others,
+        parameter_counts,
+        rounded,
+        summary,
+    )
     from mt_lottery.report.printing import Grid, printer
 
     console = printer()
@@ -62,20 +68,22 @@ def list_methods(given: argparse.Namespace) -> int:
         registry.load_user_dir(given.user_dir)
     if given.model is None:
         if given.json:
-            listed = [{"method": m, "what": summary(m), "in_all": True} for m in methods()]
+            listed = [
+                {"method": m, "what": summary(m), "in_all": True} for m in leaderboard_recipes()
+            ]
             listed += [{"method": m, "what": summary(m), "in_all": False} for m in others()]
             print(json.dumps(listed, indent=1))
             return 0
         table = Grid(
-            "Methods of the leaderboard (mt-bench all)", ["method", "what it does"], left=2
+            "Recipes of the leaderboard (mt-bench all)", ["recipe", "what it does"], left=2
         )
-        for method in methods():
-            table.add(method, summary(method))
+        for recipe in leaderboard_recipes():
+            table.add(recipe, summary(recipe))
         console.print(table)
         if own := others():
-            more = Grid("Your recipes (mt-bench NAME)", ["method", "what it does"], left=2)
-            for method in own:
-                more.add(method, summary(method))
+            more = Grid("Your recipes (mt-bench NAME)", ["recipe", "what it does"], left=2)
+            for recipe in own:
+                more.add(recipe, summary(recipe))
             console.print(more)
         print("Trainable parameters for a model: mt-bench list --model FOLDER")
         return 0
@@ -89,15 +97,15 @@ def list_methods(given: argparse.Namespace) -> int:
         return 0
     vocabulary, width = model.get_input_embeddings().weight.shape
     title = f"{given.model}: {whole:,} parameters, vocabulary {vocabulary:,}, d = {width:,}"
-    table = Grid(title, ["method", "rows", "trainable parameters", "", "of the model"])
+    table = Grid(title, ["recipe", "rows", "trainable parameters", "", "of the model"])
     for count in counts:
         rows = "" if count.rows is None else f"{count.rows:,}"
         if count.trainable is None:
-            table.add(count.method, rows, "—", "", "does not fit")
+            table.add(count.recipe, rows, "—", "", "does not fit")
             continue
         share = 100 * count.trainable / whole
         table.add(
-            count.method,
+            count.recipe,
             rows,
             f"{count.trainable:,}",
             rounded(count.trainable),
@@ -106,12 +114,12 @@ def list_methods(given: argparse.Namespace) -> int:
     console.print(table)
     for count in counts:
         if count.problem:
-            print(f"{count.method}: {count.problem}")
+            print(f"{count.recipe}: {count.problem}")
     return 0
 
 
 def run_bench(given: argparse.Namespace) -> int:
-    """``mt-bench METHODS… --langs …``."""
+    """``mt-bench RECIPES… --langs …``."""
     from mt_lottery.benchmark.run import ask, describe, execute
 
     bench = ask(given)
@@ -151,7 +159,7 @@ def _list_parser() -> argparse.ArgumentParser:
     made = Parser(
         "mt-bench list",
         description=(
-            "The methods of the leaderboard (what `all` means), and with --user-dir your own "
+            "The recipes of the leaderboard (what `all` means), and with --user-dir your own "
             "recipes, which run when they are named. With --model, the trainable parameters of "
             "each (Table 2's column), from config.json alone: no weights are read."
         ),
@@ -162,7 +170,7 @@ def _list_parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--user-dir", metavar="DIR", help="folder of plugins and recipes to import")
     made.add_argument("--json", action="store_true", help="print JSON")
-    made.set_defaults(run_command=list_methods)
+    made.set_defaults(run_command=list_recipes)
     return made
 
 
@@ -188,8 +196,8 @@ def parser() -> argparse.ArgumentParser:
     made = Parser(
         "mt-bench",
         usage=(
-            "mt-bench METHOD… --langs L,… [options] [key=value …]\n"
-            "       mt-bench report DIR…\n       mt-bench compare DIR… --against METHOD\n"
+            "mt-bench RECIPE… --langs L,… [options] [key=value …]\n"
+            "       mt-bench report DIR…\n       mt-bench compare DIR… --against RECIPE\n"
             "       mt-bench list [--model DIR]\n       mt-bench setup-comet"
         ),
         description=DESCRIPTION,
@@ -198,9 +206,9 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--version", action="version", version=f"mt-lottery {__version__}")
     made.add_argument(
-        "methods",
+        "recipes",
         nargs="+",
-        metavar="METHOD|key=value",
+        metavar="RECIPE|key=value",
         help="recipes (all: the leaderboard's; your own, with --user-dir, by name)",
     )
     made.add_argument("--langs", required=True, metavar="L,…", help="target languages: ro,es,ca,no")
@@ -214,7 +222,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--model", metavar="M", help="a recipe of recipes/model, a folder or hub id")
     made.add_argument("--data", metavar="D", help="a corpus: mini, ntrex, flores101, files, …")
     made.add_argument(
-        "--tune", type=whole, default=0, metavar="N", help="trials a method on dev [0]"
+        "--tune", type=whole, default=0, metavar="N", help="trials a recipe on dev [0]"
     )
     made.add_argument("--out", type=Path, metavar="DIR", help="folder [bench/PRESET]")
     made.add_argument(

@@ -1,4 +1,4 @@
-"""``mt-bench compare``: the methods of a benchmark against one of them."""
+"""``mt-bench compare``: the recipes of a benchmark against one of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mt_lottery.cli.shared import Parser
 EXAMPLES = """\
 examples:
   mt-bench compare bench/small --against embed
-  mt-bench compare bench/small --against embed --methods ks_lottery,frequency
+  mt-bench compare bench/small --against embed --recipes ks_lottery,frequency
   mt-bench compare bench/small --against lora --block tuned --score first_line
   mt-bench compare bench/one bench/two --against none --metric chrf --json
 """
@@ -27,16 +27,20 @@ def parser() -> argparse.ArgumentParser:
     made = Parser(
         "mt-bench compare",
         description=(
-            "By how much each method of a benchmark differs from a chosen one, in each language "
+            "By how much each recipe of a benchmark differs from a chosen one, in each language "
             "and on average, from the records alone: paired bootstrap over sentences and seeds."
         ),
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folder of a benchmark")
-    made.add_argument("--against", required=True, metavar="METHOD", help="compare with this one")
+    made.add_argument("--against", required=True, metavar="RECIPE", help="compare with this one")
     made.add_argument(
-        "--methods", type=_names, default=[], metavar="M,…", help="only these [all others]"
+        *("--recipes", "--methods"),
+        type=_names,
+        default=[],
+        metavar="R,…",
+        help="only these [all others]",
     )
     made.add_argument(
         "--block",
@@ -63,7 +67,7 @@ def compare(given: argparse.Namespace) -> int:
     from mt_lottery.benchmark.board.compare import compare_with
     from mt_lottery.benchmark.board.presenting import tell_failures
     from mt_lottery.benchmark.board.report import load
-    from mt_lottery.benchmark.methods import label
+    from mt_lottery.benchmark.recipes import label
     from mt_lottery.report.printing import Grid, printer
     from mt_lottery.scoring.significance import RESAMPLES, Corrected
 
@@ -72,7 +76,7 @@ def compare(given: argparse.Namespace) -> int:
     found = compare_with(
         results,
         given.against,
-        methods=given.methods,
+        recipes=given.recipes,
         block=block,
         which=given.score,
         metric=given.metric,
@@ -95,12 +99,12 @@ def compare(given: argparse.Namespace) -> int:
     of = {"raw": "the whole output", "first_line": "the first line"}[found.which]
     console = printer(130)
     title = f"{found.column} of {of}, less that of {label(found.against)}"
-    table = Grid(title, ["method", *found.columns], lines=True)
-    for method, gaps in found.gaps.items():
-        table.add(label(method), *[shown(gaps.get(column)) for column in found.columns])
+    table = Grid(title, ["recipe", *found.columns], lines=True)
+    for recipe, gaps in found.gaps.items():
+        table.add(label(recipe), *[shown(gaps.get(column)) for column in found.columns])
     console.print(table)
     several = len(found.gaps)
-    holm = f", Holm-corrected over the {several} methods of a column" if several > 1 else ""
+    holm = f", Holm-corrected over the {several} recipes of a column" if several > 1 else ""
     console.print(
         f"Brackets: 95% interval; p: two-sided (paired bootstrap, {RESAMPLES:,} resamples){holm}; "
         "bold: p ≤ 0.05. ≤: the least that so many resamples can show."

@@ -33,7 +33,7 @@ def _column(record: Record, key: str) -> str:
 
 
 def comparison(records: list[Record]) -> Grid:
-    """Methods side by side: parameters, rows, raw and first-line score, share stopped."""
+    """Recipes side by side: parameters, rows, raw and first-line score, share stopped."""
     last = records[-1]
     key = next(iter(last.scores))
     column = _column(last, key)
@@ -41,7 +41,7 @@ def comparison(records: list[Record]) -> Grid:
         f"{last.lang}, {last.data.test.name}, {last.data.test.pairs} sentences: {column} "
         "with 95% interval"
     )
-    heads = ["method", "trained", "rows", "raw", "first line", "stopped", "length"]
+    heads = ["recipe", "trained", "rows", "raw", "first line", "stopped", "length"]
     table = Grid(title, heads)
     for record in records:
         rows = "—" if record.tickets is None else f"{record.tickets.count:,}"
@@ -58,13 +58,13 @@ def comparison(records: list[Record]) -> Grid:
 
 
 def other_metrics(records: list[Record]) -> Grid | None:
-    """The metrics after the first one: raw and first-line score of each method."""
+    """The metrics after the first one: raw and first-line score of each recipe."""
     last = records[-1]
     keys = list(last.scores)[1:]
     if not keys:
         return None
     heads = [head for key in keys for head in (_column(last, key), "first line")]
-    table = Grid("Other metrics with 95% interval: raw, first line", ["method", *heads])
+    table = Grid("Other metrics with 95% interval: raw, first line", ["recipe", *heads])
     for record in records:
         shown = [_score(record, key, which) for key in keys for which in ("raw", "first_line")]
         table.add("none (original)" if record.method == "none" else record.method, *shown)

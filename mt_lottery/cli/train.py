@@ -13,7 +13,7 @@ from mt_lottery.system import parallel
 USAGE = """\
 usage: mt-train recipe=NAME lang=SRC-TGT [key=value …]
 
-Tune a language model for one translation direction with one method, translate
+Tune a language model for one translation direction with one recipe, translate
 the test set, score it, and write a run directory.
 
 examples:

@@ -1,4 +1,4 @@
-"""What ``mt-train --help`` prints: of all methods, or of the recipe on the command line."""
+"""What ``mt-train --help`` prints: of all recipes, or of the recipe on the command line."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ CHOSEN = ("recipe", "tuner.name", "model.name", "data.name")  # by recipe=, mode
 LANG = "lang=en-ro"  # for a command line that has none yet
 SECTIONS = {
     "": "the run",
-    "tuner": "the method",
+    "tuner": "the tuner",
     "train": "training",
-    "probe": "the probe: the embedding tuning from which ks methods choose their rows",
+    "probe": "the probe: the embedding tuning from which ks recipes choose their rows",
     "data": "data",
     "model": "model",
     "translate": "translation",
@@ -39,7 +39,7 @@ class Line:
         key: dotted.
         value: the default, or what the recipe gives.
         text: its meaning.
-        who: methods or corpora that have it, where not all do.
+        who: tuners or corpora that have it, where not all do.
         differs: other defaults → recipes that have them.
     """
 
@@ -103,7 +103,7 @@ def of_recipe(arguments: Sequence[str]) -> Iterator[str]:
 
 
 def of_all() -> Iterator[str]:
-    """The settings of all methods, and what their recipes change."""
+    """The settings of all tuners, and what their recipes change."""
     for group in GROUPS:
         head = f"  {group}=…  "
         yield _filled(", ".join(names(group)), " " * len(head), head)

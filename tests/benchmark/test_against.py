@@ -54,7 +54,7 @@ def test_it_is_a_paired_comparison_of_means(results: Results) -> None:
 
 def test_the_other_way_round_and_first_lines(results: Results) -> None:
     one = compare_with(results, "eos_bias", metric="comet").gaps["lora"]["en-ro"]
-    other = compare_with(results, "lora", metric="comet", methods=["eos_bias"])
+    other = compare_with(results, "lora", metric="comet", recipes=["eos_bias"])
     back = other.gaps["eos_bias"]["en-ro"]
     assert (back.difference, back.pvalue) == (-one.difference, one.pvalue)
     assert back.ci95 == pytest.approx((-one.ci95[1], -one.ci95[0]))
@@ -97,7 +97,7 @@ def test_the_command(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"{none.difference:+.1f} [{low:.1f}, {high:.1f}]" in shown
     assert "p ≤ 0.002" in shown and "—" in shown
     asked = ["compare", str(out), "--against", "lora", "--metric", "comet", "--json"]
-    assert command([*asked, "--score", "first_line", "--methods", "none"]) == 0
+    assert command([*asked, "--score", "first_line", "--recipes", "none"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["which"], list(found["gaps"])) == ("first_line", ["none"])
 
@@ -105,11 +105,11 @@ def test_the_command(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--against", "lore"], r"Unknown method 'lore'\. Did you mean 'lora'\?.* eos_bias, lora"),
-        (["--against", "lora", "--methods", "full"], "Unknown method 'full'"),
-        (["--against", "lora", "--methods", "lora"], "no method to compare with 'lora'"),
+        (["--against", "lore"], r"Unknown recipe 'lore'\. Did you mean 'lora'\?.* eos_bias, lora"),
+        (["--against", "lora", "--recipes", "full"], "Unknown recipe 'full'"),
+        (["--against", "lora", "--recipes", "lora"], "no recipe to compare with 'lora'"),
         (["--against", "lora", "--metric", "bleu"], r"Unknown metric 'bleu'.*chrf, comet"),
-        (["--against", "lora", "--block", "tuned"], "no method has settings tuned on dev"),
+        (["--against", "lora", "--block", "tuned"], "no recipe has settings tuned on dev"),
     ],
 )  # fmt: skip
 def test_mistakes(out: Path, arguments: list[str], told: str) -> None:

@@ -335,7 +335,7 @@ def test_report_again_and_of_two(commands: Commands, models: Models) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("lorra", "--langs", "ro"), "Unknown method 'lorra'. Did you mean 'lora'?"),
+        (("lorra", "--langs", "ro"), "Unknown recipe 'lorra'. Did you mean 'lora'?"),
         (("lora", "--langs", "xx"), "--langs xx:"),
         (("lora", "--langs", "ro", "--jobs", "0"), "--jobs must be at least 1, not 0."),
         (("lora", "--langs", "ro", "--seeds", "a"), "--seeds: each must be a whole number"),

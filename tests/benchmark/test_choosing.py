@@ -9,9 +9,9 @@ import pytest
 from conftest_cli import Commands
 from tiny_runs import Models
 
-from mt_lottery.benchmark.choosing import choose_langs, choose_methods
-from mt_lottery.benchmark.methods import methods, others, settings_of
+from mt_lottery.benchmark.choosing import choose_langs, choose_recipes
 from mt_lottery.benchmark.plan import depends_on_seed, presets_of, searchable
+from mt_lottery.benchmark.recipes import leaderboard_recipes, others, settings_of
 from mt_lottery.errors import ConfigError
 
 
@@ -65,9 +65,9 @@ def test_a_recipe_of_any_name_is_run(commands: Commands, models: Models, mine: P
     assert depends_on_seed("bench_lora_r64") and not depends_on_seed("bench_gentle")
     assert searchable("bench_lora_r64") and not searchable("bench_gentle")
     assert presets_of("bench_lora_r64") == {"paper"}
-    assert not {"bench_lora_r64", "bench_gentle"} & set(methods())
+    assert not {"bench_lora_r64", "bench_gentle"} & set(leaderboard_recipes())
     assert others() == ["bench_gentle", "bench_lora_r64"]
-    assert choose_methods(["all"]) == methods()
+    assert choose_recipes(["all"]) == leaderboard_recipes()
 
 
 @pytest.mark.parametrize(

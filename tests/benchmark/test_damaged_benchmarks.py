@@ -110,8 +110,8 @@ def test_a_damaged_file_is_its_cells_failure(name: str, change: Change, out: Pat
     change(path)
     found = collect(out)
     [(failed, reason)] = found.failures.items()
-    assert failed.method == "lora" and str(path.parent) in reason and name[-5:] in reason
-    assert {x.method for x in found.records} == {"none", "eos_bias"}
+    assert failed.recipe == "lora" and str(path.parent) in reason and name[-5:] in reason
+    assert {x.recipe for x in found.records} == {"none", "eos_bias"}
 
 
 @pytest.mark.parametrize("name", ["record.json", "sentence_scores.jsonl", "hypotheses.jsonl"])

@@ -139,7 +139,7 @@ def test_one_header_is_sorted_at_a_time(reader: Reader) -> None:
     assert reader.header("Stopped").get_attribute("aria-sort") == "none"
     assert reader.order()[:3] == ["none", "few_shot", "eos_bias"]
     assert reader.order()[-1] == "full"
-    reader.header("Method").find_element(By.TAG_NAME, "button").click()
+    reader.header("Recipe").find_element(By.TAG_NAME, "button").click()
     assert reader.order()[0] == "embed"
 
 
@@ -264,9 +264,9 @@ def test_the_theme_follows_the_system_and_the_button(reader: Reader, system: str
 
 
 def test_a_method_leads_to_all_of_its_numbers(reader: Reader) -> None:
-    goal = reader.find("#method-0-13")
+    goal = reader.find("#recipe-0-13")
     assert not goal.is_displayed()
-    reader.find("a[href='#method-0-13']").click()
+    reader.find("a[href='#recipe-0-13']").click()
     reader.wait(goal.is_displayed)
     assert "11,520 trainable parameters. 18 vocabulary rows." in goal.text
 

@@ -13,11 +13,11 @@ def started(states: dict[str, str]) -> list[str]:
     """Methods that start now, each at once with those before it."""
     cells = [Status(Cell("runs", name, "en-ro", 0)) for name in METHODS]
     for cell in cells:
-        cell.state = states.get(cell.cell.method, cell.state)
+        cell.state = states.get(cell.cell.recipe, cell.state)
     scheduler, begun = Scheduler(cells, GROUPS), []
     while (status := scheduler.next()) is not None:
         status.state = RUNNING
-        begun.append(status.cell.method)
+        begun.append(status.cell.recipe)
     return begun
 
 

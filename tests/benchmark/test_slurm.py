@@ -60,7 +60,7 @@ def most_at_once(times: list[dict[str, Any]]) -> int:
 
 
 def ends(statuses: list[Status]) -> dict[str, str]:
-    return {s.cell.method: s.state for s in statuses}
+    return {s.cell.recipe: s.state for s in statuses}
 
 
 def test_no_more_jobs_than_asked_and_none_waits_for_a_probe(
@@ -69,10 +69,10 @@ def test_no_more_jobs_than_asked_and_none_waits_for_a_probe(
     seen: list[tuple[str, str]] = []
     statuses = drive(
         *(str(tmp_path / "out"), 2, "lora", "random", "embed", "ks_lottery", "ks_transfer"),
-        watch=lambda s: seen.append((s.cell.method, s.state)),
+        watch=lambda s: seen.append((s.cell.recipe, s.state)),
     )
     assert set(ends(statuses).values()) == {DONE} and len(statuses) == 6
-    assert all(seen.count((s.cell.method, DONE)) == 1 for s in statuses)
+    assert all(seen.count((s.cell.recipe, DONE)) == 1 for s in statuses)
     times = worked(notes)
     assert len(times) == 6 and most_at_once(list(times.values())) <= 2
     first = max(times[m]["ended"] for m in ("none", "lora", "random", "embed"))
@@ -102,7 +102,7 @@ def test_where_all_may_run_at_once_only_the_probe_is_waited_for(
     monkeypatch.setattr("mt_lottery.benchmark.executors.slurm.queue", at_first_down)
 
     def watch(status: Status) -> None:
-        if status.cell.method == "ks_lottery" and status.state == DONE:
+        if status.cell.recipe == "ks_lottery" and status.state == DONE:
             (notes / "go").touch()
 
     statuses = drive(str(tmp_path / "out"), 3, "embed", "ks_lottery", watch=watch)
@@ -140,14 +140,14 @@ def test_failures_come_with_their_reason_and_stop_nothing(
         return array.job_id(next(i for i, c in enumerate(array.cells) if f"/{method}/" in c))
 
     def watch(status: Status) -> None:
-        if status.state == RUNNING and status.cell.method == "lora":
+        if status.state == RUNNING and status.cell.recipe == "lora":
             slurm.call("scontrol", "update", f"jobid={number('lora')}", "EndTime=now")
-        if status.state == RUNNING and status.cell.method == "prefix":
+        if status.state == RUNNING and status.cell.recipe == "prefix":
             slurm.call("scancel", number("prefix"))
 
     methods = ("random", "lora", "prefix", "prompt", "frequency")
     statuses = drive(str(out), 3, *methods, watch=watch)
-    reasons = {s.cell.method: s.reason or "" for s in statuses if s.state == FAILED}
+    reasons = {s.cell.recipe: s.reason or "" for s in statuses if s.state == FAILED}
     assert set(reasons) == {"random", "lora", "prefix", "prompt"}
     assert reasons["random"] == "as asked"
     assert "killed by Slurm: its time limit was reached" in reasons["lora"]

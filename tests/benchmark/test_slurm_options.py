@@ -96,7 +96,7 @@ def test_one_cell_of_a_probe_group_goes_first() -> None:
 
     def names_of(taken: tuple[Status, ...] = ()) -> list[list[str]]:
         parts = split(cells, groups, {id(status) for status in taken})
-        return [[status.cell.method for status in part] for part in parts]
+        return [[status.cell.recipe for status in part] for part in parts]
 
     assert names_of() == [["none", "embed", "other", "lora"], ["ks_lottery", "ks_transfer"]]
     # its probe is trained, or an earlier call's job is at it (new jobs come after that one)

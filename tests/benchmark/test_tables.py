@@ -13,7 +13,7 @@ import pytest
 
 from mt_lottery.benchmark.board.contamination import Overlap, overlap, sentences, shared, write
 from mt_lottery.benchmark.board.tables import comma_separated, latex, markdown, size
-from mt_lottery.benchmark.methods import rounded
+from mt_lottery.benchmark.recipes import rounded
 from mt_lottery.data.corpora import Split
 from mt_lottery.data.text import Pair
 from mt_lottery.report.plain import tex_text

@@ -63,7 +63,7 @@ def mean(values: list[float]) -> float:
 def test_every_point_is_a_run_of_mt_train_done_once(
     commands: Commands, models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    methods = ("--methods", "ks_lottery", "--selectors", "ks,cos")
+    methods = ("--recipes", "ks_lottery", "--selectors", "ks,cos")
     ended = sweep(commands, models, "--sizes", "5,18", *methods, "--seeds", "0,1", "--no-plot")
     assert ended.code == 0, ended.err
     assert "11 cells, 0 done, 11 to do" in ended.err  # 2 selectors · 2 sizes · 2 seeds, embed, none
@@ -132,7 +132,7 @@ def test_every_point_is_a_run_of_mt_train_done_once(
     # again with another size: what is there stays, and only that is run
     before = done_at()
     again = sweep(
-        commands, models, "--sizes", "1,5,18", "--methods", "ks_lottery", "--selectors", "ks",
+        commands, models, "--sizes", "1,5,18", "--recipes", "ks_lottery", "--selectors", "ks",
         "--seeds", "0,1",
     )  # fmt: skip
     assert again.code == 0, again.err
@@ -150,17 +150,17 @@ def test_every_point_is_a_run_of_mt_train_done_once(
     for broken in (files, "markdown"), (figure, "draw"):
         with monkeypatch.context() as patch:
             patch.setattr(*broken, lambda *_: 1 / 0)
-            again = sweep(commands, models, "--sizes", "5", "--methods", "ks_lottery")
+            again = sweep(commands, models, "--sizes", "5", "--recipes", "ks_lottery")
         assert again.code == 1 and again.err.count("could not be made: ZeroDivisionError") == 1
         assert "best on dev" in again.out and (OUT / "sweep.csv").is_file()
     # other settings are refused, named, and nothing is lost
-    said = sweep(commands, models, "--sizes", "5", "--methods", "ks_lottery", "probe.lr=0.04")
+    said = sweep(commands, models, "--sizes", "5", "--recipes", "ks_lottery", "probe.lr=0.04")
     assert "probe.lr: 0.05, now 0.04" in said.mistake()
     assert {path: when for path, when in done_at().items() if path in before} == before
 
 
 def test_the_limits_that_are_said_are_the_limits(commands: Commands, models: Models) -> None:
-    methods = ("--methods", "ks_transfer,ks_freeze,random_seen,frequency", "--selectors", "cos")
+    methods = ("--recipes", "ks_transfer,ks_freeze,random_seen,frequency", "--selectors", "cos")
     said = sweep(commands, models, "--sizes", "5000", *methods).mistake()
     assert not OUT.exists()
     limits = {}
@@ -191,7 +191,7 @@ def test_a_size_that_fails_leaves_the_others_alone(commands: Commands, models: M
     # a probe that hardly moves: in bfloat16 many rows that occur are as before
     still = ("--model", models.tied, "model.dtype=bfloat16", "probe.optimizer=sgd", "probe.lr=1e-9")
     ended = sweep(
-        commands, models, *still, "--methods", "ks_transfer,random_seen", "--sizes", "1,200",
+        commands, models, *still, "--recipes", "ks_transfer,random_seen", "--sizes", "1,200",
         "--no-dev",
     )  # fmt: skip
     assert ended.code == 1
@@ -212,10 +212,10 @@ def test_a_size_that_fails_leaves_the_others_alone(commands: Commands, models: M
 
 
 def test_mistakes_are_told_before_anything_runs(commands: Commands, models: Models) -> None:
-    said = sweep(commands, models, "--methods", "lora", "--sizes", "0", "--selectors", "kss",
+    said = sweep(commands, models, "--recipes", "lora", "--sizes", "0", "--selectors", "kss",
                  "tuner.tickets=4", "ks_lottery:tuner.alpha=0.5").mistake()  # fmt: skip
     for text in (
-        "--methods lora: it has no number of rows", "allowed: frequency, ", "Did you mean 'ks'?",
+        "--recipes lora: it has no number of rows", "allowed: frequency, ", "Did you mean 'ks'?",
         "--sizes: each must be a whole number ≥ 1, not '0'",
         "the sweep sets tuner.tickets itself", "the sweep sets tuner.alpha itself",
     ):  # fmt: skip
@@ -228,7 +228,7 @@ def test_mistakes_are_told_before_anything_runs(commands: Commands, models: Mode
 
 def test_a_sweep_that_was_killed_goes_on(commands: Commands, models: Models) -> None:
     whole = arguments(
-        models, "--methods", "ks_transfer", "--sizes", "1,5,18", "--no-plot", "--jobs", "2"
+        models, "--recipes", "ks_transfer", "--sizes", "1,5,18", "--no-plot", "--jobs", "2"
     )
     command = [sys.executable, "-m", "mt_lottery.cli.ticket", *map(str, whole)]
     process = subprocess.Popen(

@@ -90,7 +90,7 @@ def test_sweep_takes_no_file_of_the_users_for_its_own(commands: Commands, models
     call = (
         *("ticket", "sweep", "lang=en-es", *model(models.untied), "data=mini"),
         *("data.train_pairs=8", "data.test_pairs=2", "--out", "out"),
-        *("--sizes", "1", "--methods", "ks_transfer"),
+        *("--sizes", "1", "--methods", "ks_transfer"),  # an alias of --recipes
     )
     for name in ("sweep.md", "sweep.svg"):
         path = Path("out", name)

@@ -11,8 +11,8 @@ from typing import Any
 
 from mt_lottery.benchmark.bench_file import read_settings
 from mt_lottery.benchmark.cell_files import read_cell
-from mt_lottery.benchmark.methods import ORDER
 from mt_lottery.benchmark.plan import BLOCKS, Cell
+from mt_lottery.benchmark.recipes import ORDER
 from mt_lottery.errors import RecordError
 from mt_lottery.runs.folder.record import Record
 from mt_lottery.scoring.metric import Floats
@@ -31,7 +31,7 @@ class Results:
         sentences: cell → metric → ``raw`` or ``first_line`` → sentence statistics.
         failures: cell → why it failed, for cells that were tried and are not done, or of which
             a file is damaged: one such cell does not stop the others.
-        asked: methods, langs and seeds that were asked for, in order.
+        asked: recipes, langs and seeds that were asked for, in order.
         settings: as ``bench.json`` keeps them.
     """
 
@@ -75,11 +75,11 @@ def collect(out: Path) -> Results:
     except OSError as error:
         raise RecordError(f"{out}: cannot be read: {error.strerror}.") from error
     for folder in sorted(out.glob("*/*/*/seed-*")):
-        block, method, lang, seed = folder.relative_to(out).parts
+        block, recipe, lang, seed = folder.relative_to(out).parts
         number = seed.removeprefix("seed-")
         if block not in BLOCKS or not _SEED.fullmatch(number):
             continue
-        _take(results, Cell(block, method, lang, int(number)), folder)
+        _take(results, Cell(block, recipe, lang, int(number)), folder)
     check(results)
     return results
 
@@ -123,9 +123,9 @@ def join(parts: Sequence[Results]) -> Results:
         if any(
             joined.records[c].config_hash != part.records[c].config_hash
             for c in twice
-            if c.method != "none"
+            if c.recipe != "none"
         ):
-            cell = next(c for c in twice if c.method != "none")
+            cell = next(c for c in twice if c.recipe != "none")
             raise RecordError(
                 f"{cell} is both in {joined.folders[cell]} and in {part.folders[cell]}, with "
                 "different settings: they cannot be one leaderboard."
@@ -177,7 +177,7 @@ def check(results: Results) -> None:
         same("model", cell, model, "models")
 
 
-def in_order(methods: Sequence[str]) -> list[str]:
-    """Methods as the leaderboard lists them."""
+def in_order(recipes: Sequence[str]) -> list[str]:
+    """Recipes as the leaderboard lists them."""
     known = {name: place for place, name in enumerate(ORDER)}
-    return sorted(dict.fromkeys(methods), key=lambda m: (known.get(m, len(ORDER)), m))
+    return sorted(dict.fromkeys(recipes), key=lambda m: (known.get(m, len(ORDER)), m))

@@ -1,6 +1,6 @@
-"""Methods against a chosen one: by how much, in each language and over all of them.
+"""Recipes against a chosen one: by how much, in each language and over all of them.
 
-The leaderboard judges every method by the best one.  Here the user names what to compare with
+The leaderboard judges every recipe by the best one.  Here the user names what to compare with
 (``embed``, say: is the ticket as good as the whole table?).  The draws are the leaderboard's own.
 """
 
@@ -19,15 +19,15 @@ AVERAGE = "average"
 
 @dataclass(frozen=True)
 class Compared:
-    """One block of a benchmark against one of its methods.
+    """One block of a benchmark against one of its recipes.
 
     Attributes:
-        against: that method.
+        against: that recipe.
         column: heading of the metric.
         which: ``raw`` or ``first_line``.
         columns: languages, and ``average`` behind them where there are several.
-        gaps: method → column → difference in the points that the leaderboard shows, corrected
-            over the methods of its column; missing where a cell is not finished.
+        gaps: recipe → column → difference in the points that the leaderboard shows, corrected
+            over the recipes of its column; missing where a cell is not finished.
     """
 
     against: str
@@ -41,50 +41,50 @@ def compare_with(
     results: Results,
     against: str,
     *,
-    methods: Sequence[str] = (),
+    recipes: Sequence[str] = (),
     block: str = "runs",
     which: str = "raw",
     metric: str | None = None,
 ) -> Compared:
-    """Compare the methods of a block with one of them.
+    """Compare the recipes of a block with one of them.
 
     Args:
         results: the finished cells.
-        against: the method to compare with.
-        methods: which to compare; all others if empty.
+        against: the recipe to compare with.
+        recipes: which to compare; all others if empty.
         block: ``runs`` (recipe settings) or ``tuned``.
         which: ``raw`` or ``first_line``.
         metric: its key; the one that ranks if None.
 
     Raises:
         RecordError: no cell is done yet, or the metric has no sentence statistics.
-        ConfigError: a method, the block or the metric is not in the results.
+        ConfigError: a recipe, the block or the metric is not in the results.
     """
     if not results.records:
         raise RecordError(nothing_finished(results, "compare"))
     builder = _builder(results, metric)
-    present = [m for m in builder.methods(block) if _finished(builder, block, m)]
+    present = [m for m in builder.recipes(block) if _finished(builder, block, m)]
     if not present:
-        raise ConfigError(f"{results.out}: no method has settings tuned on dev (--tune N).")
-    for name in (against, *methods):
+        raise ConfigError(f"{results.out}: no recipe has settings tuned on dev (--tune N).")
+    for name in (against, *recipes):
         if name not in present:
-            raise ConfigError(f"{results.out}: {unknown('method', name, present)}")
-    wanted = [m for m in present if m != against and (not methods or m in methods)]
+            raise ConfigError(f"{results.out}: {unknown('recipe', name, present)}")
+    wanted = [m for m in present if m != against and (not recipes or m in recipes)]
     if not wanted:
-        raise ConfigError(f"{results.out}: there is no method to compare with '{against}'.")
-    scores = {method: _scores(builder, block, method, which) for method in (against, *wanted)}
+        raise ConfigError(f"{results.out}: there is no recipe to compare with '{against}'.")
+    scores = {recipe: _scores(builder, block, recipe, which) for recipe in (against, *wanted)}
     columns = {lang: [lang] for lang in builder.langs if lang in scores[against]}
     if len(columns) > 1:
         columns[AVERAGE] = list(columns)
-    found: dict[str, dict[str, Corrected]] = {method: {} for method in wanted}
+    found: dict[str, dict[str, Corrected]] = {recipe: {} for recipe in wanted}
     for column, langs in columns.items():
         there = {
-            method: average([own[lang] for lang in langs])
-            for method, own in scores.items()
+            recipe: average([own[lang] for lang in langs])
+            for recipe, own in scores.items()
             if all(lang in own for lang in langs)
         }
-        for method, difference in differences(there, against).items():
-            found[method][column] = difference
+        for recipe, difference in differences(there, against).items():
+            found[recipe][column] = difference
     return Compared(against, builder.column, which, list(columns), found)
 
 
@@ -101,20 +101,20 @@ def _builder(results: Results, metric: str | None) -> Builder:
     return builder
 
 
-def _finished(builder: Builder, block: str, method: str) -> bool:
-    return any(builder.cells(block, method, lang) for lang in builder.langs)
+def _finished(builder: Builder, block: str, recipe: str) -> bool:
+    return any(builder.cells(block, recipe, lang) for lang in builder.langs)
 
 
-def _scores(builder: Builder, block: str, method: str, which: str) -> dict[str, ResampledScore]:
+def _scores(builder: Builder, block: str, recipe: str, which: str) -> dict[str, ResampledScore]:
     """Of the languages that are finished."""
     found = {}
     for lang in builder.langs:
-        if not builder.cells(block, method, lang):
+        if not builder.cells(block, recipe, lang):
             continue
-        own = builder.resampled(block, method, which, [lang])
+        own = builder.resampled(block, recipe, which, [lang])
         if own is None:
             raise RecordError(
-                f"{builder.results.out}: {method} {lang} has no sentence scores "
+                f"{builder.results.out}: {recipe} {lang} has no sentence scores "
                 f"(sentence_scores.jsonl) of '{builder.metric}'."
             )
         found[lang] = own

@@ -129,7 +129,7 @@ def sentences(out: Path, model: str, tests: Sequence[str]) -> list[str]:
         else:
             said.append(
                 f"{test} was published in {when}, {model} in {published}: a test set that is "
-                "older than the model may be in what it was trained on, and then every method "
+                "older than the model may be in what it was trained on, and then every recipe "
                 "gains by it."
             )
     return said

@@ -18,8 +18,8 @@ import numpy as np
 from mt_lottery.benchmark.board import notes
 from mt_lottery.benchmark.board.collect import Results, in_order, nothing_finished
 from mt_lottery.benchmark.board.metric_table import NOTE, common_metrics, every_metric
-from mt_lottery.benchmark.methods import label, summary
 from mt_lottery.benchmark.plan import BLOCKS, Cell
+from mt_lottery.benchmark.recipes import label, summary
 from mt_lottery.errors import MTLotteryError, RecordError
 from mt_lottery.runs.folder.record import Record
 from mt_lottery.scoring.metric import MetricContext, can_be_resampled, make_metric
@@ -36,8 +36,8 @@ SHARES = ("stopped", "length_ratio", "empty", "truncated", "off_target")
 COSTS = ("probe_seconds", "train_seconds", "decode_seconds", "peak_memory_bytes", "adapter_bytes")
 
 EXPLANATIONS = {
-    "runs": "Each method with the settings of its recipe.",
-    "tuned": "Each method with the best of {trials} settings tried on the dev set.",
+    "runs": "Each recipe with its own settings.",
+    "tuned": "Each recipe with the best of {trials} settings tried on the dev set.",
 }
 
 
@@ -106,10 +106,10 @@ class Builder:
 
     def board(self, command: str, created: str | None) -> dict[str, Any]:
         """The whole leaderboard, as :func:`build` returns it."""
-        blocks = [self.block(name) for name in BLOCKS if self.methods(name)]
+        blocks = [self.block(name) for name in BLOCKS if self.recipes(name)]
         keys, left_out = common_metrics(self.results)
         others = {key: Builder(self.results, key) for key in keys}
-        for name, block in zip([x for x in BLOCKS if self.methods(x)], blocks, strict=True):
+        for name, block in zip([x for x in BLOCKS if self.recipes(x)], blocks, strict=True):
 
             def rows_of(key: str, name: str = name) -> list[dict[str, Any]]:
                 return others[key].block(name)["rows"]  # type: ignore[no-any-return]
@@ -145,9 +145,9 @@ class Builder:
 
     # -- rows
 
-    def methods(self, block: str) -> list[str]:
-        """Methods of a block in the leaderboard's order, those without a finished cell included."""
-        found = [c.method for c in [*self.results.records, *self.results.failures]
+    def recipes(self, block: str) -> list[str]:
+        """Recipes of a block in the leaderboard's order, those without a finished cell included."""
+        found = [c.recipe for c in [*self.results.records, *self.results.failures]
                  if c.block == block]  # fmt: skip
         if block == "runs":
             found += self.results.asked.get("methods", [])
@@ -155,22 +155,22 @@ class Builder:
             found.append("none")  # the baseline of both blocks
         return in_order(found)
 
-    def cells(self, block: str, method: str, lang: str) -> list[Cell]:
+    def cells(self, block: str, recipe: str, lang: str) -> list[Cell]:
         """Finished cells, one a seed; the original model's serve in both blocks."""
-        block = "runs" if method == "none" else block
+        block = "runs" if recipe == "none" else block
         return [
             cell
             for seed in self.seeds
-            if (cell := Cell(block, method, lang, seed)) in self.results.records
+            if (cell := Cell(block, recipe, lang, seed)) in self.results.records
         ]
 
     def block(self, name: str) -> dict[str, Any]:
         """One block: its rows, each judged against the best of the block."""
-        methods = self.methods(name)
-        rows = [self.row(name, method) for method in methods]
+        recipes = self.recipes(name)
+        rows = [self.row(name, recipe) for recipe in recipes]
         done = [row["method"] for row in rows if row["average"] is not None]
-        whole = {method: self.resampled(name, method, "raw") for method in done}
-        known = {method: scores for method, scores in whole.items() if scores is not None}
+        whole = {recipe: self.resampled(name, recipe, "raw") for recipe in done}
+        known = {recipe: scores for recipe, scores in whole.items() if scores is not None}
         verdicts = compare_with_best(known) if len(known) == len(whole) else {}
         for row in rows:
             verdict = verdicts.get(row["method"])
@@ -181,7 +181,7 @@ class Builder:
         trials = self.results.settings.get("tune") if name == "tuned" else None
         explanation = EXPLANATIONS[name].format(trials=trials)
         if name == "runs" and self.results.settings.get("overrides", {}).get("preset") == "paper":
-            explanation = "Each method with the paper's settings (those the paper gives)."
+            explanation = "Each recipe with the paper's settings (those the paper gives)."
         return {
             "name": self.block_name(name),
             "trials": trials,
@@ -194,34 +194,34 @@ class Builder:
         paper = self.results.settings.get("overrides", {}).get("preset") == "paper"
         return "paper settings" if name == "runs" and paper else BLOCKS[name]
 
-    def row(self, block: str, method: str) -> dict[str, Any]:
-        """One method: its cells (one a language) and their average."""
-        own = {lang: self.cell(block, method, lang) for lang in self.langs}
-        home = "runs" if method == "none" else block
+    def row(self, block: str, recipe: str) -> dict[str, Any]:
+        """One recipe: its cells (one a language) and their average."""
+        own = {lang: self.cell(block, recipe, lang) for lang in self.langs}
+        home = "runs" if recipe == "none" else block
         records = [
             record
             for cell, record in self.results.records.items()
-            if (cell.block, cell.method) == (home, method)
+            if (cell.block, cell.recipe) == (home, recipe)
         ]
         tickets = [r.tickets.count for r in records if r.tickets is not None]
         return {
-            "method": method,
-            "label": label(method),
-            "what": summary(method),
+            "method": recipe,
+            "label": label(recipe),
+            "what": summary(recipe),
             # where trials chose another size for each language, the largest
             "trainable_parameters": max((r.trainable_parameters for r in records), default=None),
             "rows": max(tickets, default=None),
             "cells": own,
-            "average": self.average(block, method, own),
+            "average": self.average(block, recipe, own),
         }
 
-    def cell(self, block: str, method: str, lang: str) -> dict[str, Any]:
-        """One method on one language, over its seeds; ``state`` is done, failed or missing."""
-        done = self.cells(block, method, lang)
+    def cell(self, block: str, recipe: str, lang: str) -> dict[str, Any]:
+        """One recipe on one language, over its seeds; ``state`` is done, failed or missing."""
+        done = self.cells(block, recipe, lang)
         failed = [
             (cell, reason)
             for cell, reason in self.results.failures.items()
-            if (cell.block, cell.method, cell.lang) == (block, method, lang)
+            if (cell.block, cell.recipe, cell.lang) == (block, recipe, lang)
         ]
         if failed:
             return {"state": "failed", "reason": failed[0][1].partition("\n")[0]}
@@ -232,8 +232,8 @@ class Builder:
             "state": "done",
             "reason": None,
             "seeds": [cell.seed for cell in done],
-            "raw": self.interval(block, method, [lang], "raw", records),
-            "first_line": self.interval(block, method, [lang], "first_line", records),
+            "raw": self.interval(block, recipe, [lang], "raw", records),
+            "first_line": self.interval(block, recipe, [lang], "first_line", records),
             **_means(records),
         }
         numbers["metrics"] = {
@@ -244,26 +244,26 @@ class Builder:
             for key in records[0].scores
             if all(key in r.scores for r in records)
         }
-        if block == "tuned" and method != "none":
+        if block == "tuned" and recipe != "none":
             numbers["chosen"] = [r.tuning["chosen"] if r.tuning else None for r in records]
         base = [self.results.records[c] for c in self.cells("runs", "none", lang)]
-        numbers["gain"] = _gain(numbers, base, self) if base and method != "none" else None
+        numbers["gain"] = _gain(numbers, base, self) if base and recipe != "none" else None
         return numbers
 
     def average(
-        self, block: str, method: str, own: Mapping[str, dict[str, Any]]
+        self, block: str, recipe: str, own: Mapping[str, dict[str, Any]]
     ) -> dict[str, Any] | None:
         """Means over the languages; None unless every one of them is done."""
         cells = list(own.values())
         if not all(cell["state"] == "done" for cell in cells):
             return None
         records = [
-            self.results.records[c] for lang in self.langs for c in self.cells(block, method, lang)
+            self.results.records[c] for lang in self.langs for c in self.cells(block, recipe, lang)
         ]
         gains = [cell["gain"] for cell in cells]
         averaged: dict[str, Any] = {
-            "raw": self.interval(block, method, self.langs, "raw", records),
-            "first_line": self.interval(block, method, self.langs, "first_line", records),
+            "raw": self.interval(block, recipe, self.langs, "raw", records),
+            "first_line": self.interval(block, recipe, self.langs, "first_line", records),
             "gain": None,
         }
         if all(gains):
@@ -279,26 +279,26 @@ class Builder:
     # -- spread
 
     def resampled(
-        self, block: str, method: str, which: str, langs: Sequence[str] | None = None
+        self, block: str, recipe: str, which: str, langs: Sequence[str] | None = None
     ) -> ResampledScore | None:
-        """A method's average over languages, resampled; None where a run has no statistics."""
-        parts = [self._of_language(block, method, which, lang) for lang in langs or self.langs]
+        """A recipe's average over languages, resampled; None where a run has no statistics."""
+        parts = [self._of_language(block, recipe, which, lang) for lang in langs or self.langs]
         known = [part for part in parts if part is not None]
         return average(known) if known and len(known) == len(parts) else None
 
-    def _of_language(self, block: str, method: str, which: str, lang: str) -> ResampledScore | None:
-        key = (block, method, which, lang)
+    def _of_language(self, block: str, recipe: str, which: str, lang: str) -> ResampledScore | None:
+        key = (block, recipe, which, lang)
         if key not in self._resampled:
-            cells = self.cells(block, method, lang)
+            cells = self.cells(block, recipe, lang)
             parts = [self.results.statistics(cell, self.metric, which) for cell in cells]
-            self._resampled[key] = resampled(self.bootstrap, parts, method)
+            self._resampled[key] = resampled(self.bootstrap, parts, recipe)
         return self._resampled[key]
 
     def interval(
-        self, block: str, method: str, langs: Sequence[str], which: str, records: Sequence[Record]
+        self, block: str, recipe: str, langs: Sequence[str], which: str, records: Sequence[Record]
     ) -> dict[str, Any]:
         """Score, standard deviation over seeds and bootstrap interval, over some languages."""
-        found = self.resampled(block, method, which, langs)
+        found = self.resampled(block, recipe, which, langs)
         if found is not None:
             return dataclasses.asdict(found.interval) | {"ci95": list(found.ci95)}
         interval = None

@@ -39,7 +39,7 @@ def common_metrics(results: Results) -> tuple[list[str], list[str]]:
 def every_metric(
     keys: list[str], rows: Rows, rows_of: Callable[[str], Rows]
 ) -> list[dict[str, Any]]:
-    """Every metric's numbers for the methods of one block.
+    """Every metric's numbers for the recipes of one block.
 
     Args:
         keys: from :func:`common_metrics`.
@@ -47,7 +47,7 @@ def every_metric(
         rows_of: the block's rows by another metric.
 
     Returns:
-        for each metric ``key`` and ``rows``: ``method``, ``label``, ``average`` (``raw``,
+        for each metric ``key`` and ``rows``: ``recipe``, ``label``, ``average`` (``raw``,
         ``first_line``, each with score and interval, or None), ``difference`` to the best
         average, ``pvalue`` (paired bootstrap, Holm-corrected), ``pvalue_is_least`` (it is at
         most that) and ``mark``.
@@ -74,7 +74,7 @@ def headings(board: dict[str, Any]) -> dict[str, str]:
 
 
 def pvalue(row: dict[str, Any]) -> str:
-    """A method's p against the best; the best is named, since it has none."""
+    """A recipe's p against the best; the best is named, since it has none."""
     if row["pvalue"] is None:
         return "—"
     if row["difference"] == 0 and row["pvalue"] == 1:
@@ -86,7 +86,7 @@ def pvalue(row: dict[str, Any]) -> str:
 
 NOTE = (
     "p: of no difference to the best average by that metric, raw scores; paired bootstrap over "
-    "sentences (and seeds, where there are several), Holm-corrected over the methods; ≤: the least "
-    "that so many resamples can show. With one seed it says nothing of how a method varies from "
+    "sentences (and seeds, where there are several), Holm-corrected over the recipes; ≤: the least "
+    "that so many resamples can show. With one seed it says nothing of how a recipe varies from "
     "seed to seed."
 )

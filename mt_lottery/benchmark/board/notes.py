@@ -9,7 +9,7 @@ from mt_lottery.benchmark.board.collect import Results
 from mt_lottery.runs.folder.record import Record
 
 SECONDS = (
-    "Seconds: probe (charged to every method that needs it) + training + decoding, one language "
+    "Seconds: probe (charged to every recipe that needs it) + training + decoding, one language "
     "and seed; tuning trials not included."
 )
 
@@ -36,13 +36,13 @@ def reading(results: Results, first: Record, seeds: int) -> list[str]:
     ]
     if several:
         said.append(
-            "Bold: the best average, and every method not significantly worse (paired bootstrap "
+            "Bold: the best average, and every recipe not significantly worse (paired bootstrap "
             "over languages, seeds and sentences, 5%, Holm-corrected). ±: standard deviation over "
             f"{seeds} seeds."
         )
     else:
         said.append(
-            "One seed: how much a method varies from seed to seed is not known, so nothing is bold."
+            "One seed: how much a recipe varies from seed to seed is not known, so nothing is bold."
         )
     if metric == "bleu_subword":
         said.append(

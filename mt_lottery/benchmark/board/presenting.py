@@ -75,7 +75,7 @@ def show(board: dict[str, Any]) -> None:
         title = f"{board['metric']['column']}, {block['name']}"
         table = Grid(
             title,
-            ["method", "trained", *board["languages"], "average", "first line", "stopped",
+            ["recipe", "trained", *board["languages"], "average", "first line", "stopped",
              "= stop + translate"],
         )  # fmt: skip
         for row in block["rows"]:
@@ -106,7 +106,7 @@ def _every_metric(board: dict[str, Any], block: dict[str, Any]) -> Grid:
     names = headings(board)
     title = "every metric, averages; p: against the best (paired bootstrap, Holm)"
     heads = [x for m in block["metrics"] for x in (names[m["key"]], "first line", "p")]
-    table = Grid(title, ["method", *heads])
+    table = Grid(title, ["recipe", *heads])
     for place, row in enumerate(block["rows"]):
         cells = []
         for metric in block["metrics"]:

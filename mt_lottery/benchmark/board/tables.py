@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from mt_lottery.benchmark.board.metric_table import headings, pvalue
-from mt_lottery.benchmark.methods import rounded
 from mt_lottery.benchmark.page.numbers import size
+from mt_lottery.benchmark.recipes import rounded
 from mt_lottery.report.plain import (
     csv_records,
     markdown_code,
@@ -191,7 +191,7 @@ def _every_metric(board: dict[str, Any], block: Row) -> str:
 
 
 def comma_separated(board: dict[str, Any]) -> str:
-    """One line a block, method and language, and one with the average; every number unrounded."""
+    """One line a block, recipe and language, and one with the average; every number unrounded."""
     more = [f"{m['key']}_{k}" for m in (board.get("metrics") or [])[1:] for k in _OTHERS]
     heads = [
         *("block", "method", "trainable_parameters", "rows", "language", "state", "reason"),
@@ -278,7 +278,7 @@ def latex(board: dict[str, Any]) -> str:
     lines = ["% mt-bench; needs \\usepackage{booktabs,graphicx}"]
     column = tex_text(board["metric"]["column"])
     for block in board["blocks"]:
-        heads = ["Method", "Trained", *map(tex_text, langs), "Avg.", "First line", "Stopped"]
+        heads = ["Recipe", "Trained", *map(tex_text, langs), "Avg.", "First line", "Stopped"]
         lines += [
             r"\begin{table}",
             r"\centering",

@@ -60,7 +60,7 @@ def time_line(todo: Sequence[Status], jobs: int, what: str) -> list[str]:
         return []
     if unknown == len(todo):
         return [f"  time: no {what} is measured yet; the estimate comes with the first ones"]
-    rest = f", and {unknown} {what}s whose method is not measured yet" if unknown else ""
+    rest = f", and {unknown} {what}s whose recipe is not measured yet" if unknown else ""
     return [f"  time: about {duration(seconds)}{rest}"]
 
 
@@ -138,7 +138,7 @@ class Board:
         columns = list(dict.fromkeys((s.cell.lang, s.cell.seed) for s in self.statuses))
         several = len({seed for _, seed in columns}) > 1
         table = Table(show_edge=False, pad_edge=False)
-        table.add_column("method")
+        table.add_column("recipe")
         for lang, seed in columns:
             table.add_column(f"{lang} {seed}" if several else lang, justify="right")
         at = {(s.cell.name, s.cell.lang, s.cell.seed): s for s in self.statuses}

@@ -29,7 +29,7 @@ def log_leaderboard(bench: Bench, config: RunConfig, board: dict[str, Any], echo
         "recipe": "leaderboard",
         "lang": ", ".join(bench.langs),
         "seed": ", ".join(map(str, bench.seeds)),
-        "methods": ", ".join(bench.methods),
+        "methods": ", ".join(bench.recipes),
         "settings": bench.settings(),
         "tracker": config.tracker,
         "tracking": tracking,

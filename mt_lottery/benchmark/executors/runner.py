@@ -103,14 +103,14 @@ def statuses_of(bench: Bench, cells: Sequence[Cell]) -> list[Status]:
 
 
 def estimate(statuses: Sequence[Status]) -> None:
-    """Fill in the seconds that cells may take: what the same method took elsewhere here."""
+    """Fill in the seconds that cells may take: what the same recipe took elsewhere here."""
     measured: dict[tuple[str, str], list[float]] = {}
     for status in statuses:
         if status.state == DONE and status.seconds:
-            key = (status.cell.block, status.cell.method)
+            key = (status.cell.block, status.cell.recipe)
             measured.setdefault(key, []).append(status.seconds)
     for status in statuses:
-        known = measured.get((status.cell.block, status.cell.method))
+        known = measured.get((status.cell.block, status.cell.recipe))
         status.estimate = sum(known) / len(known) if known else None
 
 

@@ -1,4 +1,4 @@
-"""Method by method: every number of one method, a row a measure, for narrow screens and print."""
+"""Recipe by recipe: every number of one recipe, a row a measure, for narrow screens and print."""
 
 from __future__ import annotations
 
@@ -90,16 +90,16 @@ def every_metric(board: Json, block: int) -> str:
         lines.append(_line(label_of(row), cells))
     name = escape(str(board["blocks"][block]["name"]))
     return (
-        f'<details class="methods"><summary>Every metric: {name}</summary>'
+        f'<details class="recipes"><summary>Every metric: {name}</summary>'
         f'<div class="scroll" role="group" tabindex="0" aria-label="Every metric: {name}">'
         f'<table class="one"><caption class="vh">Every metric: {name}</caption>'
-        f'<thead><tr><th scope="col">Method (average)</th>{heads}</tr></thead>'
+        f'<thead><tr><th scope="col">Recipe (average)</th>{heads}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div></details>"
     )
 
 
 def detail(board: Json, block: int, place: int) -> str:
-    """One method's numbers behind a disclosure that a link to them opens."""
+    """One recipe's numbers behind a disclosure that a link to them opens."""
     row = board["blocks"][block]["rows"][place]
     count, rows = number(row, "trainable_parameters"), number(row, "rows")
     said = [

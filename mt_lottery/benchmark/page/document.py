@@ -36,7 +36,7 @@ def render_page(board: dict[str, Any], sentences: dict[str, Any]) -> str:
         board: the numbers (``leaderboard.json``, schema 1); any of them may be None, unknown
             keys are ignored.
         sentences: for each language pair a list of ``{"source", "reference", "outputs"}`` with
-            ``outputs[block][method] = {"hypothesis", "first_line", "stopped"}``.
+            ``outputs[block][recipe] = {"hypothesis", "first_line", "stopped"}``.
 
     Raises:
         RecordError: the board is of another schema.
@@ -126,14 +126,14 @@ def _block(board: Json, block: int) -> str:
     trials = number(this, "trials")
     said = escape(str(this.get("explanation") or ""))
     if trials is not None:
-        said += f" <strong>{trials:.0f} trials a method.</strong>"
+        said += f" <strong>{trials:.0f} trials a recipe.</strong>"
     details = "\n".join(detail(board, block, place) for place in range(len(this["rows"])))
     name = escape(str(this["name"]))
     return (
         f'<section class="block" aria-labelledby="block-{block}"><h3 id="block-{block}">'
         f'{name}</h3><p class="text">{said}</p>{table(board, block)}'
         f"{every_metric(board, block)}"
-        f'<details class="methods"><summary>Method by method: {name}</summary>'
+        f'<details class="recipes"><summary>Recipe by recipe: {name}</summary>'
         f"{details}</details></section>"
     )
 
@@ -171,20 +171,20 @@ def _output(given: Any) -> list[Any] | None:
 
 
 def _data(board: Json, sentences: Mapping[str, Any]) -> str:
-    """What the sentence view reads: the methods, and an element a language.
+    """What the sentence view reads: the recipes, and an element a language.
 
-    A language is only parsed when it is chosen.  Outputs are lists in the order of the methods of
+    A language is only parsed when it is chosen.  Outputs are lists in the order of the recipes of
     all blocks (``column``), not keyed by name: a large bench holds a hundred thousand of them.
     """
     blocks: list[dict[str, Any]] = []
     columns: list[tuple[str, str]] = []
     for block in board["blocks"]:
-        methods = []
+        recipes = []
         for row in block["rows"]:
             score = number(done(row, AVERAGE), "raw", "score")
-            methods.append({"column": len(columns), "label": label_of(row), "score": score})
+            recipes.append({"column": len(columns), "label": label_of(row), "score": score})
             columns.append((block["name"], row["method"]))
-        blocks.append({"name": block["name"], "methods": methods})
+        blocks.append({"name": block["name"], "recipes": recipes})
     elements = [_json('id="blocks"', blocks)]
     for pair in board["languages"]:
         lines = [
@@ -192,8 +192,8 @@ def _data(board: Json, sentences: Mapping[str, Any]) -> str:
                 "source": each.get("source") or "",
                 "reference": each.get("reference") or "",
                 "outputs": [
-                    _output(((each.get("outputs") or {}).get(block) or {}).get(method))
-                    for block, method in columns
+                    _output(((each.get("outputs") or {}).get(block) or {}).get(recipe))
+                    for block, recipe in columns
                 ],
             }
             for each in sentences.get(pair) or []

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from mt_lottery.benchmark.methods import rounded
+from mt_lottery.benchmark.recipes import rounded
 
 Json = Mapping[str, Any]
 NONE = "—"
@@ -115,7 +115,7 @@ def _nothing_more(_: Json) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """One number of a method, over one language or the average of all.
+    """One number of a recipe, over one language or the average of all.
 
     Attributes:
         key: names it in sorting and tests.
@@ -198,7 +198,7 @@ COLUMNS = (
         "seconds",
         "cost",
         "Time",
-        "Probe, training and decoding. The probe is charged to every method that needs it.",
+        "Probe, training and decoding. The probe is charged to every recipe that needs it.",
         ("seconds",),
         duration,
         _seconds_split,

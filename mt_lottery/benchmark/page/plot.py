@@ -1,4 +1,4 @@
-"""Score against trainable parameters, drawn as SVG: raw and first-line score of each method.
+"""Score against trainable parameters, drawn as SVG: raw and first-line score of each recipe.
 
 Drawn twice, for a wide and for a narrow screen, so that the writing keeps its size on a phone;
 the style sheet shows one. Colours come from the style sheet too.
@@ -24,7 +24,7 @@ Spot = tuple[float, Box, tuple[float, float], str]
 
 @dataclass
 class Point:
-    """One method in the plot.
+    """One recipe in the plot.
 
     Attributes:
         name: registered name, its label.
@@ -57,7 +57,7 @@ class Point:
 
 
 def points(rows: Sequence[Json]) -> list[Point]:
-    """The methods that have an average score and a number of parameters."""
+    """The recipes that have an average score and a number of parameters."""
     found = []
     for row in rows:
         average = done(row, AVERAGE)
@@ -91,7 +91,7 @@ class _Drawing:
         ]
         self.ticks = _steps(min(0.0, *values), max(values), 6)
         counts = [p.count for p in points if p.count > 0]
-        # a logarithm has no zero: methods that train nothing have a separate strip
+        # a logarithm has no zero: recipes that train nothing have a separate strip
         self.strip = 34.0 if len(counts) < len(points) else 0.0
         self.low = math.floor(math.log10(min(counts, default=1)))
         self.high = max(math.ceil(math.log10(max(counts, default=10))), self.low + 1)
@@ -109,7 +109,7 @@ class _Drawing:
         return self.bottom - share * (self.bottom - self.top)
 
     def _place(self) -> None:
-        """Move methods that train about equally much apart: else they hide each other.
+        """Move recipes that train about equally much apart: else they hide each other.
 
         Neighbours keep their order and a gap, and are moved as little as that allows (least
         squares: groups that touch are pooled and stand around their mean).
@@ -259,10 +259,10 @@ def plot(board: Json, block: int) -> str:
     rows = board["blocks"][block]["rows"]
     shown = points(rows)
     if not shown:
-        return "<p>No method has an average score to draw yet.</p>"
+        return "<p>No recipe has an average score to draw yet.</p>"
     best = max(shown, key=lambda p: p.raw)
     told = (
-        f"{len(shown)} methods. Highest raw score: {best.said()}. "
+        f"{len(shown)} recipes. Highest raw score: {best.said()}. "
         "Every point is in words in the list below the plot."
     )
     ident, score = f"plot-{block}", str(board["metric"]["column"])
@@ -276,7 +276,7 @@ def plot(board: Json, block: int) -> str:
         '<circle class="raw" cx="7" cy="7" r="3.5"/></svg> raw, with its 95% interval</span> '
         '<span class="key"><svg width="14" height="14" aria-hidden="true">'
         '<circle class="first" cx="7" cy="7" r="5.5"/></svg> first line</span> '
-        "<span>A long line between the two: the model does not stop. Methods that train equally "
+        "<span>A long line between the two: the model does not stop. Recipes that train equally "
         "much stand beside one another; those that train nothing, at 0.</span></figcaption>"
         f"{missing if left_out else ''}"
         f"<details><summary>The plot in words</summary><ul>{items}</ul></details></figure>"

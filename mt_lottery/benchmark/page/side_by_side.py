@@ -1,4 +1,4 @@
-"""What every method wrote for every test sentence, side by side, for the leaderboard's page."""
+"""What every recipe wrote for every test sentence, side by side, for the leaderboard's page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mt_lottery.benchmark.plan import BLOCKS
 
 
 def sentences(results: Results, limit: int | None = None) -> dict[str, list[dict[str, Any]]]:
-    """Every method's output side by side, for the page; of each cell's first seed.
+    """Every recipe's output side by side, for the page; of each cell's first seed.
 
     Args:
         results: the benchmark.
@@ -19,14 +19,14 @@ def sentences(results: Results, limit: int | None = None) -> dict[str, list[dict
 
     Returns:
         language → sentences with ``source``, ``reference`` and ``outputs`` (block's name →
-        method → ``hypothesis``, ``first_line``, ``stopped``).
+        recipe → ``hypothesis``, ``first_line``, ``stopped``).
     """
     builder = Builder(results)
     found: dict[str, list[dict[str, Any]]] = {}
     for block in BLOCKS:
-        for method in builder.methods(block):
+        for recipe in builder.recipes(block):
             for lang in builder.langs:
-                cells = builder.cells(block, method, lang)
+                cells = builder.cells(block, recipe, lang)
                 if not cells:
                     continue
                 lines = read_outputs(results.folders[cells[0]], results.records[cells[0]])[:limit]
@@ -41,7 +41,7 @@ def sentences(results: Results, limit: int | None = None) -> dict[str, list[dict
                 )
                 for row, line in zip(rows, lines, strict=True):
                     shown = row["outputs"].setdefault(builder.block_name(block), {})
-                    shown[method] = {
+                    shown[recipe] = {
                         key: line[key] for key in ("hypothesis", "first_line", "stopped")
                     }
     return found

@@ -29,17 +29,17 @@ MARKED = f'{STAR}<span class="vh">best or not significantly worse: </span> '
 
 
 def cell_of(row: Json, language: str) -> Json:
-    """A method's cell for a language; one in the state ``missing`` where the board has none."""
+    """A recipe's cell for a language; one in the state ``missing`` where the board has none."""
     return (row.get("cells") or {}).get(language) or {"state": "missing"}
 
 
 def label_of(row: Json) -> str:
-    """A method's name for a reader."""
+    """A recipe's name for a reader."""
     return str(row.get("label") or row["method"])
 
 
 def done(row: Json, scope: str) -> Json | None:
-    """The numbers of a method for a language, or the average; None where there are none."""
+    """The numbers of a recipe for a language, or the average; None where there are none."""
     if scope == AVERAGE:
         return row.get("average") or None
     cell = cell_of(row, scope)
@@ -55,7 +55,7 @@ def failures(row: Json, languages: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def why_no_average(row: Json, languages: Sequence[str]) -> str:
-    """What keeps a method from having an average, in a few words."""
+    """What keeps a recipe from having an average, in a few words."""
     failed = [language for language, _ in failures(row, languages)]
     missing = [each for each in languages if cell_of(row, each).get("state") == "missing"]
     said = [f"failed: {', '.join(failed)}"] if failed else []
@@ -64,12 +64,12 @@ def why_no_average(row: Json, languages: Sequence[str]) -> str:
 
 
 def seeds_of(row: Json, scope: str, seeds: list[Any]) -> list[Any]:
-    """The seeds behind a method's numbers: the cell's own, or all of the board's."""
+    """The seeds behind a recipe's numbers: the cell's own, or all of the board's."""
     return list((done(row, scope) or {}).get("seeds") or seeds)
 
 
 def significance(row: Json) -> str:
-    """A method's difference to the best one with its p-value; empty where neither is known."""
+    """A recipe's difference to the best one with its p-value; empty where neither is known."""
     difference, pvalue = number(row, "difference"), number(row, "pvalue")
     said = [] if difference is None else [f"difference to the best {plain(difference, 2)}"]
     sign = "≤" if row.get("pvalue_is_least") else "="
@@ -125,8 +125,8 @@ def _number_td(row: Json, scope: str, column: Column) -> str:
 
 
 def anchor(block: int, row: int) -> str:
-    """The id of a method's own numbers."""
-    return f"method-{block}-{row}"
+    """The id of a recipe's own numbers."""
+    return f"recipe-{block}-{row}"
 
 
 def _row(board: Json, block: int, place: int, scope: str) -> str:
@@ -167,7 +167,7 @@ def _head(board: Json) -> str:
     groups = [("languages", "Raw by language", len(languages))]
     groups += [(key, name, sum(c.group == key for c in COLUMNS)) for key, name in GROUPS.items()]
     upper = [
-        _header("Method", "method", "Sort by name", False, tall=True),
+        _header("Recipe", "recipe", "Sort by name", False, tall=True),
         _header("Trainable parameters", "parameters", "How many numbers are trained", False, True),
     ]
     for group, name, span in groups:
@@ -182,7 +182,7 @@ def _head(board: Json) -> str:
 
 
 def table(board: Json, block: int) -> str:
-    """The table of one block: rows are methods, one ``tbody`` for the average and each language.
+    """The table of one block: rows are recipes, one ``tbody`` for the average and each language.
 
     All bodies are in the page, so that a choice of language needs no second way of writing
     numbers; the ones not chosen are hidden.
@@ -194,7 +194,7 @@ def table(board: Json, block: int) -> str:
         hidden = "" if scope == AVERAGE else " hidden"
         lines = "\n".join(_row(board, block, place, scope) for place in range(len(rows)))
         bodies.append(f'<tbody data-scope="{escape(scope)}"{hidden}>\n{lines}\n</tbody>')
-    count = f"{len(rows)} method{'' if len(rows) == 1 else 's'}"
+    count = f"{len(rows)} recipe{'' if len(rows) == 1 else 's'}"
     marks = any(row.get("mark") for row in rows)
     legend = f". {STAR} and bold: the best, or not significantly worse" if marks else ""
     caption = f"{escape(name)}: {count}; numbers for: {SCOPE_NAME}{legend}"

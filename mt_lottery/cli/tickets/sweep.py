@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   mt-ticket sweep lang=en-es
-  mt-ticket sweep lang=en-es --methods ks_transfer --sizes 1,5,18,50,100,400 --dry-run
-  mt-ticket sweep lang=en-ro --methods ks_lottery --selectors ks,cos,kl,random --sizes 18 \\
+  mt-ticket sweep lang=en-es --recipes ks_transfer --sizes 1,5,18,50,100,400 --dry-run
+  mt-ticket sweep lang=en-ro --recipes ks_lottery --selectors ks,cos,kl,random --sizes 18 \\
             --seeds 0,1,2 data=ntrex data.path=NTREX-128
 """
 
@@ -99,18 +99,18 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     part = commands.add_parser(
         "sweep",
         usage="mt-ticket sweep lang=SRC-TGT [options] [key=value …]",
-        help="score against the number of rows, for methods and selectors",
+        help="score against the number of rows, for recipes and selectors",
         description=(
             "Score against the number of tuned rows (the paper's Figures 1, 5 and 8, Table 1), for "
-            "every method that chooses rows and every measure of change (Table 3), the original "
+            "every recipe that chooses rows and every measure of change (Table 3), the original "
             "model and embedding tuning beside them. Each size is scored on the dev set too, on "
             "which the best one is chosen (Table 4). Every point is a run directory; finished "
             "ones are never run again, and the same command goes on where it stopped. More "
-            "sizes, methods and seeds may be added later."
+            "sizes, recipes and seeds may be added later."
         ),
         epilog=(
-            "Settings of mt-train (key=value) apply to every run, METHOD:key=value to those of one "
-            "method; train.… is meant for the rows: embedding tuning is trained as the probe is "
+            "Settings of mt-train (key=value) apply to every run, RECIPE:key=value to those of one "
+            "recipe; train.… is meant for the rows: embedding tuning is trained as the probe is "
             "(probe.…). Writes OUT/sweep.csv, .json, .md, .png and .svg. Exit status: 0 done, 1 a "
             "run failed, 2 a mistake in what was given, 130 interrupted."
         ),
@@ -119,17 +119,17 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     part.add_argument("--lang", metavar="SRC-TGT,…", help="language pairs; lang=… is the same")
     part.add_argument("--sizes", metavar="K,…", help="numbers of rows [1,5,18,50,100,400]")
     part.add_argument(
-        "--methods",
+        *("--recipes", "--methods"),
         default="ks_lottery,ks_transfer,random_seen,frequency,ks_freeze",
-        metavar="M,…",
-        help="methods with a number of rows; none and embed are always there "
+        metavar="R,…",
+        help="recipes with a number of rows; none and embed are always there "
         "[ks_lottery,ks_transfer,random_seen,frequency,ks_freeze]",
     )
     part.add_argument(
         "--selectors",
         default="ks",
         metavar="S,…",
-        help="measures of change, for ks methods: ks, cos, absolute, relative, ratio, kl, "
+        help="measures of change, for ks recipes: ks, cos, absolute, relative, ratio, kl, "
         "frequency, random [ks]",
     )
     part.add_argument("--seeds", default="0", metavar="N,…", help="seeds [0]")

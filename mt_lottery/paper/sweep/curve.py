@@ -1,7 +1,7 @@
 """Score against number of rows: a curve's points, its best size on dev, its smallest that will do.
 
 Two questions, two answers.  *Which size would one have chosen?*  The one with the best dev
-score (the paper's Table 4); its test score is then the method's.  *How many rows are enough?*
+score (the paper's Table 4); its test score is then the recipe's.  *How many rows are enough?*
 The smallest size whose test score is not significantly below that of a reference: the
 embedding-tuned model, or the best size of the same curve.  "Not significantly below" is no
 proof of equality: on few sentences a large difference passes too, so the difference and its

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mt_lottery.benchmark.board.report import Written
-from mt_lottery.benchmark.methods import label
+from mt_lottery.benchmark.recipes import label
 from mt_lottery.paper.sweep.curve import WHICH, Point
 from mt_lottery.paper.sweep.files import figure_stem, label_of
 from mt_lottery.paper.sweep.sweep import Curves

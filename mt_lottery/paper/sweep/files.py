@@ -12,7 +12,7 @@ import numpy as np
 from mt_lottery.benchmark.board import notes
 from mt_lottery.benchmark.board.report import Written, json_text
 from mt_lottery.benchmark.board.tables import closing, number, percent, spread
-from mt_lottery.benchmark.methods import label
+from mt_lottery.benchmark.recipes import label
 from mt_lottery.paper.sweep.curve import WHICH, Point
 from mt_lottery.paper.sweep.grid import Series
 from mt_lottery.paper.sweep.sweep import Curve, Curves
@@ -34,8 +34,8 @@ _HEADS = (
 
 def label_of(series: Series, curves: Curves) -> str:
     """What tables and figures call a series; the selector is named where there are several."""
-    measures = {s.selector for s in curves.sweep.series if s.method == series.method}
-    return label(series.method) + (f", by {series.selector}" if len(measures) > 1 else "")
+    measures = {s.selector for s in curves.sweep.series if s.recipe == series.recipe}
+    return label(series.recipe) + (f", by {series.selector}" if len(measures) > 1 else "")
 
 
 def content(curves: Curves, command: str) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def content(curves: Curves, command: str) -> dict[str, Any]:
         "curves": [
             {
                 "language": curve.lang,
-                "method": curve.series.method,
+                "method": curve.series.recipe,
                 "selector": curve.series.selector or None,
                 "best_on_dev": curve.chosen,
                 "enough": curve.enough,
@@ -99,7 +99,7 @@ def _notes(curves: Curves) -> list[str]:
         "tokens; first line: the output up to its first line break. Brackets: 95% bootstrap "
         f"interval over {first.data.test.pairs} sentences{' and seeds' if several else ''}.",
         "Rows: of ks_freeze the ones left as they are, while all others are tuned; of all other "
-        "methods the ones that are tuned (or copied).",
+        "recipes the ones that are tuned (or copied).",
         "Embedding tuning is the probe itself: its curve's end for partial transfer.",
         "α: nominal p of the last row; it ranks rows, it controls no error rate.",
     ]
@@ -157,7 +157,7 @@ def comma_separated(curves: Curves) -> str:
         for series, point, curve in lines(curves, lang):
             row: dict[str, Any] = {
                 "language": lang,
-                "method": series.method,
+                "method": series.recipe,
                 "selector": series.selector,
                 "rows": point.size,
                 "state": point.state,
@@ -205,10 +205,10 @@ def cells(series: Series, point: Point, curve: Curve | None, curves: Curves) -> 
     ]
 
 
-HEADS = ("method", "rows", "trained", "α", "raw", "first line", "stopped", "dev")
+HEADS = ("recipe", "rows", "trained", "α", "raw", "first line", "stopped", "dev")
 #: The last two hold two numbers of rows: by raw score, by first line.
 VERDICTS = (
-    *("method", "best on dev", "raw", "first line"),
+    *("recipe", "best on dev", "raw", "first line"),
     *("enough for embed", "enough for best"),
 )
 

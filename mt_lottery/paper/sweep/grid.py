@@ -1,4 +1,4 @@
-"""What a sweep consists of: methods × selectors × numbers of rows, as variants of a benchmark."""
+"""What a sweep consists of: recipes × selectors × numbers of rows, as variants of a benchmark."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 from mt_lottery import registry
 from mt_lottery.benchmark.choosing import choose_langs
-from mt_lottery.benchmark.methods import recipes, settings_of
 from mt_lottery.benchmark.plan import Bench, Cell, Variant
+from mt_lottery.benchmark.recipes import all_recipes, settings_of
 from mt_lottery.benchmark.run import check, overrides_of
 from mt_lottery.config import RunConfig
 from mt_lottery.config.compose import compose
@@ -24,7 +24,7 @@ from mt_lottery.system.values import wholes
 
 #: Sizes of ``--sizes`` where none is given: the paper's smallest tickets, and the prototype's.
 SIZES = (1, 5, 18, 50, 100, 400)
-METHODS = ("ks_lottery", "ks_transfer", "random_seen", "frequency", "ks_freeze")
+RECIPES = ("ks_lottery", "ks_transfer", "random_seen", "frequency", "ks_freeze")
 #: The horizontal lines: no row is tuned, all are.
 BASELINES = ("none", "embed")
 #: What the grid sets for each of its cells.
@@ -33,14 +33,14 @@ OWN = ("tuner.tickets", "tuner.selector", "tuner.alpha", "tuner.rows_file")
 
 @dataclass(frozen=True)
 class Series:
-    """A curve: a method, and for methods that choose rows by their change, by which measure.
+    """A curve: a recipe, and for recipes that choose rows by their change, by which measure.
 
     Attributes:
-        method: recipe.
-        selector: registered measure of change; empty for methods that use none.
+        recipe: as a benchmark runs it.
+        selector: registered measure of change; empty for recipes that use none.
     """
 
-    method: str
+    recipe: str
     selector: str = ""
 
     def variant(self, size: int) -> str:
@@ -48,7 +48,7 @@ class Series:
         return f"{self.selector}-{size}" if self.selector else str(size)
 
     def __str__(self) -> str:
-        return f"{self.method} ({self.selector})" if self.selector else self.method
+        return f"{self.recipe} ({self.selector})" if self.selector else self.recipe
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Sweep:
 
     def cell(self, series: Series, size: int, lang: str, seed: int) -> Cell:
         """The run of one point and seed."""
-        return Cell("runs", series.method, lang, seed, series.variant(size))
+        return Cell("runs", series.recipe, lang, seed, series.variant(size))
 
 
 def ask(given: Any) -> Sweep:
@@ -102,7 +102,7 @@ def ask(given: Any) -> Sweep:
     ]
     problems += [
         f"{key}={value}: the sweep sets {key.rpartition(':')[2]} itself, for each size; give "
-        "--sizes, --methods, --selectors."
+        "--sizes, --recipes, --selectors."
         for key, value in settings.items()
         if key.rpartition(":")[2] in OWN
     ]
@@ -114,7 +114,7 @@ def ask(given: Any) -> Sweep:
         problems.append(f"--seeds: each {error}.")
     if given.jobs < 1:
         problems.append(f"--jobs must be at least 1, not {given.jobs}.")
-    series = _series(given.methods, given.selectors, problems)
+    series = _series(given.recipes, given.selectors, problems)
     if problems:
         raise ConfigError(problems)
     langs = choose_langs("en", asked)
@@ -125,7 +125,7 @@ def ask(given: Any) -> Sweep:
     overrides |= _embed_as_probe(overrides, langs[0])
     bench = Bench(
         out=(given.out or Path("sweep") / "+".join(langs)).expanduser(),
-        methods=[*BASELINES, *dict.fromkeys(s.method for s in series)],
+        recipes=[*BASELINES, *dict.fromkeys(s.recipe for s in series)],
         langs=langs,
         seeds=list(dict.fromkeys(seeds)),
         overrides=overrides,
@@ -146,7 +146,7 @@ def _sizes(text: str | None, problems: list[str]) -> list[int]:
         return []
 
 
-def _series(methods: str, selectors: str, problems: list[str]) -> list[Series]:
+def _series(recipes: str, selectors: str, problems: list[str]) -> list[Series]:
     measures = list(dict.fromkeys(selectors.split(",")))
     problems += [
         f"--selectors: {unknown('selector', name, SELECTORS.names())}"
@@ -154,31 +154,31 @@ def _series(methods: str, selectors: str, problems: list[str]) -> list[Series]:
         if name not in SELECTORS.names()
     ]
     found: list[Series] = []
-    for method in dict.fromkeys(methods.split(",")):
-        if method in BASELINES:
+    for recipe in dict.fromkeys(recipes.split(",")):
+        if recipe in BASELINES:
             continue  # always there
-        if method not in recipes():
-            problems.append(f"--methods: {unknown('method', method, recipes())}")
+        if recipe not in all_recipes():
+            problems.append(f"--recipes: {unknown('recipe', recipe, all_recipes())}")
             continue
         try:
-            settings = settings_of(method)
+            settings = settings_of(recipe)
         except MTLotteryError as error:
-            problems.append(f"--methods {method}: {error}")
+            problems.append(f"--recipes {recipe}: {error}")
             continue
         if not hasattr(settings, "tickets"):
             rows = [
                 name for name in TUNERS.names() if hasattr(TUNERS.dataclass_of(name), "tickets")
             ]
             problems.append(
-                f"--methods {method}: it has no number of rows (tuner.tickets); allowed: "
+                f"--recipes {recipe}: it has no number of rows (tuner.tickets); allowed: "
                 f"{', '.join(rows)}."
             )
         elif hasattr(settings, "selector"):
-            found += [Series(method, name) for name in measures]
+            found += [Series(recipe, name) for name in measures]
         else:
-            found.append(Series(method))
+            found.append(Series(recipe))
     if not found and not problems:
-        problems.append(f"--methods {methods}: no method whose number of rows could be varied.")
+        problems.append(f"--recipes {recipes}: no recipe whose number of rows could be varied.")
     return found
 
 
@@ -191,7 +191,7 @@ def _variants(series: Sequence[Series], sizes: Sequence[int]) -> dict[str, list[
                 settings["tuner.selector"] = one.selector
             if one.selector == "random":
                 settings["tuner.selector_seed"] = "{seed}"  # else seeds would not show its spread
-            made.setdefault(one.method, []).append(Variant(one.variant(size), settings))
+            made.setdefault(one.recipe, []).append(Variant(one.variant(size), settings))
     return made
 
 
@@ -245,7 +245,7 @@ def _within_limits(sweep: Sweep, *, explicit: bool) -> Sweep:
         sweep.used[lang] = len(use.seen)
         for series in sweep.series:
             cell = sweep.cell(series, sweep.sizes[0], lang, bench.seeds[0])
-            limit = limits(series.method, series.selector, bench.config(cell), use)
+            limit = limits(series.recipe, series.selector, bench.config(cell), use)
             if limit is not None:
                 sweep.limits[lang, series] = limit
     smallest = min((limit.rows for limit in sweep.limits.values()), default=None)

@@ -1,4 +1,4 @@
-"""How many rows a method can have: known from the training text before anything is trained."""
+"""How many rows a recipe can have: known from the training text before anything is trained."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class VocabularyUse:
 
 @dataclass(frozen=True)
 class Limit:
-    """Most rows that a method can have, and why."""
+    """Most rows that a recipe can have, and why."""
 
     rows: int
     why: str
@@ -56,13 +56,13 @@ def vocabulary_use(config: RunConfig, corpora: Corpora) -> VocabularyUse | None:
     return VocabularyUse(rows, input_counts(encoded), text_counts(tokenizer, corpora.train))
 
 
-def limits(method: str, selector: str, config: RunConfig, use: VocabularyUse) -> Limit | None:
-    """Most rows that a method can be asked for; None where that is not known ahead.
+def limits(recipe: str, selector: str, config: RunConfig, use: VocabularyUse) -> Limit | None:
+    """Most rows that a recipe can be asked for; None where that is not known ahead.
 
     It may turn out to be fewer: a row that occurs need not have moved.
 
     Args:
-        method: recipe.
+        recipe: recipe.
         selector: measure of change, or empty.
         config: of one of its cells (``tuner.scope``).
         use: what the training text uses.
@@ -72,16 +72,16 @@ def limits(method: str, selector: str, config: RunConfig, use: VocabularyUse) ->
     counted = Limit(len(use.counted), "different tokens in the training text")
     if getattr(config.tuner, "scope", "input") == "tied":
         seen = whole  # the softmax moves every row
-    if method in ("random_seen", "frequency"):
+    if recipe in ("random_seen", "frequency"):
         return None if getattr(config.tuner, "corpus", None) else counted
-    if method == "random":
+    if recipe == "random":
         return whole
     if selector == "frequency":
         chosen = counted
     else:
         chosen = seen if selector and looks_at_values(selector) else whole
-    if method == "ks_freeze" and selector and looks_at_values(selector):
+    if recipe == "ks_freeze" and selector and looks_at_values(selector):
         return Limit(chosen.rows - 1, f"{chosen.why}; one must be left to tune")
-    if method == "frequency_matched":
+    if recipe == "frequency_matched":
         return Limit(min(chosen.rows, len(use.seen) // 2), f"{seen.why}; half of them are matched")
-    return chosen if method in ("ks_lottery", "ks_transfer", "ks_freeze") else None
+    return chosen if recipe in ("ks_lottery", "ks_transfer", "ks_freeze") else None

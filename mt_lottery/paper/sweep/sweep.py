@@ -45,7 +45,7 @@ class Curve:
 
     Attributes:
         lang: ``en-es``.
-        series: method and selector.
+        series: recipe and selector.
         points: by size, ascending.
         chosen: size that is best on dev; None without dev scores.
         enough: ``embed`` and ``best`` → ``raw`` and ``first_line`` → the smallest size that is
@@ -89,7 +89,7 @@ def describe(sweep: Sweep, jobs: int) -> str:
         known = "" if used is None else f" ({used:,} tokens occur in its training inputs)"
         lines.append(f"  {lang}{known}")
         states = [(name, by_cell[c]) for c in by_cell for name in BASELINES
-                  if (c.lang, c.method) == (lang, name)]  # fmt: skip
+                  if (c.lang, c.recipe) == (lang, name)]  # fmt: skip
         lines.append("    baselines: " + ", ".join(_marked(n, s) for n, s in states))
         for series in sweep.series:
             marked = [
@@ -157,7 +157,7 @@ class _Reader:
         return [
             cell
             for cell in self.sweep.bench.cells()
-            if (cell.lang, cell.method, cell.variant) == (lang, series.method, variant)
+            if (cell.lang, cell.recipe, cell.variant) == (lang, series.recipe, variant)
         ]
 
     def point(self, lang: str, series: Series, size: int | None) -> Point:

@@ -53,28 +53,28 @@
     return [...nodes, text.slice(done)];
   };
 
-  const methodsOfBlock = () => blocks[byId("block").value]?.methods ?? [];
+  const recipesOfBlock = () => blocks[byId("block").value]?.recipes ?? [];
 
-  const shownMethods = () => {
+  const shownRecipes = () => {
     const wanted = new Set(
-      [...byId("methods").querySelectorAll("input:checked")].map((box) => Number(box.value)),
+      [...byId("recipes").querySelectorAll("input:checked")].map((box) => Number(box.value)),
     );
-    return methodsOfBlock().filter((method) => wanted.has(method.column));
+    return recipesOfBlock().filter((recipe) => wanted.has(recipe.column));
   };
 
   const search = () => {
     const needle = fold(byId("query").value.trim());
-    const shown = shownMethods();
+    const shown = shownRecipes();
     const running = byId("running").checked;
     found = [];
     sentences().forEach((sentence, index) => {
-      const outputs = shown.map((method) => sentence.outputs[method.column]).filter(Boolean);
+      const outputs = shown.map((recipe) => sentence.outputs[recipe.column]).filter(Boolean);
       if (running && !outputs.some((output) => output[1] === false)) return;
       const texts = [sentence.source, sentence.reference, ...outputs.map((output) => output[0])];
       if (!needle || texts.some((text) => fold(text).includes(needle))) found.push(index);
     });
     page = 0;
-    byId("shown").textContent = `${shown.length} of ${methodsOfBlock().length}`;
+    byId("shown").textContent = `${shown.length} of ${recipesOfBlock().length}`;
     draw();
   };
 
@@ -101,8 +101,8 @@
     ];
   };
 
-  const outputItem = (method, output, lang, needle) => {
-    const head = make("h4", {}, method.label);
+  const outputItem = (recipe, output, lang, needle) => {
+    const head = make("h4", {}, recipe.label);
     if (!output) return make("li", {}, head, make("p", {}, make("em", {}, "no output")));
     if (output[1] === false) {
       head.append(" ", make("span", { class: "chip" }, "did not stop"));
@@ -112,7 +112,7 @@
     return make("li", {}, head, text);
   };
 
-  const article = (index, methods, needle) => {
+  const article = (index, recipes, needle) => {
     const sentence = sentences()[index];
     // the table of languages writes pt_br, the web pt-br
     const [from, ...to] = byId("language").value.replaceAll("_", "-").split("-");
@@ -124,8 +124,8 @@
         make("dt", {}, name),
         make("dd", { class: "words", lang, dir: "auto" }, ...marked(text, needle)),
       );
-    const items = methods.map((method) =>
-      outputItem(method, sentence.outputs[method.column], target, needle),
+    const items = recipes.map((recipe) =>
+      outputItem(recipe, sentence.outputs[recipe.column], target, needle),
     );
     const id = `sentence-${index}`;
     return make(
@@ -143,11 +143,11 @@
   };
 
   const draw = () => {
-    const methods = shownMethods();
+    const recipes = shownRecipes();
     const needle = fold(byId("query").value.trim());
     const start = page * PAGE;
     const now = found.slice(start, start + PAGE);
-    byId("list").replaceChildren(...now.map((index) => article(index, methods, needle)));
+    byId("list").replaceChildren(...now.map((index) => article(index, recipes, needle)));
     const all = sentences().length;
     const count = (n) => n.toLocaleString("en");
     byId("found").textContent = found.length
@@ -172,33 +172,33 @@
     byId("found").scrollIntoView({ block: "start" });
   };
 
-  // The first method, which is the original model, and the three with the best raw scores.
-  const few = (methods) => {
-    const best = methods
-      .filter((method) => method.score !== null)
+  // The first recipe, which is the original model, and the three with the best raw scores.
+  const few = (recipes) => {
+    const best = recipes
+      .filter((recipe) => recipe.score !== null)
       .sort((one, other) => other.score - one.score)
       .slice(0, 3);
-    return new Set([...methods.slice(0, 1), ...best].map((method) => method.column));
+    return new Set([...recipes.slice(0, 1), ...best].map((recipe) => recipe.column));
   };
 
   const choose = (columns) => {
-    for (const box of byId("methods").querySelectorAll("input")) {
+    for (const box of byId("recipes").querySelectorAll("input")) {
       box.checked = columns === null || columns.has(Number(box.value));
     }
   };
 
-  const listMethods = () => {
-    const methods = methodsOfBlock();
-    const labels = methods.map((method) =>
+  const listRecipes = () => {
+    const recipes = recipesOfBlock();
+    const labels = recipes.map((recipe) =>
       make(
         "label",
         {},
-        make("input", { type: "checkbox", value: method.column }),
-        ` ${method.label}`,
+        make("input", { type: "checkbox", value: recipe.column }),
+        ` ${recipe.label}`,
       ),
     );
-    byId("methods").replaceChildren(byId("methods").querySelector("legend"), ...labels);
-    choose(few(methods));
+    byId("recipes").replaceChildren(byId("recipes").querySelector("legend"), ...labels);
+    choose(few(recipes));
   };
 
   let waiting = 0;
@@ -208,9 +208,9 @@
   });
   byId("language").addEventListener("change", search);
   byId("running").addEventListener("change", search);
-  byId("methods").addEventListener("change", search);
+  byId("recipes").addEventListener("change", search);
   byId("block").addEventListener("change", () => {
-    listMethods();
+    listRecipes();
     search();
   });
   byId("show-all").addEventListener("click", () => {
@@ -218,7 +218,7 @@
     search();
   });
   byId("show-few").addEventListener("click", () => {
-    choose(few(methodsOfBlock()));
+    choose(few(recipesOfBlock()));
     search();
   });
   byId("previous").addEventListener("click", () => turn(-1));
@@ -230,6 +230,6 @@
   byId("filter").reset(); // a browser may have kept what was there before a reload
   byId("filter").hidden = false;
   document.querySelector(".legend").hidden = false;
-  listMethods();
+  listRecipes();
   search();
 }

@@ -45,12 +45,12 @@
       const header = button.closest("th");
       const now = header.getAttribute("aria-sort");
       const first = header.dataset.first;
-      // three clicks: the useful way round, the other way round, the order of the methods
+      // three clicks: the useful way round, the other way round, the order of the recipes
       const next = now === "none" ? first : now === first ? opposite[first] : "none";
       sort(table, header, next);
       document.getElementById("sorted").textContent =
         next === "none"
-          ? "In the order of the methods"
+          ? "In the order of the recipes"
           : `Sorted by ${button.textContent}, ${next}`;
     });
   }

@@ -1,4 +1,4 @@
-"""Which methods a leaderboard has, in which order, and how much each trains."""
+"""Which recipes a leaderboard has, in which order, and how much each trains."""
 
 from __future__ import annotations
 
@@ -41,40 +41,40 @@ LABELS = {
 }
 
 
-def label(method: str) -> str:
-    """What a leaderboard calls a method; a plugin's own name for those it does not know."""
-    return LABELS.get(method, method)
+def label(recipe: str) -> str:
+    """What a leaderboard calls a recipe; a plugin's own name for those it does not know."""
+    return LABELS.get(recipe, recipe)
 
 
-def recipes() -> list[str]:
+def all_recipes() -> list[str]:
     """Every recipe that a benchmark can run: YAML files, and tuners that need none."""
     return sorted({*recipe_files(), *TUNERS.names()})
 
 
 @lru_cache(maxsize=256)
-def _settings(method: str, _file: str | None) -> Any:
-    return compose([f"recipe={method}", "lang=en-ro"]).tuner
+def _settings(recipe: str, _file: str | None) -> Any:
+    return compose([f"recipe={recipe}", "lang=en-ro"]).tuner
 
 
-def settings_of(method: str) -> Any:
+def settings_of(recipe: str) -> Any:
     """The settings of a recipe's tuner; ``name`` in them is the tuner's, often another.
 
     Raises:
         ConfigError: the recipe is not known, or cannot be composed.
     """
     # a file of that name in another folder is another recipe
-    return _settings(method, str(recipe_files().get(method)))
+    return _settings(recipe, str(recipe_files().get(recipe)))
 
 
-def tuner_of(method: str) -> Tuner:
+def tuner_of(recipe: str) -> Tuner:
     """The tuner of a recipe with the recipe's settings."""
-    settings = settings_of(method)
+    settings = settings_of(recipe)
     made: Tuner = TUNERS.get(settings.name)(settings)
     return made
 
 
-def methods() -> list[str]:
-    """What ``all`` means: the built-in methods in the paper's order, then plugins' tuners.
+def leaderboard_recipes() -> list[str]:
+    """What ``all`` means: the built-in recipes in the paper's order, then plugins' tuners.
 
     A registered tuner with ``leaderboard = False`` (an arm of one figure) is left out, and so is
     a recipe under another name than its tuner's (``lora_r64`` of ``lora``): it is a variant, and
@@ -85,12 +85,12 @@ def methods() -> list[str]:
     return sorted(named, key=lambda name: (known.get(name, len(ORDER)), name))
 
 
-def summary(method: str) -> str:
-    """What a method is, in a line: its recipe's headline, or what its class says of itself."""
-    said = headline(method)
-    if said or method not in TUNERS.names():
+def summary(recipe: str) -> str:
+    """What a recipe is, in a line: its file's headline, or its tuner's docstring."""
+    said = headline(recipe)
+    if said or recipe not in TUNERS.names():
         return said or ""
-    text = (TUNERS.get(method).__doc__ or "").strip().split("\n\n")[0]
+    text = (TUNERS.get(recipe).__doc__ or "").strip().split("\n\n")[0]
     return " ".join(text.split())
 
 
@@ -99,7 +99,7 @@ def others() -> list[str]:
     found = []
     builtin = recipes_folder() / "recipe"
     for name, file in sorted(recipe_files().items()):
-        if file.parent == builtin or name in methods():
+        if file.parent == builtin or name in leaderboard_recipes():
             continue
         try:
             tuner_of(name)
@@ -111,16 +111,16 @@ def others() -> list[str]:
 
 @dataclass(frozen=True)
 class ParameterCount:
-    """Trainable parameters of one method for one model.
+    """Trainable parameters of one recipe for one model.
 
     Attributes:
-        method: registered name.
-        rows: vocabulary rows, for methods whose number of rows is a setting.
-        trainable: their number, or None where the method does not fit the model.
+        recipe: registered name.
+        rows: vocabulary rows, for recipes whose number of rows is a setting.
+        trainable: their number, or None where the recipe does not fit the model.
         problem: why it does not.
     """
 
-    method: str
+    recipe: str
     rows: int | None
     trainable: int | None
     problem: str | None = None
@@ -133,25 +133,25 @@ def parameter_counts(
 
     Args:
         shape: makes the model, without weights (:func:`mt_lottery.model.folder.shape.shape_of`);
-            called for each method, which may wrap or change what it gets.
-        tickets: numbers of rows; each method that has that setting is counted for each.
+            called for each recipe, which may wrap or change what it gets.
+        tickets: numbers of rows; each recipe that has that setting is counted for each.
             The recipe's own where there is none.
-        names: the methods; all of the leaderboard if None.
+        names: the recipes; all of the leaderboard if None.
     """
     counts = []
-    for method in methods() if names is None else names:
-        plain = settings_of(method)
+    for recipe in leaderboard_recipes() if names is None else names:
+        plain = settings_of(recipe)
         choices: Sequence[int | None] = [None]
         if hasattr(plain, "tickets") and TUNERS.get(plain.name).trains:
             choices = list(tickets) or [plain.tickets]
         for rows in choices:
             more = [] if rows is None else [f"tuner.tickets={rows}"]
-            settings = compose([f"recipe={method}", "lang=en-ro", *more]).tuner
+            settings = compose([f"recipe={recipe}", "lang=en-ro", *more]).tuner
             tuner: Tuner = TUNERS.get(settings.name)(settings)
             try:
-                counts.append(ParameterCount(method, rows, tuner.count(shape())))
+                counts.append(ParameterCount(recipe, rows, tuner.count(shape())))
             except MTLotteryError as error:
-                counts.append(ParameterCount(method, rows, None, str(error)))
+                counts.append(ParameterCount(recipe, rows, None, str(error)))
     return counts
 
 
