@@ -226,7 +226,7 @@ def test_every_number_may_be_null() -> None:
     board = _without_numbers(make_board(several_seeds=True))
     text = render_page(board, {})
     Page(text)
-    assert "No method has an average score to draw yet." in text
+    assert "No recipe has an average score to draw yet." in text
     assert "None" not in re.sub(r"<script.*?</script>", "", text, flags=re.S)
 
 

@@ -1,32 +1,38 @@
 """``leaderboard.html``: one file with the tables, the plot and every sentence; no network.
 
-The tables and the plot are written here, so that they are there without JavaScript; the scripts
-of ``page_assets/`` sort, hide columns, and draw the sentences from JSON inside the page.
-Everything that comes from outside is escaped, and a content security policy lets no script but
-the page's own run and nothing be fetched.
+The tables and the plot are in the templates, so that they are there without JavaScript; the
+scripts of ``assets/`` sort, hide columns, and draw the sentences from JSON inside the page.
+Jinja2 escapes everything that comes from outside, and a content security policy lets no script
+but the page's own run and nothing be fetched.
 """
 
 from __future__ import annotations
 
-import json
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
-from html import escape
 from importlib.resources import files
-from string import Template
 from typing import Any
 
-from mt_lottery.benchmark.page.detail import detail, every_metric
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from mt_lottery.benchmark.board.metric_table import headings, pvalue
+from mt_lottery.benchmark.page import numbers, plot, rows
 from mt_lottery.benchmark.page.numbers import NONE, Json, number
-from mt_lottery.benchmark.page.plot import plot
-from mt_lottery.benchmark.page.table import AVERAGE, done, glossary, label_of, table
+from mt_lottery.benchmark.page.rows import AVERAGE, done, label_of
 from mt_lottery.errors import ConfigError, RecordError
 from mt_lottery.languages import parse_pair
 
 SCHEMA = 1
 SCRIPTS = ("theme.js", "table.js", "sentences.js")
+#: What the templates call.
+FUNCTIONS = (
+    *(numbers.duration, numbers.interval, numbers.number, numbers.parameters, rows.all_failures),
+    *(rows.cell_title, rows.columns_of, rows.done, rows.facts, rows.label_of, rows.missing),
+    *(rows.size_title, plot.Drawing, plot.points, pvalue),
+)
 
 
 def render_page(board: dict[str, Any], sentences: dict[str, Any]) -> str:
@@ -46,36 +52,42 @@ def render_page(board: dict[str, Any], sentences: dict[str, Any]) -> str:
             f"The leaderboard has schema {board.get('schema')!r}; this version draws {SCHEMA}."
         )
     script = "\n".join(_asset(name) for name in SCRIPTS)
-    digest = b64encode(sha256(script.encode()).digest()).decode()
-    page = Template(_asset("page.html")).substitute(
-        title=escape(str(board["title"])),
-        policy=f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
-        "img-src data:; base-uri 'none'; form-action 'none'",
-        style=_asset("page.css"),
-        script=script,
+    count = len(board["languages"])
+    page = _templates().get_template("page.html")
+    text = page.render(
+        board=board,
+        digest=b64encode(sha256(script.encode()).digest()).decode(),
+        style=Markup(_asset("page.css")),
+        script=Markup(script),
         about=_about(board),
-        scopes=_options([(AVERAGE, _average_name(board)), *_languages(board)]),
-        blocks="\n".join(_block(board, block) for block in range(len(board["blocks"]))),
-        glossary=glossary(),
-        notes=_list(board.get("notes") or []),
-        plots="\n".join(_plot(board, block) for block in range(len(board["blocks"]))),
-        contamination=_list(board.get("contamination") or ["Nothing was looked for."]),
+        average_name=f"Average of {count} languages" if count != 1 else "Average (one language)",
+        languages=_languages(board),
+        headings=headings(board),
         provenance=_provenance(board),
-        languages=_options(_languages(board)),
-        block_names=_options((str(i), str(b["name"])) for i, b in enumerate(board["blocks"])),
-        data=_data(board, sentences),
+        **_sentence_view(board, sentences),
     )
     # half a surrogate pair cannot be written in UTF-8
-    return page.encode("utf-8", "replace").decode("utf-8")
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _templates() -> Environment:
+    made = Environment(
+        loader=PackageLoader("mt_lottery.benchmark.page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
+    made.filters |= {"plain": numbers.plain, "px": "{:.1f}".format, "label_of": label_of}
+    made.globals |= {function.__name__: function for function in FUNCTIONS}
+    made.globals |= {name: getattr(numbers, name) for name in ("COLUMNS", "GROUPS", "PARTS")}
+    made.globals["average"] = AVERAGE
+    return made
 
 
 def _asset(name: str) -> str:
     return (files("mt_lottery.benchmark.page") / "assets" / name).read_text("utf-8")
-
-
-def _average_name(board: Json) -> str:
-    count = len(board["languages"])
-    return f"Average of {count} languages" if count != 1 else "Average (one language)"
 
 
 def _languages(board: Json) -> list[tuple[str, str]]:
@@ -90,14 +102,6 @@ def _languages(board: Json) -> list[tuple[str, str]]:
     return named
 
 
-def _options(choices: Iterable[tuple[str, str]]) -> str:
-    return "".join(f'<option value="{escape(v)}">{escape(text)}</option>' for v, text in choices)
-
-
-def _list(sentences: Iterable[Any]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(str(each))}</li>' for each in sentences)}</ul>"
-
-
 def _moment(text: str) -> str:
     """An ISO time without the letters of the format; anything else as it is."""
     try:
@@ -106,59 +110,25 @@ def _moment(text: str) -> str:
         return text
 
 
-def _about(board: Json) -> str:
+def _about(board: Json) -> list[tuple[str, str]]:
     metric = board["metric"]
     limit, beam = number(metric, "max_new_tokens"), number(metric, "beam_size")
     seeds = board.get("seeds") or []
-    facts = [
-        ("Score", f"{metric['column']}"),
+    return [
+        ("Score", metric["column"]),
         ("Languages", ", ".join(map(str, board["languages"]))),
         ("Seeds" if len(seeds) != 1 else "Seed", ", ".join(map(str, seeds)) or NONE),
         ("Beam", NONE if beam is None else f"{beam:.0f}" + (" (greedy)" if beam == 1 else "")),
         ("At most", NONE if limit is None else f"{limit:.0f} new tokens"),
         ("Made", _moment(str(board.get("created") or NONE))),
     ]
-    return "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts)
 
 
-def _block(board: Json, block: int) -> str:
-    this = board["blocks"][block]
-    trials = number(this, "trials")
-    said = escape(str(this.get("explanation") or ""))
-    if trials is not None:
-        said += f" <strong>{trials:.0f} trials a recipe.</strong>"
-    details = "\n".join(detail(board, block, place) for place in range(len(this["rows"])))
-    name = escape(str(this["name"]))
-    return (
-        f'<section class="block" aria-labelledby="block-{block}"><h3 id="block-{block}">'
-        f'{name}</h3><p class="text">{said}</p>{table(board, block)}'
-        f"{every_metric(board, block)}"
-        f'<details class="recipes"><summary>Recipe by recipe: {name}</summary>'
-        f"{details}</details></section>"
-    )
-
-
-def _plot(board: Json, block: int) -> str:
-    name = escape(str(board["blocks"][block]["name"]))
-    return f"<section><h3>{name}</h3>{plot(board, block)}</section>"
-
-
-def _provenance(board: Json) -> str:
-    metric = board["metric"]
+def _provenance(board: Json) -> list[tuple[str, str]]:
     pairs = [(str(each["name"]), str(each["value"])) for each in board.get("provenance") or []]
     known = {name.lower() for name, _ in pairs}
-    own = [("command", board.get("command")), ("signature", metric.get("signature"))]
-    pairs += [(name, str(value)) for name, value in own if value and name not in known]
-    return "".join(
-        f"<div><dt>{escape(name)}</dt><dd><code>{escape(value)}</code></dd></div>"
-        for name, value in pairs
-    )
-
-
-def _json(kind: str, value: object) -> str:
-    """JSON inside the page: no text in it can end the element, ``<`` being written ``\\u003c``."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    return f'<script type="application/json" {kind}>{text}</script>'
+    own = [("command", board.get("command")), ("signature", board["metric"].get("signature"))]
+    return pairs + [(name, str(value)) for name, value in own if value and name not in known]
 
 
 def _output(given: Any) -> list[Any] | None:
@@ -170,7 +140,7 @@ def _output(given: Any) -> list[Any] | None:
     return [hypothesis, stopped] if first in (None, hypothesis) else [hypothesis, stopped, first]
 
 
-def _data(board: Json, sentences: Mapping[str, Any]) -> str:
+def _sentence_view(board: Json, sentences: Mapping[str, Sequence[Json]]) -> dict[str, Any]:
     """What the sentence view reads: the recipes, and an element a language.
 
     A language is only parsed when it is chosen.  Outputs are lists in the order of the recipes of
@@ -185,9 +155,8 @@ def _data(board: Json, sentences: Mapping[str, Any]) -> str:
             recipes.append({"column": len(columns), "label": label_of(row), "score": score})
             columns.append((block["name"], row["method"]))
         blocks.append({"name": block["name"], "recipes": recipes})
-    elements = [_json('id="blocks"', blocks)]
-    for pair in board["languages"]:
-        lines = [
+    lines = {
+        pair: [
             {
                 "source": each.get("source") or "",
                 "reference": each.get("reference") or "",
@@ -198,5 +167,6 @@ def _data(board: Json, sentences: Mapping[str, Any]) -> str:
             }
             for each in sentences.get(pair) or []
         ]
-        elements.append(_json(f'data-sentences="{escape(str(pair))}"', lines))
-    return "\n".join(elements)
+        for pair in board["languages"]
+    }
+    return {"recipes": blocks, "sentences": list(lines.items())}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 from mt_lottery.benchmark.recipes import rounded
@@ -14,13 +13,16 @@ Json = Mapping[str, Any]
 NONE = "—"
 
 
-def number(of: Json | None, *path: str) -> float | None:
-    """The number at a path of keys; None where a key is missing or the value is not finite."""
+def _at(of: Json | None, path: tuple[str, ...]) -> Any:
     value: Any = of
     for key in path:
-        if not isinstance(value, Mapping):
-            return None
-        value = value.get(key)
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def number(of: Json | None, *path: str) -> float | None:
+    """The number at a path of keys; None where a key is missing or the value is not finite."""
+    value = _at(of, path)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) else None
@@ -28,9 +30,7 @@ def number(of: Json | None, *path: str) -> float | None:
 
 def interval(of: Json | None, *path: str) -> tuple[float, float] | None:
     """The confidence interval at a path of keys; None unless both ends are there."""
-    value: Any = of
-    for key in path:
-        value = value.get(key) if isinstance(value, Mapping) else None
+    value = _at(of, path)
     if not isinstance(value, list | tuple) or len(value) != 2:
         return None
     low, high = (number({"end": end}, "end") for end in value)
@@ -38,15 +38,11 @@ def interval(of: Json | None, *path: str) -> tuple[float, float] | None:
 
 
 def plain(value: float | None, places: int = 1) -> str:
-    """A number with a real minus sign."""
+    """A number with a real minus sign, and none before a zero."""
     if value is None:
         return NONE
-    text = f"{value:,.{places}f}"
-    return (
-        f"−{text[1:]}"
-        if text.startswith("-") and float(text.replace(",", ""))
-        else text.lstrip("-")
-    )
+    # 0.0 is added because a rounded −0.04 is a minus zero
+    return f"{round(value, places) + 0.0:,.{places}f}".replace("-", "−")
 
 
 def signed(value: float | None) -> str:
@@ -61,9 +57,7 @@ def percent(share: float | None) -> str:
         return NONE
     if 0 < share < 0.005:
         return "<1%"
-    if 0.995 <= share < 1:
-        return ">99%"
-    return f"{100 * share:.0f}%"
+    return ">99%" if 0.995 <= share < 1 else f"{100 * share:.0f}%"
 
 
 def duration(seconds: float | None) -> str:
@@ -81,11 +75,7 @@ def size(count: float | None) -> str:
         return NONE
     for unit, letters in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if count >= unit:
-            return (
-                f"{count / unit:.3g} {letters}"
-                if count < 1e3 * unit
-                else f"{count / unit:,.0f} {letters}"
-            )
+            return f"{count / unit:{'.3g' if count < 1e3 * unit else ',.0f'}} {letters}"
     return f"{count:.0f} B"
 
 
@@ -99,18 +89,17 @@ def exact(value: float | None, unit: str) -> str:
     return "" if value is None else f"{value:,.0f} {unit}"
 
 
+#: What the seconds of a run consist of.
+PARTS = (("probe", "probe_seconds"), ("training", "train_seconds"), ("decoding", "decode_seconds"))
+
+
 def _seconds_split(of: Json) -> str:
-    parts = (
-        ("probe", "probe_seconds"),
-        ("training", "train_seconds"),
-        ("decoding", "decode_seconds"),
-    )
-    known = [(name, number(of, key)) for name, key in parts]
+    known = [(name, number(of, key)) for name, key in PARTS]
     return " + ".join(f"{name} {value:,.1f} s" for name, value in known if value is not None)
 
 
-def _nothing_more(_: Json) -> str:
-    return ""
+def _bytes(key: str) -> Callable[[Json], str]:
+    return lambda of: exact(number(of, key), "bytes")
 
 
 @dataclass(frozen=True)
@@ -118,179 +107,100 @@ class Column:
     """One number of a recipe, over one language or the average of all.
 
     Attributes:
-        key: names it in sorting and tests.
         group: the group of columns that is shown or hidden together.
         label: the column's header.
-        meaning: what the number is, for the glossary.
         path: keys that lead to it in a cell.
         write: makes the reader's text of it.
+        meaning: what the number is, for the glossary.
         more: what the rounded text leaves out, for a title.
         best_first: whether a reader who sorts wants the largest first.
+        scope: the language that it is of; empty where the reader chooses.
     """
 
-    key: str
     group: str
     label: str
-    meaning: str
     path: tuple[str, ...]
     write: Callable[[float | None], str]
-    more: Callable[[Json], str] = _nothing_more
+    meaning: str
+    more: Callable[[Json], str] = lambda _: ""
     best_first: bool = True
+    scope: str = ""
+
+    @property
+    def kind(self) -> str:
+        """``raw`` or ``first_line`` for a score, which has an interval; empty for others."""
+        return self.path[0] if self.path[1:] == ("score",) else ""
 
     def value(self, of: Json | None) -> float | None:
         """The number, or None."""
         return number(of, *self.path)
 
 
-SCORES = ("raw", "first_line")
+def raw_of(language: str) -> Column:
+    """The column of one language's raw scores."""
+    meaning = f"Raw score for {language}"
+    return Column("languages", language, ("raw", "score"), plain, meaning, scope=language)
+
+
 COLUMNS = (
     Column(
-        "raw",
-        "raw",
-        "Raw",
+        *("raw", "Raw", ("raw", "score"), plain),
         "Score of the whole output, up to end-of-sequence or the limit of new tokens. A model "
         "that does not stop is charged for everything it adds.",
-        ("raw", "score"),
-        plain,
     ),
     Column(
-        "first_line",
-        "honest",
-        "First line",
+        *("honest", "First line", ("first_line", "score"), plain),
         "Score of the output's first line alone. It forgives a model that does not stop.",
-        ("first_line", "score"),
-        plain,
     ),
     Column(
-        "stopped",
-        "honest",
-        "Stopped",
+        *("honest", "Stopped", ("stopped",), percent),
         "Share of sentences in which the model ended its output by itself.",
-        ("stopped",),
-        percent,
     ),
     Column(
-        "length_ratio",
-        "honest",
-        "Length ratio",
+        *("honest", "Length ratio", ("length_ratio",), lambda value: plain(value, 2)),
         "Length of the raw outputs against that of the references; 1 is level.",
-        ("length_ratio",),
-        lambda value: plain(value, 2),
     ),
     Column(
-        "gain_stop",
-        "honest",
-        "Gain: stop",
+        *("honest", "Gain: stop", ("gain", "stop"), signed),
         "The part of the raw gain over the original model that the first line does not show, "
         "booked as learning to stop.",
-        ("gain", "stop"),
-        signed,
     ),
     Column(
-        "gain_translate",
-        "honest",
-        "Gain: translate",
+        *("honest", "Gain: translate", ("gain", "translate"), signed),
         "Gain over the original model on the first line, booked as better translation.",
-        ("gain", "translate"),
-        signed,
     ),
     Column(
-        "seconds",
-        "cost",
-        "Time",
+        *("cost", "Time", ("seconds",), duration),
         "Probe, training and decoding. The probe is charged to every recipe that needs it.",
-        ("seconds",),
-        duration,
-        _seconds_split,
-        best_first=False,
+        *(_seconds_split, False),
     ),
     Column(
-        "memory",
-        "cost",
-        "Peak memory",
+        *("cost", "Peak memory", ("peak_memory_bytes",), size),
         "Largest memory in use at once.",
-        ("peak_memory_bytes",),
-        size,
-        lambda of: exact(number(of, "peak_memory_bytes"), "bytes"),
-        best_first=False,
+        *(_bytes("peak_memory_bytes"), False),
     ),
     Column(
-        "adapter",
-        "cost",
-        "Adapter",
+        *("cost", "Adapter", ("adapter_bytes",), size),
         "Size on disk of what has to be shipped beside the original model.",
-        ("adapter_bytes",),
-        size,
-        lambda of: exact(number(of, "adapter_bytes"), "bytes"),
-        best_first=False,
+        *(_bytes("adapter_bytes"), False),
     ),
     Column(
-        "empty",
-        "outputs",
-        "Empty",
+        *("outputs", "Empty", ("empty",), percent),
         "Share of outputs with nothing in them.",
-        ("empty",),
-        percent,
         best_first=False,
     ),
     Column(
-        "truncated",
-        "outputs",
-        "Truncated",
+        *("outputs", "Truncated", ("truncated",), percent),
         "Share of outputs cut off at the limit of new tokens.",
-        ("truncated",),
-        percent,
         best_first=False,
     ),
     Column(
-        "off_target",
-        "outputs",
-        "Off target",
+        *("outputs", "Off target", ("off_target",), percent),
         "Share of outputs in another language than the one asked for.",
-        ("off_target",),
-        percent,
         best_first=False,
     ),
 )
-GROUPS = {"raw": "", "honest": "The honest half", "cost": "Cost", "outputs": "Outputs"}
-
-
-def _score(
-    of: Json | None, kind: str
-) -> tuple[float | None, tuple[float, float] | None, float | None]:
-    return number(of, kind, "score"), interval(of, kind, "ci95"), number(of, kind, "sd")
-
-
-def score_title(of: Json, kind: str, seeds: list[Any]) -> str:
-    """A score with what its cell leaves out: two decimals, interval, spread over seeds."""
-    score, ends, spread = _score(of, kind)
-    said = [plain(score, 2)]
-    if ends:
-        said.append(f"95% interval {plain(ends[0], 2)} to {plain(ends[1], 2)}")
-    if spread is not None and len(seeds) != 1:
-        said.append(f"standard deviation over seeds {plain(spread, 2)}")
-    if seeds:
-        said.append(f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}")
-    return "; ".join(said)
-
-
-def score_html(of: Json | None, kind: str, seeds: list[Any], mark: str = "") -> str:
-    """A score, ± its standard deviation over seeds where there are several, and its interval.
-
-    A ``mark`` (HTML) is put before the score.
-    """
-    score, ends, spread = _score(of, kind)
-    text = f'{mark}<span class="score">{plain(score)}</span>'
-    if spread is not None and len(seeds) != 1:
-        text += f' <span class="small">±&nbsp;{plain(spread)}</span>'
-    if ends:
-        text += (
-            '<span class="vh">, 95% interval</span> '
-            f'<span class="interval">{plain(ends[0])}–{plain(ends[1])}</span>'
-        )
-    return text
-
-
-def title(text: str) -> str:
-    """A title attribute with a blank before it; nothing for an empty text."""
-    return f' title="{escape(text)}"' if text else ""
+GROUPS = {
+    **{"languages": "Raw by language", "raw": "", "honest": "The honest half"},
+    **{"cost": "Cost", "outputs": "Outputs"},
+}

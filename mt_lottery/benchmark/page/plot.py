@@ -1,7 +1,7 @@
-"""Score against trainable parameters, drawn as SVG: raw and first-line score of each recipe.
+"""Score against trainable parameters: where each recipe's scores stand, and each name.
 
 Drawn twice, for a wide and for a narrow screen, so that the writing keeps its size on a phone;
-the style sheet shows one. Colours come from the style sheet too.
+the template makes SVG of it, and the style sheet shows one of them.
 """
 
 from __future__ import annotations
@@ -10,16 +10,36 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from html import escape
+from typing import NamedTuple
 
 from mt_lottery.benchmark.page.numbers import Json, interval, number, parameters, plain
-from mt_lottery.benchmark.page.table import AVERAGE, done, label_of
+from mt_lottery.benchmark.page.rows import AVERAGE, done, label_of
 
 LETTER = 6.9  # px, the mean width of a letter of the labels; a little more than it needs
 LINE = 15.0  # px, height of a label
 Box = tuple[float, float, float, float]
 # how far a name is from its point, its box, where its line to the point ends, how it is anchored
 Spot = tuple[float, Box, tuple[float, float], str]
+
+
+class Line(NamedTuple):
+    """A line from one place to another, of a class of the style sheet."""
+
+    kind: str
+    x: float
+    y: float
+    x2: float
+    y2: float
+
+
+class Text(NamedTuple):
+    """Words at a place, of a class of the style sheet; ``anchor`` is SVG's ``text-anchor``."""
+
+    kind: str
+    x: float
+    y: float
+    anchor: str
+    words: str
 
 
 @dataclass
@@ -46,7 +66,7 @@ class Point:
     mark: bool
     x: float = 0.0
 
-    def said(self) -> str:
+    def words(self) -> str:
         """The point in words."""
         text = f"{self.label}: {self.count:,} trainable parameters, raw {plain(self.raw)}"
         if self.ci95:
@@ -58,7 +78,7 @@ class Point:
 
 def points(rows: Sequence[Json]) -> list[Point]:
     """The recipes that have an average score and a number of parameters."""
-    found = []
+    made = []
     for row in rows:
         average = done(row, AVERAGE)
         count, raw = number(row, "trainable_parameters"), number(average, "raw", "score")
@@ -66,8 +86,8 @@ def points(rows: Sequence[Json]) -> list[Point]:
             first = number(average, "first_line", "score")
             ends = interval(average, "raw", "ci95")
             name, mark = str(row["method"]), bool(row.get("mark"))
-            found.append(Point(name, label_of(row), int(count), raw, first, ends, mark))
-    return found
+            made.append(Point(name, label_of(row), int(count), raw, first, ends, mark))
+    return made
 
 
 def _steps(low: float, high: float, most: int) -> list[float]:
@@ -80,7 +100,7 @@ def _steps(low: float, high: float, most: int) -> list[float]:
     return [step * each for each in range(first, last + 1)]
 
 
-class _Drawing:
+class Drawing:
     """One drawing at one width; the axes are fixed when it is made."""
 
     def __init__(self, points: Sequence[Point], score: str, width: int, height: int) -> None:
@@ -98,6 +118,7 @@ class _Drawing:
         self._place()
 
     def x(self, count: int) -> float:
+        """Where a number of parameters is, across."""
         start = self.left + self.strip + (12 if self.strip else 4)
         if count <= 0:
             return self.left + self.strip / 2
@@ -105,6 +126,7 @@ class _Drawing:
         return start + share * (self.right - 12 - start)
 
     def y(self, score: float) -> float:
+        """Where a score is, from the top down."""
         share = (score - self.ticks[0]) / (self.ticks[-1] - self.ticks[0])
         return self.bottom - share * (self.bottom - self.top)
 
@@ -132,40 +154,32 @@ class _Drawing:
     def _end(self, group: Sequence[Point], gap: float) -> float:
         return self._start(group, gap) + gap * len(group)
 
-    def axes(self) -> Iterator[str]:
+    def shapes(self) -> list[Line | Text]:
+        """The axes, and the names with the lines to their points."""
+        return [*self.axes(), *self.labels()]
+
+    def axes(self) -> Iterator[Line | Text]:
+        """Grid, ticks and the names of both axes."""
         for tick in self.ticks:
             y = self.y(tick)
-            yield _line("grid", self.left, y, self.right, y)
-            yield _text("tick", self.left - 7, y + 4, "end", f"{tick:g}")
-        yield _text("name", 2.0, 16.0, "start", f"{self.score}, average")
+            yield Line("grid", self.left, y, self.right, y)
+            yield Text("tick", self.left - 7, y + 4, "end", f"{tick:g}")
+        yield Text("name", 2.0, 16.0, "start", f"{self.score}, average")
         base = self.bottom + 18
         if self.strip:
-            yield _text("tick", self.x(0), base, "middle", "0")
+            yield Text("tick", self.x(0), base, "middle", "0")
             edge = self.left + self.strip
-            yield _line("edge", edge, self.top, edge, self.bottom)
+            yield Line("edge", edge, self.top, edge, self.bottom)
         room = (self.right - self.left - self.strip) / (self.high - self.low + 1)
         every = math.ceil(38 / room)  # a narrow drawing has no room to name each power of ten
         for power in range(self.low, self.high + 1):
             x = self.x(10**power)
-            yield _line("edge", x, self.bottom, x, self.bottom + 5)
+            yield Line("edge", x, self.bottom, x, self.bottom + 5)
             if (power - self.low) % every == 0:
-                yield _text("tick", x, base, "middle", parameters(10**power).replace(".0", ""))
+                yield Text("tick", x, base, "middle", parameters(10**power).replace(".0", ""))
         middle = (self.left + self.right) / 2
         name = "trainable parameters (log scale)"
-        yield _text("name", middle, self.height - 8.0, "middle", name)
-
-    def mark(self, point: Point) -> str:
-        x, raw = point.x, self.y(point.raw)
-        parts = [f"<title>{escape(point.said())}</title>"]
-        if point.ci95:
-            low, high = (self.y(end) for end in point.ci95)
-            parts.append(f'<path class="whisker" d="M{x:.1f} {low:.1f}V{high:.1f}"/>')
-        if point.first_line is not None:
-            first = self.y(point.first_line)
-            parts.append(f'<path class="gap" d="M{x:.1f} {raw:.1f}V{first:.1f}"/>')
-            parts.append(f'<circle class="first" cx="{x:.1f}" cy="{first:.1f}" r="5.5"/>')
-        parts.append(f'<circle class="raw" cx="{x:.1f}" cy="{raw:.1f}" r="3.5"/>')
-        return f"<g>{''.join(parts)}</g>"
+        yield Text("name", middle, self.height - 8.0, "middle", name)
 
     def obstacles(self, point: Point) -> list[Box]:
         """What a name must not cover of one point: its circles and its whisker."""
@@ -174,7 +188,7 @@ class _Drawing:
         ends = [*scores, *(point.ci95 or ())]
         return [*boxes, (point.x - 1, self.y(max(ends)), point.x + 1, self.y(min(ends)))]
 
-    def labels(self) -> Iterator[str]:
+    def labels(self) -> Iterator[Line | Text]:
         """Each name where it covers nothing, as near to its point as that allows."""
         boxes = {id(point): self.obstacles(point) for point in self.points}
         placed: list[Box] = []
@@ -186,8 +200,8 @@ class _Drawing:
             _, box, (x, y), anchor = min(self.spots(point, LETTER * len(text)), key=cost)
             placed.append(box)
             if abs(x - point.x) > 14 or abs(y - raw) > 10:
-                yield _line("leader", point.x, raw, x, y)
-            yield _text("label best" if point.mark else "label", x, y + 4, anchor, text)
+                yield Line("leader", point.x, raw, x, y)
+            yield Text("label best" if point.mark else "label", x, y + 4, anchor, text)
 
     def spots(self, point: Point, wide: float) -> Iterator[Spot]:
         """Places for a name of that width."""
@@ -226,58 +240,7 @@ def _crossings(start: tuple[float, float], end: tuple[float, float], boxes: Sequ
     return sum(any(b[0] <= x <= b[2] and b[1] <= y <= b[3] for x, y in line) for b in boxes)
 
 
-def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
-    return f'<path class="{kind}" d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}"/>'
-
-
-def _text(kind: str, x: float, y: float, anchor: str, text: str) -> str:
-    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
-    return f'<text class="{kind}" {place}>{escape(text)}</text>'
-
-
 def _overlap(one: Box, other: Box) -> float:
     across = min(one[2], other[2]) - max(one[0], other[0])
     down = min(one[3], other[3]) - max(one[1], other[1])
     return across * down + 1 if across > 0 and down > 0 else 0.0
-
-
-def _svg(drawing: _Drawing, kind: str, ident: str, told: str) -> str:
-    width, height = drawing.width, drawing.height
-    inside = [*drawing.axes(), *drawing.labels(), *map(drawing.mark, drawing.points)]
-    title, description = f"{ident}-{kind}-title", f"{ident}-{kind}-desc"
-    return (
-        f'<svg class="plot {kind}" viewBox="0 0 {width} {height}" '
-        f'width="{width}" height="{height}" '
-        f'role="img" aria-labelledby="{title} {description}">'
-        f'<title id="{title}">Score against trainable parameters</title>'
-        f'<desc id="{description}">{escape(told)}</desc>{"".join(inside)}</svg>'
-    )
-
-
-def plot(board: Json, block: int) -> str:
-    """The plot of one block with its legend and its numbers in words."""
-    rows = board["blocks"][block]["rows"]
-    shown = points(rows)
-    if not shown:
-        return "<p>No recipe has an average score to draw yet.</p>"
-    best = max(shown, key=lambda p: p.raw)
-    told = (
-        f"{len(shown)} recipes. Highest raw score: {best.said()}. "
-        "Every point is in words in the list below the plot."
-    )
-    ident, score = f"plot-{block}", str(board["metric"]["column"])
-    left_out = [label_of(row) for row in rows if not points([row])]
-    missing = f"<p>Not in the plot, for want of an average: {escape('; '.join(left_out))}.</p>"
-    items = "".join(f"<li>{escape(p.said())}</li>" for p in sorted(shown, key=lambda p: -p.raw))
-    return (
-        f"<figure>{_svg(_Drawing(shown, score, 900, 460), 'wide', ident, told)}"
-        f"{_svg(_Drawing(shown, score, 350, 440), 'narrow', ident, told)}"
-        '<figcaption><span class="key"><svg width="14" height="14" aria-hidden="true">'
-        '<circle class="raw" cx="7" cy="7" r="3.5"/></svg> raw, with its 95% interval</span> '
-        '<span class="key"><svg width="14" height="14" aria-hidden="true">'
-        '<circle class="first" cx="7" cy="7" r="5.5"/></svg> first line</span> '
-        "<span>A long line between the two: the model does not stop. Recipes that train equally "
-        "much stand beside one another; those that train nothing, at 0.</span></figcaption>"
-        f"{missing if left_out else ''}"
-        f"<details><summary>The plot in words</summary><ul>{items}</ul></details></figure>"
-    )
