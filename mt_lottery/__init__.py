@@ -21,6 +21,8 @@ _WHERE = {
     "ks_test": "ticket.ks",
     "KSResult": "ticket.ks",
     "select": "ticket.selection",
+    "Ticket": "ticket.ticket",
+    "Level": "ticket.level",
     "certify": "ticket.certify",
     "run": "runs",
     "load_tuned": "runs",
@@ -67,7 +69,9 @@ if TYPE_CHECKING:
     from mt_lottery.ticket.certify import certify as certify
     from mt_lottery.ticket.ks import KSResult as KSResult
     from mt_lottery.ticket.ks import ks_test as ks_test
+    from mt_lottery.ticket.level import Level as Level
     from mt_lottery.ticket.selection import select as select
+    from mt_lottery.ticket.ticket import Ticket as Ticket
     from mt_lottery.ticket_model.config import TicketConfig as TicketConfig
     from mt_lottery.ticket_model.model import TicketModel as TicketModel
     from mt_lottery.ticket_model.model import get_ticket_model as get_ticket_model

@@ -35,6 +35,8 @@ MOVED = {
         "lottery": "ticket",
         "lottery.ks": "ticket.ks",
         "lottery.certify": "ticket.certify",
+        "lottery.parameters": "ticket.rows",
+        "lottery.ranks": "ticket.rows",
         "lottery.selection": "ticket.selection",
         "lottery.selectors": "ticket.selectors",
         "data.batches": "data.prompts.batches",

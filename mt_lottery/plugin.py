@@ -17,14 +17,17 @@ from mt_lottery.registry import REGISTRIES
 #: Module → the names of it that are public.
 _ROOMS = {
     "config": "ModelConfig DataConfig TrainConfig TunerConfig setting",
-    "tuners.base": "Tuner TuningContext RowTuner RowsConfig CountedRowsConfig ChosenRows Probe",
+    "tuners.base": "Tuner TuningContext Probe",
+    "tuners.rows.base": "RowTuner RowsConfig CountedRowsConfig ChosenRows",
     "tuners.adapters.base": "PeftTuner check_targets query_and_value_layers",
     "model.loading": "Loader LoaderExtras LoadedModel ModelInfo",
     "data.corpora": "Corpus CorpusExtras FolderCorpus",
     "data.text": "Pair",
     "data.prompts.templates": "Template",
     "scoring.metric": "Metric MetricContext MetricExtras Scored",
-    "ticket.selection": "RowScores Selector",
+    "ticket.level": "Level RowScores",
+    "ticket.selection": "Selector",
+    "ticket.ticket": "Ticket",
     "tracking.trackers": "Tracker TrackerError",
     "training.criteria": "Criterion",
     "training.optimizers": "MakeOptimizer",
@@ -77,8 +80,10 @@ if TYPE_CHECKING:
     from mt_lottery.scoring.metric import MetricContext as MetricContext
     from mt_lottery.scoring.metric import MetricExtras as MetricExtras
     from mt_lottery.scoring.metric import Scored as Scored
-    from mt_lottery.ticket.selection import RowScores as RowScores
+    from mt_lottery.ticket.level import Level as Level
+    from mt_lottery.ticket.level import RowScores as RowScores
     from mt_lottery.ticket.selection import Selector as Selector
+    from mt_lottery.ticket.ticket import Ticket as Ticket
     from mt_lottery.tracking.trackers import Tracker as Tracker
     from mt_lottery.tracking.trackers import TrackerError as TrackerError
     from mt_lottery.training.criteria import Criterion as Criterion
@@ -88,13 +93,13 @@ if TYPE_CHECKING:
     from mt_lottery.tuners.adapters.base import PeftTuner as PeftTuner
     from mt_lottery.tuners.adapters.base import check_targets as check_targets
     from mt_lottery.tuners.adapters.base import query_and_value_layers as query_and_value_layers
-    from mt_lottery.tuners.base import ChosenRows as ChosenRows
-    from mt_lottery.tuners.base import CountedRowsConfig as CountedRowsConfig
     from mt_lottery.tuners.base import Probe as Probe
-    from mt_lottery.tuners.base import RowsConfig as RowsConfig
-    from mt_lottery.tuners.base import RowTuner as RowTuner
     from mt_lottery.tuners.base import Tuner as Tuner
     from mt_lottery.tuners.base import TuningContext as TuningContext
+    from mt_lottery.tuners.rows.base import ChosenRows as ChosenRows
+    from mt_lottery.tuners.rows.base import CountedRowsConfig as CountedRowsConfig
+    from mt_lottery.tuners.rows.base import RowsConfig as RowsConfig
+    from mt_lottery.tuners.rows.base import RowTuner as RowTuner
 
 
 def __getattr__(name: str) -> Any:

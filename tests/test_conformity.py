@@ -16,7 +16,8 @@ HEAD = """\
 from dataclasses import dataclass
 from functools import partial
 from mt_lottery.config import DataConfig, TunerConfig, setting
-from mt_lottery.tuners.base import Tuner, RowTuner
+from mt_lottery.tuners.base import Tuner
+from mt_lottery.tuners.rows.base import RowTuner
 from mt_lottery.tuners.none import NoTuner
 from mt_lottery.tracking.trackers import Tracker
 from mt_lottery.training.trainer import TransformersEngine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections import Counter
 from pathlib import Path
@@ -12,13 +13,11 @@ import torch
 
 from mt_lottery.decoding.translation import Hypothesis
 from mt_lottery.errors import RecordError
-from mt_lottery.runs.folder.files import read_hypotheses, read_tickets
-from mt_lottery.runs.folder.preparing import (
-    write_hypotheses,
-    write_tickets,
-)
-from mt_lottery.tuners.base import ChosenRows
-from mt_lottery.tuners.rows.ks_lottery import read_rows_file
+from mt_lottery.runs.folder.files import read_hypotheses
+from mt_lottery.runs.folder.preparing import write_hypotheses
+from mt_lottery.ticket.level import RowScores
+from mt_lottery.ticket.ticket import Ticket
+from mt_lottery.tuners.rows.rows_file import read_rows_file
 
 AWKWARD = [
     *(
@@ -128,7 +127,7 @@ def test_a_damaged_row_of_tickets(tmp_path: Path, row: str, why: str) -> None:
     path = tmp_path / "tickets.csv"
     path.write_text(f"{HEADER}\n7,b,0.5,0.5,true,1\n{row}\n", "utf-8")
     with pytest.raises(RecordError, match=f"tickets.csv: line 3: .*{why}"):
-        read_tickets(path, 10)
+        Ticket.load(path, 10)
 
 
 @pytest.mark.parametrize("column", HEADER.split(","))
@@ -136,7 +135,7 @@ def test_tickets_without_a_column(tmp_path: Path, column: str) -> None:
     path = tmp_path / "tickets.csv"
     path.write_text(HEADER.replace(column, "other", 1) + "\n1,a,0.5,0.5,true,1\n")
     with pytest.raises(RecordError, match=f"tickets.csv: line 1: no column {column}"):
-        read_tickets(path)
+        Ticket.load(path)
 
 
 class Tokens:
@@ -146,49 +145,54 @@ class Tokens:
         return [AWKWARD[i] if i < len(AWKWARD) else None for i in ids]
 
 
+def lines(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def test_tickets_csv_of_a_test(tmp_path: Path) -> None:
     size = len(AWKWARD) + 3
     statistic = torch.linspace(0.01, 0.9, size, dtype=torch.float64)
     statistic[[3, 4]] = float(statistic[5])  # a tie: by token id
     statistic[0] = 0.0  # did not move and was not chosen: not listed
     pvalue = 1 - statistic
-    chosen = ChosenRows(
+    chosen = Ticket(
         torch.tensor([size - 1, 9]), "ks", alpha=0.5, correction="none", tau=0.1,
-        statistic=statistic, pvalue=pvalue,
+        scores=RowScores(statistic, pvalue),
     )  # fmt: skip
     path = tmp_path / "tickets.csv"
-    write_tickets(path, chosen, Tokens(), Counter({9: 4}))
-    rows = read_tickets(path)
-    assert list(rows[0]) == [
-        *("token_id", "token", "statistic", "pvalue", "selected", "train_frequency"),
-    ]
-    assert path.read_text("utf-8").startswith("token_id,token,statistic,")
-    ids = [int(r["token_id"]) for r in rows]
+    chosen.named(Tokens(), Counter({9: 4})).save(path)
+    assert path.read_text("utf-8").startswith(
+        "token_id,token,statistic,pvalue,selected,train_frequency\n"
+    )
+    found = Ticket.load(path, size)
+    ids = found.listed()
     assert sorted(ids) == list(range(1, size))
     expected = sorted(range(1, size), key=lambda i: (-float(statistic[i]), i))
     assert ids == expected
-    for row in rows:
-        i = int(row["token_id"])
+    for row in found.lines():
+        i = row["token_id"]
         assert row["token"] == (AWKWARD[i] if i < len(AWKWARD) else f"[no token {i}]")
-        assert float(row["statistic"]) == float(statistic[i])  # every digit
-        assert float(row["pvalue"]) == float(pvalue[i])
-        assert row["selected"] == ("true" if i in (9, size - 1) else "false")
-        assert row["train_frequency"] == ("4" if i == 9 else "0")
+        assert row["statistic"] == float(statistic[i])  # every digit
+        assert row["pvalue"] == float(pvalue[i])
+        assert row["selected"] == (i in (9, size - 1))
+        assert row["train_frequency"] == (4 if i == 9 else 0)
     # the file serves as tuner.rows_file: its selected rows
     assert read_rows_file(path, size).sort().values.tolist() == [9, size - 1]
 
 
 def test_a_selected_row_that_did_not_move_is_listed(tmp_path: Path) -> None:
     zero = torch.zeros(5, dtype=torch.float64)
-    chosen = ChosenRows(torch.tensor([2]), "ks", statistic=zero, pvalue=zero + 1)
-    write_tickets(tmp_path / "t.csv", chosen, Tokens(), Counter())
-    assert [r["token_id"] for r in read_tickets(tmp_path / "t.csv")] == ["2"]
+    chosen = Ticket(torch.tensor([2]), "ks", scores=RowScores(zero, zero + 1))
+    chosen.named(Tokens(), Counter()).save(tmp_path / "t.csv")
+    assert [r["token_id"] for r in lines(tmp_path / "t.csv")] == ["2"]
+    assert Ticket.load(tmp_path / "t.csv").listed() == [2]
 
 
 def test_tickets_csv_without_a_test(tmp_path: Path) -> None:
-    chosen = ChosenRows(torch.tensor([7, 2]), "random")
-    write_tickets(tmp_path / "t.csv", chosen, Tokens(), Counter({2: 1}))
-    rows = read_tickets(tmp_path / "t.csv")
+    chosen = Ticket(torch.tensor([7, 2]), "random")
+    chosen.named(Tokens(), Counter({2: 1})).save(tmp_path / "t.csv")
+    rows = lines(tmp_path / "t.csv")
     assert [(r["token_id"], r["statistic"], r["pvalue"], r["selected"]) for r in rows] == [
         ("7", "", "", "true"),
         ("2", "", "", "true"),
@@ -197,9 +201,9 @@ def test_tickets_csv_without_a_test(tmp_path: Path) -> None:
 
 def test_tickets_csv_of_a_measure_without_p(tmp_path: Path) -> None:
     statistic = torch.tensor([0.5, 2.0, 1.0], dtype=torch.float64)
-    chosen = ChosenRows(torch.tensor([1]), "l2", statistic=statistic)
-    write_tickets(tmp_path / "t.csv", chosen, Tokens(), Counter())
-    rows = read_tickets(tmp_path / "t.csv")
+    chosen = Ticket(torch.tensor([1]), "l2", scores=RowScores(statistic))
+    chosen.named(Tokens(), Counter()).save(tmp_path / "t.csv")
+    rows = lines(tmp_path / "t.csv")
     assert [(r["token_id"], r["statistic"], r["pvalue"]) for r in rows] == [
         ("1", "2.0", ""),
         ("2", "1.0", ""),

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from rich.console import Console
 from rich.text import Text
 
-from mt_lottery.model.tokens.shown import shown_tokens
 from mt_lottery.report.printing import Grid, printer
 from mt_lottery.runs import Outcome
-from mt_lottery.runs.folder.files import read_hypotheses, read_tickets
+from mt_lottery.runs.folder.files import read_hypotheses
 from mt_lottery.runs.folder.preparing import HYPOTHESES, TICKETS
 from mt_lottery.runs.folder.record import Record, read_record
+from mt_lottery.ticket.ticket import Ticket
 
-SHOWN_TOKENS = 20
 SHOWN_EXAMPLES = 3
 
 
@@ -74,32 +71,8 @@ def other_metrics(records: list[Record]) -> Grid | None:
 def tokens(outcome: Outcome) -> Grid | None:
     """The most changed tokens with KS distance and nominal p, where a test was made."""
     path = outcome.run_dir / TICKETS
-    rows = [r for r in (read_tickets(path) if path.is_file() else []) if r["statistic"]]
-    if not rows:
-        return None
-    return token_table(rows)
-
-
-def token_table(rows: Sequence[Mapping[str, str]], shown: int = SHOWN_TOKENS) -> Grid:
-    """The first rows of a ``tickets.csv`` (see :func:`read_tickets`), for a person."""
-    test = any(row["pvalue"] for row in rows)
-    counted = any(row["train_frequency"] for row in rows)
-    more = ["KS distance D", "nominal p"] if test else ["score"]
-    more += ["count in training text"] if counted else []
-    table = Grid("Most changed tokens (• in the ticket)", ["", "token", "id", *more], left=2)
-    names = shown_tokens([row["token"] for row in rows[:shown]], (row["token"] for row in rows))
-    for name, row in zip(names, rows, strict=False):
-        values = [f"{float(row['statistic']):.4f}"] if row["statistic"] else ["—"]
-        if test:
-            values.append(f"{float(row['pvalue']):.3g}" if row["pvalue"] else "—")
-        table.add(
-            "•" if row["selected"] == "true" else "",
-            name,
-            row["token_id"],
-            *values,
-            *([row["train_frequency"]] if counted else []),
-        )
-    return table
+    ticket = Ticket.load(path) if path.is_file() else None
+    return None if ticket is None or ticket.scores is None else ticket.table()
 
 
 def _examples(console: Console, outcome: Outcome) -> None:

@@ -19,7 +19,7 @@ from mt_lottery.decoding.greedy import greedy_batch
 from mt_lottery.decoding.prefix import SharedPrefix, learned_prefix, share_prefix
 from mt_lottery.errors import ConfigError, DataError, ModelError
 from mt_lottery.model.positions import learned_positions
-from mt_lottery.model.tokens.strings import decode_text
+from mt_lottery.report.tokens import decode_text
 
 T = TypeVar("T")
 

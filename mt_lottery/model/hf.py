@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mt_lottery.errors import ModelError
-from mt_lottery.model import tables
+from mt_lottery.model import special_tokens, tables
 from mt_lottery.model.folder import checkpoint, hub
 from mt_lottery.model.folder.configuration import check_against_weights, read_config
 from mt_lottery.model.folder.finite import check_finite
@@ -22,7 +22,6 @@ from mt_lottery.model.folder.quantised import (
 from mt_lottery.model.folder.shape import build_shape, shape_of
 from mt_lottery.model.loading import LoadedModel, ModelInfo
 from mt_lottery.model.reach import text_parameters
-from mt_lottery.model.tokens import special as special_tokens
 from mt_lottery.registry import register_model
 
 logger = logging.getLogger(__name__)

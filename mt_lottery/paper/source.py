@@ -19,7 +19,7 @@ from mt_lottery.runs.folder.record import Record, read_record
 from mt_lottery.runs.planning.plan import Echo, Plan, make_plan
 from mt_lottery.runs.probe import probe_of
 from mt_lottery.runs.search import as_chosen
-from mt_lottery.ticket.selection import RowScores
+from mt_lottery.ticket.level import RowScores
 from mt_lottery.tuners.base import Probe, TuningContext
 from mt_lottery.tuners.rows.ks_lottery import score_probe
 

@@ -14,8 +14,8 @@ from mt_lottery.data.prompts.tokenise import plain_ids
 from mt_lottery.data.prompts.wording import prompts_of, targets_of
 from mt_lottery.model.loading import LoadedModel
 from mt_lottery.model.positions import learned_positions
+from mt_lottery.model.special_tokens import check_ids
 from mt_lottery.model.tables import input_table
-from mt_lottery.model.tokens.special import check_ids
 from mt_lottery.runs.planning.plan import Echo, Plan
 from mt_lottery.tuners.base import TuningContext
 

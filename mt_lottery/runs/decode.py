@@ -16,8 +16,8 @@ from mt_lottery.decoding.translation import Hypothesis, check_positions, transla
 from mt_lottery.languages import parse_pair
 from mt_lottery.model.loading import LoadedModel
 from mt_lottery.model.positions import learned_positions
+from mt_lottery.model.special_tokens import check_ids
 from mt_lottery.model.tables import eos_ids, input_table
-from mt_lottery.model.tokens.special import check_ids
 from mt_lottery.system import parallel
 
 

@@ -27,7 +27,6 @@ from mt_lottery.runs.folder.preparing import (
     locked,
     prepare,
     tidy,
-    write_tickets,
 )
 from mt_lottery.runs.folder.record import CostRecord, Record, read_record
 from mt_lottery.runs.folder.takeover import NEW, done_in, told_of
@@ -261,7 +260,7 @@ def _tune_and_score(
         if saved is not None:
             cost.adapter_bytes = sum(f.stat().st_size for f in saved.rglob("*") if f.is_file())
         if tuner.chosen is not None:
-            write_tickets(run_dir / TICKETS, tuner.chosen, loaded.tokenizer, context.counts)
+            tuner.chosen.named(loaded.tokenizer, context.counts).save(run_dir / TICKETS)
 
     on_main(save)
     sources = [p.source for p in plan.test.pairs]

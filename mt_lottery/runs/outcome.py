@@ -183,17 +183,6 @@ def make_record(
         scores: of the outputs, from :func:`score_outputs`.
     """
     config, tuner, info = plan.config, plan.tuner, loaded.info
-    tickets = None
-    if tuner.chosen is not None:
-        chosen = tuner.chosen
-        tickets = TicketRecord(
-            len(chosen.rows),
-            chosen.alpha,
-            chosen.correction,
-            chosen.tau,
-            chosen.selector,
-            tuner.scope or "input",
-        )
     trains = tuner.trains or tuner.probe_section == "train"
     train_split = plan.corpora.train
     return Record(
@@ -210,7 +199,9 @@ def make_record(
             info.tied_embeddings,
         ),
         trainable_parameters=tuner.trainable_parameters(context) if trains else 0,
-        tickets=tickets,
+        tickets=None
+        if tuner.chosen is None
+        else TicketRecord.of(tuner.chosen, tuner.scope or "input"),
         data=DataRecord(
             train=split_record(train_split, len(encoded.dropped) if encoded else 0)
             if train_split

@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from mt_lottery.ticket.certify import top_two as top_two
     from mt_lottery.ticket.ks import KSResult as KSResult
     from mt_lottery.ticket.ks import ks_test as ks_test
-    from mt_lottery.ticket.selection import RowScores as RowScores
-    from mt_lottery.ticket.selection import Ticket as Ticket
-    from mt_lottery.ticket.selection import correct as correct
+    from mt_lottery.ticket.level import Level as Level
+    from mt_lottery.ticket.level import RowScores as RowScores
+    from mt_lottery.ticket.level import correct as correct
     from mt_lottery.ticket.selection import find_ticket as find_ticket
     from mt_lottery.ticket.selection import implied_alpha as implied_alpha
     from mt_lottery.ticket.selection import score_rows as score_rows
     from mt_lottery.ticket.selection import select as select
     from mt_lottery.ticket.selection import selector_context as selector_context
+    from mt_lottery.ticket.selection import ticket_of as ticket_of
+    from mt_lottery.ticket.ticket import Ticket as Ticket
 
 _MODULE_OF = {
     "Certification": "certify",
@@ -32,14 +34,16 @@ _MODULE_OF = {
     "top_two": "certify",
     "KSResult": "ks",
     "ks_test": "ks",
-    "RowScores": "selection",
-    "Ticket": "selection",
-    "correct": "selection",
+    "Level": "level",
+    "RowScores": "level",
+    "correct": "level",
     "find_ticket": "selection",
     "implied_alpha": "selection",
     "score_rows": "selection",
     "select": "selection",
     "selector_context": "selection",
+    "ticket_of": "selection",
+    "Ticket": "ticket",
 }
 
 __all__ = sorted(_MODULE_OF)

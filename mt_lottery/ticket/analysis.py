@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mt_lottery.errors import TuningError
 from mt_lottery.ticket.ks import ks_test
+from mt_lottery.ticket.level import Level
 
 #: How many tickets share a token, in words (the paper's Table 8).
 GROUPS = ("all", "most", "some", "one")
@@ -193,20 +194,18 @@ def unchanged_rows(
     Raises:
         TuningError: shapes that do not fit, α out of range.
     """
-    for alpha in alphas:
-        if not 0.0 <= alpha <= 1.0:
-            raise TuningError(f"alpha must be in [0, 1], not {alpha}.")
+    levels = [Level(alpha) for alpha in alphas]
     if len(token_ids) != len(tuned):
         raise TuningError(f"{len(token_ids)} token ids for {len(tuned)} rows.")
     test = ks_test(tuned, transferred)
     own = pvalue[token_ids]
     found = []
-    for alpha in alphas:
+    for alpha in (level.alpha for level in levels):
         inside = own <= alpha
         distance = test.statistic[inside]
         found.append(
             Unchanged(
-                float(alpha),
+                alpha,
                 int((pvalue <= alpha).sum()),
                 int(inside.sum()),
                 int((test.pvalue[inside] > alpha).sum()),

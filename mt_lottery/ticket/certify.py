@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mt_lottery.errors import TuningError
+from mt_lottery.ticket.level import Level
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,7 @@ def tau_analytic(alpha: float, dimension: int) -> float:
     Raises:
         TuningError: alpha or dimension out of range.
     """
-    _check_alpha(alpha)
+    alpha = Level(alpha).alpha
     if dimension < 1:
         raise TuningError(f"The dimension must be ≥ 1, got {dimension}.")
     if alpha == 0:
@@ -70,7 +71,7 @@ def tau_estimated(statistic: Tensor, pvalue: Tensor, alpha: float) -> float:
     Raises:
         TuningError: alpha out of range, or shapes that differ.
     """
-    _check_alpha(alpha)
+    alpha = Level(alpha).alpha
     if statistic.shape != pvalue.shape:
         raise TuningError(
             f"{[*statistic.shape]} statistics and {[*pvalue.shape]} p-values do not match."
@@ -133,8 +134,3 @@ def certify(margins: Tensor, predictions: Tensor, references: Tensor, tau: float
 
 def _share(mask: Tensor) -> float:
     return float(mask.to(torch.float64).mean())
-
-
-def _check_alpha(alpha: float) -> None:
-    if not 0.0 <= alpha <= 1.0:
-        raise TuningError(f"alpha must be in [0, 1], got {alpha}.")

@@ -24,7 +24,7 @@ QUANTILES = (0.0, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
-class Level:
+class LevelCertificate:
     """The certificate at one α.
 
     Attributes:
@@ -93,7 +93,7 @@ def certify_levels(
     dimension: int,
     alphas: Sequence[float],
     tau: str = "estimated",
-) -> list[Level]:
+) -> list[LevelCertificate]:
     """Algorithm 1 at every α.
 
     Args:
@@ -117,7 +117,7 @@ def certify_levels(
         threshold = tau_of(tau, statistic, pvalue, alpha, dimension)
         kept = int((pvalue <= alpha).sum())
         levels.append(
-            Level(
+            LevelCertificate(
                 alpha=float(alpha),
                 rows_kept=kept,
                 rows_not_rejected=pvalue.numel() - kept,

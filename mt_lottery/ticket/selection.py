@@ -1,4 +1,4 @@
-"""From changed rows to a winning ticket: selectors, corrections, the choice by α or by count.
+"""From changed rows to a winning ticket: selectors, the choice by α or by number.
 
 A selector is a registered pure function that scores rows, larger = more changed::
 
@@ -16,56 +16,22 @@ Appendix C are in :mod:`mt_lottery.ticket.selectors`.
 from __future__ import annotations
 
 import inspect
-import math
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from mt_lottery.errors import TuningError, unknown
+from mt_lottery.errors import TuningError
 from mt_lottery.registry import SELECTORS, register_selector
+from mt_lottery.ticket.certify import tau_estimated
 from mt_lottery.ticket.ks import KSResult, ks_test
-
-CORRECTIONS = ("none", "bonferroni", "bh")
-
-
-@dataclass(frozen=True, eq=False)
-class RowScores:
-    """How much each row has changed.
-
-    Attributes:
-        statistic: [V] float64, larger = more changed; -inf = never to be chosen.
-        pvalue: [V] float64 nominal p-values, or None where the selector has none.
-    """
-
-    statistic: Tensor
-    pvalue: Tensor | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Ticket:
-    """The chosen rows, most changed first, and how they were chosen.
-
-    Attributes:
-        rows: [k] int64 token ids, by statistic descending, ties by id ascending.
-        statistic: [k] float64.
-        pvalue: [k] float64 nominal, or None.
-        adjusted: [k] float64, ``pvalue`` after ``correction`` over the vocabulary, or None.
-        alpha: the α given; for a choice by count the nominal p of the last row, or None.
-        correction: ``"none"``, ``"bonferroni"`` or ``"bh"``.
-        selector: registered name.
-    """
-
-    rows: Tensor
-    statistic: Tensor
-    pvalue: Tensor | None
-    adjusted: Tensor | None
-    alpha: float | None
-    correction: str
-    selector: str
+from mt_lottery.ticket.level import CORRECTIONS as CORRECTIONS
+from mt_lottery.ticket.level import Level, RowScores, check_correction
+from mt_lottery.ticket.level import correct as correct
+from mt_lottery.ticket.ticket import Ticket
 
 
 class Selector(Protocol):
@@ -80,32 +46,6 @@ class Selector(Protocol):
 def ks(before: Tensor, after: Tensor, *, progress: bool = False) -> KSResult:
     """Kolmogorov-Smirnov distance of a row's coordinates before and after (the paper, §3)."""
     return ks_test(before, after, progress=progress)
-
-
-def correct(pvalues: Tensor, method: str) -> Tensor:
-    """Adjust p-values for as many tests as there are rows (the whole vocabulary).
-
-    Args:
-        pvalues: [V].
-        method: ``"none"`` (the paper), ``"bonferroni"`` (family-wise error), or
-            ``"bh"`` (Benjamini-Hochberg, false discovery rate).
-
-    Returns:
-        [V] float64; rejecting where it is ≤ α is the corrected test at α.
-
-    Raises:
-        TuningError: unknown method.
-    """
-    if method not in CORRECTIONS:
-        raise TuningError(unknown("correction", method, CORRECTIONS))
-    pvalues = pvalues.double()
-    if method == "none" or pvalues.numel() == 0:
-        return pvalues
-    if method == "bonferroni":
-        return (pvalues * pvalues.numel()).clamp(max=1.0)
-    from scipy.stats import false_discovery_control
-
-    return torch.from_numpy(false_discovery_control(pvalues.cpu().numpy(), method="bh"))
 
 
 def selector_context(selector: str) -> tuple[str, ...]:
@@ -172,20 +112,23 @@ def select(
     before: Tensor,
     after: Tensor,
     *,
+    rows: int | None = None,
     alpha: float | None = None,
-    count: int | None = None,
     correction: str = "none",
+    count: int | None = None,
     **context: Any,
 ) -> Tensor:
-    """Choose rows by a significance level or by count.
+    """Choose rows by a significance level or by number.
 
     Args:
         selector: registered name, ``"ks"``.
         before: [V, d].
         after: [V, d].
-        alpha: in [0, 1]: every row whose (corrected) p ≤ alpha; at 1 every row.
-        count: the ``count`` most changed rows.  Exactly one of the two is given.
-        correction: see :func:`correct`; applies to ``alpha`` only.
+        rows: so many of the most changed rows.
+        alpha: in [0, 1]: every row whose (corrected) p ≤ alpha; at 1 every row.  Exactly one
+            of ``rows`` and ``alpha`` is given.
+        correction: see :class:`~mt_lottery.ticket.level.Level`; applies to ``alpha`` only.
+        count: the name of ``rows`` in version 0.1.
         context: passed on to the selector.
 
     Returns:
@@ -193,53 +136,76 @@ def select(
         no row is rejected at ``alpha``.
 
     Raises:
-        TuningError: both or neither of alpha and count, either out of range, more
+        TuningError: both or neither of rows and alpha, either out of range, more
             rows asked for than have changed.
     """
-    _check_choice(alpha, count, correction)
-    scores = score_rows(selector, before, after, **context)
-    return _choose(scores, alpha, count, correction, selector)[0]
+    if count is not None:
+        if rows is not None:
+            raise TuningError("count is the earlier name of rows: give rows alone.")
+        rows = count
+    level = _checked(rows, alpha, correction)
+    return _choose(score_rows(selector, before, after, **context), rows, level, selector)
 
 
-def find_ticket(
+def ticket_of(
     scores: KSResult | RowScores,
     *,
+    rows: int | None = None,
     alpha: float | None = None,
-    count: int | None = None,
     correction: str = "none",
     selector: str = "ks",
 ) -> Ticket:
     """Choose rows as :func:`select` does, from scores at hand, and keep the reasons.
 
+    Args:
+        scores: of every row of the vocabulary, [V].
+        rows, alpha, correction: as of :func:`select`.
+        selector: what made the scores.
+
+    Returns:
+        the ticket, with the α and the τ that belong to it: of a number of rows α is the
+        nominal p of the last one (DESIGN §2.7).
+
     Raises:
         TuningError: as :func:`select`; also where no row is rejected at ``alpha``.
     """
-    _check_choice(alpha, count, correction)
-    rows, adjusted = _choose(scores, alpha, count, correction, selector)
-    pvalue = scores.pvalue
-    if rows.numel() == 0:
-        assert pvalue is not None and adjusted is not None
-        best = int(scores.statistic.argmax()) if scores.statistic.numel() else None
+    level = _checked(rows, alpha, correction)
+    if not isinstance(scores, RowScores):
+        scores = RowScores(scores.statistic, scores.pvalue)
+    chosen = _choose(scores, rows, level, selector)
+    if len(chosen) == 0:
         raise TuningError(
             f"The ticket is empty: no row has p ≤ alpha = {alpha} (correction: {correction})."
-            + ("" if best is None else _nearest_row(scores, adjusted, best))
-            + " Raise alpha, or choose by count."
+            + _nearest_row(scores, correction)
+            + " Raise alpha, or choose by number."
         )
-    if alpha is None and pvalue is not None:
-        alpha = implied_alpha(pvalue, rows)
+    if level is None and scores.pvalue is not None:
+        level = Level(min(implied_alpha(scores.pvalue, chosen), 1.0), correction)
+    tau = None
+    if level is not None:
+        tau = tau_estimated(scores.statistic, scores.adjusted(correction), level.alpha)
     return Ticket(
-        rows=rows,
-        statistic=scores.statistic[rows],
-        pvalue=None if pvalue is None else pvalue[rows],
-        adjusted=None if adjusted is None else adjusted[rows],
-        alpha=None if alpha is None else float(alpha),
+        chosen,
+        selector,
+        alpha=None if level is None else level.alpha,
         correction=correction,
-        selector=selector,
+        tau=tau,
+        scores=scores,
     )
 
 
+def find_ticket(scores: KSResult | RowScores, *, count: int | None = None, **choice: Any) -> Ticket:
+    """The name of :func:`ticket_of` in version 0.1, when ``rows`` was ``count``."""
+    warnings.warn(
+        "mt_lottery.ticket.selection.find_ticket is ticket_of now, and its count is rows.",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return ticket_of(scores, rows=count, **choice)
+
+
 def implied_alpha(pvalues: Tensor, rows: Tensor) -> float:
-    """The α of a ticket chosen by count: the nominal p of its last row (DESIGN §2.7).
+    """The α of a ticket chosen by number: the nominal p of its last row (DESIGN §2.7).
 
     Args:
         pvalues: [V] nominal p-values, uncorrected.
@@ -253,51 +219,39 @@ def implied_alpha(pvalues: Tensor, rows: Tensor) -> float:
     return float(pvalues[rows[-1]])
 
 
-def _check_choice(alpha: float | None, count: int | None, correction: str) -> None:
-    if (alpha is None) == (count is None):
-        given = "neither" if alpha is None else f"alpha = {alpha} and count = {count}"
-        raise TuningError(f"Give either alpha or count (the number of rows); got {given}.")
-    if alpha is not None and (
-        isinstance(alpha, bool) or not isinstance(alpha, Real) or not 0.0 <= alpha <= 1.0
-    ):
-        raise TuningError(f"alpha must be a number in [0, 1], got {alpha!r}.")
-    if count is not None and (
-        isinstance(count, bool) or not isinstance(count, Integral) or count < 1
-    ):
-        raise TuningError(f"count must be a whole number ≥ 1, got {count!r}.")
-    if correction not in CORRECTIONS:
-        raise TuningError(unknown("correction", correction, CORRECTIONS))
+def _checked(rows: int | None, alpha: float | None, correction: str) -> Level | None:
+    """The level, where rows are chosen by one."""
+    if (alpha is None) == (rows is None):
+        given = "neither" if alpha is None else f"alpha = {alpha} and rows = {rows}"
+        raise TuningError(f"Give either alpha or rows (their number); got {given}.")
+    if alpha is not None:
+        return Level(alpha, correction)
+    if isinstance(rows, bool) or not isinstance(rows, Integral) or rows < 1:
+        raise TuningError(f"rows must be a whole number ≥ 1, got {rows!r}.")
+    check_correction(correction)
+    return None
 
 
-def _choose(
-    scores: KSResult | RowScores,
-    alpha: float | None,
-    count: int | None,
-    correction: str,
-    selector: str,
-) -> tuple[Tensor, Tensor | None]:
-    """([k] rows in order, [V] adjusted p-values or None)."""
-    statistic, pvalue = scores.statistic, scores.pvalue
-    adjusted = None if pvalue is None else correct(pvalue, correction)
-    order = torch.argsort(statistic, descending=True, stable=True)
-    if count is None:
-        assert alpha is not None
-        if adjusted is None:
-            raise TuningError(f"Selector '{selector}' has no p-values: choose by count.")
-        return order[adjusted[order] <= alpha], adjusted
-    # A test's distance of 0 says that the row has not moved: no lottery ticket.
-    floor = -math.inf if pvalue is None else 0.0
-    eligible = int((statistic > floor).sum())
-    if count > eligible:
-        what = "can be chosen" if pvalue is None else "changed (have a distance above 0)"
-        raise TuningError(
-            f"count = {count}, but only {eligible} of {statistic.numel()} rows {what}."
-        )
-    return order[:count], adjusted
+def _choose(scores: RowScores, rows: int | None, level: Level | None, selector: str) -> Tensor:
+    """[k] rows in order."""
+    order = torch.argsort(scores.statistic, descending=True, stable=True)
+    if level is not None:
+        if scores.pvalue is None:
+            raise TuningError(f"Selector '{selector}' has no p-values: choose by number (rows).")
+        return order[level.rejects(scores)[order]]
+    eligible = scores.eligible()
+    if rows is not None and rows > eligible:
+        kind = "can be chosen" if scores.pvalue is None else "changed (have a distance above 0)"
+        total = scores.statistic.numel()
+        raise TuningError(f"rows = {rows}, but only {eligible} of {total} rows {kind}.")
+    return order[:rows]
 
 
-def _nearest_row(scores: KSResult | RowScores, adjusted: Tensor, row: int) -> str:
+def _nearest_row(scores: RowScores, correction: str) -> str:
+    if scores.statistic.numel() == 0:
+        return ""
+    row = int(scores.statistic.argmax())
     return (
         f" The most changed row is {row}: statistic {float(scores.statistic[row]):.4g}, "
-        f"p {float(adjusted[row]):.4g}."
+        f"p {float(scores.adjusted(correction)[row]):.4g}."
     )

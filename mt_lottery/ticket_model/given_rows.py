@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from mt_lottery.errors import ArgumentError, TuningError
-from mt_lottery.tuners.rows.ks_lottery import read_rows_file
 from mt_lottery.tuners.rows.module import check_rows
+from mt_lottery.tuners.rows.rows_file import read_rows_file
 
 TICKETS = "tickets.csv"
 #: Ids go up to this; how many rows a table has is checked where there is one.

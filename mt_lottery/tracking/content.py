@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mt_lottery.config.stored import flat
-from mt_lottery.model.tokens.shown import shown_tokens
+from mt_lottery.report.tokens import shown_tokens
 from mt_lottery.system.secrets import without_secrets
 
 #: Rows of a ticket that are shown; a frequency method may choose a hundred thousand.

@@ -1,25 +1,23 @@
-"""What every tuning method offers, and what those that pick rows share."""
+"""What every tuning method offers, and what it may look at."""
 
 from __future__ import annotations
 
+import importlib
+import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from mt_lottery.config import RunConfig, TunerConfig, setting
+from mt_lottery.config import RunConfig
 from mt_lottery.errors import TuningError
-from mt_lottery.model.folder.saving import cast
-from mt_lottery.model.tables import is_tied
-from mt_lottery.tuners.rows.adapter_file import load_rows, save_rows
-from mt_lottery.tuners.rows.module import TokenRows, attach, check_scope, fold
+from mt_lottery.ticket.ticket import Ticket
 
-DEFAULT_TICKETS = 18  # the paper's smallest ticket (Table 1)
 #: What of a context comes from the text, not from the model.
 FACTS = ("counts", "seen", "probe", "input_counts", "examples")
 
@@ -37,29 +35,6 @@ class Probe:
     token_ids: Tensor
     values: Tensor
     seconds: float
-
-
-@dataclass(frozen=True)
-class ChosenRows:
-    """The rows that a method chose, and (for a test) the evidence.
-
-    Attributes:
-        rows: token ids, [k], most changed (or most frequent) first.
-        selector: how they were chosen.
-        alpha: the level given, or implied by their number; None without a test.
-        correction: over the vocabulary; None without a test.
-        tau: the estimated threshold τ(α) on the KS distance (§4.1); None without a test.
-        statistic, pvalue: KS distance and nominal p of every row of the table,
-            [V] float64; None without a test.
-    """
-
-    rows: Tensor
-    selector: str
-    alpha: float | None = None
-    correction: str | None = None
-    tau: float | None = None
-    statistic: Tensor | None = None
-    pvalue: Tensor | None = None
 
 
 @dataclass
@@ -126,7 +101,7 @@ class Tuner(ABC):
             themselves be trained.
         autocast: dtype of the computation where the trained master copy is wider
             (None: as the model is).
-        chosen: the rows that were chosen, once :meth:`apply` ran, for methods that choose.
+        chosen: the ticket, once :meth:`apply` ran, for methods that choose.
         lead: text that goes before every prompt that is translated.
         tokenizer: the model's, set before :meth:`restore` is called.
     """
@@ -140,7 +115,7 @@ class Tuner(ABC):
     def __init__(self, config: Any) -> None:
         self.config = config
         self.autocast: torch.dtype | None = None
-        self.chosen: ChosenRows | None = None
+        self.chosen: Ticket | None = None
         self.lead = ""
         self.tokenizer: Any = None
 
@@ -260,118 +235,26 @@ class Tuner(ABC):
         )
 
 
-@dataclass
-class RowsConfig(TunerConfig):
-    """Settings of methods that tune vocabulary rows."""
+#: What moved out of this module after version 0.1, and where it is.
+_MOVED = {
+    "ChosenRows": "tuners.rows.base",
+    "CountedRowsConfig": "tuners.rows.base",
+    "DEFAULT_TICKETS": "tuners.rows.base",
+    "RowTuner": "tuners.rows.base",
+    "RowsConfig": "tuners.rows.base",
+    "enough": "tuners.rows.base",
+    "iterate_rows": "tuners.rows.rows_file",
+}
 
-    scope: str = setting(
-        "input",
-        "of a tied model, change the input table only, or the output head too",
-        choices=("input", "tied"),
-    )
+if not TYPE_CHECKING:
 
-
-class RowTuner(Tuner):
-    """Base of the methods that tune (or copy) vocabulary rows."""
-
-    @property
-    def search_space(self) -> dict[str, list[Any]]:
-        space: dict[str, list[Any]] = {"train.lr": [3e-3, 1e-2, 3e-2], "train.epochs": [2, 4]}
-        if getattr(self.config, "tickets", None) is not None:  # not where α or a file chooses
-            space["tuner.tickets"] = [18, 100, 400]
-        return space
-
-    @property
-    def scope(self) -> str:
-        scope: str = self.config.scope
-        return scope
-
-    def check_model(self, model: Any) -> None:
-        check_scope(model, self.scope)
-        there, wanted = len(model.get_input_embeddings().weight), getattr(self.config, "tickets", 0)
-        if wanted and wanted > there:
-            raise TuningError(
-                f"`tuner.tickets` is {wanted:,}, but the embedding table of "
-                f"{type(model).__name__} has {there:,} rows."
-            )
-
-    @abstractmethod
-    def rows(self, context: TuningContext) -> Tensor:
-        """Token ids of the rows, [k]."""
-
-    def values(self, context: TuningContext, rows: Tensor) -> Tensor | None:
-        """Start values of the rows, [k, d]; None for the model's own."""
-        return None
-
-    def apply(self, context: TuningContext) -> list[nn.Parameter]:
-        check_scope(context.model, self.scope)
-        rows = self.rows(context)
-        values = self.values(context, rows)
-        embedding = attach(context.model, rows, values, tied=self.scope == "tied")
-        embedding.rows.requires_grad_(self.trains)
-        return [embedding.rows] if self.trains else []
-
-    def trainable_parameters(self, context: TuningContext) -> int:
-        return int(context.model.get_input_embeddings().rows.numel())
-
-    def count(self, model: Any) -> int:
-        rows, width = model.get_input_embeddings().weight.shape
-        return self.count_rows(int(rows)) * int(width) if self.trains else 0
-
-    def count_rows(self, vocab_size: int) -> int:
-        """How many rows are trained, as far as the settings tell."""
-        return int(getattr(self.config, "tickets", None) or DEFAULT_TICKETS)
-
-    def cannot_move(self, context: TuningContext) -> bool:
-        rows = context.model.get_input_embeddings().token_ids.cpu()
-        reached = context.seen if context.followed is None else context.followed
-        return self.scope == "input" and not bool(torch.isin(rows, reached).any())
-
-    def save(self, context: TuningContext, run_dir: Path) -> Path:
-        embedding = context.model.get_input_embeddings()
-        assert isinstance(embedding, TokenRows)
-        folder = run_dir / "adapter"
-        save_rows(
-            folder,
-            context.model,
-            embedding.token_ids,
-            embedding.rows.detach(),
-            base_name=str(getattr(context.model.config, "_name_or_path", "") or ""),
-            input_only=self.scope == "input" and is_tied(context.model),
+    def __getattr__(name: str) -> Any:
+        if name not in _MOVED:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        warnings.warn(
+            f"{__name__}.{name} is in mt_lottery.{_MOVED[name]} now: plugins import from "
+            "mt_lottery.plugin.",
+            DeprecationWarning,
+            stacklevel=2,
         )
-        return folder
-
-    def restore(self, model: Any, run_dir: Path) -> Any:
-        token_ids, values = load_rows(run_dir / "adapter", model)
-        attach(model, token_ids, values, tied=self.scope == "tied").rows.requires_grad_(False)
-        return model
-
-    def merge(self, model: Any, dtype: torch.dtype) -> Any:
-        return fold(cast(model, dtype))
-
-
-@dataclass
-class CountedRowsConfig(RowsConfig):
-    """Settings of baselines that choose a given number of rows."""
-
-    tickets: int = setting(DEFAULT_TICKETS, "number of rows", ge=1, most=10**7)
-    seed: int | None = setting(None, "of the choice of rows; the run's seed if null", ge=0)
-
-
-def enough(rows: Tensor, wanted: int, what: str) -> Tensor:
-    """The first ``wanted`` of ``rows``, or an error that says how many there are.
-
-    Raises:
-        TuningError: fewer rows than wanted.
-    """
-    if len(rows) < wanted:
-        raise TuningError(f"`tuner.tickets` is {wanted}, but there are only {len(rows)} {what}.")
-    return rows[:wanted]
-
-
-def iterate_rows(text: str) -> Iterator[tuple[int, str]]:
-    """Line number and content of every line that is neither empty nor a comment (``#``)."""
-    for number, line in enumerate(text.split("\n"), 1):
-        content = line.partition("#")[0].strip()
-        if content:
-            yield number, content
+        return getattr(importlib.import_module(f"mt_lottery.{_MOVED[name]}"), name)

@@ -121,7 +121,7 @@ def test_other_selectors(selector: str, commands: Commands, models: Models) -> N
     tables = tensors(models.tied)[name], tensors(after)[name]
     chosen = [int(r["token_id"]) for r in found if r["selected"] == "true"]
     moved = torch.tensor(MOVED)
-    expected = moved[mtl.select(selector, tables[0][moved], tables[1][moved], count=5)]
+    expected = moved[mtl.select(selector, tables[0][moved], tables[1][moved], rows=5)]
     assert chosen == expected.tolist()
     assert all(r["pvalue"] == "" for r in found) and len(found) == len(MOVED)
     assert "nominal" not in ended.out

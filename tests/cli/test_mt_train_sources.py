@@ -186,7 +186,7 @@ import torch
 
 from mt_lottery.config import setting
 from mt_lottery.registry import register_tuner
-from mt_lottery.tuners.base import RowsConfig, RowTuner
+from mt_lottery.tuners.rows.base import RowsConfig, RowTuner
 
 
 @dataclass

@@ -10,9 +10,8 @@ from transformers import AutoTokenizer
 
 from mt_lottery.config import ModelConfig
 from mt_lottery.errors import ModelError
-from mt_lottery.model import tables
+from mt_lottery.model import special_tokens, tables
 from mt_lottery.model.loading import load
-from mt_lottery.model.tokens import special as special_tokens
 
 KINDS = ["llama", "qwen2", "gemma3", "gpt2"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mt_lottery.model.tokens.shown import is_byte_level, shown_token, shown_tokens
+from mt_lottery.report.tokens import is_byte_level, shown_token, shown_tokens
 
 
 def test_byte_level_tokens_are_decoded() -> None:

@@ -9,7 +9,7 @@ import tiny
 from tokenizers import AddedToken
 
 from mt_lottery.errors import ModelError
-from mt_lottery.model.tokens.special import check_ids, prepare
+from mt_lottery.model.special_tokens import check_ids, prepare
 
 
 def tokenizer(**more: Any) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mt_lottery.model.tokens.strings import decode_text, missing_token, token_strings
+from mt_lottery.report.tokens import decode_text, missing_token, token_strings
 from tests import tiny
 
 
@@ -49,11 +49,8 @@ def test_a_fast_tokenizer_with_fewer_tokens_than_rows() -> None:
 
 
 def test_tickets_of_rows_without_a_token(slow, tmp_path: Path) -> None:
-    from mt_lottery.runs.folder.files import read_tickets
-    from mt_lottery.runs.folder.preparing import write_tickets
-    from mt_lottery.tuners.base import ChosenRows
+    from mt_lottery.ticket.ticket import Ticket
 
-    chosen = ChosenRows(torch.tensor([len(slow), 7]), "random")
-    write_tickets(tmp_path / "tickets.csv", chosen, slow, None)
-    rows = read_tickets(tmp_path / "tickets.csv")
-    assert [r["token"] for r in rows] == [missing_token(len(slow)), slow.convert_ids_to_tokens(7)]
+    chosen = Ticket(torch.tensor([len(slow), 7]), "random").named(slow)
+    found = Ticket.load(chosen.save(tmp_path / "tickets.csv"))
+    assert found.tokens == [missing_token(len(slow)), slow.convert_ids_to_tokens(7)]

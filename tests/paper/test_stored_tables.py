@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from mt_lottery.errors import ModelError
-from mt_lottery.paper.find.pair import NoTokenizer, Pair
+from mt_lottery.paper.find.pair import Pair
 from mt_lottery.paper.find.tables import MemoryTable, PatchedTable, open_model, read_rows
 from mt_lottery.paper.find.ticket import score_pair
 from mt_lottery.runs.outcome import peak_memory, start_peak
@@ -79,7 +79,7 @@ def test_packed_weights_are_named(tmp_path: Path) -> None:
 def pair(before: Any, after: Any) -> Pair:
     names = ("before", "after")
     counts: Counter[int] = Counter()
-    return Pair(before, after, before.shape[0], names, NoTokenizer(), counts, "before", False)
+    return Pair(before, after, before.shape[0], names, None, counts, "before", False)
 
 
 @given(

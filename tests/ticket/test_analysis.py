@@ -123,7 +123,7 @@ def test_unchanged_rows_is_scipys_test_at_one_alpha_twice() -> None:
 
 def test_unchanged_rows_refuses_what_does_not_fit() -> None:
     one = torch.zeros(2, 4)
-    with pytest.raises(TuningError, match=r"alpha must be in \[0, 1\], not 1.5"):
+    with pytest.raises(TuningError, match=r"alpha must be a number in \[0, 1\], got 1.5"):
         a.unchanged_rows(torch.ones(5).double(), torch.tensor([0, 1]), one, one, [1.5])
     with pytest.raises(TuningError, match="3 token ids for 2 rows"):
         a.unchanged_rows(torch.ones(5).double(), torch.tensor([0, 1, 2]), one, one, [0.5])

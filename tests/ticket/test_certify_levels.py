@@ -15,7 +15,7 @@ from mt_lottery.errors import TuningError
 from mt_lottery.ticket.certify import tau_analytic, top_two
 from mt_lottery.ticket.certify_levels import (
     TAU_FORMS,
-    Level,
+    LevelCertificate,
     certify_levels,
     margin_quantiles,
     suggest_alpha,
@@ -99,7 +99,7 @@ def hand() -> dict[str, Any]:
     }
 
 
-def by_hand(alphas: list[float], **more: Any) -> list[Level]:
+def by_hand(alphas: list[float], **more: Any) -> list[LevelCertificate]:
     margins = torch.tensor([0.9, 0.625, 0.4, 0.2, 0.0])
     predictions, references = torch.tensor([1, 2, 3, 4, 5]), torch.tensor([1, 0, 3, 4, 5])
     return certify_levels(margins, predictions, references, **hand(), alphas=alphas, **more)
@@ -179,7 +179,7 @@ def test_quantiles() -> None:
 
 def test_mistakes() -> None:
     margins = torch.tensor([0.5])
-    with pytest.raises(TuningError, match=r"alpha must be in \[0, 1\]"):
+    with pytest.raises(TuningError, match=r"alpha must be a number in \[0, 1\]"):
         by_hand([0.5, 1.5])
     with pytest.raises(TuningError, match="Did you mean 'estimated'"):
         by_hand([0.5], tau="estimate")

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from mt_lottery.errors import TuningError
 from mt_lottery.ticket.ks import ks_test
-from mt_lottery.ticket.parameters import as_rows, largest_tie, summarise
-from mt_lottery.ticket.ranks import histogram, normalised_ranks
+from mt_lottery.ticket.rows import as_rows, histogram, largest_tie, normalised_ranks, summarise
 
 
 def test_ranks_by_hand() -> None:

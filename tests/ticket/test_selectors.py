@@ -61,7 +61,7 @@ def test_kl_equals_scipys() -> None:
 
 def test_frequency_and_random_do_not_look_at_the_rows() -> None:
     assert score("frequency", counts=torch.tensor([3, 0, 5, 1])) == [3, -math.inf, 5, 1]
-    chosen = select("frequency", BEFORE, AFTER, count=3, counts=torch.tensor([3, 0, 5, 1]))
+    chosen = select("frequency", BEFORE, AFTER, rows=3, counts=torch.tensor([3, 0, 5, 1]))
     assert chosen.tolist() == [2, 0, 3]
     one, same, other = (score("random", seed=s) for s in (1, 1, 2))
     assert one == same != other and len(set(one)) == 4 and all(0 <= x < 1 for x in one)

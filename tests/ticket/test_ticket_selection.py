@@ -16,14 +16,13 @@ from torch import Tensor
 from mt_lottery.errors import RegistryError, TuningError
 from mt_lottery.registry import SELECTORS
 from mt_lottery.ticket.ks import ks_test
+from mt_lottery.ticket.level import RowScores, correct
 from mt_lottery.ticket.selection import (
-    RowScores,
-    correct,
-    find_ticket,
     implied_alpha,
     score_rows,
     select,
     selector_context,
+    ticket_of,
 )
 
 D = 50
@@ -51,10 +50,10 @@ def plain_selectors() -> Iterator[None]:
 
 
 def test_by_count(tables: tuple[Tensor, Tensor]) -> None:
-    rows = select("ks", *tables, count=4)
+    rows = select("ks", *tables, rows=4)
     assert rows.dtype == torch.int64
     assert rows.tolist() == [2, 4, 1, 3], "most changed first, ties by token id"
-    assert select("ks", *tables, count=3).tolist() == [2, 4, 1]
+    assert select("ks", *tables, rows=3).tolist() == [2, 4, 1]
 
 
 def test_by_alpha(tables: tuple[Tensor, Tensor]) -> None:
@@ -74,25 +73,25 @@ def test_correction_counts_the_whole_vocabulary(tables: tuple[Tensor, Tensor]) -
 
 
 def test_unchanged_rows_are_no_tickets(tables: tuple[Tensor, Tensor]) -> None:
-    with pytest.raises(TuningError, match="count = 5, but only 4 of 6 rows changed"):
-        select("ks", *tables, count=5)
+    with pytest.raises(TuningError, match="rows = 5, but only 4 of 6 rows changed"):
+        select("ks", *tables, rows=5)
 
 
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ({}, "either alpha or count.*neither"),
-        ({"alpha": 0.1, "count": 2}, "either alpha or count"),
+        ({}, "either alpha or rows.*neither"),
+        ({"alpha": 0.1, "rows": 2}, "either alpha or rows"),
         ({"alpha": -0.1}, r"alpha must be a number in \[0, 1\], got -0.1"),
         ({"alpha": 1.1}, "alpha must be"),
         ({"alpha": float("nan")}, "alpha must be"),
         ({"alpha": True}, "alpha must be"),
         ({"alpha": "0.1"}, "alpha must be"),
-        ({"count": 0}, "count must be"),
-        ({"count": 2.0}, "count must be"),
-        ({"count": True}, "count must be"),
-        ({"count": 2, "correction": "bonferoni"}, "Did you mean 'bonferroni'"),
-        ({"count": 2, "seed": 3}, "'ks'.*'seed'.*it takes: progress"),
+        ({"rows": 0}, "rows must be"),
+        ({"rows": 2.0}, "rows must be"),
+        ({"rows": True}, "rows must be"),
+        ({"rows": 2, "correction": "bonferoni"}, "Did you mean 'bonferroni'"),
+        ({"rows": 2, "seed": 3}, "'ks'.*'seed'.*it takes: progress"),
     ],
 )
 def test_mistakes(tables: tuple[Tensor, Tensor], choice: dict[str, Any], message: str) -> None:
@@ -102,33 +101,33 @@ def test_mistakes(tables: tuple[Tensor, Tensor], choice: dict[str, Any], message
 
 def test_unknown_selector(tables: tuple[Tensor, Tensor]) -> None:
     with pytest.raises(RegistryError, match="selector 'kss'"):
-        select("kss", *tables, count=1)
+        select("kss", *tables, rows=1)
 
 
 def test_selector_of_ones_own(tables: tuple[Tensor, Tensor], plain_selectors: None) -> None:
     assert selector_context("test_size") == ("power",)
-    assert select("test_size", *tables, count=5, power=0.5).tolist() == [2, 4, 1, 3, 0]
+    assert select("test_size", *tables, rows=5, power=0.5).tolist() == [2, 4, 1, 3, 0]
     with pytest.raises(TuningError, match=r"missing a required.*'power'"):
-        select("test_size", *tables, count=5)
-    with pytest.raises(TuningError, match="no p-values: choose by count"):
+        select("test_size", *tables, rows=5)
+    with pytest.raises(TuningError, match="no p-values: choose by number"):
         select("test_size", *tables, alpha=0.5, power=1.0)
     with pytest.raises(TuningError, match="no NaN"):
         score_rows("test_broken", *tables)
     scores = score_rows("test_size", *tables, power=1.0)
-    ticket = find_ticket(scores, count=2, selector="test_size")
+    ticket = ticket_of(scores, rows=2, selector="test_size")
     assert (ticket.pvalue, ticket.adjusted, ticket.alpha) == (None, None, None)
 
 
 def test_minus_infinity_is_never_chosen() -> None:
     scores = RowScores(torch.tensor([-1.0, -torch.inf, 2.0]).double())
-    assert find_ticket(scores, count=2).rows.tolist() == [2, 0]
+    assert ticket_of(scores, rows=2).rows.tolist() == [2, 0]
     with pytest.raises(TuningError, match="only 2 of 3 rows can be chosen"):
-        find_ticket(scores, count=3)
+        ticket_of(scores, rows=3)
 
 
 def test_ticket_by_count_implies_alpha(tables: tuple[Tensor, Tensor]) -> None:
     result = ks_test(*tables)
-    ticket = find_ticket(result, count=3, correction="bonferroni")
+    ticket = ticket_of(result, rows=3, correction="bonferroni")
     assert ticket.rows.tolist() == [2, 4, 1]
     assert ticket.statistic.tolist() == [1.0, 0.5, 0.2]
     assert ticket.alpha == float(result.pvalue[1]) == implied_alpha(result.pvalue, ticket.rows)
@@ -138,9 +137,9 @@ def test_ticket_by_count_implies_alpha(tables: tuple[Tensor, Tensor]) -> None:
 
 
 def test_ticket_by_alpha(tables: tuple[Tensor, Tensor]) -> None:
-    assert find_ticket(ks_test(*tables), alpha=0.01).alpha == 0.01
+    assert ticket_of(ks_test(*tables), alpha=0.01).alpha == 0.01
     with pytest.raises(TuningError, match=r"empty: no row has p ≤ alpha = 0.0.*row is 2"):
-        find_ticket(ks_test(*tables), alpha=0.0)
+        ticket_of(ks_test(*tables), alpha=0.0)
 
 
 def test_empty_ticket_implies_nothing() -> None:

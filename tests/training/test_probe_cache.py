@@ -19,7 +19,8 @@ from mt_lottery.errors import TuningError
 from mt_lottery.runs.probe import META, WEIGHTS, TrainedProbe, find_or_train, probe_hash
 from mt_lottery.tracking.trackers import Tracker
 from mt_lottery.training.trainer import TransformersEngine
-from mt_lottery.tuners.base import RowsConfig, TuningContext
+from mt_lottery.tuners.base import TuningContext
+from mt_lottery.tuners.rows.base import RowsConfig
 from mt_lottery.tuners.rows.embed import EmbedTuner
 from mt_lottery.tuners.rows.ks_lottery import KSLotteryConfig, KSLotteryTuner, KSTransferTuner
 

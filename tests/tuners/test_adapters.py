@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mt_lottery.errors import ModelError, RecordError
-from mt_lottery.tuners.base import RowsConfig, TuningContext
+from mt_lottery.tuners.base import TuningContext
 from mt_lottery.tuners.rows.adapter_file import CONFIG, WEIGHTS, load_rows, module_name, save_rows
+from mt_lottery.tuners.rows.base import RowsConfig
 from mt_lottery.tuners.rows.embed import EmbedTuner
 from mt_lottery.tuners.rows.module import attach
 

@@ -16,17 +16,18 @@ from torch import Tensor
 from mt_lottery.errors import TuningError
 from mt_lottery.registry import TUNERS, register_selector
 from mt_lottery.ticket.ks import ks_test
-from mt_lottery.tuners.base import CountedRowsConfig, Probe, RowsConfig, TuningContext
+from mt_lottery.tuners.base import Probe, TuningContext
 from mt_lottery.tuners.none import NoTuner
+from mt_lottery.tuners.rows.base import CountedRowsConfig, RowsConfig
 from mt_lottery.tuners.rows.embed import EmbedTuner, probe_rows
 from mt_lottery.tuners.rows.frequency import FrequencyConfig, FrequencyTuner
 from mt_lottery.tuners.rows.ks_lottery import (
     KSLotteryConfig,
     KSLotteryTuner,
     KSTransferTuner,
-    read_rows_file,
 )
 from mt_lottery.tuners.rows.random import RandomSeenTuner, RandomTuner
+from mt_lottery.tuners.rows.rows_file import read_rows_file
 
 SEEN = torch.tensor([3, 7, 10, 11, 12, 20, 41])
 COUNTS = Counter({7: 5, 3: 2, 20: 5, 41: 9, 12: 1})
@@ -147,8 +148,8 @@ def test_ticket_by_count_has_the_most_changed_rows() -> None:
     assert where.probe is not None
     after[SEEN] = where.probe.values
     whole = ks_test(table, after)  # over all V rows
-    assert torch.equal(chosen.statistic, whole.statistic)
-    assert torch.equal(chosen.pvalue, whole.pvalue)
+    assert torch.equal(chosen.scores.statistic, whole.statistic)
+    assert torch.equal(chosen.scores.pvalue, whole.pvalue)
     assert chosen.alpha == float(whole.pvalue[3]) and chosen.correction == "none"
     assert 0 < chosen.tau <= float(whole.statistic[20])
     # partial tuning starts from the original model
@@ -168,11 +169,9 @@ def test_the_default_is_eighteen_rows() -> None:
 
 @pytest.mark.parametrize("correction", ["none", "bonferroni", "bh"])
 def test_ticket_by_alpha(correction: str) -> None:
-    from mt_lottery.ticket.selection import correct
-
     tuner, where = lottery(alpha=0.05, correction=correction), context()
     rows = apply(tuner, where)
-    adjusted = correct(tuner.chosen.pvalue, correction)
+    adjusted = tuner.chosen.scores.adjusted(correction)
     assert set(rows) == set((adjusted <= 0.05).nonzero().flatten().tolist())
     assert rows[0] == 10 and tuner.chosen.alpha == 0.05
     assert tuner.chosen.correction == correction
@@ -204,7 +203,7 @@ def test_nothing_rejects() -> None:
 
 def test_more_rows_than_changed() -> None:
     assert len(apply(lottery(tickets=4), context())) == 4
-    with pytest.raises(TuningError, match="count = 5, but only 4 of 64 rows changed"):
+    with pytest.raises(TuningError, match="rows = 5, but only 4 of 64 rows changed"):
         lottery(tickets=5).apply(context())
 
 
@@ -216,9 +215,9 @@ def test_a_selector_without_p_values(registered: None) -> None:
     tuner = lottery(tickets=2, selector="negative")
     assert apply(tuner, context()) == [10, 41]
     assert tuner.chosen.pvalue is None and tuner.chosen.alpha is None and tuner.chosen.tau is None
-    with pytest.raises(TuningError, match="count = 8, but only 7 of 64 rows can be chosen"):
+    with pytest.raises(TuningError, match="rows = 8, but only 7 of 64 rows can be chosen"):
         lottery(tickets=8, selector="negative").apply(context())
-    with pytest.raises(TuningError, match="'negative' has no p-values: choose by count"):
+    with pytest.raises(TuningError, match="'negative' has no p-values: choose by number"):
         lottery(alpha=0.5, selector="negative").apply(context())
 
 
@@ -306,12 +305,10 @@ def test_rows_file_of_ids(tmp_path: Path) -> None:
 
 
 def test_rows_file_of_tickets(tmp_path: Path) -> None:
-    from mt_lottery.runs.folder.preparing import write_tickets
-
     tuner, where = lottery(tickets=3), context()
     apply(tuner, where)
     file = tmp_path / "tickets.csv"
-    write_tickets(file, tuner.chosen, where.tokenizer, where.counts)
+    tuner.chosen.named(where.tokenizer, where.counts).save(file)
     assert len(file.read_text().splitlines()) == 5  # four rows changed, three are selected
     assert read_rows_file(file, tiny.VOCAB).tolist() == [10, 41, 3]
     file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))  # Excel's

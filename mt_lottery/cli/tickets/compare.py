@@ -159,8 +159,8 @@ def _number(value: float | None, digits: int = 2) -> str:
 
 
 def _tokens(found: Comparison) -> Any:
-    from mt_lottery.model.tokens.shown import shown_tokens
     from mt_lottery.paper.compare.comparison import group_sizes
+    from mt_lottery.report.tokens import shown_tokens
 
     if not found.shared:
         return None

@@ -10,8 +10,8 @@ from mt_lottery.cli.shared import add_device, echo, positive, share, whole
 
 if TYPE_CHECKING:
     from mt_lottery.paper.find.pair import Pair
-    from mt_lottery.ticket.selection import RowScores
-    from mt_lottery.tuners.base import ChosenRows
+    from mt_lottery.ticket.level import RowScores
+    from mt_lottery.ticket.ticket import Ticket
 
 EXAMPLES = """\
   mt-ticket find gemma3_270m gemma3-embed-tuned --out tickets.csv
@@ -57,7 +57,7 @@ def add_choice(part: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGrou
 
 def chosen_by(
     given: argparse.Namespace, pair: Pair, rows_file: str | None = None
-) -> tuple[RowScores, ChosenRows]:
+) -> tuple[RowScores, Ticket]:
     """The scores of a pair's rows and its ticket, by the arguments of :func:`add_choice`."""
     from mt_lottery.paper.find.ticket import choose, score_pair
 
@@ -78,13 +78,10 @@ def find(given: argparse.Namespace) -> int:
     """``mt-ticket find``."""
     from pathlib import Path
 
-    from mt_lottery.cli.summary import token_table
     from mt_lottery.errors import ConfigError
     from mt_lottery.paper.find.pair import open_pair
     from mt_lottery.registry import SELECTORS
     from mt_lottery.report.printing import printer
-    from mt_lottery.runs.folder.files import read_tickets
-    from mt_lottery.runs.folder.preparing import write_tickets
     from mt_lottery.system.replacing import check_new_files
     from mt_lottery.ticket.certify import tau_analytic
 
@@ -96,9 +93,10 @@ def find(given: argparse.Namespace) -> int:
     paths = [path for path in (given.before, given.after) if path is not None]
     pair = open_pair(paths, shared_rows=given.shared_rows, device=given.device, echo=echo)
     scores, chosen = chosen_by(given, pair)
-    write_tickets(out, chosen, pair.tokenizer, pair.counts)
+    chosen = chosen.named(pair.tokenizer, pair.counts)
+    chosen.save(out)
     console = printer()
-    console.print(token_table(read_tickets(out), given.show))
+    console.print(chosen.table(given.show))
     if scores.pvalue is not None:
         moved = int((scores.statistic > 0).sum())
         console.print(f"{moved:,} of {pair.rows:,} rows changed; the others have D = 0, p = 1.")

@@ -94,8 +94,8 @@ def _open(given: argparse.Namespace, path: Path) -> TicketReport:
 
 
 def _print(report: TicketReport, top: int) -> None:
-    from mt_lottery.model.tokens.shown import shown_tokens
     from mt_lottery.report.printing import Grid, printer
+    from mt_lottery.report.tokens import shown_tokens
 
     console = printer()
     lines = report.lines[:top]

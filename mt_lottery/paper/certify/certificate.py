@@ -35,13 +35,12 @@ from mt_lottery.runs.folder.record import Record
 from mt_lottery.runs.outcome import peak_memory, start_peak
 from mt_lottery.runs.planning.plan import Echo, Plan
 from mt_lottery.ticket.certify_levels import (
-    Level,
+    LevelCertificate,
     Suggestion,
     certify_levels,
     margin_quantiles,
     suggest_alpha,
 )
-from mt_lottery.ticket.selection import correct
 from mt_lottery.training.label_loss import check_logits
 from mt_lottery.tuners.rows.adapter_file import load_rows
 from mt_lottery.tuners.rows.module import detach
@@ -97,7 +96,7 @@ class Certificate:
     original: Predictions
     embed: Predictions
     partial: dict[float, PartialResult]
-    levels: list[Level]
+    levels: list[LevelCertificate]
     checks: list[Check]
     quantiles: list[tuple[float, float]]
     suggestion: Suggestion | None
@@ -145,8 +144,7 @@ def certify_runs(
     work = _Work(source, settings, echo)
     correction = common_correction(given)
     ks = source.ks()
-    assert ks.pvalue is not None
-    statistic, pvalue = ks.statistic, correct(ks.pvalue, correction)
+    statistic, pvalue = ks.statistic, ks.adjusted(correction)
     original = work.predict("Original model")
     probe = source.probe
     embed = work.predict("Embed-tuned model", probe.token_ids, probe.values)
@@ -269,7 +267,7 @@ class _Work:
 
     def check(
         self,
-        level: Level,
+        level: LevelCertificate,
         pvalue: Tensor,
         original: Predictions,
         embed: Predictions,

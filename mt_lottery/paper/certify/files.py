@@ -13,7 +13,7 @@ from mt_lottery.paper.certify.certificate import Certificate
 from mt_lottery.paper.certify.check import MODELS, Check
 from mt_lottery.report.plain import csv_records
 from mt_lottery.system.atomic import DiskError, write_text
-from mt_lottery.ticket.certify_levels import Level
+from mt_lottery.ticket.certify_levels import LevelCertificate
 
 STEM = "certificate"
 NOTE = (
@@ -36,7 +36,7 @@ def check_folder(folder: Path) -> None:
         raise DiskError(f"--out {folder}: cannot be written: no permission for {there}.")
 
 
-def level_numbers(certificate: Certificate, level: Level) -> dict[str, Any]:
+def level_numbers(certificate: Certificate, level: LevelCertificate) -> dict[str, Any]:
     """The numbers of one α, for the CSV; None where there is none."""
     said = level.certification
     partial = certificate.partial.get(level.alpha)

@@ -8,11 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from mt_lottery.errors import RecordError, TuningError
-from mt_lottery.runs.folder.files import read_tickets
 from mt_lottery.runs.folder.preparing import TICKETS
 from mt_lottery.runs.folder.record import Record, read_record
 from mt_lottery.ticket.analysis import most_changed
@@ -68,27 +66,10 @@ def _read(folder: Path) -> TicketRun:
             f"{folder}: a run of {record.method} has no {TICKETS}; allowed: runs that choose "
             "rows (ks_lottery, ks_transfer, ks_freeze, random, frequency, …)."
         )
-    size = record.model.vocab_size
-    rows, tokens = [], {}
-    numbers = {name: torch.zeros(size, dtype=torch.float64) for name in ("statistic", "pvalue")}
-    numbers["pvalue"] += 1
-    given = dict.fromkeys(numbers, False)
-    for line in read_tickets(path, size):
-        token_id = int(line["token_id"])
-        tokens[token_id] = line["token"]
-        if line["selected"] == "true":
-            rows.append(token_id)
-        for name, column in numbers.items():
-            if line[name]:
-                column[token_id] = float(line[name])
-                given[name] = True
-    if len(rows) != record.tickets.count:
-        raise RecordError(
-            f"{path}: damaged: {len(rows)} selected rows, but the run's record says "
-            f"{record.tickets.count}."
-        )
-    found = {name: column if given[name] else None for name, column in numbers.items()}
-    return TicketRun(folder, record, "", tuple(rows), tokens, found["statistic"], found["pvalue"])
+    ticket = record.tickets.ticket(path, record.model.vocab_size)
+    scores = ticket.scores
+    numbers = (None, None) if scores is None else (scores.statistic, scores.pvalue)
+    return TicketRun(folder, record, "", tuple(ticket), dict(ticket.names or {}), *numbers)
 
 
 def _train(record: Record) -> str:

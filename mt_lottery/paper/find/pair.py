@@ -38,14 +38,6 @@ from mt_lottery.runs.search import as_chosen
 from mt_lottery.tuners.rows.adapter_file import load_rows
 
 
-class NoTokenizer:
-    """Stands in where a folder has no tokenizer: tokens stay empty."""
-
-    def convert_ids_to_tokens(self, token_ids: Sequence[int]) -> list[str]:
-        """As a tokenizer's."""
-        return [""] * len(token_ids)
-
-
 @dataclass
 class Side:
     """One embedding table, and whose it is.
@@ -77,7 +69,7 @@ class Pair:
         before, after: the tables; only the first ``rows`` rows of each are looked at.
         rows: V.
         names: what they are called.
-        tokenizer: names the rows.
+        tokenizer: names the rows; None where there is none.
         counts: occurrences in the training text, None where there is no corpus.
         model: the original model: a folder, or a run's configuration.
         tied: whether the output head of BEFORE is its input table.
@@ -131,7 +123,7 @@ def open_pair(
         run = open_side(paths[0], device, echo)
         assert run.base is not None and run.config is not None
         names = (f"the original model of {paths[0]}", paths[0])
-        tokenizer = run.tokenizer or NoTokenizer()
+        tokenizer = run.tokenizer
         rows = run.base.shape[0]
         return Pair(run.base, run.table, rows, names, tokenizer, run.counts, run.config, run.tied)
     one, other = (open_side(path, device, echo) for path in paths)
@@ -146,7 +138,6 @@ def open_pair(
     tokenizer = one.tokenizer or other.tokenizer
     if tokenizer is None:
         echo("Note: neither folder has a tokenizer: the rows have no names.")
-        tokenizer = NoTokenizer()
     model = one.config or one.name
     counts = other.counts or one.counts
     names = (one.name, other.name)

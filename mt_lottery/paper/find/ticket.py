@@ -14,15 +14,17 @@ from torch import Tensor
 from mt_lottery.errors import TuningError
 from mt_lottery.paper.find.pair import Pair
 from mt_lottery.paper.find.tables import row_parts
+from mt_lottery.ticket.level import Level, RowScores
 from mt_lottery.ticket.selection import (
-    RowScores,
-    correct,
     looks_at_values,
     score_rows,
     selector_context,
+    ticket_of,
 )
-from mt_lottery.tuners.base import DEFAULT_TICKETS, ChosenRows
-from mt_lottery.tuners.rows.ks_lottery import nearest_rows, read_rows_file, ticket_of
+from mt_lottery.ticket.ticket import Ticket
+from mt_lottery.tuners.rows.base import DEFAULT_TICKETS
+from mt_lottery.tuners.rows.ks_lottery import nearest_rows
+from mt_lottery.tuners.rows.rows_file import read_rows_file
 
 
 def score_pair(
@@ -122,7 +124,7 @@ def choose(
     top: int | None = None,
     rows_file: str | None = None,
     correction: str = "none",
-) -> ChosenRows:
+) -> Ticket:
     """The ticket: by α, by number (18 if nothing is given), or from a file.
 
     Args:
@@ -140,23 +142,22 @@ def choose(
     """
     if rows_file is not None:
         rows = read_rows_file(rows_file, pair.rows, setting="--rows ")
-        return ChosenRows(rows, "file", statistic=scores.statistic, pvalue=scores.pvalue)
+        return Ticket(rows, "file", scores=scores)
     if alpha is not None:
         if scores.pvalue is None:
             raise TuningError(
                 f"--alpha: selector '{selector}' has no p-values; allowed with it: --top."
             )
-        if not bool((correct(scores.pvalue, correction) <= alpha).any()):
-            corrected = "" if correction == "none" else f" ({correction})"
+        level = Level(alpha, correction)
+        if not level.rejects(scores).any():
             raise TuningError(
-                f"No row of the vocabulary rejects at --alpha {alpha:g}. The smallest nominal "
-                f"p-values{corrected}:\n{nearest_rows(scores, correction, pair.tokenizer)}\n"
+                f"No row of the vocabulary rejects at --alpha {alpha:g}. "
+                f"The {nearest_rows(scores, level, pair.tokenizer)}"
                 f"Raise --alpha, or choose by number: --top {DEFAULT_TICKETS}."
             )
     else:
         count = DEFAULT_TICKETS if top is None else top
-        floor = -math.inf if scores.pvalue is None else 0.0
-        changed = int((scores.statistic > floor).sum())
+        changed = scores.eligible()
         if changed < count:
             given = f"--top {count}" if top is not None else f"{count} rows are the default"
             raise TuningError(
@@ -165,4 +166,4 @@ def choose(
                 + (f" Allowed: --top 1 to {changed}." if changed else "")
             )
         top = count
-    return ticket_of(scores, alpha=alpha, count=top, correction=correction, selector=selector)
+    return ticket_of(scores, alpha=alpha, rows=top, correction=correction, selector=selector)

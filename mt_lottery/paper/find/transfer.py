@@ -16,8 +16,8 @@ from mt_lottery.model.loading import quantisation_of
 from mt_lottery.model.tables import is_tied
 from mt_lottery.paper.find.pair import Pair, original
 from mt_lottery.paper.find.tables import open_model, read_rows
-from mt_lottery.runs.folder.preparing import TICKETS, write_tickets
-from mt_lottery.tuners.base import ChosenRows
+from mt_lottery.runs.folder.preparing import TICKETS
+from mt_lottery.ticket.ticket import Ticket
 from mt_lottery.tuners.rows.module import attach, fold
 
 
@@ -45,7 +45,7 @@ def _check_scope(pair: Pair, scope: str, tied: bool) -> None:
         )
 
 
-def transfer(pair: Pair, chosen: ChosenRows, out: Path, *, scope: str = "input") -> Any:
+def transfer(pair: Pair, chosen: Ticket, out: Path, *, scope: str = "input") -> Any:
     """Write BEFORE with some rows of AFTER as a plain transformers folder.
 
     The weights keep BEFORE's dtype. A tied model whose input table alone is to change gets
@@ -73,7 +73,7 @@ def transfer(pair: Pair, chosen: ChosenRows, out: Path, *, scope: str = "input")
     fold(model)
 
     def list_rows(folder: Path) -> None:
-        write_tickets(folder / TICKETS, chosen, loaded.tokenizer, pair.counts)
+        chosen.named(loaded.tokenizer, pair.counts).save(folder / TICKETS)
 
     save_folder(model, loaded.tokenizer, out, marked=True, more=list_rows)
     return loaded.info

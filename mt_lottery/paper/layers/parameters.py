@@ -18,7 +18,8 @@ from mt_lottery.paper.find.tables import DTYPES, ModelFolder, row_bytes, row_par
 from mt_lottery.report.plain import csv_records
 from mt_lottery.system.atomic import write_text
 from mt_lottery.ticket.ks import ks_test
-from mt_lottery.ticket.parameters import ParameterChange, as_rows, largest_tie, summarise
+from mt_lottery.ticket.level import Level
+from mt_lottery.ticket.rows import ParameterChange, as_rows, largest_tie, summarise
 
 #: In the order in which a model uses them.
 KINDS = (
@@ -170,9 +171,7 @@ def compare_layers(before: ModelFolder, after: ModelFolder, alpha: float = 0.05)
     """
     from tqdm import tqdm
 
-    if not 0.0 <= alpha <= 1.0:
-        raise TuningError(f"alpha must be in [0, 1], got {alpha}.")
-    made = Layers(before.shown, after.shown, alpha)
+    made = Layers(before.shown, after.shown, Level(alpha).alpha)
     matched = _match(before, after, made)
     columns = _stored_as_columns(after, matched)
     total = sum(torch.Size(after.shapes[other]).numel() for _, other in matched)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mt_lottery.model.tokens.shown import is_byte_level, shown_token
 from mt_lottery.paper.show.ticket_report import TicketReport, TokenLine
 from mt_lottery.report.figures import new_figure, save_figure
+from mt_lottery.report.tokens import is_byte_level, shown_token
 
 LABELLED = 7  # tokens whose names are in the figure
 

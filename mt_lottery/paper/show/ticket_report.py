@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -14,15 +13,15 @@ from torch import Tensor
 
 from mt_lottery.data.prompts.templates import get_template
 from mt_lottery.errors import RecordError
-from mt_lottery.model.tokens.strings import token_strings
 from mt_lottery.paper.show.frequencies import PositionCounts, count_positions, frequency_ranks
 from mt_lottery.paper.source import Source
 from mt_lottery.report.plain import csv_text
-from mt_lottery.runs.folder.files import read_tickets
+from mt_lottery.report.tokens import token_strings
 from mt_lottery.runs.folder.preparing import TICKETS
 from mt_lottery.system.atomic import write_text
-from mt_lottery.ticket.ranks import Histogram, histogram, normalised_ranks
+from mt_lottery.ticket.rows import Histogram, histogram, normalised_ranks
 from mt_lottery.ticket.selection import score_rows
+from mt_lottery.ticket.ticket import Ticket
 from mt_lottery.tuners.rows.frequency import count_file
 
 #: Table 3's measures. It does not say how three of them make one number of a row's d changes:
@@ -195,9 +194,7 @@ def rank_table(
 
 def _selected(run_dir: Path) -> set[int]:
     path = run_dir / TICKETS
-    if not path.is_file():
-        return set()
-    return {int(row["token_id"]) for row in read_tickets(path) if row["selected"] == "true"}
+    return set(Ticket.load(path)) if path.is_file() else set()
 
 
 def show_file(
@@ -214,8 +211,7 @@ def show_file(
         RecordError: no ``tickets.csv``, damaged, or without KS distances.
         TuningError: the corpus cannot be read.
     """
-    lines = [_line(row) for row in _read(path)]
-    lines = [line for line in lines if line.statistic > 0]
+    lines = _lines(path)
     name: str | None = None
     if corpus is not None:
         assert tokenizer is not None
@@ -237,28 +233,27 @@ def show_file(
     return TicketReport(str(path), None, None, name, None, lines, histogram(statistic, step))
 
 
-def _read(path: Path) -> list[dict[str, str]]:
-    rows = read_tickets(path)
-    if not rows:
+def _lines(path: Path) -> list[TokenLine]:
+    ticket = Ticket.load(path)
+    if not ticket.listed():
         raise RecordError(f"{path}: no row in it; a tickets.csv has at least one.")
-    if not any(row["pvalue"] for row in rows):
+    if ticket.pvalue is None:
         raise RecordError(
             f"{path}: it has no KS distances (its rows were chosen without a test); give the run "
             "directory of a run that has an embedding-tuned probe."
         )
-    return rows
-
-
-def _line(row: Mapping[str, str]) -> TokenLine:
-    frequency = row["train_frequency"]
-    return TokenLine(
-        int(row["token_id"]),
-        row["token"],
-        float(row["statistic"] or 0.0),
-        float(row["pvalue"]) if row["pvalue"] else None,
-        row["selected"] == "true",
-        counts={"corpus": int(frequency)} if frequency else {},
-    )
+    return [
+        TokenLine(
+            line["token_id"],
+            line["token"],
+            line["statistic"],
+            line["pvalue"],
+            line["selected"],
+            counts={} if ticket.counts is None else {"corpus": line["train_frequency"]},
+        )
+        for line in ticket.lines()
+        if line["statistic"] > 0
+    ]
 
 
 def write_csv(report: TicketReport, path: Path) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 
 from mt_lottery.config import RunConfig, file_settings
@@ -18,17 +16,14 @@ from mt_lottery.config.compose import to_yaml
 from mt_lottery.config.written import text_of
 from mt_lottery.decoding.translation import Hypothesis
 from mt_lottery.errors import RecordError
-from mt_lottery.model.tokens.strings import token_strings
-from mt_lottery.report.plain import csv_text
 from mt_lottery.runs.folder.claims import CONFIG as CONFIG
 from mt_lottery.runs.folder.claims import STATE as STATE
 from mt_lottery.runs.folder.claims import check_inputs, check_ours
-from mt_lottery.runs.folder.files import TICKET_COLUMNS, read_state
+from mt_lottery.runs.folder.files import read_state
 from mt_lottery.runs.folder.record import NAME, Record, read_record
 from mt_lottery.system import parallel
 from mt_lottery.system.atomic import DiskError, sweep, write_bytes, write_text
 from mt_lottery.system.removing import remove
-from mt_lottery.tuners.base import ChosenRows
 
 HYPOTHESES = "hypotheses.jsonl"
 SENTENCES = "sentence_scores.jsonl"
@@ -215,33 +210,3 @@ def write_hypotheses(
 def write_sentence_scores(path: Path, lines: Sequence[dict[str, Any]]) -> None:
     """One JSON object a test sentence: what it adds to each score, raw and first line."""
     write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
-
-
-def write_tickets(
-    path: Path, chosen: ChosenRows, tokenizer: Any, counts: Counter[int] | None
-) -> None:
-    """``tickets.csv``: every row that changed, and every selected one, most changed first.
-
-    Rows that are not listed did not change: D = 0, p = 1. Without ``counts`` (no corpus) the
-    column ``train_frequency`` is empty.
-    """
-    selected = {int(i) for i in chosen.rows}
-    if chosen.statistic is None:
-        order = [int(i) for i in chosen.rows]
-    else:
-        ranked = torch.argsort(chosen.statistic, descending=True, stable=True)
-        changed = int((chosen.statistic > 0).sum())
-        order = ranked[:changed].tolist()
-        order += sorted(selected - set(order))
-    lines = []
-    tokens = token_strings(tokenizer, order)
-    for token_id, token in zip(order, tokens, strict=True):
-        numbers = [
-            "" if column is None else repr(float(column[token_id]))
-            for column in (chosen.statistic, chosen.pvalue)
-        ]
-        picked = str(token_id in selected).lower()
-        frequency = "" if counts is None else counts.get(token_id, 0)
-        lines.append([token_id, token, *numbers, picked, frequency])
-    # exact: the file is read back, and a token "=" or "+1" is that token
-    write_bytes(path, csv_text(TICKET_COLUMNS, lines, exact=True).encode())

@@ -10,11 +10,14 @@ import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mt_lottery.errors import RecordError, nearest
 from mt_lottery.reading import read_json
 from mt_lottery.system.atomic import write_text
+
+if TYPE_CHECKING:
+    from mt_lottery.ticket.ticket import Ticket
 
 SCHEMA = 1
 NAME = "record.json"
@@ -52,6 +55,33 @@ class TicketRecord:
     tau: float | None
     selector: str
     scope: str
+
+    @classmethod
+    def of(cls, ticket: Ticket, scope: str) -> TicketRecord:
+        """What a record says of a ticket."""
+        how = (ticket.alpha, ticket.correction, ticket.tau, ticket.selector)
+        return cls(len(ticket), *how, scope)
+
+    def ticket(self, path: Path, vocab_size: int | None = None) -> Ticket:
+        """The ticket again, with the rows of its ``tickets.csv``.
+
+        Args:
+            path: the file.
+            vocab_size: V.
+
+        Raises:
+            RecordError: missing or damaged, or of another number of rows.
+        """
+        from mt_lottery.ticket.ticket import Ticket
+
+        known = {k: getattr(self, k) for k in ("alpha", "correction", "tau", "selector")}
+        found = Ticket.load(path, vocab_size, **known)
+        if len(found) != self.count:
+            raise RecordError(
+                f"{path}: damaged: {len(found)} selected rows, but the run's record says "
+                f"{self.count}."
+            )
+        return found
 
 
 @dataclass

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from mt_lottery.errors import TuningError
 from mt_lottery.registry import register_tuner
-from mt_lottery.tuners.base import RowsConfig, RowTuner, TuningContext
+from mt_lottery.tuners.base import TuningContext
+from mt_lottery.tuners.rows.base import RowsConfig, RowTuner
 
 
 def probe_rows(context: TuningContext, scope: str) -> Tensor:

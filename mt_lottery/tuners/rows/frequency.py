@@ -16,13 +16,9 @@ from mt_lottery.errors import TuningError
 from mt_lottery.reading import check_regular, reason
 from mt_lottery.registry import register_tuner
 from mt_lottery.system.values import user_path
-from mt_lottery.tuners.base import (
-    ChosenRows,
-    CountedRowsConfig,
-    RowTuner,
-    TuningContext,
-    enough,
-)
+from mt_lottery.ticket.ticket import Ticket
+from mt_lottery.tuners.base import TuningContext
+from mt_lottery.tuners.rows.base import CountedRowsConfig, RowTuner, enough
 
 _LINES = 1000  # tokenised at a time
 
@@ -93,5 +89,5 @@ class FrequencyTuner(RowTuner):
             self.config.tickets,
             f"different tokens in {'the training text' if corpus is None else corpus}",
         )
-        self.chosen = ChosenRows(rows, "frequency")
+        self.chosen = Ticket(rows, "frequency")
         return rows

@@ -11,7 +11,8 @@ from torch import Tensor
 from mt_lottery.config import setting
 from mt_lottery.errors import TuningError
 from mt_lottery.registry import register_tuner
-from mt_lottery.tuners.base import ChosenRows, TuningContext
+from mt_lottery.ticket.ticket import Ticket
+from mt_lottery.tuners.base import TuningContext
 from mt_lottery.tuners.rows.ks_lottery import KSLotteryConfig, KSLotteryTuner
 
 
@@ -53,7 +54,7 @@ class FrequencyMatchedTuner(KSLotteryTuner):
             best = min(pool, key=lambda other: abs(_log(counts[other]) - _log(wanted)))
             pool.remove(best)
             rows.append(best)
-        self.chosen = ChosenRows(torch.tensor(rows), "frequency_matched")
+        self.chosen = Ticket(torch.tensor(rows), "frequency_matched")
         return self.chosen.rows
 
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from mt_lottery.errors import TuningError
 from mt_lottery.registry import register_tuner
-from mt_lottery.tuners.base import DEFAULT_TICKETS, TuningContext
+from mt_lottery.tuners.base import TuningContext
+from mt_lottery.tuners.rows.base import DEFAULT_TICKETS
 from mt_lottery.tuners.rows.embed import probe_rows
 from mt_lottery.tuners.rows.ks_lottery import KSLotteryConfig, KSLotteryTuner
 

@@ -8,13 +8,10 @@ model; *partial transfer* copies their probe values over.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,28 +19,19 @@ from torch import Tensor
 
 from mt_lottery.config import setting
 from mt_lottery.errors import TuningError, unknown
-from mt_lottery.model.tokens.strings import token_strings
-from mt_lottery.reading import read_text
 from mt_lottery.registry import SELECTORS, register_tuner
-from mt_lottery.system.values import user_path
-from mt_lottery.ticket.certify import tau_estimated
+from mt_lottery.report.tokens import token_strings
+from mt_lottery.ticket.level import CORRECTIONS, Level, RowScores
 from mt_lottery.ticket.selection import (
-    RowScores,
-    correct,
-    find_ticket,
     looks_at_values,
     score_rows,
     selector_context,
+    ticket_of,
 )
-from mt_lottery.tuners.base import (
-    DEFAULT_TICKETS,
-    ChosenRows,
-    Probe,
-    RowsConfig,
-    RowTuner,
-    TuningContext,
-    iterate_rows,
-)
+from mt_lottery.ticket.ticket import Ticket
+from mt_lottery.tuners.base import Probe, TuningContext
+from mt_lottery.tuners.rows.base import DEFAULT_TICKETS, RowsConfig, RowTuner
+from mt_lottery.tuners.rows.rows_file import read_rows_file
 
 
 @dataclass
@@ -69,9 +57,12 @@ class KSLotteryConfig(RowsConfig):
         choices=("abs", "signed"),
     )
     selector_seed: int = setting(0, "selector=random: its seed", ge=0)
-    correction: str = setting(
-        "none", "of p over the vocabulary", choices=("none", "bonferroni", "bh")
-    )
+    correction: str = setting("none", "of p over the vocabulary", choices=CORRECTIONS)
+
+    @property
+    def level(self) -> Level | None:
+        """Where the rows are chosen by α: that, and the correction."""
+        return None if self.alpha is None else Level(self.alpha, self.correction)
 
     def problems(self) -> Iterator[str]:
         """What is wrong beyond a single key; fills in the default number of rows."""
@@ -126,121 +117,18 @@ def score_probe(
     return RowScores(statistic, pvalue)
 
 
-def ticket_of(
-    scores: RowScores, *, alpha: float | None, count: int | None, correction: str, selector: str
-) -> ChosenRows:
-    """The ticket, by α or by count, with the α and the τ that belong to it.
-
-    Args:
-        scores: of every row of the vocabulary.
-        alpha: rows whose p is at most this; or None.
-        count: the most changed rows, so many; or None.
-        correction: of p over the vocabulary.
-        selector: what made the scores.
-
-    Raises:
-        TuningError: as :func:`mt_lottery.ticket.selection.find_ticket`.
-    """
-    ticket = find_ticket(scores, alpha=alpha, count=count, correction=correction, selector=selector)
-    tau = None
-    if scores.pvalue is not None and ticket.alpha is not None:
-        adjusted = correct(scores.pvalue, correction)
-        tau = tau_estimated(scores.statistic, adjusted, ticket.alpha)
-    return ChosenRows(
-        ticket.rows,
-        selector,
-        alpha=ticket.alpha,
-        correction=correction,
-        tau=tau,
-        statistic=scores.statistic,
-        pvalue=scores.pvalue,
-    )
-
-
-def nearest_rows(scores: RowScores, correction: str, tokenizer: Any, count: int = 5) -> str:
+def nearest_rows(scores: RowScores, level: Level, tokenizer: Any | None, count: int = 5) -> str:
     """For a ticket that came out empty: the rows that were nearest to it, a line each."""
-    assert scores.pvalue is not None
-    adjusted = correct(scores.pvalue, correction)
+    adjusted = scores.adjusted(level.correction)
     order = torch.argsort(scores.statistic, descending=True, stable=True)[:count]
-    names = token_strings(tokenizer, order)
-    return "\n".join(
+    names = [""] * len(order) if tokenizer is None else token_strings(tokenizer, order)
+    lines = "\n".join(
         f"  {token!r} (id {int(i)}): D = {float(scores.statistic[i]):.4f}, "
         f"p = {float(adjusted[i]):.4g}"
         for token, i in zip(names, order, strict=True)
     )
-
-
-ROWS_BYTES = 1 << 30  # of a rows file
-DIGITS = 18  # of a token id
-
-
-def read_rows_file(
-    path: str | Path, vocab_size: int, *, setting: str = "tuner.rows_file="
-) -> Tensor:
-    """Token ids of a file: one a line (``#`` comments), or a ``tickets.csv``'s selected rows.
-
-    Args:
-        path: the file.
-        vocab_size: V.
-        setting: what gave the path, for messages.
-
-    Raises:
-        TuningError: no such file, a line that is no id, an id out of range or given twice.
-    """
-    try:
-        text = read_text(user_path(path, TuningError), TuningError, limit=ROWS_BYTES)
-    except TuningError as error:
-        raise TuningError(f"{setting}{error}") from error
-    try:
-        words = list(_words(text))
-    except ValueError as error:
-        raise TuningError(f"{setting}{path}, {error}") from error
-    found: dict[int, int] = {}
-    for number, word in words:
-        where = f"{setting}{path}, line {number}"
-        # "١٨" is decimal too, and int() reads it
-        if not (word.isascii() and word.isdecimal()):
-            raise TuningError(f"{where}: '{word[:60]}' is no token id (0 or above).")
-        token_id = int(word) if len(word) <= DIGITS else vocab_size
-        if token_id >= vocab_size:
-            raise TuningError(
-                f"{where}: token id {word[:60]} is outside the vocabulary: ids go from 0 to "
-                f"{vocab_size - 1}."
-            )
-        if token_id in found:
-            raise TuningError(
-                f"{where}: token id {token_id} is given more than once (first in line "
-                f"{found[token_id]})."
-            )
-        found[token_id] = number
-    if not found:
-        raise TuningError(f"{setting}{path}: no token id in it; nothing to tune.")
-    return torch.tensor(list(found), dtype=torch.int64)
-
-
-def _words(text: str) -> Iterator[tuple[int, str]]:
-    """Line number and content of each would-be token id of a rows file.
-
-    Raises:
-        ValueError: a table without the columns of a ``tickets.csv``, or a damaged one.
-    """
-    if not text.startswith("token_id"):
-        yield from iterate_rows(text)
-        return
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    try:
-        if "token_id" not in (reader.fieldnames or ()):
-            raise ValueError("line 1: a table whose header has no column token_id.")
-        for record in reader:
-            selected = (record.get("selected") or "true").strip().lower()
-            if selected not in ("true", "false"):
-                raise ValueError(
-                    f"line {reader.line_num}: selected is '{selected[:40]}', not true or false."
-                )
-            if selected == "true":
-                yield reader.line_num, (record["token_id"] or "").strip()
-    except csv.Error as error:
-        raise ValueError(f"line {reader.line_num + 1}: damaged: {error}.") from error
+    corrected = "" if level.correction == "none" else f" ({level.correction})"
+    return f"smallest nominal p-values{corrected}:\n{lines}\n"
 
 
 @register_tuner("ks_lottery", dataclass=KSLotteryConfig)
@@ -269,38 +157,27 @@ class KSLotteryTuner(RowTuner):
         config = self.config
         if config.rows_file is not None:
             rows = read_rows_file(config.rows_file, context.table.shape[0])
-            statistic = pvalue = None
-            if context.probe is not None:
-                scores = self.scores(context)
-                statistic, pvalue = scores.statistic, scores.pvalue
-            self.chosen = ChosenRows(rows, "file", statistic=statistic, pvalue=pvalue)
+            scores = None if context.probe is None else self.scores(context)
+            self.chosen = Ticket(rows, "file", scores=scores)
             return rows
         if context.probe is None and self.probe is not None:
             raise TuningError(f"{config.name} needs an embedding-tuned probe.")
-        scores = self.scores(context)
-        if config.alpha is not None and scores.pvalue is not None:
-            adjusted = correct(scores.pvalue, config.correction)
-            if not bool((adjusted <= config.alpha).any()):
-                raise TuningError(self._nothing_rejected(context, scores))
+        scores, level = self.scores(context), config.level
+        if level is not None and scores.pvalue is not None and not level.rejects(scores).any():
+            raise TuningError(
+                f"No row of the vocabulary rejects at tuner.alpha={level.alpha:g}: there is "
+                f"nothing to tune. The five {nearest_rows(scores, level, context.tokenizer)}"
+                "Raise tuner.alpha, train the probe longer (probe.epochs, probe.lr), or choose by "
+                f"number: tuner.tickets={DEFAULT_TICKETS}."
+            )
         self.chosen = ticket_of(
             scores,
+            rows=config.tickets,
             alpha=config.alpha,
-            count=config.tickets,
             correction=config.correction,
             selector=config.selector,
         )
         return self.chosen.rows
-
-    def _nothing_rejected(self, context: TuningContext, scores: RowScores) -> str:
-        config = self.config
-        corrected = "" if config.correction == "none" else f" ({config.correction})"
-        lines = nearest_rows(scores, config.correction, context.tokenizer)
-        return (
-            f"No row of the vocabulary rejects at tuner.alpha={config.alpha:g}: there is "
-            f"nothing to tune. The five smallest nominal p-values{corrected}:\n{lines}\n"
-            "Raise tuner.alpha, train the probe longer (probe.epochs, probe.lr), or choose by "
-            f"number: tuner.tickets={DEFAULT_TICKETS}."
-        )
 
 
 @register_tuner("ks_transfer", dataclass=KSLotteryConfig)

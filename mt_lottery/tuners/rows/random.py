@@ -6,13 +6,9 @@ import torch
 from torch import Tensor
 
 from mt_lottery.registry import register_tuner
-from mt_lottery.tuners.base import (
-    ChosenRows,
-    CountedRowsConfig,
-    RowTuner,
-    TuningContext,
-    enough,
-)
+from mt_lottery.ticket.ticket import Ticket
+from mt_lottery.tuners.base import TuningContext
+from mt_lottery.tuners.rows.base import CountedRowsConfig, RowTuner, enough
 
 
 @register_tuner("random", dataclass=CountedRowsConfig)
@@ -30,7 +26,7 @@ class RandomTuner(RowTuner):
         pool = self.pool(context)
         order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))
         rows = enough(pool[order], self.config.tickets, self.what)
-        self.chosen = ChosenRows(rows, self.config.name)
+        self.chosen = Ticket(rows, self.config.name)
         return rows
 
 

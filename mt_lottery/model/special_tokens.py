@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mt_lottery.errors import ModelError
-from mt_lottery.model.tokens.strings import token_strings
+from mt_lottery.report.tokens import token_strings
 
 # In use as padding in known vocabularies; taken only where a vocabulary has them already.
 _PADDING = (

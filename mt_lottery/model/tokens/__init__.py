@@ -1,1 +1,0 @@
-"""Token ids as text: for files, for people, and the special ones."""
