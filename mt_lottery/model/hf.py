@@ -232,6 +232,7 @@ def _tokenizer(shown: str, where: str, plain: bool, rows: int, common: dict[str,
     kind = PreTrainedTokenizerFast if plain else AutoTokenizer
     tokenizer = call(kind.from_pretrained, shown, where, **common)
     special_tokens.prepare(tokenizer, rows, shown)
+    call(tokenizer, shown, ["."], verbose=False)  # a wrong setting may show only here
     return tokenizer
 
 

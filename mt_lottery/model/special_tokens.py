@@ -18,6 +18,8 @@ _PADDING = (
     "<|endoftext|>",
 )
 
+_ROLES = ("bos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
 
 def prepare(tokenizer: Any, rows: int, where: str) -> None:
     """Check a tokenizer against the model's table and set its padding token.
@@ -35,6 +37,9 @@ def prepare(tokenizer: Any, rows: int, where: str) -> None:
     Raises:
         ModelError: no EOS, or a token without a row that a text can hold.
     """
+    for role in _ROLES:
+        if getattr(tokenizer, role, None) == "":  # LLaMA conversions: no token, and no id
+            setattr(tokenizer, role, None)
     eos, unk = tokenizer.eos_token_id, tokenizer.unk_token_id
     # A token that the vocabulary lacks (LLaMA conversions with eos_token "") gets the unknown's id.
     unknown = eos is not None and eos == unk and tokenizer.eos_token != tokenizer.unk_token

@@ -15,6 +15,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from mt_lottery.data.prompts.tokenise import plain_ids
 from mt_lottery.errors import ModelError
 from mt_lottery.model.hf import load_folder
 
@@ -56,6 +57,26 @@ def test_a_wrong_value_in_config_json(model_folder, change_json, key: str, value
         plain = ("vocab_size", "auto_map", "eos_token_id", "dtype", "torch_dtype")
         assert key in plain or value == {"quant_method": "nosuch"}
         assert loaded.info.vocab_size == 48
+
+
+@pytest.mark.parametrize("value", ["512", [512], {"value": 512}])
+def test_a_longest_text_that_is_no_number(model_folder, change_json, value: Any) -> None:
+    """transformers loads it, and fails at the first text."""
+    folder = model_folder()
+    path = folder / "tokenizer_config.json"
+    change_json(path, model_max_length=value)
+    assert refused(folder) == f"{path}: model_max_length is {str(value)!r}; allowed: a number."
+
+
+@pytest.mark.parametrize("role", ["bos_token", "cls_token", "mask_token", "unk_token"])
+def test_a_role_without_a_token(model_folder, write_tokenizer, change_json, role: str) -> None:
+    """LLaMA conversions write "" for it; such a token has no id."""
+    folder = model_folder()
+    write_tokenizer(folder, unk_token=None)
+    change_json(folder / "tokenizer_config.json", **{role: ""})
+    tokenizer = load(folder).tokenizer
+    assert getattr(tokenizer, role) is None
+    assert plain_ids(tokenizer, ["w2 w3 </s>"]) == [[5, 6, 0]]
 
 
 def test_rope_is_computed_as_it_was_stored_or_refused(model_folder) -> None:

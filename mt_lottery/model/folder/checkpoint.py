@@ -167,8 +167,12 @@ def check_settings(folder: Path) -> None:
     """
     _read(folder / "config.json")
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
-        if _is_there(folder / name):
-            _read(folder / name)
+        stored = _read(folder / name) if _is_there(folder / name) else {}
+        longest = stored.get("model_max_length")
+        if not isinstance(longest, (int, float, type(None))):
+            raise ModelError(
+                f"{folder / name}: model_max_length is {str(longest)[:60]!r}; allowed: a number."
+            )
     for name in ("tokenizer.json", "added_tokens.json", "vocab.json", "tokenizer.model"):
         if _is_there(folder / name):
             check_regular(folder / name, ModelError)
