@@ -22,6 +22,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -76,7 +77,17 @@ class Split:
     available: int
     report: Report | None = None
 
-    @property
+    @cached_property
+    def sources(self) -> list[str]:
+        """The source sentences."""
+        return [pair.source for pair in self.pairs]
+
+    @cached_property
+    def targets(self) -> list[str]:
+        """Their translations."""
+        return [pair.target for pair in self.pairs]
+
+    @cached_property
     def sha256(self) -> str:
         """Hash of all texts; order and the boundaries between texts count."""
         digest = hashlib.sha256()

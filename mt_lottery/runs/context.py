@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import torch
 
 from mt_lottery.data.corpora import Split
-from mt_lottery.data.prompts.batches import Encoded, encode
-from mt_lottery.data.prompts.templates import get_template
-from mt_lottery.data.prompts.tokenise import plain_ids
-from mt_lottery.data.prompts.wording import prompts_of, targets_of
+from mt_lottery.data.prompts.batches import Encoded
 from mt_lottery.model.loading import LoadedModel
 from mt_lottery.model.positions import learned_positions
 from mt_lottery.model.special_tokens import check_ids
@@ -23,9 +19,7 @@ from mt_lottery.tuners.base import TuningContext
 def _encode(plan: Plan, loaded: LoadedModel, split: Split | None) -> Encoded | None:
     if split is None:
         return None
-    template = get_template(plan.config.data.template)
-    length, why = _longest(plan, loaded)
-    encoded = encode(split.pairs, template, plan.pair, loaded.tokenizer, length, why)
+    encoded = plan.text.encode(split, loaded.tokenizer, *_longest(plan, loaded))
     ids = ((*each.prompt_ids, *each.target_ids) for each in encoded.examples)
     check_ids(ids, loaded.tokenizer, input_table(loaded.model).shape[0])
     return encoded
@@ -38,17 +32,6 @@ def _longest(plan: Plan, loaded: LoadedModel) -> tuple[int, str]:
         return asked, f"data.max_length={asked}"
     left = positions - plan.tuner.virtual_tokens
     return left, f"the {left} positions that the model has for it"
-
-
-def text_counts(tokenizer: Any, split: Split) -> Counter[int]:
-    """Occurrences of each token id in the text: sources and targets, no template, no specials."""
-    texts = [" " + text for p in split.pairs for text in (p.source, p.target)]
-    counts: Counter[int] = Counter()
-    for ids in plain_ids(tokenizer, texts):
-        counts.update(ids)
-    for special in tokenizer.all_special_ids:
-        counts.pop(special, None)
-    return counts
 
 
 def input_counts(encoded: Encoded) -> Counter[int]:
@@ -80,18 +63,10 @@ def make_context(
     if encoded.dropped:
         why = _longest(plan, loaded)[1]
         echo(f"{len(encoded.dropped)} training pairs are longer than {why}: dropped.")
-    context.counts = text_counts(tokenizer, plan.corpora.train)
+    context.counts = Counter(plan.text.counts(plan.corpora.train, tokenizer))
     context.input_counts = input_counts(encoded)
     context.seen = torch.tensor(sorted(context.input_counts), dtype=torch.int64)
     followed = {i for e in encoded.examples for i in (*e.prompt_ids, *e.target_ids[:-1])}
     context.followed = torch.tensor(sorted(followed), dtype=torch.int64)
-    template = get_template(plan.config.data.template)
-    pairs = plan.corpora.train.pairs
-    context.examples = list(
-        zip(
-            prompts_of(template, [pair.source for pair in pairs], plan.pair),
-            targets_of(template, [pair.target for pair in pairs]),
-            strict=True,
-        )
-    )
+    context.examples = list(encoded.texts)
     return context, encoded, dev

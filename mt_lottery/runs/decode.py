@@ -10,14 +10,13 @@ from typing import Any
 from tqdm import tqdm
 
 from mt_lottery.config import RunConfig
-from mt_lottery.data.prompts.batches import encode_prompts
-from mt_lottery.data.prompts.templates import get_template
+from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.decoding.translation import Hypothesis, check_positions, translate
-from mt_lottery.languages import parse_pair
 from mt_lottery.model.loading import LoadedModel
 from mt_lottery.model.positions import learned_positions
 from mt_lottery.model.special_tokens import check_ids
 from mt_lottery.model.tables import eos_ids, input_table
+from mt_lottery.runs.planning.plan import Plan
 from mt_lottery.system import parallel
 
 
@@ -59,24 +58,17 @@ class Progress:
         self._bar.close()
 
 
-def check_room(
-    config: RunConfig, loaded: LoadedModel, sources: Sequence[str], taken: int = 0
-) -> None:
+def check_room(plan: Plan, loaded: LoadedModel) -> None:
     """Make sure, before anything is trained, that the model has positions for the test set.
-
-    Args:
-        config, loaded, sources: as in :func:`decode`.
-        taken: positions that the method will put before every prompt.
 
     Raises:
         ModelError: it has not.
     """
     if learned_positions(loaded.model) is None:
         return
-    template, pair = get_template(config.data.template), parse_pair(config.lang)
-    prompts = encode_prompts(sources, template, pair, loaded.tokenizer)
-    longest = max(map(len, prompts), default=0)
-    check_positions(loaded.model, longest, config.translate.max_new_tokens, taken)
+    prompts = plan.text.prompts(plan.test.sources, loaded.tokenizer)
+    longest, new = max(map(len, prompts), default=0), plan.config.translate.max_new_tokens
+    check_positions(loaded.model, longest, new, plan.tuner.virtual_tokens)
 
 
 def decode(
@@ -86,6 +78,7 @@ def decode(
     *,
     lead: str = "",
     quiet: bool = False,
+    text: PreparedText | None = None,
 ) -> list[Hypothesis]:
     """Translate sources, in order; several processes do a share each, and get all of it.
 
@@ -95,12 +88,10 @@ def decode(
         sources: one sentence each.
         lead: text before every prompt (few-shot examples).
         quiet: show no progress.
+        text: the run's; new if None.
     """
     settings = config.translate
-    template = get_template(config.data.template)
-    pair = parse_pair(config.lang)
-    prompts = encode_prompts(sources, template, pair, loaded.tokenizer, lead=lead)
-
+    prompts = (text or PreparedText.of(config)).prompts(sources, loaded.tokenizer, lead)
     check_ids(prompts, loaded.tokenizer, input_table(loaded.model).shape[0])
 
     def share(mine: Sequence[list[int]]) -> list[Hypothesis]:

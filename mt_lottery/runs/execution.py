@@ -216,7 +216,7 @@ def _tune_and_score(
     config, tuner = plan.config, plan.tuner
     start_peak(plan.device)
     context, encoded, dev = make_context(plan, loaded, echo)
-    check_room(config, loaded, [p.source for p in plan.test.pairs], tuner.virtual_tokens)
+    check_room(plan, loaded)
     cost = CostRecord()
     if tuner.probe is not None:
         assert encoded is not None
@@ -263,9 +263,8 @@ def _tune_and_score(
             tuner.chosen.named(loaded.tokenizer, context.counts).save(run_dir / TICKETS)
 
     on_main(save)
-    sources = [p.source for p in plan.test.pairs]
     began = time.monotonic()
-    outputs = decode(config, loaded, sources, lead=tuner.lead)
+    outputs = decode(config, loaded, plan.test.sources, lead=tuner.lead, text=plan.text)
     cost.decode_seconds = time.monotonic() - began
     cost.peak_memory_bytes = max(parallel.gather(peak_memory(plan.device)))
 

@@ -100,7 +100,7 @@ def metric_context(plan: Plan, loaded: LoadedModel) -> MetricContext:
         loaded.tokenizer,
         tokenizer_name(loaded),
         plan.pair.target.code,
-        sources=[pair.source for pair in plan.test.pairs],
+        sources=plan.test.sources,
         settings=plan.config.metric,
         device=plan.device,
     )
@@ -119,7 +119,7 @@ def generation_of(plan: Plan, outputs: Sequence[Hypothesis]) -> GenerationRecord
     """How the translations of a plan's test set ended: stopped, empty, off target, length."""
     statistics = generation_statistics(
         outputs,
-        [pair.target for pair in plan.test.pairs],
+        plan.test.targets,
         source=plan.pair.source.code,
         target=plan.pair.target.code,
         beam_size=plan.config.translate.beam_size,
@@ -149,9 +149,8 @@ def score_outputs(
     Returns:
         the scores, as a record has them.
     """
-    sources = [pair.source for pair in plan.test.pairs]
-    references = [pair.target for pair in plan.test.pairs]
-    write_hypotheses(run_dir / HYPOTHESES, sources, references, outputs)
+    references = plan.test.targets
+    write_hypotheses(run_dir / HYPOTHESES, plan.test.sources, references, outputs)
     about = metric_context(plan, loaded)
     metrics = make_metrics(names, about)
     if any(hasattr(metric, "ahead") for metric in metrics):

@@ -64,8 +64,8 @@ def trial_of(trial: Plan, finished: Path, folder: Path, echo: Echo) -> Record:
     with _as_allowed(trial.config):
         tuned = open_run(finished, trial.config.device)
     began = time.monotonic()
-    sources = [pair.source for pair in trial.test.pairs]
-    outputs = decode(trial.config, tuned.loaded, sources, lead=tuned.tuner.lead)
+    sources, lead = trial.test.sources, tuned.tuner.lead
+    outputs = decode(trial.config, tuned.loaded, sources, lead=lead, text=trial.text)
     cost = dataclasses.replace(tuned.record.cost, decode_seconds=time.monotonic() - began)
 
     def write() -> Record:

@@ -75,8 +75,8 @@ def shared(train: Sequence[str], test: Sequence[str], n: int = N) -> tuple[int, 
 
 def overlap(lang: str, train: Split, test: Split) -> Overlap:
     """Compare the two sides of a training and a test set."""
-    source = shared([p.source for p in train.pairs], [p.source for p in test.pairs])
-    target = shared([p.target for p in train.pairs], [p.target for p in test.pairs])
+    source = shared(train.sources, test.sources)
+    target = shared(train.targets, test.targets)
     return Overlap(
         lang, train.name, test.name, len(test.pairs), source[0], target[0], source[1], target[1]
     )

@@ -49,10 +49,17 @@ class Example:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Examples that fit, and the positions of the pairs that were too long."""
+    """A training text as token ids.
+
+    Attributes:
+        examples: those that fit.
+        dropped: positions of the pairs that are too long.
+        texts: prompt and target of every pair, as the template words them.
+    """
 
     examples: list[Example]
     dropped: list[int]
+    texts: list[tuple[str, str]]
 
 
 def encode_prompts(
@@ -139,7 +146,7 @@ def encode(
             f"All {len(lengths)} pairs are longer than {limit or f'data.max_length={max_length}'}; "
             f"prompt and target have {min(lengths)} to {max(lengths)} tokens."
         )
-    return Encoded(examples, dropped)
+    return Encoded(examples, dropped, list(zip(prompts, targets, strict=True)))
 
 
 def collate(examples: Sequence[Example], pad_id: int) -> dict[str, torch.Tensor]:

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mt_lottery.data.prompts.templates import get_template
 from mt_lottery.errors import ConfigError
 from mt_lottery.paper.certify.check import (
     Check,
@@ -213,7 +212,7 @@ class _Work:
         self.pad_id = pad_id_of(tokenizer)
         self.positions = make_positions(
             plan.test.pairs[: settings.sentences],
-            get_template(plan.config.data.template),
+            plan.text.template,
             plan.pair,
             tokenizer,
             settings.positions,

@@ -14,6 +14,7 @@ import torch
 from mt_lottery.config import RunConfig
 from mt_lottery.config.compose import compose_saved
 from mt_lottery.data.corpora import load_corpora
+from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.errors import ConfigError, ModelError, MTLotteryError, RecordError, TuningError
 from mt_lottery.languages import parse_pair
 from mt_lottery.model.hf import load_tokenizer
@@ -29,7 +30,6 @@ from mt_lottery.paper.find.tables import (
 )
 from mt_lottery.paper.source import open_source
 from mt_lottery.registry import TUNERS
-from mt_lottery.runs.context import text_counts
 from mt_lottery.runs.folder.integrity import check_run
 from mt_lottery.runs.folder.preparing import CONFIG
 from mt_lottery.runs.folder.record import NAME, SWAP, Record, read_record
@@ -279,7 +279,7 @@ def _training_counts(
     if split is None or split.sha256 != record.data.train.sha256:
         echo("Note: the training text has changed since, so tokens are not counted.")
         return None
-    return text_counts(tokenizer, split)
+    return PreparedText.of(config).counts(split, tokenizer)
 
 
 def original(model: str | RunConfig, dtype: str | None = None) -> Any:

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mt_lottery.data.prompts.templates import get_template
 from mt_lottery.errors import RecordError
 from mt_lottery.paper.show.frequencies import PositionCounts, count_positions, frequency_ranks
 from mt_lottery.paper.source import Source
@@ -153,7 +152,7 @@ def _counted(
     found: PositionCounts = count_positions(
         train.pairs,
         source.encoded.examples,
-        get_template(plan.config.data.template),
+        plan.text.template,
         plan.pair,
         source.loaded.tokenizer,
     )

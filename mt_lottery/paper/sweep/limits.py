@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 from mt_lottery.config import RunConfig
 from mt_lottery.data.corpora import Corpora
-from mt_lottery.data.prompts.batches import encode
-from mt_lottery.data.prompts.templates import get_template
-from mt_lottery.languages import parse_pair
+from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.model.loading import tokenizer_of
-from mt_lottery.runs.context import input_counts, text_counts
+from mt_lottery.runs.context import input_counts
 from mt_lottery.ticket.selection import looks_at_values
 
 
@@ -51,9 +49,9 @@ def vocabulary_use(config: RunConfig, corpora: Corpora) -> VocabularyUse | None:
     if found is None or corpora.train is None:
         return None
     tokenizer, rows = found
-    template, pair = get_template(config.data.template), parse_pair(config.lang)
-    encoded = encode(corpora.train.pairs, template, pair, tokenizer, config.data.max_length)
-    return VocabularyUse(rows, input_counts(encoded), text_counts(tokenizer, corpora.train))
+    text = PreparedText.of(config)
+    encoded = text.encode(corpora.train, tokenizer, config.data.max_length)
+    return VocabularyUse(rows, input_counts(encoded), text.counts(corpora.train, tokenizer))
 
 
 def limits(recipe: str, selector: str, config: RunConfig, use: VocabularyUse) -> Limit | None:

@@ -10,6 +10,7 @@ import torch
 
 from mt_lottery.config import RunConfig, counted, digest, file_settings
 from mt_lottery.data.corpora import Corpora, Split, load_corpora
+from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.data.prompts.templates import check_template
 from mt_lottery.errors import ConfigError, DataError, TuningError
 from mt_lottery.languages import LanguagePair, parse_pair
@@ -42,6 +43,7 @@ class Plan:
         model_id: sha256 or commit of the model.
         tuner: the method.
         engine: what trains it.
+        text: templates and tokenises the corpora, once.
         config_hash: of all that can change the result.
     """
 
@@ -52,6 +54,7 @@ class Plan:
     model_id: str
     tuner: Tuner
     engine: Engine
+    text: PreparedText
     config_hash: str
 
     @property
@@ -278,4 +281,5 @@ def make_plan(config: RunConfig, echo: Echo, engine: Engine | None = None) -> Pl
         content.pop("train")
     if tuner.probe is None or tuner.probe_section != "probe":
         content.pop("probe")
-    return Plan(config, pair, device, corpora, model_id, tuner, engine, digest(content))
+    text = PreparedText(template, pair)
+    return Plan(config, pair, device, corpora, model_id, tuner, engine, text, digest(content))

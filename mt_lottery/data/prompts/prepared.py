@@ -1,0 +1,73 @@
+"""A run's text as token ids: templated and tokenised once, however often it is asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar, cast
+
+from mt_lottery.config import RunConfig
+from mt_lottery.data.corpora import Split
+from mt_lottery.data.prompts.batches import Encoded, encode, encode_prompts
+from mt_lottery.data.prompts.templates import Template, get_template
+from mt_lottery.data.prompts.tokenise import plain_ids
+from mt_lottery.languages import LanguagePair, parse_pair
+
+Made = TypeVar("Made")
+
+
+class PreparedText:
+    """The text of a run and of its trials on dev, which share a model and so a tokenizer.
+
+    Args:
+        template: the wording.
+        pair: the direction.
+    """
+
+    def __init__(self, template: Template, pair: LanguagePair) -> None:
+        self.template = template
+        self.pair = pair
+        self._made: dict[Hashable, Any] = {}
+
+    @classmethod
+    def of(cls, config: RunConfig) -> PreparedText:
+        """With the template and languages of a configuration."""
+        return cls(get_template(config.data.template), parse_pair(config.lang))
+
+    def _once(self, tokenizer: Any, *key: Hashable, make: Callable[[], Made]) -> Made:
+        whole = (*key, len(tokenizer))  # a method may add tokens
+        if whole not in self._made:
+            self._made[whole] = make()
+        return cast(Made, self._made[whole])
+
+    def encode(
+        self, split: Split, tokenizer: Any, max_length: int, limit: str | None = None
+    ) -> Encoded:
+        """As :func:`~mt_lottery.data.prompts.batches.encode`."""
+
+        def make() -> Encoded:
+            return encode(split.pairs, self.template, self.pair, tokenizer, max_length, limit)
+
+        return self._once(tokenizer, "pairs", split.sha256, max_length, make=make)
+
+    def prompts(self, sources: Sequence[str], tokenizer: Any, lead: str = "") -> list[list[int]]:
+        """As :func:`~mt_lottery.data.prompts.batches.encode_prompts`."""
+
+        def make() -> list[list[int]]:
+            return encode_prompts(sources, self.template, self.pair, tokenizer, lead=lead)
+
+        return self._once(tokenizer, "prompts", tuple(sources), lead, make=make)
+
+    def counts(self, split: Split, tokenizer: Any) -> Counter[int]:
+        """Occurrences of each token id in sources and targets: no template, no specials."""
+
+        def make() -> Counter[int]:
+            texts = [" " + text for p in split.pairs for text in (p.source, p.target)]
+            counts: Counter[int] = Counter()
+            for ids in plain_ids(tokenizer, texts):
+                counts.update(ids)
+            for special in tokenizer.all_special_ids:
+                counts.pop(special, None)
+            return counts
+
+        return self._once(tokenizer, "counts", split.sha256, make=make)
