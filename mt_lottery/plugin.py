@@ -31,7 +31,7 @@ _ROOMS = {
     "tracking.trackers": "Tracker TrackerError",
     "training.criteria": "Criterion",
     "training.optimizers": "MakeOptimizer",
-    "training.objective": "Engine TrainResult",
+    "training.engine": "Engine TrainResult",
     "languages": "LanguagePair",
     "registry": " ".join(f"register_{kind}" for kind in REGISTRIES),
     # mistakes of a user, printed as one message
@@ -87,8 +87,8 @@ if TYPE_CHECKING:
     from mt_lottery.tracking.trackers import Tracker as Tracker
     from mt_lottery.tracking.trackers import TrackerError as TrackerError
     from mt_lottery.training.criteria import Criterion as Criterion
-    from mt_lottery.training.objective import Engine as Engine
-    from mt_lottery.training.objective import TrainResult as TrainResult
+    from mt_lottery.training.engine import Engine as Engine
+    from mt_lottery.training.engine import TrainResult as TrainResult
     from mt_lottery.training.optimizers import MakeOptimizer as MakeOptimizer
     from mt_lottery.tuners.adapters.base import PeftTuner as PeftTuner
     from mt_lottery.tuners.adapters.base import check_targets as check_targets

@@ -21,7 +21,8 @@ from mt_lottery.registry import register_engine
 from mt_lottery.system import interrupts, parallel
 from mt_lottery.system.diskfault import disk_error
 from mt_lottery.tracking.trackers import Tracker
-from mt_lottery.training.objective import Objective, TrainResult
+from mt_lottery.training.engine import TrainResult
+from mt_lottery.training.objective import Objective
 from mt_lottery.training.train_log import NullLog, TrainLog
 
 OUTPUT = Path("fairseq2/train")  # its log and metrics, beside our own
@@ -71,7 +72,7 @@ class Fairseq2Engine:
         resume: bool = False,
         trackers: Sequence[Tracker] = (),
     ) -> TrainResult:
-        """As :meth:`mt_lottery.training.objective.Engine.train`."""
+        """As :meth:`mt_lottery.training.engine.Engine.train`."""
         from fairseq2.checkpoint import CheckpointError, CheckpointNotFoundError
         from fairseq2.error import OperationalError
         from fairseq2.recipe.run import run

@@ -89,6 +89,6 @@ CONTRACTS = {
     ),
     "engine": Contract(
         "a class, made from (config), with problems() and train(model, config, examples, …)",
-        "training.objective.Engine",
+        "training.engine.Engine",
     ),
 }

@@ -31,7 +31,7 @@ from mt_lottery.system.atomic import write_bytes, write_text
 from mt_lottery.system.removing import remove
 from mt_lottery.system.values import cache_folder
 from mt_lottery.tracking.trackers import Tracker
-from mt_lottery.training.objective import Engine, TrainResult
+from mt_lottery.training.engine import Engine, TrainResult
 from mt_lottery.tuners.base import Probe, TuningContext
 from mt_lottery.tuners.rows.embed import probe_rows
 from mt_lottery.tuners.rows.module import attach, check_scope, detach

@@ -26,7 +26,7 @@ from mt_lottery.runs.folder.takeover import (
 from mt_lottery.runs.planning.plan import Echo, check_metrics, make_plan
 from mt_lottery.system import parallel
 from mt_lottery.system.parallel import on_main
-from mt_lottery.training.objective import Engine
+from mt_lottery.training.engine import Engine
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from mt_lottery.system.removing import remove
 from mt_lottery.tracking.trackers import Tracker
 from mt_lottery.training.arguments import training_arguments
 from mt_lottery.training.checkpoints import CheckpointTrainer, last_checkpoint
-from mt_lottery.training.objective import Objective, TrainResult
+from mt_lottery.training.engine import TrainResult
+from mt_lottery.training.objective import Objective
 from mt_lottery.training.sealing import step_of
 from mt_lottery.training.train_log import NullLog, TrainLog
 
@@ -132,7 +133,7 @@ def train(
     resume: bool = False,
     trackers: Sequence[Tracker] = (),
 ) -> TrainResult:
-    """As :meth:`mt_lottery.training.objective.Engine.train`."""
+    """As :meth:`mt_lottery.training.engine.Engine.train`."""
     objective = Objective(
         model, config, examples, pad_id=pad_id, seed=seed, dev=dev, autocast=autocast
     )

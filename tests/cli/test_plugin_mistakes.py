@@ -344,7 +344,7 @@ def test_what_comes_back_from_a_model_and_an_engine(
     assert "load must return a mt_lottery.model.loading.LoadedModel" in pair.mistake()
     given = small(models.untied, "eos_bias", "baseline=false", f"user_dir={folder}")
     none = commands.train(*given, "engine=e_none", "out_dir=run")
-    assert "train must return a mt_lottery.training.objective.TrainResult(" in none.mistake()
+    assert "train must return a mt_lottery.training.engine.TrainResult(" in none.mistake()
     assert "not nothing (None)" in none.mistake()
 
 

@@ -25,7 +25,7 @@ from mt_lottery.errors import TrainingError
 from mt_lottery.registry import ENGINES, TUNERS
 from mt_lottery.system import parallel
 from mt_lottery.tracking.trackers import Tracker
-from mt_lottery.training.objective import TrainResult
+from mt_lottery.training.engine import TrainResult
 from mt_lottery.tuners.base import TuningContext
 from mt_lottery.tuners.rows.module import attach
 

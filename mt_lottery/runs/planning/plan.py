@@ -25,7 +25,7 @@ from mt_lottery.scoring.trial import SOURCES, LaterTokenizer, try_metric
 from mt_lottery.system import parallel
 from mt_lottery.system.values import device_name, user_path
 from mt_lottery.tracking.trackers import names_of
-from mt_lottery.training.objective import Engine
+from mt_lottery.training.engine import Engine
 from mt_lottery.tuners.base import Tuner
 
 Echo = Callable[[str], None]
