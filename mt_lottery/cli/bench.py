@@ -12,9 +12,9 @@ from pathlib import Path
 from mt_lottery import __version__
 from mt_lottery.benchmark.executors.slurm_options import OPTIONS
 from mt_lottery.cli import bench_comet, bench_compare
-from mt_lottery.cli.outputs import add_overwrite, check_results
-from mt_lottery.cli.shared import Parser, guarded, whole, workers
-from mt_lottery.system import values
+from mt_lottery.cli.options import Parser, add_options, counts, whole
+from mt_lottery.cli.outputs import check_results
+from mt_lottery.cli.shared import guarded
 
 DESCRIPTION = "All recipes over language pairs and seeds, and an honest leaderboard."
 INTERRUPTED = "Interrupted. The same command goes on where it stopped."
@@ -42,13 +42,6 @@ Cells that are finished are never run again; the same command goes on where it s
 With --executor slurm, jobs go on when mt-bench is stopped; the same command watches them again.
 exit status: 0 done, 1 a cell failed (or a crash), 2 a mistake in what was given, 130 interrupted
 """
-
-
-def _numbers(text: str) -> list[int]:
-    try:
-        return values.wholes(text, 1)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"each {error}") from None
 
 
 def list_recipes(given: argparse.Namespace) -> int:
@@ -93,7 +86,9 @@ def list_recipes(given: argparse.Namespace) -> int:
     whole = sum(p.numel() for p in model.parameters())
     counts = parameter_counts(lambda: shape_of(given.model), given.tickets or ())
     if given.json:
-        print(json.dumps([vars(c) for c in counts], indent=1))
+        keys = {"recipe": "method"}  # what scripts read
+        listed = [{keys.get(k, k): v for k, v in vars(count).items()} for count in counts]
+        print(json.dumps(listed, indent=1))
         return 0
     vocabulary, width = model.get_input_embeddings().weight.shape
     title = f"{given.model}: {whole:,} parameters, vocabulary {vocabulary:,}, d = {width:,}"
@@ -166,10 +161,10 @@ def _list_parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--model", metavar="DIR", help="folder with config.json, or a hub id")
     made.add_argument(
-        "--tickets", type=_numbers, metavar="K,…", help="numbers of rows [each recipe's]"
+        "--tickets", type=counts, metavar="K,…", help="numbers of rows [each recipe's]"
     )
-    made.add_argument("--user-dir", metavar="DIR", help="folder of plugins and recipes to import")
-    made.add_argument("--json", action="store_true", help="print JSON")
+    add_options(made, "--user-dir", help="folder of plugins and recipes to import")
+    add_options(made, "--json")
     made.set_defaults(run_command=list_recipes)
     return made
 
@@ -186,7 +181,7 @@ def _report_parser() -> argparse.ArgumentParser:
     )
     made.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folder of a benchmark")
     made.add_argument("--out", type=Path, metavar="DIR", help="where to [the first DIR]")
-    add_overwrite(made)
+    add_options(made, "--overwrite")
     made.set_defaults(run_command=report)
     return made
 
@@ -213,14 +208,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--langs", required=True, metavar="L,…", help="target languages: ro,es,ca,no")
     made.add_argument("--source", default="en", metavar="L", help="source language [en]")
-    made.add_argument("--seeds", default="0", metavar="N,…", help="seeds [0]")
-    made.add_argument(
-        "--preset",
-        choices=("smoke", "small", "paper"),
-        help="smoke: minutes; small: an hour or two on 2 cores; paper: 10,000 pairs, beam 4",
-    )
-    made.add_argument("--model", metavar="M", help="a recipe of recipes/model, a folder or hub id")
-    made.add_argument("--data", metavar="D", help="a corpus: mini, ntrex, flores101, files, …")
+    add_options(made, "--seeds", "--preset", "--model", "--data", "--jobs")
     made.add_argument(
         "--tune", type=whole, default=0, metavar="N", help="trials a recipe on dev [0]"
     )
@@ -238,10 +226,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help=f"what each job asks for, may be repeated; keys: {', '.join(OPTIONS)}",
     )
-    made.add_argument("--jobs", type=workers, default=1, metavar="N", help="cells at a time [1]")
-    made.add_argument("--user-dir", metavar="DIR", help="folder of plugins to import first")
-    made.add_argument("--force", action="store_true", help="go on with other settings in --out")
-    made.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    add_options(made, "--user-dir", help="folder of plugins to import first")
+    add_options(made, "--force", "--dry-run")
     made.set_defaults(run_command=run_bench)
     return made
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mt_lottery.cli.shared import Parser, echo
+from mt_lottery.cli.options import Parser
+from mt_lottery.cli.shared import echo
 
 EXAMPLES = """\
 examples:

@@ -7,7 +7,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from mt_lottery.cli.shared import Parser
+from mt_lottery.cli.options import Parser, add_options, names
 
 EXAMPLES = """\
 examples:
@@ -16,10 +16,6 @@ examples:
   mt-bench compare bench/small --against lora --block tuned --score first_line
   mt-bench compare bench/one bench/two --against none --metric chrf --json
 """
-
-
-def _names(text: str) -> list[str]:
-    return [name for name in (part.strip() for part in text.split(",")) if name]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--against", required=True, metavar="RECIPE", help="compare with this one")
     made.add_argument(
         *("--recipes", "--methods"),
-        type=_names,
+        type=names,
         default=[],
         metavar="R,…",
         help="only these [all others]",
@@ -55,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
         help="of the whole output, or of its first line [raw]",
     )
     made.add_argument("--metric", metavar="KEY", help="spbleu, chrf, … [the one that ranks]")
-    made.add_argument("--json", action="store_true", help="print JSON")
+    add_options(made, "--json")
     made.set_defaults(run_command=compare)
     return made
 

@@ -6,25 +6,6 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
-HELP = (
-    "write over files that are there; without it they are refused, but for a command's own "
-    "results in its default folder, which are rendered again"
-)
-
-
-def add_overwrite(part: argparse.ArgumentParser) -> None:
-    """Give a command ``--overwrite``."""
-    part.add_argument("--overwrite", action="store_true", help=HELP)
-
-
-def add_replace(part: argparse.ArgumentParser) -> None:
-    """Give a command that writes a model folder ``--overwrite``."""
-    part.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="replace OUT if it is empty, or as mt-ticket wrote it; never another folder",
-    )
-
 
 def check_results(
     given: argparse.Namespace,

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
-import re
 import sys
 import traceback
 from collections.abc import Callable
-from typing import NoReturn
 
 from mt_lottery.cli import streams
 from mt_lottery.cli.mistakes import mistake
-from mt_lottery.errors import MTLotteryError, nearest
+from mt_lottery.errors import MTLotteryError
 from mt_lottery.registry.blame import as_plugin_error
-from mt_lottery.system import parallel, values
+from mt_lottery.system import parallel
 from mt_lottery.system.diskfault import disk_error
 from mt_lottery.system.interrupts import leave_sigterm, raise_on_sigterm
 from mt_lottery.system.quiet import quieten
@@ -26,73 +23,6 @@ KEPT = "What was finished is kept; the same command goes on (mt-train: with resu
 def echo(text: str) -> None:
     """A line for the user that is no result: to stderr."""
     print(redacted(text), file=sys.stderr, flush=True)
-
-
-def whole(text: str, least: int = 0, most: int = values.LARGEST) -> int:
-    """A whole number from ``least`` to ``most``, for argparse."""
-    try:
-        return values.whole(text, least, most)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def positive(text: str) -> int:
-    """A whole number above 0, for argparse."""
-    return whole(text, 1)
-
-
-def workers(text: str) -> int:
-    """How many things are done at a time, for argparse; 0 is refused with other mistakes."""
-    return whole(text, 0, 1024)
-
-
-def share(text: str) -> float:
-    """A number from 0 to 1, for argparse."""
-    try:
-        return values.number(text, 0.0, 1.0)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def any_number(text: str) -> float:
-    """A finite number, for argparse, where the command says itself what it may be."""
-    try:
-        return values.number(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def device(text: str) -> str:
-    """A device that is there, for argparse: refused before anything is loaded."""
-    try:
-        values.device_name(text)
-        if text not in ("auto", "cpu"):  # to know what is there costs the import of torch
-            from mt_lottery.runs.planning.plan import pick_device
-
-            pick_device(text)
-    except (ValueError, MTLotteryError) as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return text
-
-
-def add_device(part: argparse.ArgumentParser, text: str = "auto, cpu, cuda, cuda:N, mps") -> None:
-    """The option ``--device``."""
-    part.add_argument("--device", type=device, default="auto", help=f"{text} [auto]")
-
-
-def add_permission(parser: argparse.ArgumentParser) -> None:
-    """``--user-dir`` and ``--trust-remote-code``, for a command that opens runs."""
-    parser.add_argument(
-        "--user-dir",
-        metavar="DIR",
-        help="import this folder of plugins, in place of the one that a run asks for; without it "
-        "none is imported",
-    )
-    parser.add_argument(
-        "--trust-remote-code",
-        action="store_true",
-        help="run Python code that comes with a run's model",
-    )
 
 
 def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:
@@ -161,21 +91,3 @@ def _unprinted(refused: OSError) -> int:
 def _end(text: str, code: int) -> int:
     parallel.report(redacted(text), code)
     return code
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse, whose messages on a wrong choice or an unknown option name the nearest one."""
-
-    def error(self, message: str) -> NoReturn:
-        """End with 2 and the message."""
-        choice = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
-        unrecognised = re.match(r"unrecognized arguments: (.*)", message)
-        hint = ""
-        if choice:
-            known = [each.strip(" '\"") for each in choice[2].split(",")]
-            hint = nearest(choice[1], known)
-        elif unrecognised:
-            options = [name for action in self._actions for name in action.option_strings]
-            wrong = [w.partition("=")[0] for w in unrecognised[1].split() if w.startswith("-")]
-            hint = "".join(nearest(word, options) for word in wrong[:1])
-        super().error(f"{message.rstrip('.')}.{hint}" if hint else message)

@@ -12,7 +12,8 @@ import sys
 from collections.abc import Sequence
 
 from mt_lottery import __version__
-from mt_lottery.cli.shared import Parser, add_permission, guarded
+from mt_lottery.cli.options import Parser, add_options
+from mt_lottery.cli.shared import guarded
 
 DESCRIPTION = "Find, look at, check and use winning tickets."
 
@@ -37,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     for module in modules:
         module.add(commands)
     for part in commands.choices.values():
-        add_permission(part)  # each opens runs, which are data
+        add_options(part, "--user-dir", "--trust-remote-code")  # each opens runs, which are data
     return made
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 from mt_lottery import __version__
-from mt_lottery.cli.shared import Parser, add_device, add_permission, guarded, positive
+from mt_lottery.cli.options import Parser, add_options, positive
+from mt_lottery.cli.shared import guarded
 
 EXAMPLES = """\
 examples:
@@ -31,11 +32,11 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--version", action="version", version=f"mt-lottery {__version__}")
     made.add_argument("--run", required=True, metavar="DIR", help="run directory of mt-train")
-    add_device(made)
+    add_options(made, "--device")
     made.add_argument("--batch-size", type=positive, help="sentences a batch [the run's]")
     made.add_argument("--beam-size", type=positive, help="1 is greedy search [the run's]")
     made.add_argument("--max-new-tokens", type=positive, help="limit in tokens [the run's]")
-    add_permission(made)
+    add_options(made, "--user-dir", "--trust-remote-code")
     return made
 
 

@@ -14,9 +14,9 @@ from mt_lottery.config.stored import flat
 from mt_lottery.report.tokens import shown_tokens
 from mt_lottery.system.secrets import without_secrets
 
-#: Rows of a ticket that are shown; a frequency method may choose a hundred thousand.
+#: Rows of a ticket that are shown; the recipe `frequency` may choose a hundred thousand.
 TICKET_ROWS = 2000
-#: Journal keys in the words of transformers' integrations, whose charts are known.
+#: Keys of the training log in the words of transformers' integrations, whose charts are known.
 NAMES = {"loss": "train/loss", "lr": "train/learning_rate", "dev_loss": "eval/loss"}
 SAMPLE_COLUMNS = ["source", "reference", "hypothesis", "first_line", "stopped"]
 
@@ -136,9 +136,9 @@ def _samples(path: Path, count: int) -> tuple[list[str], list[list[Any]]] | None
 
 
 def board_report(board: dict[str, Any], folder: Path) -> Report:
-    """What a benchmark's leaderboard shows: each method's averages, the table, its files."""
+    """What a benchmark's leaderboard shows: each recipe's averages, the table, its files."""
     report = Report()
-    columns = ["block", "method", "trained", *board["languages"], "average", "first line"]
+    columns = ["block", "recipe", "trained", *board["languages"], "average", "first line"]
     columns += ["stopped", "p (against the best)"]
     rows: list[list[Any]] = []
     for block in board["blocks"]:

@@ -180,29 +180,21 @@ def _end_all() -> None:
             tracker.give_up()
 
 
-@register_tracker("comet", needs=["comet-ml>=3.49"], extra="comet")
-class CometTracker(RemoteTracker):
-    """Comet: online with an API key, else an offline archive in the run directory."""
-
-    name = "comet"
+def _register(name: str, needs: str, what: str) -> None:
+    kind = type(f"{name.capitalize()}Tracker", (RemoteTracker,), {"name": name, "__doc__": what})
+    register_tracker(name, needs=[needs], extra=name)(kind)
 
 
-@register_tracker("tensorboard", needs=["tensorboard>=2.16"], extra="tensorboard")
-class TensorBoardTracker(RemoteTracker):
-    """TensorBoard: event files in the run directory."""
-
-    name = "tensorboard"
-
-
-@register_tracker("wandb", needs=["wandb>=0.18"], extra="wandb")
-class WandbTracker(RemoteTracker):
-    """Weights & Biases: online with an API key, else offline in the run directory."""
-
-    name = "wandb"
-
-
-@register_tracker("mlflow", needs=["mlflow-skinny>=2.20"], extra="mlflow")
-class MlflowTracker(RemoteTracker):
-    """MLflow: the server of ``MLFLOW_TRACKING_URI``, else a store in the run directory."""
-
-    name = "mlflow"
+_register(
+    *("comet", "comet-ml>=3.49"),
+    "Comet: online with an API key, else an offline archive in the run directory.",
+)
+_register("tensorboard", "tensorboard>=2.16", "TensorBoard: event files in the run directory.")
+_register(
+    *("wandb", "wandb>=0.18"),
+    "Weights & Biases: online with an API key, else offline in the run directory.",
+)
+_register(
+    *("mlflow", "mlflow-skinny>=2.20"),
+    "MLflow: the server of ``MLFLOW_TRACKING_URI``, else a store in the run directory.",
+)

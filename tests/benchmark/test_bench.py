@@ -128,7 +128,7 @@ def test_dry_run_runs_nothing(commands: Commands, models: Models) -> None:
     )
     assert "en-ro done: none, few_shot" in ended.out and "en-ro to do: lora" in ended.out
     assert "en-es to do: none, few_shot, lora" in ended.out
-    assert "and 2 cells whose method is not measured yet" in ended.out
+    assert "and 2 cells whose recipe is not measured yet" in ended.out
 
 
 def test_a_cell_that_fails_leaves_the_others_alone(commands: Commands, models: Models) -> None:
@@ -345,7 +345,7 @@ def test_report_again_and_of_two(commands: Commands, models: Models) -> None:
         (("lora", "--langs", "ro", "seed=3"), "seed=3: mt-bench sets it itself"),
         (("lora", "--langs", "ro", "embed:train.lr=1"), "embed is not among those asked for"),
         (("lora", "--langs", "ro", "data.train_pairs=9999"), "data.train_pairs=9999"),
-        (("train.lr=1", "--langs", "ro"), "No method is given"),
+        (("train.lr=1", "--langs", "ro"), "No recipe is given"),
     ],
 )
 def test_mistakes_are_found_before_anything_runs(

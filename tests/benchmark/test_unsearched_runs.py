@@ -96,7 +96,7 @@ def test_only_the_very_run_serves(models: Models, why: str) -> None:
     if why == "damaged":
         path.write_text(path.read_text()[:50])
     said: list[str] = []
-    options = {"unsearched": Path("alone"), "say": said.append}
+    options = {"unsearched": Path("alone"), "echo": said.append}
     found = done(models, "eos_bias", "searched", "tune=1", **options)
     assert found["status"] == "done"
     assert not any("alone" in line for line in said)

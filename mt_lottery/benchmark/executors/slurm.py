@@ -49,7 +49,7 @@ class Job:
 
     Attributes:
         status: the cell's.
-        wave: in which it was submitted.
+        array: in which it was submitted.
         index: place in it.
         missed: when it was first seen to have ended without an answer, by the monotonic clock.
     """
@@ -263,7 +263,7 @@ def _lost(out: Path, job: Job) -> None:
 
 
 def _settle(store: JobStore, jobs: Sequence[Job]) -> None:
-    """Forget the waves of which every job has ended."""
+    """Forget the arrays of which every job has ended."""
     still = {job.array.name for job in _open(jobs)} | store.others
     ours = {job.array.name for job in jobs}
     for array in list(store.arrays):

@@ -106,13 +106,13 @@ def _cores() -> int:
 class JobStore:
     """``slurm/jobs.json``: the jobs that may still run.
 
-    A wave is written down under its name *before* sbatch is called, and with its number after:
+    An array is written down under its name *before* sbatch is called, and with its number after:
     a benchmark that is killed between the two finds its jobs by that name.
 
     Attributes:
         out: the benchmark's folder.
-        waves: in the order of submission.
-        others: names of waves with jobs that nobody watches now.
+        arrays: in the order of submission.
+        others: names of arrays with jobs that nobody watches now.
     """
 
     out: Path
@@ -146,11 +146,11 @@ class JobStore:
         Raises:
             DiskError: it cannot be written.
         """
-        content = {"schema": SCHEMA, "waves": [dataclasses.asdict(w) for w in self.arrays]}
+        content = {"schema": SCHEMA, "waves": [dataclasses.asdict(a) for a in self.arrays]}
         write_text(self.out / FOLDER / JOBS, json.dumps(content, indent=1) + "\n")
 
     def drop(self, array: JobArray) -> None:
-        """Forget a wave of which nothing runs; of its files only those of failed jobs stay."""
+        """Forget an array of which nothing runs; of its files only those of failed jobs stay."""
         self.arrays.remove(array)
         self.write()
         folder = array.folder(self.out)
@@ -166,7 +166,7 @@ class JobStore:
             folder.rmdir()
 
     def recover(self) -> set[str]:
-        """Jobs that have not ended, by Slurm's word; waves without any are dropped.
+        """Jobs that have not ended, by Slurm's word; arrays without any are dropped.
 
         Raises:
             SlurmError: Slurm does not answer.

@@ -39,7 +39,7 @@ def split(
         first.append(status)
         if group is not None and group not in settled:
             training.add(group)
-    return [array for array in (first, second) if array]
+    return [part for part in (first, second) if part]
 
 
 def describe(bench: Bench, statuses: Sequence[Status], jobs: int) -> str:
@@ -49,9 +49,9 @@ def describe(bench: Bench, statuses: Sequence[Status], jobs: int) -> str:
         RecordError: ``slurm/jobs.json`` is damaged.
     """
     arrays = JobStore.read(bench.out.resolve()).arrays
-    known = {folder: w.job_id(i) for w in arrays for i, folder in enumerate(w.cells)}
+    known = {folder: a.job_id(i) for a in arrays for i, folder in enumerate(a.cells)}
     with contextlib.suppress(SlurmError):  # a plan may be made where there is no Slurm
-        listed = queue(w.name for w in arrays)
+        listed = queue(a.name for a in arrays)
         live = {number for number, seen in listed.items() if not seen.ended}
         known = {folder: number for folder, number in known.items() if number in live}
     taken = {id(s) for s in statuses if s.state == WAITING and s.cell.folder in known}

@@ -7,8 +7,9 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mt_lottery.cli.outputs import add_overwrite, check_results
-from mt_lottery.cli.shared import add_device, any_number, echo, whole
+from mt_lottery.cli.options import Commands, add_options, any_number, subcommand, whole
+from mt_lottery.cli.outputs import check_results
+from mt_lottery.cli.shared import echo
 from mt_lottery.errors import ConfigError
 from mt_lottery.system.values import number
 
@@ -107,13 +108,13 @@ def certify(given: argparse.Namespace) -> int:
     settings.check()
     check_folder(folder)
     own = None if given.out else "certificate.json"
-    kinds = ("json", "csv") if given.no_plot else ("json", "csv", "png", "svg")
+    kinds = ("json", "csv", "png", "svg") if given.plot else ("json", "csv")
     check_results(given, folder, ["certificate"], kinds, own)
-    if not given.no_plot:
+    if given.plot:
         check_matplotlib()
     certificate = certify_runs(given.runs, settings, device=given.device, echo=echo)
     written = write_report(certificate, folder)
-    if not given.no_plot:
+    if given.plot:
         written += draw(certificate, folder)
     console = printer(120)
     _show(certificate, console)
@@ -264,10 +265,12 @@ def _show_suggestion(certificate: Certificate, console: Any) -> None:
     )
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Teach ``mt-ticket`` this command."""
-    part = commands.add_parser(
-        "certify",
+    part = subcommand(
+        commands,
+        certify,
+        EXAMPLES,
         help="the paper's certificate at every α, and how often it is broken",
         description=(
             "Algorithm 1 of the paper on a run's test set: at every α the ticket's size, τ, the "
@@ -317,7 +320,4 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="print the smallest α that verifies this share of the positions (§4.2)",
     )
     part.add_argument("--out", metavar="DIR", help="folder to write to [RUN/certificate]")
-    part.add_argument("--no-plot", action="store_true", help="write no figure")
-    add_overwrite(part)
-    add_device(part)
-    part.set_defaults(run_command=certify)
+    add_options(part, "--no-plot", "--overwrite", "--device")

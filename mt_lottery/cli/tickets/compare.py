@@ -6,9 +6,17 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mt_lottery.cli.outputs import add_overwrite, check_results
-from mt_lottery.cli.shared import add_device, echo, positive, whole
-from mt_lottery.system import values
+from mt_lottery.cli.options import (
+    Commands,
+    add_options,
+    counts,
+    levels,
+    positive,
+    subcommand,
+    whole,
+)
+from mt_lottery.cli.outputs import check_results
+from mt_lottery.cli.shared import echo
 
 if TYPE_CHECKING:
     from mt_lottery.paper.compare.files import Comparison
@@ -20,22 +28,6 @@ EXAMPLES = """\
 """
 
 SHOWN_TOKENS = 60
-
-
-def levels(text: str) -> list[float]:
-    """``0.05,0.5`` as numbers in [0, 1]."""
-    try:
-        return values.numbers(text, 0.0, 1.0)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"each {error}") from None
-
-
-def counts(text: str) -> list[int]:
-    """``18,100`` as whole numbers of at least 1."""
-    try:
-        return values.wholes(text, 1)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"each {error}") from None
 
 
 def compare(given: argparse.Namespace) -> int:
@@ -249,10 +241,12 @@ def _nulls(found: Comparison) -> Any:
     return table
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Teach ``mt-ticket`` this command."""
-    part = commands.add_parser(
-        "compare",
+    part = subcommand(
+        commands,
+        compare,
+        EXAMPLES,
         help="overlap of tickets across languages, their stability, tuning against transfer",
         description=(
             "Compare the tickets of runs over one vocabulary. Overlap: the tokens in all tickets, "
@@ -288,7 +282,4 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="of the other probe [the run's seed + 1], or of the shuffle [0]",
     )  # fmt: skip
     part.add_argument("--out", default="compare", help="folder for CSV, JSON, figures [compare]")
-    part.add_argument("--no-plot", dest="plot", action="store_false", help="no figures")
-    add_device(part)
-    add_overwrite(part)
-    part.set_defaults(run_command=compare)
+    add_options(part, "--no-plot", "--device", "--overwrite")

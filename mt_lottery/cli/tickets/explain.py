@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mt_lottery.cli.outputs import add_overwrite, check_results
-from mt_lottery.cli.shared import add_device, echo, positive, whole
+from mt_lottery.cli.options import Commands, add_options, positive, some_of, subcommand, whole
+from mt_lottery.cli.outputs import check_results
+from mt_lottery.cli.shared import echo
 
 if TYPE_CHECKING:
     from mt_lottery.paper.explain.arms import Explained
@@ -18,16 +19,6 @@ EXAMPLES = """\
   mt-ticket explain runs/en-ro/ks_lottery/seed-0
   mt-ticket explain runs/en-ro/ks_lottery/seed-0 --template alpaca --sentences 100
 """
-
-
-def arms(text: str) -> list[str]:
-    """``source,target`` as names of arms; the empty text for none."""
-    names = [name for name in text.split(",") if name]
-    known = ("bos", "instruction", "source", "target", "random")
-    for name in names:
-        if name not in known:
-            raise argparse.ArgumentTypeError(f"{name}: allowed: {', '.join(known)}")
-    return names
 
 
 def explain(given: argparse.Namespace) -> int:
@@ -137,10 +128,12 @@ def _show(found: Explained, made: Report, cost: dict[str, float]) -> None:
     console.print(f"{cost['seconds']:.0f} s, peak memory {cost['peak_memory_bytes'] / 1e9:.1f} GB.")
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Teach ``mt-ticket`` this command."""
-    part = commands.add_parser(
-        "explain",
+    part = subcommand(
+        commands,
+        explain,
+        EXAMPLES,
         help="what the ticket does: its rows read in instruction, source or target only",
         description=(
             "Translate the test set of a run again, greedily, with its tuned rows read at some "
@@ -170,11 +163,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="number of random controls, of seeds N, N+1, … [3]",
     )  # fmt: skip
     part.add_argument(
-        "--arms", metavar="ARM,…", type=arms,
+        "--arms", metavar="ARM,…", type=some_of("bos", "instruction", "source", "target", "random"),
         help="beside original and tuned: bos, instruction, source, target, random [all]",
     )  # fmt: skip
     part.add_argument("--out", metavar="DIR", help="folder for the results [RUN/explain]")
-    part.add_argument("--no-plot", dest="plot", action="store_false", help="no figure")
-    add_overwrite(part)
-    add_device(part)
-    part.set_defaults(run_command=explain)
+    add_options(part, "--no-plot", "--overwrite", "--device")

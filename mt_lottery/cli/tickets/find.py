@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
 from typing import TYPE_CHECKING
 
-from mt_lottery.cli.shared import add_device, echo, positive, share, whole
+from mt_lottery.cli.options import Commands, add_options, positive, share, subcommand, whole
+from mt_lottery.cli.shared import echo
 
 if TYPE_CHECKING:
     from mt_lottery.paper.find.pair import Pair
@@ -51,7 +51,7 @@ def add_choice(part: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGrou
         action="store_true",
         help="of vocabularies of different size, compare the rows that both have",
     )
-    add_device(part, "for a run whose probe must be trained again")
+    add_options(part, "--device", help="for a run whose probe must be trained again [auto]")
     return chosen
 
 
@@ -115,21 +115,20 @@ def find(given: argparse.Namespace) -> int:
     return 0
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Teach ``mt-ticket`` this command."""
-    part = commands.add_parser(
-        "find",
+    part = subcommand(
+        commands,
+        find,
+        EXAMPLES,
         help="find the ticket of two model folders, or of a run",
-        description=textwrap.fill(
+        description=(
             "Compare two embedding tables row by row (BEFORE and AFTER embedding tuning), choose "
             "the rows that changed most, and write tickets.csv as a run directory has it. The "
             "tables are read in parts from safetensors; no model is loaded. A run directory "
             "stands for the table that it ended with; alone, it is compared with its original "
-            "model.",
-            width=79,
+            "model."
         ),
-        epilog="examples:\n" + EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     part.add_argument(
         "before", metavar="BEFORE|RUN", help="model folder (or gemma3_270m), or a run directory"
@@ -139,4 +138,3 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     part.add_argument("--out", default="tickets.csv", metavar="FILE", help="[tickets.csv]")
     part.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
     part.add_argument("--show", type=positive, default=20, metavar="N", help="rows printed [20]")
-    part.set_defaults(run_command=find)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
 from typing import TYPE_CHECKING, Any
 
-from mt_lottery.cli.outputs import add_overwrite, check_results
-from mt_lottery.cli.shared import echo, share
+from mt_lottery.cli.options import Commands, add_options, share, subcommand
+from mt_lottery.cli.outputs import check_results
+from mt_lottery.cli.shared import echo
 
 if TYPE_CHECKING:
     from mt_lottery.paper.layers.parameters import Layers
@@ -113,19 +113,18 @@ def _print(found: Layers) -> None:
             console.print(f"{len(names)} parameters {what}: {listed}")
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Teach ``mt-ticket`` this command."""
-    part = commands.add_parser(
-        "layers",
+    part = subcommand(
+        commands,
+        layers,
+        EXAMPLES,
         help="test every parameter of a model, layer by layer",
-        description=textwrap.fill(
+        description=(
             "The KS test on every parameter of two model folders, row by row (the paper's Figure "
             "6), streamed from safetensors: neither model is loaded. A run of full stands for its "
-            "model; of other runs write one with mt-ticket merge.",
-            width=79,
+            "model; of other runs write one with mt-ticket merge."
         ),
-        epilog="examples:\n" + EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     part.add_argument("before", metavar="BEFORE", help="model folder, or gemma3_270m")
     part.add_argument("after", metavar="AFTER", help="model folder, or a run of full")
@@ -138,5 +137,4 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     part.add_argument(
         "--plot", action=argparse.BooleanOptionalAction, default=True, help="draw it [yes]"
     )
-    add_overwrite(part)
-    part.set_defaults(run_command=layers)
+    add_options(part, "--overwrite")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from mt_lottery.cli.outputs import add_replace
-from mt_lottery.cli.shared import add_device, echo
+from mt_lottery.cli.options import REPLACE, Commands, add_options, subcommand
+from mt_lottery.cli.shared import echo
 
 EXAMPLES = """\
   mt-ticket merge runs/en-ro/ks_lottery/seed-0 gemma3-en-ro
@@ -37,10 +37,12 @@ def merge(given: argparse.Namespace) -> int:
     return 0
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Teach ``mt-ticket`` this command."""
-    part = commands.add_parser(
-        "merge",
+    part = subcommand(
+        commands,
+        merge,
+        EXAMPLES,
         help="write the tuned model as a plain transformers folder",
         description=(
             "Write the tuned model of a run as a plain transformers folder: token rows, LoRA and "
@@ -53,6 +55,5 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     part.add_argument(
         "--dtype", choices=("float32", "bfloat16", "float16"), help="of the weights [the model's]"
     )
-    add_replace(part)
-    add_device(part)
-    part.set_defaults(run_command=merge)
+    add_options(part, "--overwrite", help=REPLACE)
+    add_options(part, "--device")

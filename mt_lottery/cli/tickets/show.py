@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
 from typing import TYPE_CHECKING, Any
 
-from mt_lottery.cli.outputs import add_overwrite, check_results
-from mt_lottery.cli.shared import add_device, echo, positive
+from mt_lottery.cli.options import Commands, add_options, positive, subcommand
+from mt_lottery.cli.outputs import check_results
+from mt_lottery.cli.shared import echo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,20 +162,19 @@ def _histogram(report: TicketReport) -> Any:
     return Text("\n".join(lines))
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Teach ``mt-ticket`` this command."""
-    part = commands.add_parser(
-        "show",
+    part = subcommand(
+        commands,
+        show,
+        EXAMPLES,
         help="show a ticket's tokens, their frequency, and other measures' ranks",
-        description=textwrap.fill(
+        description=(
             "Show the most changed tokens of a run: KS distance, nominal p, how often they occur "
             "(in the template, in sources and in targets), their rank by every measure of the "
             "paper's Table 3, and a histogram. RUN is a run of ks_lottery, ks_transfer, ks_freeze "
-            "or embed, or a tickets.csv, of which less is known.",
-            width=79,
+            "or embed, or a tickets.csv, of which less is known."
         ),
-        epilog="examples:\n" + EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     part.add_argument("run", metavar="RUN", help="run directory of mt-train, or a tickets.csv")
     part.add_argument("--top", type=positive, default=20, metavar="N", help="tokens shown [20]")
@@ -199,6 +198,5 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     part.add_argument(
         "--tokenizer", metavar="FOLDER", help="model folder; for a tickets.csv with --corpus"
     )
-    add_device(part, "for a run whose probe must be trained again")
-    add_overwrite(part)
-    part.set_defaults(run_command=show)
+    add_options(part, "--device", help="for a run whose probe must be trained again [auto]")
+    add_options(part, "--overwrite")

@@ -7,8 +7,9 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mt_lottery.cli.outputs import add_overwrite, check_results
-from mt_lottery.cli.shared import echo, workers
+from mt_lottery.cli.options import Commands, add_options, subcommand
+from mt_lottery.cli.outputs import check_results
+from mt_lottery.cli.shared import echo
 
 if TYPE_CHECKING:
     from mt_lottery.paper.sweep.sweep import Curves
@@ -94,10 +95,12 @@ def _show(curves: Curves, column: str, notes: list[str]) -> None:
         console.print(note)
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Teach ``mt-ticket`` this command."""
-    part = commands.add_parser(
-        "sweep",
+    part = subcommand(
+        commands,
+        sweep,
+        EXAMPLES,
         usage="mt-ticket sweep lang=SRC-TGT [options] [key=value …]",
         help="score against the number of rows, for recipes and selectors",
         description=(
@@ -108,7 +111,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
             "ones are never run again, and the same command goes on where it stopped. More "
             "sizes, recipes and seeds may be added later."
         ),
-        epilog=(
+        notes=(
             "Settings of mt-train (key=value) apply to every run, RECIPE:key=value to those of one "
             "recipe; train.… is meant for the rows: embedding tuning is trained as the probe is "
             "(probe.…). Writes OUT/sweep.csv, .json, .md, .png and .svg. Exit status: 0 done, 1 a "
@@ -132,17 +135,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="measures of change, for ks recipes: ks, cos, absolute, relative, ratio, kl, "
         "frequency, random [ks]",
     )
-    part.add_argument("--seeds", default="0", metavar="N,…", help="seeds [0]")
     part.add_argument(
         "--no-dev", dest="dev", action="store_false", help="do not score the dev set: no best size"
     )
-    part.add_argument("--preset", choices=("smoke", "small", "paper"), help="as in mt-bench")
-    part.add_argument("--model", metavar="M", help="a recipe of recipes/model, a folder or hub id")
-    part.add_argument("--data", metavar="D", help="a corpus: mini, ntrex, flores101, files, …")
+    add_options(part, "--seeds", "--preset", "--model", "--data", "--jobs", "--no-plot")
     part.add_argument("--out", type=Path, metavar="DIR", help="folder [sweep/SRC-TGT]")
-    part.add_argument("--jobs", type=workers, default=1, metavar="N", help="runs at a time [1]")
-    part.add_argument("--no-plot", dest="plot", action="store_false", help="draw no figure")
-    add_overwrite(part)
-    part.add_argument("--force", action="store_true", help="go on with other settings in OUT")
-    part.add_argument("--dry-run", action="store_true", help="print the plan and stop")
-    part.set_defaults(run_command=sweep, executor="local", slurm=[])
+    add_options(part, "--overwrite", "--force", "--dry-run")
+    part.set_defaults(executor="local", slurm=[])

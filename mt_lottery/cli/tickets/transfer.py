@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
 from typing import Any
 
-from mt_lottery.cli.outputs import add_replace
+from mt_lottery.cli.options import REPLACE, Commands, add_options, subcommand
 from mt_lottery.cli.shared import echo
 from mt_lottery.cli.tickets.find import add_choice, chosen_by
 
@@ -52,22 +51,21 @@ def transfer(given: argparse.Namespace) -> int:
     return 0
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Teach ``mt-ticket`` this command."""
-    part = commands.add_parser(
-        "transfer",
+    part = subcommand(
+        commands,
+        transfer,
+        EXAMPLES,
         usage="mt-ticket transfer [options] BEFORE AFTER OUT\n"
         "       mt-ticket transfer [options] RUN OUT",
         help="copy the ticket's rows of a tuned model into the original",
-        description=textwrap.fill(
+        description=(
             "Partial transfer: copy the most changed rows of AFTER's embedding table into BEFORE "
             "and write the result as a plain transformers folder, in BEFORE's dtype. RUN stands "
             "for its original model and the table that it ended with (of ks methods: its "
-            "embedding-tuned probe).",
-            width=79,
+            "embedding-tuned probe)."
         ),
-        epilog="examples:\n" + EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     part.add_argument("paths", nargs="+", metavar="PATH", help="see the two forms above")
     chosen = add_choice(part)
@@ -80,5 +78,4 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         default="input",
         help="of a tied model, change the input table only, or the output head too [input]",
     )
-    add_replace(part)
-    part.set_defaults(run_command=transfer)
+    add_options(part, "--overwrite", help=REPLACE)
