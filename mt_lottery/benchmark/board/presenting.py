@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from mt_lottery.benchmark.board.collect import Results
-from mt_lottery.benchmark.board.metric_table import NOTE, headings, pvalue
+from mt_lottery.benchmark.board.metric_table import NOTE
 from mt_lottery.benchmark.board.notes import SECONDS
 from mt_lottery.benchmark.board.report import Written
-from mt_lottery.benchmark.board.tables import number, percent, spread
+from mt_lottery.benchmark.board.tables import metrics, summary
 from mt_lottery.benchmark.executors.runner import Status
 from mt_lottery.benchmark.executors.worker import echo
 from mt_lottery.report.plain import visible
-from mt_lottery.report.printing import Grid, printer
+from mt_lottery.report.printing import printer
 
 
 def tell(failed: list[Status], out: Path) -> None:
@@ -72,53 +72,12 @@ def show(board: dict[str, Any]) -> None:
     """The leaderboard on the terminal."""
     console = printer(140)
     for block in board["blocks"]:
-        title = f"{board['metric']['column']}, {block['name']}"
-        table = Grid(
-            title,
-            ["recipe", "trained", *board["languages"], "average", "first line", "stopped",
-             "= stop + translate"],
-        )  # fmt: skip
-        for row in block["rows"]:
-            average = row["average"]
-            gain = average and average["gain"]
-            count = row["trainable_parameters"]
-            cells = [
-                "—" if count is None else f"{count:,}",
-                *[_short(row["cells"][lang]) for lang in board["languages"]],
-                spread(average and average["raw"]),
-                number(average and average["first_line"]["score"]),
-                percent(average and average["stopped"]),
-                f"{gain['stop']:+.1f} {gain['translate']:+.1f}" if gain else "—",
-            ]
-            table.add(row["label"], *cells, style="bold" if row["mark"] else None)
-        console.print(table)
+        console.print(summary(board, block).grid())
         if len(block.get("metrics") or []) > 1:
-            console.print(_every_metric(board, block))
+            console.print(metrics(board, block, "recipe", whole=False).grid())
     unseen = {SECONDS}  # notes on columns that the files have, and a terminal has no room for
     if all(len(block.get("metrics") or []) < 2 for block in board["blocks"]):
         unseen.add(NOTE)
     for note in board["notes"]:
         if note not in unseen:
             console.print(note)
-
-
-def _every_metric(board: dict[str, Any], block: dict[str, Any]) -> Grid:
-    names = headings(board)
-    title = "every metric, averages; p: against the best (paired bootstrap, Holm)"
-    heads = [x for m in block["metrics"] for x in (names[m["key"]], "first line", "p")]
-    table = Grid(title, ["recipe", *heads])
-    for place, row in enumerate(block["rows"]):
-        cells = []
-        for metric in block["metrics"]:
-            own = metric["rows"][place]
-            average = own["average"]
-            cells += [spread(average and average["raw"])]
-            cells += [number(average and average["first_line"]["score"]), pvalue(own)]
-        table.add(row["label"], *cells)
-    return table
-
-
-def _short(cell: dict[str, Any]) -> str:
-    if cell["state"] == "failed":
-        return "FAILED"
-    return "—" if cell["state"] == "missing" else number(cell["raw"]["score"])

@@ -1,171 +1,207 @@
-"""The leaderboard as Markdown, CSV and LaTeX."""
+"""The leaderboard as tables: on a terminal, as Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mt_lottery.benchmark.board.metric_table import headings, pvalue
 from mt_lottery.benchmark.page.numbers import size
 from mt_lottery.benchmark.recipes import rounded
-from mt_lottery.report.plain import (
-    csv_records,
-    markdown_code,
-    markdown_table,
-    markdown_text,
-    tex_text,
-)
+from mt_lottery.report.numbers import GAP, number, percent, spread
+from mt_lottery.report.plain import markdown_code, markdown_text, tex_text
+from mt_lottery.report.table import Column, Table
 
 Row = dict[str, Any]
+Write = Callable[[Any], str]
 
-_GAP = "—"
+AVERAGE = "average"
 _SHARES = ("stopped", "length_ratio", "empty", "truncated", "off_target")
-_COSTS = (
-    *("probe_seconds", "train_seconds", "decode_seconds", "seconds"),
-    *("peak_memory_bytes", "adapter_bytes"),
-)
+_SECONDS = ("probe_seconds", "train_seconds", "decode_seconds", "seconds")
+_VERDICT = ("mark", "pvalue", "difference")
+_WHICH = ("raw", "first_line")
 
 
-def number(value: float | None, form: str = ".1f") -> str:
-    """A number, or a dash where there is none."""
-    return _GAP if value is None else format(value, form)
+def _at(numbers: Any, *path: str | int) -> Any:
+    """What is at a path of keys; None where there is nothing on the way."""
+    for key in path:
+        if not numbers:
+            return None
+        numbers = numbers[key]
+    return numbers
 
 
-def percent(value: float | None) -> str:
-    """A share in percent."""
-    return number(value, ".0%")
-
-
-def spread(found: dict[str, Any] | None) -> str:
+def _score(found: Row) -> str:
     """A score with its interval, and its standard deviation over seeds."""
-    if not found or found["score"] is None:
-        return _GAP
-    text = f"{found['score']:.1f}"
-    if found.get("sd") is not None:
-        text += f" ± {found['sd']:.1f}"
-    if found.get("ci95"):
-        low, high = found["ci95"]
-        text += f" [{low:.1f}, {high:.1f}]"
-    return text
+    return spread(found["score"], found.get("ci95"), found.get("sd"))
 
 
-def _cell(cell: Row, shown: Callable[[Row], str]) -> str:
-    if cell["state"] == "failed":
-        return "FAILED"
-    return _GAP if cell["state"] == "missing" else shown(cell)
+def _signed(value: float | None) -> str:
+    return number(value, "+.1f")
 
 
-def _average(row: Row, shown: Callable[[Row], str]) -> str:
-    return _GAP if row["average"] is None else shown(row["average"])
+def _seconds(value: float | None) -> str:
+    return number(value, ",.0f")
 
 
-def _gain(numbers: Row, key: str) -> str:
-    gain = numbers.get("gain")
-    return _GAP if not gain else f"{gain[key]:+.1f}"
+def _average(head: str, write: Write, *path: str, strong: bool = False) -> Column:
+    """A column of the averages, ``write`` being given what is at ``path``."""
+
+    def cell(row: Row) -> str:
+        return GAP if row[AVERAGE] is None else write(_at(row[AVERAGE], *path))
+
+    return Column(head, cell, strong=strong)
 
 
-def _share(numbers: Row, key: str) -> str:
-    return percent(numbers[key])
+def _languages(board: Row, write: Write, *path: str, head: str = "{}") -> list[Column]:
+    """The same of each language."""
+
+    def column(lang: str) -> Column:
+        def cell(row: Row) -> str:
+            own = row["cells"][lang]
+            if own["state"] == "failed":
+                return "FAILED"
+            return GAP if own["state"] == "missing" else write(_at(own, *path))
+
+        return Column(head.format(lang), cell)
+
+    return [column(lang) for lang in board["languages"]]
 
 
-def _parameters(row: Row) -> str:
-    count = row["trainable_parameters"]
-    return _GAP if count is None else f"{count:,}"
+def _name(head: str) -> Column:
+    def markdown(row: Row) -> str:
+        code = markdown_code(str(row["method"]), cell=True)
+        return f"{markdown_text(str(row['label']))} ({code})"
+
+    return Column(head, lambda row: str(row["label"]), markdown=markdown, strong=True)
 
 
-def _name(row: Row) -> str:
-    code = markdown_code(str(row["method"]), cell=True)
-    name = f"{markdown_text(str(row['label']))} ({code})"
-    return f"**{name}**" if row["mark"] else name
+def _trained(head: str = "trained", write: Write = "{:,}".format) -> Column:
+    def cell(row: Row) -> str:
+        count = row["trainable_parameters"]
+        return GAP if count is None else write(count)
+
+    return Column(head, cell)
+
+
+def _table(block: Row, columns: Sequence[Column], title: str = "") -> Table:
+    return Table(columns, block["rows"], title, marked=lambda row: bool(row["mark"]))
+
+
+def summary(board: Row, block: Row) -> Table:
+    """A block as a terminal has room for it."""
+
+    def split(gain: Row | None) -> str:
+        return f"{gain['stop']:+.1f} {gain['translate']:+.1f}" if gain else GAP
+
+    columns = [
+        *(_name("recipe"), _trained(), *_languages(board, number, "raw", "score")),
+        _average("average", _score, "raw"),
+        _average("first line", number, "first_line", "score"),
+        _average("stopped", percent, "stopped"),
+        _average("= stop + translate", split, "gain"),
+    ]
+    return _table(block, columns, f"{board['metric']['column']}, {block['name']}")
+
+
+def _pages(board: Row, block: Row) -> list[tuple[str, Table]]:
+    """The tables of a block on a page, each with what is above it."""
+    scores = [
+        *(_name("raw score"), _trained(), *_languages(board, _score, "raw")),
+        _average("average", _score, "raw", strong=True),
+    ]
+    stopping = [
+        _name("average"),
+        _average("raw", _score, "raw"),
+        _average("first line", _score, "first_line"),
+        _average("stopped", percent, "stopped"),
+        _average("length ratio", lambda value: number(value, ".2f"), "length_ratio"),
+        _average("gain", _signed, "gain", "raw"),
+        _average("= stop", _signed, "gain", "stop"),
+        _average("+ translate", _signed, "gain", "translate"),
+    ]
+    languages = [
+        _name("each language"),
+        *_languages(board, _score, "first_line", head="{} first line"),
+        *_languages(board, percent, "stopped", head="{} stopped"),
+    ]
+    names = ("probe s", "train s", "decode s", "sum s")
+    costs = [
+        _name("average"),
+        *(_average(h, _seconds, key) for h, key in zip(names, _SECONDS, strict=True)),
+        _average("peak memory", size, "peak_memory_bytes"),
+        _average("adapter", size, "adapter_bytes"),
+        *(_average(key.replace("_", "-"), percent, key) for key in _SHARES[2:]),
+    ]
+    pages = [
+        ("", _table(block, scores)),
+        ("### Stopping or translating?", _table(block, stopping)),
+        ("", _table(block, languages)),
+        ("### Cost, and what else came out", _table(block, costs)),
+    ]
+    if block.get("metrics"):
+        pages.append(("### Every metric, with its significance", metrics(board, block)))
+    return pages
+
+
+def metrics(board: Row, block: Row, head: str = "average", *, whole: bool = True) -> Table:
+    """The averages of every metric, with its p-value against the best.
+
+    Args:
+        board: the leaderboard.
+        block: of it.
+        head: of the column of recipes.
+        whole: the first line with its interval, and the best in bold.
+    """
+    names, columns = headings(board), [_name(head)]
+
+    def of(place: int, column: Column) -> Column:
+        """A column of a metric's rows."""
+        return Column(column.head, lambda rows: column.show(rows["metrics"][place]))
+
+    first_line = ("first_line",) if whole else ("first_line", "score")
+    for place, metric in enumerate(block["metrics"]):
+        raw = _average(names[metric["key"]], _score, "raw")
+        line = _average("first line", _score if whole else number, *first_line)
+        columns += [of(place, column) for column in (raw, line, Column("p", pvalue))]
+    rows = [
+        row | {"metrics": [metric["rows"][place] for metric in block["metrics"]]}
+        for place, row in enumerate(block["rows"])
+    ]
+    title = "every metric, averages; p: against the best (paired bootstrap, Holm)"
+    return Table(columns, rows, title, marked=lambda row: whole and bool(row["mark"]))
 
 
 def markdown(board: dict[str, Any]) -> str:
-    """The whole page: scores, the honest half, cost and outputs of each block, and the notes."""
-    langs = board["languages"]
+    """The whole page: scores, stopping, cost and outputs of each block, and the notes."""
     heading = markdown_text(f"{board['metric']['column']}, {board['created']}.")
     parts = [f"# {markdown_text(board['title'])}", "", heading]
-    headed = [markdown_text(lang) for lang in langs]
     for block in board["blocks"]:
-        rows = block["rows"]
-        name, explanation = map(markdown_text, (block["name"].capitalize(), block["explanation"]))
-        parts += ["", f"## {name}", "", explanation, ""]
-        scores = [
-            [
-                _name(row),
-                _parameters(row),
-                *[_cell(row["cells"][x], lambda c: spread(c["raw"])) for x in langs],
-                f"**{_average(row, lambda a: spread(a['raw']))}**"
-                if row["mark"]
-                else _average(row, lambda a: spread(a["raw"])),
-            ]
-            for row in rows
-        ]
-        parts.append(markdown_table(["raw score", "trained", *headed, "average"], scores))
-        parts += ["", "### Stopping or translating?", ""]
-        honest = [
-            [
-                _name(row),
-                _average(row, lambda a: spread(a["raw"])),
-                _average(row, lambda a: spread(a["first_line"])),
-                _average(row, lambda a: percent(a["stopped"])),
-                _average(row, lambda a: number(a["length_ratio"], ".2f")),
-                *[_average(row, partial(_gain, key=k)) for k in ("raw", "stop", "translate")],
-            ]
-            for row in rows
-        ]
-        heads = ["average", "raw", "first line", "stopped", "length ratio"]
-        parts.append(markdown_table([*heads, "gain", "= stop", "+ translate"], honest))
-        firsts = [
-            [
-                _name(row),
-                *[_cell(row["cells"][x], lambda c: spread(c["first_line"])) for x in langs],
-                *[_cell(row["cells"][x], lambda c: percent(c["stopped"])) for x in langs],
-            ]
-            for row in rows
-        ]
-        heads = [*(f"{x} first line" for x in headed), *(f"{x} stopped" for x in headed)]
-        parts += ["", markdown_table(["each language", *heads], firsts)]
-        parts += ["", "### Cost, and what else came out", ""]
-        costs = [
-            [
-                _name(row),
-                _average(row, lambda a: number(a["probe_seconds"], ",.0f")),
-                _average(row, lambda a: number(a["train_seconds"], ",.0f")),
-                _average(row, lambda a: number(a["decode_seconds"], ",.0f")),
-                _average(row, lambda a: number(a["seconds"], ",.0f")),
-                _average(row, lambda a: size(a["peak_memory_bytes"])),
-                _average(row, lambda a: size(a["adapter_bytes"])),
-                *[_average(row, partial(_share, key=k)) for k in _SHARES[2:]],
-            ]
-            for row in rows
-        ]
-        heads = ["average", "probe s", "train s", "decode s", "sum s", "peak memory", "adapter"]
-        parts.append(markdown_table([*heads, "empty", "truncated", "off-target"], costs))
-        if block.get("metrics"):
-            parts += [
-                "",
-                "### Every metric, with its significance",
-                "",
-                _every_metric(board, block),
-            ]
+        parts += ["", f"## {markdown_text(block['name'].capitalize())}"]
+        parts += ["", markdown_text(block["explanation"])]
+        for title, table in _pages(board, block):
+            parts += [*(["", title] if title else []), "", table.markdown()]
         failed = [
-            f"- {markdown_text(row['label'] + ', ' + lang + ': ' + str(cell['reason']))}"
-            for row in rows
+            f"{row['label']}, {lang}: {cell['reason']}"
+            for row in block["rows"]
             for lang, cell in row["cells"].items()
             if cell["state"] == "failed"
         ]
         if failed:
-            parts += ["", "### FAILED", "", *failed]
+            parts += ["", "### FAILED", "", *bullets(failed)]
     return "\n".join([*parts, *closing(board)]) + "\n"
+
+
+def bullets(lines: Sequence[str]) -> list[str]:
+    """A list in Markdown."""
+    return [f"- {markdown_text(line)}" for line in lines]
 
 
 def closing(found: dict[str, Any]) -> list[str]:
     """The last lines of a page in Markdown: notes, contamination and provenance."""
-    parts = ["", "## Notes", "", *(f"- {markdown_text(note)}" for note in found["notes"])]
+    parts = ["", "## Notes", "", *bullets(found["notes"])]
     if found["contamination"]:
-        lines = [f"- {markdown_text(line)}" for line in found["contamination"]]
-        parts += ["", "## Contamination", "", *lines]
+        parts += ["", "## Contamination", "", *bullets(found["contamination"])]
     parts += ["", "## Provenance", ""]
     parts += [
         f"- {markdown_text(line['name'])}: {markdown_code(str(line['value']))}"
@@ -174,135 +210,66 @@ def closing(found: dict[str, Any]) -> list[str]:
     return parts
 
 
-def _every_metric(board: dict[str, Any], block: Row) -> str:
-    names = headings(board)
-    columns = [
-        x for m in block["metrics"] for x in (markdown_text(names[m["key"]]), "first line", "p")
-    ]
-    lines = []
-    for place, row in enumerate(block["rows"]):
-        line = [_name(row)]
-        for metric in block["metrics"]:
-            own = metric["rows"][place]
-            line += [_average(own, lambda a: spread(a["raw"]))]
-            line += [_average(own, lambda a: spread(a["first_line"])), pvalue(own)]
-        lines.append(line)
-    return markdown_table(["average", *columns], lines)
-
-
 def comma_separated(board: dict[str, Any]) -> str:
     """One line a block, recipe and language, and one with the average; every number unrounded."""
-    more = [f"{m['key']}_{k}" for m in (board.get("metrics") or [])[1:] for k in _OTHERS]
-    heads = [
-        *("block", "method", "trainable_parameters", "rows", "language", "state", "reason"),
-        *("seeds", "raw", "raw_sd", "raw_low", "raw_high"),
-        *("first_line", "first_line_sd", "first_line_low", "first_line_high"),
-        *_SHARES,
-        *_COSTS,
-        *("gain_raw", "gain_stop", "gain_translate", "mark", "pvalue", "difference"),
-        *more,
-    ]
     lines: list[Row] = []
     for block in board["blocks"]:
         for place, row in enumerate(block["rows"]):
-            common = {
-                "block": block["name"],
-                **{k: row[k] for k in ("method", "trainable_parameters", "rows")},
-            }
+            about = {key: row[key] for key in ("method", "trainable_parameters", "rows")}
+            about["block"] = block["name"]
             for lang in board["languages"]:
-                cell = row["cells"][lang]
-                seeds = " ".join(map(str, cell.get("seeds", [])))
-                lines.append(
-                    {
-                        **common,
-                        "language": lang,
-                        "state": cell["state"],
-                        "reason": cell["reason"],
-                        "seeds": seeds,
-                        **_flat(cell),
-                    }
-                )
-            if row["average"] is not None:
-                verdict = {k: row[k] for k in ("mark", "pvalue", "difference")}
-                lines.append(
-                    {
-                        **common,
-                        "language": "average",
-                        "state": "done",
-                        **_flat(row["average"]),
-                        **verdict,
-                        **_others(block, place),
-                    }
-                )
-    return csv_records(heads, lines)
+                lines.append({**about, **row["cells"][lang], "language": lang})
+            if row[AVERAGE] is None:
+                continue
+            every = {metric["key"]: metric["rows"][place] for metric in block.get("metrics") or []}
+            more = {key: row[key] for key in _VERDICT} | {
+                "by_metric": {key: own if own[AVERAGE] else None for key, own in every.items()},
+                **{"language": AVERAGE, "state": "done", "seeds": None},
+            }
+            lines.append({**about, **row[AVERAGE], **more})
+    common = ("block", "method", "trainable_parameters", "rows", "language", "state", "reason")
+    gains = [_csv(f"gain_{key}", "gain", key) for key in ("raw", "stop", "translate")]
+    columns = [
+        *map(_csv, common),
+        Column(None, key="seeds", value=lambda line: " ".join(map(str, line.get("seeds") or []))),
+        *(column for which in _WHICH for column in _spread(which, which)),
+        *map(_csv, (*_SHARES, *_SECONDS, "peak_memory_bytes", "adapter_bytes")),
+        *(*gains, *map(_csv, _VERDICT)),
+    ]
+    for metric in (board.get("metrics") or [])[1:]:  # the first one has the columns above
+        key, own = metric["key"], ("by_metric", metric["key"])
+        for which in _WHICH:
+            score, _, *bounds = _spread(f"{key}_{which}", *own, AVERAGE, which)
+            columns += [score, *bounds]
+        columns += [_csv(f"{key}_{name}", *own, name) for name in _VERDICT]
+    return Table(columns, lines).csv()
 
 
-_OTHERS = (
-    *("raw", "raw_low", "raw_high", "first_line", "first_line_low", "first_line_high"),
-    *("mark", "pvalue", "difference"),
-)
+def _csv(name: str, *path: str | int) -> Column:
+    """A column of the CSV: what is at ``path`` of a line, ``name`` itself if none is given."""
+    first, *rest = path or (name,)
+    return Column(None, key=name, value=lambda line: _at(line.get(first), *rest))
 
 
-def _others(block: Row, place: int) -> Row:
-    """The averages of the metrics after the first one, which has its own columns."""
-    flat: Row = {}
-    for metric in (block.get("metrics") or [])[1:]:
-        row, key = metric["rows"][place], metric["key"]
-        if row["average"] is None:
-            continue
-        for which in ("raw", "first_line"):
-            found = row["average"][which]
-            low, high = found["ci95"] or (None, None)
-            flat |= {f"{key}_{which}": found["score"]}
-            flat |= {f"{key}_{which}_low": low, f"{key}_{which}_high": high}
-        flat |= {f"{key}_{k}": row[k] for k in ("mark", "pvalue", "difference")}
-    return flat
-
-
-def _flat(numbers: Row) -> Row:
-    if "raw" not in numbers:
-        return {}
-    flat = {key: numbers[key] for key in (*_SHARES, *_COSTS)}
-    for which in ("raw", "first_line"):
-        found = numbers[which]
-        low, high = found["ci95"] or (None, None)
-        flat |= {which: found["score"], f"{which}_sd": found["sd"]}
-        flat |= {f"{which}_low": low, f"{which}_high": high}
-    gain = numbers["gain"] or {}
-    return flat | {f"gain_{key}": gain.get(key) for key in ("raw", "stop", "translate")}
+def _spread(name: str, *path: str | int) -> list[Column]:
+    """The columns of a score: the number, its standard deviation, its interval."""
+    parts = {"": ("score",), "_sd": ("sd",), "_low": ("ci95", 0), "_high": ("ci95", 1)}
+    return [_csv(f"{name}{end}", *path, *part) for end, part in parts.items()]
 
 
 def latex(board: dict[str, Any]) -> str:
     r"""A table a block, for ``\input`` in a paper that uses booktabs and graphicx."""
-    langs = board["languages"]
     lines = ["% mt-bench; needs \\usepackage{booktabs,graphicx}"]
     column = tex_text(board["metric"]["column"])
     for block in board["blocks"]:
-        heads = ["Recipe", "Trained", *map(tex_text, langs), "Avg.", "First line", "Stopped"]
-        lines += [
-            r"\begin{table}",
-            r"\centering",
-            r"\resizebox{\linewidth}{!}{%",
-            rf"\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
-            r"\toprule",
-            " & ".join(heads) + r" \\",
-            r"\midrule",
+        columns = [
+            *(_name("Recipe"), _trained("Trained", rounded)),
+            *_languages(board, number, "raw", "score"),
+            _average("Avg.", number, "raw", "score", strong=True),
+            _average("First line", number, "first_line", "score"),
+            _average("Stopped", percent, "stopped"),
         ]
-        for row in block["rows"]:
-            count = row["trainable_parameters"]
-            cells = [
-                row["label"],
-                _GAP if count is None else rounded(count),
-                *[_cell(row["cells"][x], lambda c: number(c["raw"]["score"])) for x in langs],
-                _average(row, lambda a: number(a["raw"]["score"])),
-                _average(row, lambda a: number(a["first_line"]["score"])),
-                _average(row, lambda a: percent(a["stopped"])),
-            ]
-            shown = [tex_text(cell) for cell in cells]
-            if row["mark"]:
-                for place in (0, 2 + len(langs)):
-                    shown[place] = rf"\textbf{{{shown[place]}}}"
-            lines.append(" & ".join(shown) + r" \\")
+        *tabular, end = _table(block, columns).latex()
         caption = (
             f"{column}, {tex_text(block['name'])}. Raw scores of the whole output; first line: "
             "of the text before the first line break; stopped: share of sentences that the model "
@@ -310,8 +277,11 @@ def latex(board: dict[str, Any]) -> str:
         )
         caption += tex_text(" ".join(board["notes"][2:3]))
         lines += [
-            r"\bottomrule",
-            r"\end{tabular}}",
+            r"\begin{table}",
+            r"\centering",
+            r"\resizebox{\linewidth}{!}{%",
+            *tabular,
+            end + "}",
             rf"\caption{{{caption}}}",
             r"\end{table}",
         ]

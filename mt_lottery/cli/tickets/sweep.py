@@ -73,24 +73,15 @@ def _report(curves: Curves, given: argparse.Namespace) -> int:
 
 def _show(curves: Curves, column: str, notes: list[str]) -> None:
     """The tables on the terminal."""
-    from mt_lottery.paper.sweep.files import HEADS, VERDICTS, cells, lines, verdicts
-    from mt_lottery.report.printing import Grid, printer
+    from mt_lottery.paper.sweep.files import points_table, verdict_table
+    from mt_lottery.report.printing import printer
 
     console = printer(140)
     for lang in curves.sweep.bench.langs:
-        table = Grid(f"{lang}: {column} with 95% interval", HEADS)
-        before = None
-        for series, point, curve in lines(curves, lang):
-            if curve is not before:
-                table.section()
-            before = curve
-            table.add(*cells(series, point, curve, curves))
-        console.print(table)
+        points = points_table(curves, lang, f"{lang}: {column} with 95% interval")
+        console.print(points.grid(section=lambda line: id(line[2])))
         title = f"{lang}: which size, and how many rows are enough (• best on dev)"
-        table = Grid(title, VERDICTS)
-        for line in verdicts(curves, lang):
-            table.add(*line)
-        console.print(table)
+        console.print(verdict_table(curves, lang, title).grid())
     for note in notes:
         console.print(note)
 

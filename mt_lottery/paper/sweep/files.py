@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,14 @@ import numpy as np
 
 from mt_lottery.benchmark.board import notes
 from mt_lottery.benchmark.board.report import Written, json_text
-from mt_lottery.benchmark.board.tables import closing, number, percent, spread
+from mt_lottery.benchmark.board.tables import bullets, closing
 from mt_lottery.benchmark.recipes import label
 from mt_lottery.paper.sweep.curve import WHICH, Point
 from mt_lottery.paper.sweep.grid import Series
 from mt_lottery.paper.sweep.sweep import Curve, Curves
-from mt_lottery.report.plain import csv_records, markdown_table, markdown_text
+from mt_lottery.report.numbers import GAP, number, percent, spread
+from mt_lottery.report.plain import csv_records, markdown_text
+from mt_lottery.report.table import Column, Table
 from mt_lottery.scoring.significance import Interval
 
 NAME = "sweep"
@@ -140,7 +142,10 @@ def write_reports(curves: Curves, command: str) -> Written:
     return written
 
 
-def lines(curves: Curves, lang: str) -> Iterator[tuple[Series, Point, Curve | None]]:
+Line = tuple[Series, Point, Curve | None]
+
+
+def lines(curves: Curves, lang: str) -> Iterator[Line]:
     """Every point of a pair, in the order of the tables: baselines, then curve by curve."""
     for name, point in curves.baselines[lang].items():
         yield Series(name), point, None
@@ -181,57 +186,67 @@ def comma_separated(curves: Curves) -> str:
     return csv_records(_HEADS, rows)
 
 
-def shown(interval: Interval | None) -> str:
-    """A score with its spread, as tables show it."""
-    return spread(None if interval is None else dataclasses.asdict(interval))
+def _score(interval: Interval | None) -> str:
+    return GAP if interval is None else spread(interval.score, interval.ci95, interval.sd)
 
 
-def cells(series: Series, point: Point, curve: Curve | None, curves: Curves) -> list[str]:
-    """A point as the terminal's table and Markdown show it."""
-    size = "" if point.size is None else f"{point.size:,}"
-    if point.state != "done":
-        state = "FAILED" if point.state == "failed" else "—"
-        return [label_of(series, curves), size, *["—"] * 2, state, *["—"] * 3]
-    chosen = curve is not None and point.size is not None and point.size == curve.chosen
-    return [
-        label_of(series, curves),
-        size,
-        f"{point.trainable_parameters:,}",
-        "—" if point.alpha is None else f"{point.alpha:.2g}",
-        shown(point.scores["raw"]),
-        shown(point.scores["first_line"]),
-        percent(point.stopped),
-        number(point.dev_score) + (" •" if chosen else ""),
+def points_table(curves: Curves, lang: str, title: str = "") -> Table:
+    """The points of a pair, as Markdown and the terminal show them."""
+
+    def done(head: str, show: Callable[[Point, Curve | None], str], failed: str = GAP) -> Column:
+        def cell(line: Line) -> str:
+            _, point, curve = line
+            if point.state == "done":
+                return show(point, curve)
+            return failed if point.state == "failed" else GAP
+
+        return Column(head, cell)
+
+    def chosen(point: Point, curve: Curve | None) -> str:
+        best = curve is not None and point.size is not None and point.size == curve.chosen
+        return number(point.dev_score) + (" •" if best else "")
+
+    columns = [
+        Column("recipe", lambda line: label_of(line[0], curves)),
+        Column("rows", lambda line: "" if line[1].size is None else f"{line[1].size:,}"),
+        done("trained", lambda point, _: f"{point.trainable_parameters:,}"),
+        done("α", lambda point, _: number(point.alpha, ".2g")),
+        done("raw", lambda point, _: _score(point.scores["raw"]), "FAILED"),
+        done("first line", lambda point, _: _score(point.scores["first_line"])),
+        done("stopped", lambda point, _: percent(point.stopped)),
+        done("dev", chosen),
     ]
+    return Table(columns, list(lines(curves, lang)), title)
 
 
-HEADS = ("recipe", "rows", "trained", "α", "raw", "first line", "stopped", "dev")
-#: The last two hold two numbers of rows: by raw score, by first line.
-VERDICTS = (
-    *("recipe", "best on dev", "raw", "first line"),
-    *("enough for embed", "enough for best"),
-)
+def verdict_table(curves: Curves, lang: str, title: str = "") -> Table:
+    """The size of each curve that is chosen on dev, its score, and how many rows are enough."""
 
+    def chosen(head: str, show: Callable[[Point], str]) -> Column:
+        def cell(curve: Curve) -> str:
+            best = (p for p in curve.points if p.size is not None and p.size == curve.chosen)
+            point = next(best, None)
+            return GAP if point is None else show(point)
 
-def verdicts(curves: Curves, lang: str) -> list[list[str]]:
-    """A line a curve: the size chosen on dev and its test score, and how many rows are enough."""
-    found = []
-    for curve in curves.curves:
-        if curve.lang != lang:
-            continue
-        chosen = next(
-            (p for p in curve.points if p.size is not None and p.size == curve.chosen), None
-        )
-        line = [label_of(curve.series, curves)]
-        line += ["—"] * 3 if chosen is None else [
-            f"{chosen.size:,}", shown(chosen.scores["raw"]), shown(chosen.scores["first_line"])
-        ]  # fmt: skip
-        for name in ("embed", "best"):
+        return Column(head, cell)
+
+    def enough(name: str) -> Column:
+        def cell(curve: Curve) -> str:
             known = curve.enough.get(name, {})
-            sizes = ["—" if w not in known else _size(known[w]) for w in WHICH]
-            line.append(" / ".join(sizes))
-        found.append(line)
-    return found
+            return " / ".join(_size(known[w]) if w in known else GAP for w in WHICH)
+
+        return Column(f"enough for {name}", cell)
+
+    columns = [
+        Column("recipe", lambda curve: label_of(curve.series, curves)),
+        chosen("best on dev", lambda point: f"{point.size:,}"),
+        chosen("raw", lambda point: _score(point.scores["raw"])),
+        chosen("first line", lambda point: _score(point.scores["first_line"])),
+        # two numbers of rows: by raw score, by first line
+        enough("embed"),
+        enough("best"),
+    ]
+    return Table(columns, [curve for curve in curves.curves if curve.lang == lang], title)
 
 
 def _size(size: int | None) -> str:
@@ -244,22 +259,16 @@ def markdown(curves: Curves, found: dict[str, Any]) -> str:
     first = next(iter(curves.results.records.values()))
     parts = [f"# How many rows? {markdown_text(first.model.name)}", "", markdown_text(column)]
     for lang in curves.sweep.bench.langs:
-        rows = [cells(*line, curves) for line in lines(curves, lang)]
-        parts += ["", f"## {lang}", "", _table(HEADS, rows)]
-        parts += ["", _table(VERDICTS, verdicts(curves, lang))]
+        parts += ["", f"## {lang}", "", points_table(curves, lang).markdown()]
+        parts += ["", verdict_table(curves, lang).markdown()]
         failed = [
-            "- " + markdown_text(f"{label_of(series, curves)}, {point.size} rows: {point.reason}")
+            f"{label_of(series, curves)}, {point.size} rows: {point.reason}"
             for series, point, _ in lines(curves, lang)
             if point.state == "failed"
         ]
         if failed:
-            parts += ["", "FAILED:", "", *failed]
+            parts += ["", "FAILED:", "", *bullets(failed)]
     return "\n".join([*parts, *closing(found)]) + "\n"
-
-
-def _table(heads: tuple[str, ...], rows: list[list[str]]) -> str:
-    # intervals in [brackets] are ours; the name of a series may be a plugin's
-    return markdown_table(heads, [[markdown_text(line[0]), *line[1:]] for line in rows])
 
 
 def figure_stem(out: Path, lang: str, langs: list[str]) -> Path:

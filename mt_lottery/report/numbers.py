@@ -1,0 +1,32 @@
+"""Numbers as tables show them to a reader; a dash where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+GAP = "—"
+
+
+def number(value: float | None, form: str = ".1f") -> str:
+    """A number in a format of Python's."""
+    return GAP if value is None else format(value, form)
+
+
+def percent(value: float | None, form: str = ".0%") -> str:
+    """A share in percent."""
+    return number(value, form)
+
+
+def spread(
+    value: float | None,
+    ci95: Sequence[float] | None,
+    sd: float | None = None,
+    form: str = ".1f",
+) -> str:
+    """A number with its standard deviation and its interval, those that it has."""
+    text = number(value, form)
+    if value is not None and sd is not None:
+        text += f" ± {sd:{form}}"
+    if value is not None and ci95:
+        text += f" [{ci95[0]:{form}}, {ci95[1]:{form}}]"
+    return text
