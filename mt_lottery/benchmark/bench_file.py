@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,29 @@ from mt_lottery import __version__
 from mt_lottery.benchmark.plan import Bench
 from mt_lottery.errors import RecordError
 from mt_lottery.reading import read_json
+from mt_lottery.runs.folder.record import converted
 from mt_lottery.system.atomic import write_text
 
 SETTINGS = "bench.json"
 SCHEMA = 1
+
+
+@dataclass
+class _Settings:
+    """What ``settings`` holds."""
+
+    overrides: dict[str, str]
+    tune: int = 0
+    command: str = ""
+
+
+@dataclass
+class _Asked:
+    """What ``asked`` holds."""
+
+    methods: list[str] = field(default_factory=list)
+    langs: list[str] = field(default_factory=list)
+    seeds: list[int] = field(default_factory=list)
 
 
 def check_settings(bench: Bench, *, force: bool, command: str) -> None:
@@ -57,36 +77,9 @@ def read_settings(out: Path) -> dict[str, Any]:
     content: dict[str, Any] = read_json(path, RecordError)
     if content.get("schema") != SCHEMA or isinstance(content["schema"], bool):
         raise RecordError(f"{path}: schema {content.get('schema')!r}; this version reads {SCHEMA}.")
-    if problem := _settings_problem(content.get("settings")) or _asked_problem(content):
-        raise RecordError(f"{path}: damaged: {problem}.")
+    for kind, key in ((_Settings, "settings"), (_Asked, "asked")):
+        converted(kind, content.setdefault(key, {}), f"{path}: damaged: {key}")
     return content
-
-
-def _settings_problem(settings: Any) -> str | None:
-    if not isinstance(settings, dict):
-        return "`settings` is no object"
-    overrides = settings.get("overrides")
-    if not isinstance(overrides, dict):
-        return "`settings.overrides` is no object"
-    for key, value in overrides.items():
-        if not isinstance(value, str):
-            return f"`settings.overrides.{key}` is no text"
-    tune = settings.get("tune", 0)
-    if not isinstance(tune, int) or isinstance(tune, bool) or tune < 0:
-        return "`settings.tune` is no whole number"
-    return None if isinstance(settings.get("command", ""), str) else "`settings.command` is no text"
-
-
-def _asked_problem(content: dict[str, Any]) -> str | None:
-    asked = content.get("asked", {})
-    if not isinstance(asked, dict):
-        return "`asked` is no object"
-    for key, kind in (("methods", str), ("langs", str), ("seeds", int)):
-        values = asked.get(key, [])
-        if not isinstance(values, list) or not all(type(value) is kind for value in values):
-            what = "texts" if kind is str else "whole numbers"
-            return f"`asked.{key}` is no list of {what}"
-    return None
 
 
 def difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

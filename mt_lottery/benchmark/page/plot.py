@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 from mt_lottery.benchmark.page.numbers import Json, interval, number, parameters, plain
@@ -18,8 +17,12 @@ from mt_lottery.benchmark.page.rows import AVERAGE, done, label_of
 LETTER = 6.9  # px, the mean width of a letter of the labels; a little more than it needs
 LINE = 15.0  # px, height of a label
 Box = tuple[float, float, float, float]
-# how far a name is from its point, its box, where its line to the point ends, how it is anchored
-Spot = tuple[float, Box, tuple[float, float], str]
+Spot = tuple[Box, float, float, str]  # of a name: its box, where it starts, how it is anchored
+#: How far across and down a name may be from its point, the nearest first.
+PLACES = sorted(
+    ((across, down) for across in (9, 22, 40, 60, 85, 115, 150) for down in range(-186, 187, 6)),
+    key=lambda place: place[0] + 1.5 * abs(place[1]),
+)
 
 
 class Line(NamedTuple):
@@ -190,57 +193,30 @@ class Drawing:
 
     def labels(self) -> Iterator[Line | Text]:
         """Each name where it covers nothing, as near to its point as that allows."""
-        boxes = {id(point): self.obstacles(point) for point in self.points}
-        placed: list[Box] = []
+        taken = [box for point in self.points for box in self.obstacles(point)]
         for point in sorted(self.points, key=lambda p: (-p.x, -p.raw)):
             text = f"{point.name} ★" if point.mark else point.name
-            raw = self.y(point.raw)
-            taken = [*placed, *(b for p in self.points if p is not point for b in boxes[id(p)])]
-            cost = partial(_cost, start=(point.x, raw), taken=taken, own=boxes[id(point)])
-            _, box, (x, y), anchor = min(self.spots(point, LETTER * len(text)), key=cost)
-            placed.append(box)
-            if abs(x - point.x) > 14 or abs(y - raw) > 10:
-                yield Line("leader", point.x, raw, x, y)
+            spots = list(self.spots(point, LETTER * len(text)))
+            free = [s for s in spots if not any(_overlap(s[0], box) for box in taken)]
+            box, x, y, anchor = (free or spots)[0]
+            taken.append(box)
+            if abs(x - point.x) > 14 or abs(y - self.y(point.raw)) > 10:
+                yield Line("leader", point.x, self.y(point.raw), x, y)
             yield Text("label best" if point.mark else "label", x, y + 4, anchor, text)
 
     def spots(self, point: Point, wide: float) -> Iterator[Spot]:
-        """Places for a name of that width."""
-        raw = self.y(point.raw)
-        for across in (9, 22, 40, 60, 85, 115, 150):
-            for down in (0, *(sign * step for step in range(8, 190, 6) for sign in (-1, 1))):
-                y = raw + down
-                top, end = y - LINE / 2, y + LINE / 2
-                if top < self.top - 8 or end > self.bottom - LINE / 2:
-                    continue
-                far = across + 1.5 * abs(down)
-                x = point.x + across
-                if x + wide <= self.right + 12:
-                    yield far, (x, top, x + wide, end), (x, y), "start"
-                x = point.x - across
-                if x - wide >= self.left + 2:
-                    yield far + 1, (x - wide, top, x, end), (x, y), "end"
-        # there is always one, if only across its own point
-        x = self.left + 2
-        yield 1e6, (x, raw - LINE / 2, x + wide, raw + LINE / 2), (x, raw), "start"
+        """Places for a name of that width, from the nearest on."""
+        for across, down in PLACES:
+            y = self.y(point.raw) + down
+            if not self.top - 8 <= y - LINE / 2 <= self.bottom - 1.5 * LINE:
+                continue
+            if (x := point.x + across) + wide <= self.right + 12:
+                yield (x, y - LINE / 2, x + wide, y + LINE / 2), x, y, "start"
+            if (x := point.x - across) - wide >= self.left + 2:
+                yield (x - wide, y - LINE / 2, x, y + LINE / 2), x, y, "end"
+        x, y = self.left + 2, self.y(point.raw)  # there is always one, if only across its point
+        yield (x, y - LINE / 2, x + wide, y + LINE / 2), x, y, "start"
 
 
-def _cost(
-    spot: Spot, start: tuple[float, float], taken: Sequence[Box], own: Sequence[Box]
-) -> tuple[float, float]:
-    """What is covered counts before how far away a name is and what its line runs through."""
-    far, box, end, _ = spot
-    covered = sum(_overlap(box, other) for other in (*taken, *own))
-    return covered, far + 25 * _crossings(start, end, taken)
-
-
-def _crossings(start: tuple[float, float], end: tuple[float, float], boxes: Sequence[Box]) -> int:
-    """How many boxes the line between two places runs through."""
-    steps = [step / 12 for step in range(1, 12)]
-    line = [(start[0] + s * (end[0] - start[0]), start[1] + s * (end[1] - start[1])) for s in steps]
-    return sum(any(b[0] <= x <= b[2] and b[1] <= y <= b[3] for x, y in line) for b in boxes)
-
-
-def _overlap(one: Box, other: Box) -> float:
-    across = min(one[2], other[2]) - max(one[0], other[0])
-    down = min(one[3], other[3]) - max(one[1], other[1])
-    return across * down + 1 if across > 0 and down > 0 else 0.0
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

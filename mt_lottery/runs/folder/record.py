@@ -187,7 +187,7 @@ class Record:
         write_text(run_dir / NAME, text + "\n")
 
 
-def _convert(
+def converted(
     kind: Any, value: Any, where: str, least: float = -math.inf, most: float = math.inf
 ) -> Any:
     """A JSON value as ``kind``, everything inside of it checked too.
@@ -201,7 +201,7 @@ def _convert(
         if value is None and type(None) in inner:
             return None
         one = next(a for a in inner if a is not type(None))
-        return _convert(one, value, where, least, most)
+        return converted(one, value, where, least, most)
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
             raise RecordError(f"{where}: expected an object, not {value!r}.")
@@ -218,9 +218,9 @@ def _convert(
         allowed = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
         raise RecordError(f"{where}: expected a number {allowed}, not {value!r:.60}.")
     if expected is dict and inner:
-        return {k: _convert(inner[1], v, f"{where}.{k}", least, most) for k, v in value.items()}
+        return {k: converted(inner[1], v, f"{where}.{k}", least, most) for k, v in value.items()}
     if expected is list and inner:
-        return [_convert(inner[0], v, f"{where}[{i}]", least, most) for i, v in enumerate(value)]
+        return [converted(inner[0], v, f"{where}[{i}]", least, most) for i, v in enumerate(value)]
     return value
 
 
@@ -232,7 +232,7 @@ def _object(kind: type, value: dict[str, Any], where: str) -> Any:
         if required and f.name not in value:
             raise RecordError(f"{where}.{f.name}: missing.{nearest(f.name, value)}")
     given = {
-        k: _convert(hints[k], v, f"{where}.{k}", 0, 1 if k in SHARES else math.inf)
+        k: converted(hints[k], v, f"{where}.{k}", 0, 1 if k in SHARES else math.inf)
         for k, v in value.items()
         if k in known
     }
@@ -250,16 +250,16 @@ def _check_scores(scores: dict[str, Any]) -> None:
             where = f"record.scores.{metric}.{which}"
             one = both.get(which) if isinstance(both, dict) else None
             numbers = (one.get("score"), one.get("ci95")) if isinstance(one, dict) else (None, None)
-            _convert(float, numbers[0], f"{where}.score")
-            bounds = _convert(list[float], numbers[1], f"{where}.ci95")
+            converted(float, numbers[0], f"{where}.score")
+            bounds = converted(list[float], numbers[1], f"{where}.ci95")
             if len(bounds) != 2 or bounds[0] > bounds[1]:
                 raise RecordError(f"{where}.ci95: expected two bounds, not {numbers[1]!r:.60}.")
-        _convert(str | None, both.get("signature"), f"record.scores.{metric}.signature")
+        converted(str | None, both.get("signature"), f"record.scores.{metric}.signature")
 
 
 def _check_tuning(tuning: dict[str, Any] | None) -> None:
     if tuning is not None:
-        for key, value in _convert(dict, tuning.get("chosen"), "record.tuning.chosen").items():
+        for key, value in converted(dict, tuning.get("chosen"), "record.tuning.chosen").items():
             if not isinstance(value, (bool, int, float, str, type(None))):
                 raise RecordError(f"record.tuning.chosen.{key}: no setting: {value!r:.60}.")
 
