@@ -1,6 +1,7 @@
 """mt-lottery: find, certify and tune the few token embeddings that matter for translation.
 
     import mt_lottery as mtl
+    ticket = mtl.find_ticket(base, tuned, rows=18)
     result = mtl.ks_test(before, after)          # statistic [V], pvalue [V]
     rows = mtl.select("ks", before, after, alpha=0.05)
     model, tokenizer = mtl.load_tuned("runs/en-ro/ks_lottery/seed-0")
@@ -23,6 +24,7 @@ _WHERE = {
     "select": "ticket.selection",
     "Ticket": "ticket.ticket",
     "Level": "ticket.level",
+    "find_ticket": "paper.find.ticket",
     "certify": "ticket.certify",
     "run": "runs",
     "load_tuned": "runs",
@@ -52,6 +54,7 @@ __all__ = sorted([*_WHERE, "__version__"])
 
 if TYPE_CHECKING:
     from mt_lottery.errors import MTLotteryError as MTLotteryError
+    from mt_lottery.paper.find.ticket import find_ticket as find_ticket
     from mt_lottery.registry import register_corpus as register_corpus
     from mt_lottery.registry import register_criterion as register_criterion
     from mt_lottery.registry import register_engine as register_engine

@@ -143,7 +143,7 @@ def select(
         if rows is not None:
             raise TuningError("count is the earlier name of rows: give rows alone.")
         rows = count
-    level = _checked(rows, alpha, correction)
+    level = check_choice(rows, alpha, correction)
     return _choose(score_rows(selector, before, after, **context), rows, level, selector)
 
 
@@ -169,7 +169,7 @@ def ticket_of(
     Raises:
         TuningError: as :func:`select`; also where no row is rejected at ``alpha``.
     """
-    level = _checked(rows, alpha, correction)
+    level = check_choice(rows, alpha, correction)
     if not isinstance(scores, RowScores):
         scores = RowScores(scores.statistic, scores.pvalue)
     chosen = _choose(scores, rows, level, selector)
@@ -219,8 +219,15 @@ def implied_alpha(pvalues: Tensor, rows: Tensor) -> float:
     return float(pvalues[rows[-1]])
 
 
-def _checked(rows: int | None, alpha: float | None, correction: str) -> Level | None:
-    """The level, where rows are chosen by one."""
+def check_choice(rows: int | None, alpha: float | None, correction: str) -> Level | None:
+    """The level, where rows are chosen by one; None where they are chosen by number.
+
+    Args:
+        rows, alpha, correction: as of :func:`select`.
+
+    Raises:
+        TuningError: both or neither of rows and alpha, or either out of range.
+    """
     if (alpha is None) == (rows is None):
         given = "neither" if alpha is None else f"alpha = {alpha} and rows = {rows}"
         raise TuningError(f"Give either alpha or rows (their number); got {given}.")

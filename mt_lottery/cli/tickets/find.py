@@ -9,9 +9,7 @@ from mt_lottery.cli.options import Commands, add_options, positive, share, subco
 from mt_lottery.cli.shared import echo
 
 if TYPE_CHECKING:
-    from mt_lottery.paper.find.pair import Pair
-    from mt_lottery.ticket.level import RowScores
-    from mt_lottery.ticket.ticket import Ticket
+    from mt_lottery.paper.find.ticket import Choice
 
 EXAMPLES = """\
   mt-ticket find gemma3_270m gemma3-embed-tuned --out tickets.csv
@@ -55,23 +53,28 @@ def add_choice(part: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGrou
     return chosen
 
 
-def chosen_by(
-    given: argparse.Namespace, pair: Pair, rows_file: str | None = None
-) -> tuple[RowScores, Ticket]:
-    """The scores of a pair's rows and its ticket, by the arguments of :func:`add_choice`."""
-    from mt_lottery.paper.find.ticket import choose, score_pair
+def _option(name: str, value: object = True) -> str:
+    """An argument of :func:`mt_lottery.find_ticket` as the command line writes it."""
+    written = {"rows": "top", "rows_file": "rows"}.get(name, name).replace("_", "-")
+    return f"--{written}" if value is True else f"--{written} {value}"
 
-    scores = score_pair(pair, given.selector, reduction=given.reduction, seed=given.seed)
-    chosen = choose(
-        pair,
-        scores,
-        selector=given.selector,
+
+def choice_of(given: argparse.Namespace, rows_file: str | None = None) -> Choice:
+    """What the arguments of :func:`add_choice` choose; 18 rows if nothing is given."""
+    from mt_lottery.paper.find.ticket import Choice
+    from mt_lottery.tuners.rows.base import DEFAULT_TICKETS
+
+    by_number = given.top or (DEFAULT_TICKETS if given.alpha is rows_file is None else None)
+    return Choice(
+        rows=by_number,
         alpha=given.alpha,
-        top=given.top,
-        rows_file=rows_file,
         correction=given.correction,
+        selector=given.selector,
+        reduction=given.reduction,
+        seed=given.seed,
+        rows_file=rows_file,
+        option=_option,
     )
-    return scores, chosen
 
 
 def find(given: argparse.Namespace) -> int:
@@ -79,36 +82,41 @@ def find(given: argparse.Namespace) -> int:
     from pathlib import Path
 
     from mt_lottery.errors import ConfigError
-    from mt_lottery.paper.find.pair import open_pair
-    from mt_lottery.registry import SELECTORS
+    from mt_lottery.paper.find.ticket import find as find_ticket
     from mt_lottery.report.printing import printer
     from mt_lottery.system.replacing import check_new_files
     from mt_lottery.ticket.certify import tau_analytic
 
-    SELECTORS.get(given.selector)  # an unknown name is refused before anything is read
+    choice = choice_of(given)
+    choice.check()
     out = Path(given.out).expanduser()
     if out.exists() and not given.overwrite and not out.is_dir():
         raise ConfigError(f"--out {given.out} exists; give another file, or --overwrite.")
     check_new_files([out], overwrite=given.overwrite)
-    paths = [path for path in (given.before, given.after) if path is not None]
-    pair = open_pair(paths, shared_rows=given.shared_rows, device=given.device, echo=echo)
-    scores, chosen = chosen_by(given, pair)
-    chosen = chosen.named(pair.tokenizer, pair.counts)
-    chosen.save(out)
+    ticket = find_ticket(
+        given.before,
+        given.after,
+        choice,
+        shared_rows=given.shared_rows,
+        device=given.device,
+        echo=echo,
+    )
+    ticket.save(out)
     console = printer()
-    console.print(chosen.table(given.show))
-    if scores.pvalue is not None:
-        moved = int((scores.statistic > 0).sum())
-        console.print(f"{moved:,} of {pair.rows:,} rows changed; the others have D = 0, p = 1.")
-    rows = "1 row" if len(chosen.rows) == 1 else f"{len(chosen.rows):,} rows"
+    console.print(ticket.table(given.show))
+    assert ticket.scores is not None and ticket.dimension is not None
+    if ticket.pvalue is not None:
+        moved, total = ticket.scores.eligible(), len(ticket.scores.statistic)
+        console.print(f"{moved:,} of {total:,} rows changed; the others have D = 0, p = 1.")
+    rows = "1 row" if len(ticket) == 1 else f"{len(ticket):,} rows"
     line = f"Ticket: {rows}, selector {given.selector}"
-    if chosen.alpha is not None and chosen.tau is not None:
+    if ticket.alpha is not None and ticket.tau is not None:
         implied = "" if given.alpha is not None else ", implied by their number"
+        analytic = tau_analytic(ticket.alpha, ticket.dimension)
         line += (
-            f", α = {chosen.alpha:.4g}{implied} (correction: {given.correction}), τ = "
-            f"{chosen.tau:.4f} estimated, {tau_analytic(chosen.alpha, pair.dimension):.4f} "
-            f"analytic (d = {pair.dimension}). p is nominal: it ranks rows, it controls no error "
-            "rate"
+            f", α = {ticket.alpha:.4g}{implied} (correction: {given.correction}), τ = "
+            f"{ticket.tau:.4f} estimated, {analytic:.4f} analytic (d = {ticket.dimension}). p is "
+            "nominal: it ranks rows, it controls no error rate"
         )
     console.print(f"{line}.")
     console.print(f"{out}: written. tuner.rows_file={out} tunes its selected rows.", soft_wrap=True)
@@ -131,9 +139,11 @@ def add(commands: Commands) -> None:
         ),
     )
     part.add_argument(
-        "before", metavar="BEFORE|RUN", help="model folder (or gemma3_270m), or a run directory"
+        "before",
+        metavar="BEFORE|RUN",
+        help="model folder, .safetensors file, hub id or gemma3_270m, or a run directory",
     )
-    part.add_argument("after", metavar="AFTER", nargs="?", help="model folder or run directory")
+    part.add_argument("after", metavar="AFTER", nargs="?", help="likewise")
     add_choice(part)
     part.add_argument("--out", default="tickets.csv", metavar="FILE", help="[tickets.csv]")
     part.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")

@@ -7,7 +7,7 @@ from typing import Any
 
 from mt_lottery.cli.options import REPLACE, Commands, add_options, subcommand
 from mt_lottery.cli.shared import echo
-from mt_lottery.cli.tickets.find import add_choice, chosen_by
+from mt_lottery.cli.tickets.find import add_choice, choice_of
 
 EXAMPLES = """\
   mt-ticket transfer gemma3_270m gemma3-embed-tuned gemma3-100-rows --top 100
@@ -20,8 +20,8 @@ def transfer(given: argparse.Namespace) -> int:
     """``mt-ticket transfer``."""
     from mt_lottery.errors import ConfigError
     from mt_lottery.paper.find.pair import open_pair
+    from mt_lottery.paper.find.ticket import choose
     from mt_lottery.paper.find.transfer import check_scope, transfer
-    from mt_lottery.registry import SELECTORS
     from mt_lottery.runs.folder.targets import check_model_folder, inputs_of
 
     if not 2 <= len(given.paths) <= 3:
@@ -29,15 +29,22 @@ def transfer(given: argparse.Namespace) -> int:
             f"mt-ticket transfer got {len(given.paths)} paths; allowed: BEFORE AFTER OUT, or RUN "
             "OUT."
         )
-    SELECTORS.get(given.selector)
+    choice = choice_of(given, given.rows)
+    choice.check()
     *sources, target = given.paths
     inputs: dict[str, Any] = {"the file of --rows": given.rows}
     for source in sources:
         inputs |= inputs_of(source)
     out = check_model_folder(target, overwrite=given.overwrite, inputs=inputs)
-    pair = open_pair(sources, shared_rows=given.shared_rows, device=given.device, echo=echo)
+    pair = open_pair(
+        *sources,
+        shared_rows=given.shared_rows,
+        device=given.device,
+        echo=echo,
+        option=choice.option,
+    )
     check_scope(pair, given.scope)
-    _, chosen = chosen_by(given, pair, given.rows)
+    chosen = choose(pair, choice)
     info = transfer(pair, chosen, out, scope=given.scope)
     print(
         f"{out}: {pair.names[0]} with {len(chosen.rows):,} of {pair.rows:,} rows from "

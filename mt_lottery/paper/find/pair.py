@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -20,6 +21,7 @@ from mt_lottery.languages import parse_pair
 from mt_lottery.model.hf import load_tokenizer
 from mt_lottery.model.loading import fingerprint, load
 from mt_lottery.model.tables import input_table
+from mt_lottery.paper.find.given import TableLike, open_given, table_of
 from mt_lottery.paper.find.tables import (
     DEFAULT_MODEL,
     MemoryTable,
@@ -37,6 +39,14 @@ from mt_lottery.runs.planning.plan import Echo
 from mt_lottery.runs.search import as_chosen
 from mt_lottery.tuners.rows.adapter_file import load_rows
 
+#: From an argument of a Python call, and what it is to be, to how a message writes it.
+Spelling: TypeAlias = Callable[..., str]
+
+
+def keyword(name: str, value: object = True) -> str:
+    """An argument as Python writes it: ``rows=18``."""
+    return f"{name}={value}"
+
 
 @dataclass
 class Side:
@@ -49,6 +59,7 @@ class Side:
         tokenizer: of that model; None where there is none.
         counts: token id → occurrences in the run's training text, where that is known.
         config: of a run.
+        folder: of a model, what :func:`open_model` takes.
         tied: whether the model's output head is its input table.
     """
 
@@ -59,6 +70,7 @@ class Side:
     tokenizer: Any | None = None
     counts: Counter[int] | None = None
     config: RunConfig | None = None
+    folder: str | None = None
 
 
 @dataclass
@@ -90,44 +102,54 @@ class Pair:
         return self.before.shape[1]
 
 
-def is_run(where: str) -> bool:
-    """Whether a path is a run directory (and no model folder)."""
+def is_run(where: TableLike) -> bool:
+    """Whether something is the path of a run directory (and of no model folder)."""
+    if not isinstance(where, str | os.PathLike):
+        return False
     path = Path(where).expanduser()
     return any((path / name).is_file() for name in (NAME, CONFIG, SWAP))
 
 
 def open_pair(
-    paths: Sequence[str], *, shared_rows: bool = False, device: str = "auto", echo: Echo = print
+    before: TableLike,
+    after: TableLike | None = None,
+    *,
+    shared_rows: bool = False,
+    device: str = "auto",
+    echo: Echo = print,
+    option: Spelling = keyword,
 ) -> Pair:
     """Open BEFORE and AFTER, or one run, whose original model is then BEFORE.
 
     Args:
-        paths: one run directory, or two of model folders and run directories.
+        before: a model in any form, or a run directory.
+        after: likewise; None where ``before`` is a run.
         shared_rows: of tables of different length, compare the rows that both have.
         device: where a run's probe is trained if it is no longer in the cache.
         echo: prints a line for the user.
+        option: how messages spell an argument.
 
     Raises:
-        ConfigError: one path that is no run.
-        ModelError: something is no model, or the tables do not fit together.
+        ConfigError: one model that is no run, or something that is no model.
+        ModelError: a model cannot be read, or the tables do not fit together.
         RecordError: a run is damaged, or its model has changed since.
         TuningError: a run whose method leaves the embedding table as it is.
     """
-    if len(paths) == 1:
-        if not is_run(paths[0]):
-            open_model(paths[0])  # what is wrong with it, if it is no model either
+    one = open_side(before, "the first model", device, echo)
+    if after is None:
+        if one.base is None or one.config is None:
+            kind = "a model folder" if isinstance(before, str | os.PathLike) else "one model"
             raise ConfigError(
-                f"{paths[0]} is a model folder; allowed: two of them, BEFORE and AFTER, or a run "
-                "directory alone."
+                f"{one.name} is {kind}; allowed: two of them, BEFORE and AFTER, or a run directory "
+                "alone."
             )
-        run = open_side(paths[0], device, echo)
-        assert run.base is not None and run.config is not None
-        names = (f"the original model of {paths[0]}", paths[0])
-        tokenizer = run.tokenizer
-        rows = run.base.shape[0]
-        return Pair(run.base, run.table, rows, names, tokenizer, run.counts, run.config, run.tied)
-    one, other = (open_side(path, device, echo) for path in paths)
-    rows = _rows(one, other, shared_rows)
+        names = (f"the original model of {one.name}", one.name)
+        rows = one.base.shape[0]
+        return Pair(
+            one.base, one.table, rows, names, one.tokenizer, one.counts, one.config, one.tied
+        )
+    other = open_side(after, "the second model", device, echo)
+    rows = _rows(one, other, shared_rows, option)
     kinds = one.table.dtype, other.table.dtype
     if torch.promote_types(*kinds) != kinds[1]:  # not every value of BEFORE can stand in AFTER
         shown = [str(kind).removeprefix("torch.") for kind in kinds]
@@ -136,15 +158,15 @@ def open_pair(
             "little, also those that were never tuned."
         )
     tokenizer = one.tokenizer or other.tokenizer
-    if tokenizer is None:
+    if tokenizer is None and all(isinstance(x, str | os.PathLike) for x in (before, after)):
         echo("Note: neither folder has a tokenizer: the rows have no names.")
-    model = one.config or one.name
+    model = one.config or one.folder or one.name
     counts = other.counts or one.counts
     names = (one.name, other.name)
     return Pair(one.table, other.table, rows, names, tokenizer, counts, model, one.tied)
 
 
-def _rows(one: Side, other: Side, shared: bool) -> int:
+def _rows(one: Side, other: Side, shared: bool, option: Spelling) -> int:
     (rows, width), (more, depth) = one.table.shape, other.table.shape
     if width != depth:
         raise ModelError(
@@ -155,22 +177,33 @@ def _rows(one: Side, other: Side, shared: bool) -> int:
         longer = other.name if more > rows else one.name
         raise ModelError(
             f"{one.name} has {rows:,} rows of vocabulary, {other.name} {more:,}. If {longer} is "
-            "the same model with tokens added at the end, --shared-rows compares the first "
-            f"{min(rows, more):,} rows of both."
+            f"the same model with tokens added at the end, {option('shared_rows')} compares the "
+            f"first {min(rows, more):,} rows of both."
         )
     return min(rows, more)
 
 
-def open_side(where: str, device: str, echo: Echo) -> Side:
-    """A model folder's table, or the one that a run ended with.
+def open_side(where: TableLike, name: str, device: str, echo: Echo) -> Side:
+    """A model's table, or the one that a run ended with.
+
+    Args:
+        where: see :data:`~mt_lottery.paper.find.given.TableLike`.
+        name: what messages call it, if it has no path.
+        device, echo: as of :func:`open_pair`.
 
     Raises:
         as :func:`open_pair`.
     """
-    if is_run(where):
-        return _open_run(where, device, echo)
-    folder = open_model(where)
-    return Side(where, folder.table(), folder.tied, tokenizer=_tokenizer(folder))
+    if not isinstance(where, str | os.PathLike):
+        return Side(name, table_of(where, name), False)
+    path = os.fspath(where)
+    if is_run(path):
+        return _open_run(path, device, echo)
+    folder = open_given(path)
+    tokenizer = None if folder.path.is_file() else _tokenizer(folder)
+    # a hub id is no name that `open_model` takes
+    again = path if path == DEFAULT_MODEL or Path(path).expanduser().exists() else folder.path
+    return Side(path, folder.table(), folder.tied, tokenizer=tokenizer, folder=str(again))
 
 
 def _tokenizer(folder: ModelFolder) -> Any | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,36 @@ DTYPES = {
     "F16": torch.float16,
     "BF16": torch.bfloat16,
 }
+
+
+#: The last names of input embedding tables among the tensors of a model.
+_EMBEDDING = re.compile(
+    r"(?:^|\.)(?:embed_tokens|wte|word_embeddings|embed_in|tok_embeddings|embeddings)"
+    r"(?:\.base_layer|\.base)?\.weight$"
+)
+_HEAD = re.compile(r"(?:^|\.)(?:lm_head|embed_out)\.weight$")
+
+
+def embedding_name(shapes: Mapping[str, tuple[int, ...]], shown: str) -> str:
+    """Which tensor of a state dict is the input embedding table, by its name.
+
+    Args:
+        shapes: tensor → its shape.
+        shown: what messages call the state dict.
+
+    Raises:
+        ModelError: none, or more than one that could be.
+    """
+    matrices = [name for name, shape in shapes.items() if len(shape) == 2]
+    found = [name for name in matrices if _EMBEDDING.search(name)]
+    found = found or [name for name in matrices if _HEAD.search(name)]  # a tied model's
+    if len(found) != 1:
+        listed = ", ".join(found or matrices[:3]) or "none"
+        raise ModelError(
+            f"{shown}: which of its tensors is the input embedding table cannot be told from their "
+            f"names ({listed}). Give that tensor itself, or a model folder with its config.json."
+        )
+    return found[0]
 
 
 class Table(Protocol):
@@ -56,10 +87,10 @@ def row_parts(rows: int, row_bytes: int) -> Iterator[tuple[int, int]]:
 
 @dataclass
 class ModelFolder:
-    """The tensors of a transformers folder.
+    """The tensors of a transformers folder, or of one safetensors file.
 
     Attributes:
-        path: the folder.
+        path: the folder or file.
         shown: what messages call it.
         files: tensor → the file that holds it.
         shapes: tensor → its shape.
@@ -115,6 +146,8 @@ class ModelFolder:
     @cached_property
     def tied(self) -> bool:
         """Whether the output head is the input table: the files hold no separate head."""
+        if self.path.is_file():
+            return not any(_HEAD.search(name) for name in self.shapes)
         return bool(getattr(self.model.config.get_text_config(), "tie_word_embeddings", False))
 
     @cached_property
@@ -124,6 +157,8 @@ class ModelFolder:
         Raises:
             ModelError: it is not there.
         """
+        if self.path.is_file():
+            return embedding_name(self.shapes, self.shown)
         found = self._find(self.model.get_input_embeddings())
         if found is None and self.tied:  # some tied models are saved under the head's name
             found = self.head
@@ -240,12 +275,13 @@ def read_rows(table: Table, token_ids: Tensor) -> Tensor:
     return rows
 
 
-def open_model(where: str | Path) -> ModelFolder:
+def open_model(where: str | Path, shown: str | None = None) -> ModelFolder:
     """Open a model folder: headers only.
 
     Args:
         where: a folder with ``config.json`` and safetensors, or ``gemma3_270m`` (the default
             model, which is in the cache).
+        shown: what messages call it; ``where`` if None.
 
     Raises:
         ModelError: no such folder, GGUF, pickled weights, damaged files.
@@ -269,11 +305,22 @@ def open_model(where: str | Path) -> ModelFolder:
             "allowed: a folder with config.json and *.safetensors, such as the one that the GGUF "
             f"file was made from (or {DEFAULT_MODEL}, which is converted once)."
         )
-    files = checkpoint.weight_files(path)
+    return _opened(ModelFolder(path, shown or str(where)), checkpoint.weight_files(path))
+
+
+def open_weights(file: Path) -> ModelFolder:
+    """Open one safetensors file, whose tensors' names alone say what they are.
+
+    Raises:
+        ModelError: damaged.
+    """
+    return _opened(ModelFolder(file, str(file)), [file])
+
+
+def _opened(made: ModelFolder, files: list[Path]) -> ModelFolder:
     checkpoint.check_weights(files)
     from safetensors import safe_open
 
-    made = ModelFolder(path, str(where))
     for file in files:
         with safe_open(str(file), framework="pt") as opened:
             for name in opened.keys():  # noqa: SIM118 (no mapping)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mt_lottery.errors import TuningError
-from mt_lottery.paper.find.pair import Pair
+from mt_lottery.errors import TuningError, checked_keywords
+from mt_lottery.paper.find.given import TableLike
+from mt_lottery.paper.find.pair import Pair, Spelling, keyword, open_pair
 from mt_lottery.paper.find.tables import row_parts
-from mt_lottery.ticket.level import Level, RowScores
+from mt_lottery.runs.planning.plan import Echo
+from mt_lottery.ticket.level import RowScores
 from mt_lottery.ticket.selection import (
+    check_choice,
     looks_at_values,
     score_rows,
     selector_context,
@@ -27,9 +33,135 @@ from mt_lottery.tuners.rows.ks_lottery import nearest_rows
 from mt_lottery.tuners.rows.rows_file import read_rows_file
 
 
-def score_pair(
-    pair: Pair, selector: str = "ks", *, reduction: str | None = None, seed: int = 0
-) -> RowScores:
+@checked_keywords
+def find_ticket(
+    base: TableLike,
+    tuned: TableLike | None = None,
+    *,
+    rows: int | None = None,
+    alpha: float | None = None,
+    correction: str = "none",
+    selector: str = "ks",
+    reduction: str | None = None,
+    seed: int = 0,
+    tokenizer: Any | None = None,
+    shared_rows: bool = False,
+    device: str = "auto",
+    echo: Echo = print,
+) -> Ticket:
+    """The winning ticket: the rows of the vocabulary that embedding tuning moved most (§3).
+
+    The two tables are compared row by row, a few MB at a time. Of folders only the embedding
+    tensor is read; no model is loaded.
+
+        >>> base = torch.arange(8.0).repeat(4, 1)
+        >>> tuned = base + torch.tensor([[0.0], [0.0], [3.0], [1.0]])
+        >>> find_ticket(base, tuned, rows=1).rows
+        tensor([2])
+        >>> list(find_ticket({"embed_tokens.weight": base}, tuned, rows=2, selector="absolute"))
+        [2, 3]
+
+    Args:
+        base: the original model: a table [V, d] (float32, float16, bfloat16 or float64, on any
+            device), a state dict, a model with ``get_input_embeddings``, a model folder, a
+            .safetensors file, a hub id, or a run directory, which stands for the table that the
+            run ended with.
+        tuned: the model whose embedding layer was tuned, in any of these forms; None for a run
+            alone, which is compared with its original model.
+        rows: so many of the most changed rows.
+        alpha: in [0, 1]: every row whose (corrected) p is at most this. Exactly one of ``rows``
+            and ``alpha`` is given.
+        correction: of p over the vocabulary: ``none``, ``bonferroni`` or ``bh``.
+        selector: registered measure of change: ``ks``, ``cos``, ``absolute``, ``relative``,
+            ``ratio``, ``kl``, ``frequency``, ``random``, or a plugin's.
+        reduction: ``abs`` or ``signed``, for selectors that know both.
+        seed: of ``selector="random"``.
+        tokenizer: names the rows; that of a folder or run if None.
+        shared_rows: of tables of different length, compare the rows that both have.
+        device: where a run's probe is trained if it is no longer in the cache.
+        echo: is called with each note for the user.
+
+    Returns:
+        the ticket: its rows [k], most changed first, with statistic, p and tokens.
+
+    Raises:
+        TuningError: both or neither of ``rows`` and ``alpha``, or out of range; no row rejects;
+            fewer rows changed; a NaN.
+        ConfigError: something that is no model, or one model alone.
+        RegistryError: unknown selector.
+        ModelError, RecordError: a model or run that cannot be read, or two that do not fit.
+        KeywordError: a keyword that there is not, with the nearest that there is.
+    """
+    choice = Choice(rows, alpha, correction, selector, reduction, seed)
+    return find(
+        base,
+        tuned,
+        choice,
+        tokenizer=tokenizer,
+        shared_rows=shared_rows,
+        device=device,
+        echo=echo,
+    )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which rows are chosen.
+
+    Attributes:
+        rows, alpha, correction, selector, reduction, seed: as of :func:`find_ticket`.
+        rows_file: instead of ``rows`` or ``alpha``: token ids, one a line, or a ``tickets.csv``.
+        option: how messages spell an argument.
+    """
+
+    rows: int | None = None
+    alpha: float | None = None
+    correction: str = "none"
+    selector: str = "ks"
+    reduction: str | None = None
+    seed: int = 0
+    rows_file: str | os.PathLike[str] | None = None
+    option: Spelling = keyword
+
+    def check(self) -> None:
+        """Refuse what cannot be, before anything is read.
+
+        Raises:
+            TuningError, RegistryError: as :func:`find_ticket`.
+        """
+        wanted = selector_context(self.selector)
+        if self.rows_file is None:
+            check_choice(self.rows, self.alpha, self.correction)
+        if self.reduction is not None and "reduction" not in wanted:
+            raise TuningError(
+                f"{self.option('reduction', self.reduction)}: selector '{self.selector}' has none; "
+                "allowed with absolute, relative and ratio."
+            )
+
+
+def find(
+    before: TableLike,
+    after: TableLike | None,
+    choice: Choice,
+    *,
+    tokenizer: Any | None = None,
+    **how: Any,
+) -> Ticket:
+    """As :func:`find_ticket`.
+
+    Args:
+        before, after: the tables.
+        choice: which rows.
+        tokenizer: names the rows; that of a folder or run if None.
+        how: as of :func:`open_pair`.
+    """
+    choice.check()
+    pair = open_pair(before, after, option=choice.option, **how)
+    return choose(pair if tokenizer is None else dataclasses.replace(pair, tokenizer=tokenizer),
+                  choice)  # fmt: skip
+
+
+def score_pair(pair: Pair, choice: Choice | None = None) -> RowScores:
     """How much each row changed, with a few MB of either table in memory at a time.
 
     A row that is bit-identical has D = 0 and p = 1; by a selector without p-values it can
@@ -37,36 +169,30 @@ def score_pair(
 
     Args:
         pair: the two tables.
-        selector: registered name.
-        reduction: ``abs`` or ``signed``, for selectors that know both; None for their default.
-        seed: of ``random``.
+        choice: by which selector; the KS test if None.
 
     Returns:
         statistic [V] and p-value [V] (or None), float64.
 
     Raises:
-        TuningError: a NaN in a table (the row is named), a reduction for a selector that has
-            none, or counts that are wanted where there is no corpus.
+        TuningError: a NaN in a table (the row is named), or counts that are wanted where there
+            is no corpus.
     """
-    wanted = selector_context(selector)
-    if reduction is not None and "reduction" not in wanted:
-        raise TuningError(
-            f"--reduction {reduction}: selector '{selector}' has none; allowed with absolute, "
-            "relative and ratio."
-        )
-    offered: dict[str, Any] = {"seed": seed, "reduction": reduction or "abs"}
+    choice = choice or Choice()
+    wanted = selector_context(choice.selector)
+    offered: dict[str, Any] = {"seed": choice.seed, "reduction": choice.reduction or "abs"}
     if pair.counts is not None:
         offered["counts"] = _vector(pair.counts, pair.rows)
     elif "counts" in wanted:
         raise TuningError(
-            f"--selector {selector} counts tokens in a training text, and two model folders have "
-            "none; allowed: a run directory instead."
+            f"{choice.option('selector', choice.selector)} counts tokens in a training text, and "
+            "two models have none; allowed: a run directory instead."
         )
     context = {k: v for k, v in offered.items() if k in wanted}
-    if not looks_at_values(selector):
+    if not looks_at_values(choice.selector):
         nothing = torch.zeros(1, 1).expand(pair.rows, 1)  # V rows without memory
-        return score_rows(selector, nothing, nothing, **context)
-    return _score_parts(pair, selector, context)
+        return score_rows(choice.selector, nothing, nothing, **context)
+    return _score_parts(pair, choice.selector, context)
 
 
 def _vector(counts: Counter[int], rows: int) -> Tensor:
@@ -115,55 +241,47 @@ def _refuse_nan(pair: Pair, before: Tensor, after: Tensor, start: int) -> None:
             )
 
 
-def choose(
-    pair: Pair,
-    scores: RowScores,
-    *,
-    selector: str = "ks",
-    alpha: float | None = None,
-    top: int | None = None,
-    rows_file: str | None = None,
-    correction: str = "none",
-) -> Ticket:
-    """The ticket: by α, by number (18 if nothing is given), or from a file.
+def choose(pair: Pair, choice: Choice) -> Ticket:
+    """Score the rows of two tables and choose among them.
 
     Args:
-        pair: what was compared.
-        scores: from :func:`score_pair`.
-        selector: what made the scores.
-        alpha: rows whose p is at most this.
-        top: so many rows.
-        rows_file: token ids, one a line, or a ``tickets.csv``.
-        correction: of p over the vocabulary.
+        pair: what is compared.
+        choice: which rows.
 
     Raises:
-        TuningError: no row rejects at ``alpha`` (the nearest ones are named), fewer rows
-            changed than ``top``, a selector without p-values for ``alpha``.
+        TuningError: as :func:`score_pair`; no row rejects at ``alpha`` (the nearest ones are
+            named), fewer rows changed than ``rows``, a selector without p-values for ``alpha``.
     """
-    if rows_file is not None:
-        rows = read_rows_file(rows_file, pair.rows, setting="--rows ")
-        return Ticket(rows, "file", scores=scores)
-    if alpha is not None:
-        if scores.pvalue is None:
-            raise TuningError(
-                f"--alpha: selector '{selector}' has no p-values; allowed with it: --top."
-            )
-        level = Level(alpha, correction)
-        if not level.rejects(scores).any():
-            raise TuningError(
-                f"No row of the vocabulary rejects at --alpha {alpha:g}. "
-                f"The {nearest_rows(scores, level, pair.tokenizer)}"
-                f"Raise --alpha, or choose by number: --top {DEFAULT_TICKETS}."
-            )
+    scores, option = score_pair(pair, choice), choice.option
+    if choice.rows_file is not None:
+        rows = read_rows_file(choice.rows_file, pair.rows, setting=option("rows_file", ""))
+        found = Ticket(rows, "file", scores=scores)
     else:
-        count = DEFAULT_TICKETS if top is None else top
-        changed = scores.eligible()
-        if changed < count:
-            given = f"--top {count}" if top is not None else f"{count} rows are the default"
+        level = check_choice(choice.rows, choice.alpha, choice.correction)
+        if level is not None and scores.pvalue is None:
             raise TuningError(
-                f"{given}, but only {changed} of {pair.rows:,} rows differ between "
-                f"{pair.names[0]} and {pair.names[1]}."
-                + (f" Allowed: --top 1 to {changed}." if changed else "")
+                f"{option('alpha', level.alpha)}: selector '{choice.selector}' has no p-values; "
+                f"allowed with it: {option('rows', DEFAULT_TICKETS)}."
             )
-        top = count
-    return ticket_of(scores, alpha=alpha, rows=top, correction=correction, selector=selector)
+        if level is not None and not level.rejects(scores).any():
+            raise TuningError(
+                f"No row of the vocabulary rejects at {option('alpha', f'{level.alpha:g}')}. The "
+                f"{nearest_rows(scores, level, pair.tokenizer)}"
+                f"Raise alpha, or choose by number: {option('rows', DEFAULT_TICKETS)}."
+            )
+        changed = scores.eligible()
+        if choice.rows is not None and changed < choice.rows:
+            raise TuningError(
+                f"{option('rows', choice.rows)}, but only {changed} of {pair.rows:,} rows differ "
+                f"between {pair.names[0]} and {pair.names[1]}."
+                + (f" Allowed: {option('rows', 1)} to {changed}." if changed else "")
+            )
+        found = ticket_of(
+            scores,
+            rows=choice.rows,
+            alpha=choice.alpha,
+            correction=choice.correction,
+            selector=choice.selector,
+        )
+    found = dataclasses.replace(found, dimension=pair.dimension)
+    return found.named(pair.tokenizer, pair.counts)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ DIGITS = 18  # of a token id
 
 
 def read_rows_file(
-    path: str | Path, vocab_size: int, *, setting: str = "tuner.rows_file="
+    path: str | os.PathLike[str], vocab_size: int, *, setting: str = "tuner.rows_file="
 ) -> Tensor:
     """Token ids of a file: one a line (``#`` comments), or a ``tickets.csv``'s selected rows.
 
