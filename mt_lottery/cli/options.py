@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from mt_lottery.errors import MTLotteryError, nearest
 from mt_lottery.system import values
+from mt_lottery.ticket.level import Level
 
 T = TypeVar("T")
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -43,6 +44,14 @@ def _device(text: str) -> str:
     return text
 
 
+def _alpha(text: str) -> float:
+    return Level(values.number(text)).alpha
+
+
+def _alphas(text: str) -> list[float]:
+    return [Level(value).alpha for value in values.numbers(text)]
+
+
 def names(text: str) -> list[str]:
     """Names with commas between."""
     return [name for name in (part.strip() for part in text.split(",")) if name]
@@ -63,10 +72,10 @@ def some_of(*known: str) -> Callable[[str], list[str]]:
 whole = typed(values.whole)  #: from 0
 positive = typed(values.whole, 1)
 workers = typed(values.whole, 0, 1024)  #: how many at a time; 0 is refused with other mistakes
-share = typed(values.number, 0.0, 1.0)
+alpha = typed(_alpha)
 any_number = typed(values.number)  #: where the command says itself what it may be
 counts = typed(values.wholes, 1, each="each ")
-levels = typed(values.numbers, 0.0, 1.0, each="each ")
+levels = typed(_alphas, each="each ")
 
 #: Options that several commands have.
 SHARED: dict[str, dict[str, Any]] = {

@@ -152,7 +152,7 @@ def test_runs_that_do_not_belong_together(commands: Commands, models: Models) ->
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--alphas", "0.5,1.5"], "1.5 is out of range"),
+        (["--alphas", "0.5,1.5"], "alpha must be a number in [0, 1], got 1.5"),
         (["--alphas", "0.5,x"], "'x' is no number"),
         (["--check-alphas", "-1"], "--check-alphas"),
         (["--positions", "0"], "--positions is 0"),

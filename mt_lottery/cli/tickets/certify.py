@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from mt_lottery.cli.options import Commands, add_options, any_number, subcommand, whole
 from mt_lottery.cli.outputs import check_results
 from mt_lottery.cli.shared import echo
-from mt_lottery.errors import ConfigError
+from mt_lottery.errors import ConfigError, TuningError
 from mt_lottery.system.values import number
+from mt_lottery.ticket.level import Level
 
 if TYPE_CHECKING:
     from mt_lottery.paper.certify.certificate import Certificate
@@ -55,11 +56,11 @@ def parse_alphas(text: str, option: str = "--alphas") -> list[float]:
                 f"{option} {text:.200}: '{word:.40}' is no number; for example 0.05,0.5 or "
                 "0,0.05,…,1."
             ) from None
-        value = Decimal(word)
-        if not 0 <= value <= 1:
-            raise ConfigError(f"{option} {text}: {word} is out of range; α must be in [0, 1].")
-        found.append(value)
-    return sorted({float(value) for value in found})
+        found.append(Decimal(word))
+    try:
+        return sorted({Level(float(value)).alpha for value in found})
+    except TuningError as error:
+        raise ConfigError(f"{option} {text}: {error}") from error
 
 
 def _filled(before: list[Decimal], after: list[str], text: str, option: str) -> list[Decimal]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from mt_lottery.cli.options import Commands, add_options, positive, share, subcommand, whole
+from mt_lottery.cli.options import Commands, add_options, alpha, positive, subcommand, whole
 from mt_lottery.cli.shared import echo
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def add_choice(part: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGrou
     chosen = part.add_mutually_exclusive_group()
     chosen.add_argument("--top", type=positive, metavar="K", help="the K most changed rows [18]")
     chosen.add_argument(
-        "--alpha", type=share, metavar="A", help="rows whose nominal p is at most A"
+        "--alpha", type=alpha, metavar="A", help="rows whose nominal p is at most A"
     )
     part.add_argument(
         "--correction",

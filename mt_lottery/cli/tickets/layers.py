@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from mt_lottery.cli.options import Commands, add_options, share, subcommand
+from mt_lottery.cli.options import Commands, add_options, alpha, subcommand
 from mt_lottery.cli.outputs import check_results
 from mt_lottery.cli.shared import echo
 
@@ -129,7 +129,7 @@ def add(commands: Commands) -> None:
     part.add_argument("before", metavar="BEFORE", help="model folder, or gemma3_270m")
     part.add_argument("after", metavar="AFTER", help="model folder, or a run of full")
     part.add_argument(
-        "--alpha", type=share, default=0.05, metavar="A", help="rows with nominal p ≤ A [0.05]"
+        "--alpha", type=alpha, default=0.05, metavar="A", help="rows with nominal p ≤ A [0.05]"
     )
     part.add_argument(
         "--out", metavar="DIR", help="write layers.csv, layers.json and the figure there"

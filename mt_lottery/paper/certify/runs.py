@@ -13,6 +13,7 @@ from mt_lottery.errors import ConfigError, TuningError
 from mt_lottery.paper.source import open_plan
 from mt_lottery.runs.folder.record import Record
 from mt_lottery.runs.planning.plan import Plan
+from mt_lottery.ticket.level import Level
 
 SELECTOR = "ks"
 
@@ -25,21 +26,24 @@ class GivenRun:
         run_dir: its folder.
         record: its record.
         plan: configuration, text, method.
-        alpha: of its ticket by the KS test (given, or implied by count); None where the run
-            has no such ticket.
-        correction: of the p-values that ``alpha`` was compared with; None without α.
+        level: of its ticket by the KS test: the α given, or implied by a number of rows, which
+            is counted off without any correction; None where the run has no such ticket.
     """
 
     run_dir: Path
     record: Record
     plan: Plan
-    alpha: float | None
-    correction: str | None
+    level: Level | None
+
+    @property
+    def alpha(self) -> float | None:
+        """α of :attr:`level`."""
+        return None if self.level is None else self.level.alpha
 
     @property
     def partial(self) -> bool:
         """Whether it trained its ticket's rows from the original model (partial tuning)."""
-        return self.plan.config.tuner.name == "ks_lottery" and self.alpha is not None
+        return self.plan.config.tuner.name == "ks_lottery" and self.level is not None
 
 
 def read_run(run_dir: str | Path, device: str = "auto") -> GivenRun:
@@ -51,13 +55,11 @@ def read_run(run_dir: str | Path, device: str = "auto") -> GivenRun:
     folder = Path(run_dir).expanduser()
     record, plan = open_plan(folder, device)
     ticket, tuner = record.tickets, plan.config.tuner
-    alpha = None if ticket is None or ticket.selector != SELECTOR else ticket.alpha
-    correction = None
-    if alpha is not None:
-        # a number of rows is counted off without any correction
-        by_alpha = getattr(tuner, "alpha", None) is not None
-        correction = str(getattr(tuner, "correction", "none")) if by_alpha else "none"
-    return GivenRun(folder, record, plan, alpha, correction)
+    level = None
+    if ticket is not None and ticket.selector == SELECTOR and ticket.alpha is not None:
+        by_alpha: Level | None = getattr(tuner, "level", None)
+        level = Level(ticket.alpha, by_alpha.correction if by_alpha else "none")
+    return GivenRun(folder, record, plan, level)
 
 
 def read_runs(run_dirs: Sequence[str | Path], device: str = "auto") -> list[GivenRun]:
@@ -92,7 +94,7 @@ def read_runs(run_dirs: Sequence[str | Path], device: str = "auto") -> list[Give
                 "at each α."
             )
         at.setdefault(run.alpha, run.run_dir)
-    corrections = {run.correction: run.run_dir for run in runs if run.correction is not None}
+    corrections = {run.level.correction: run.run_dir for run in runs if run.level is not None}
     if len(corrections) > 1:
         named = ", ".join(f"{how} ({where})" for how, where in corrections.items())
         problems.append(
@@ -105,7 +107,7 @@ def read_runs(run_dirs: Sequence[str | Path], device: str = "auto") -> list[Give
 
 def common_correction(runs: Sequence[GivenRun]) -> str:
     """How p is corrected before it is compared with α: as the given tickets were chosen."""
-    return next((run.correction for run in runs if run.correction is not None), "none")
+    return next((run.level.correction for run in runs if run.level is not None), "none")
 
 
 def _basis(run: GivenRun) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mt_lottery.errors import ConfigError, unknown
+from mt_lottery.errors import ConfigError, TuningError, unknown
 from mt_lottery.ticket.certify_levels import TAU_FORMS
+from mt_lottery.ticket.level import Level
 
 MARGINS = ("embed", "original")
 POSITIONS = 20
@@ -45,9 +46,10 @@ class Settings:
         """
         found = []
         for option, given in (("--alphas", self.alphas), ("--check-alphas", self.check_alphas)):
-            bad = [alpha for alpha in given or () if not 0.0 <= alpha <= 1.0]
-            if bad:
-                found.append(f"{option} has {bad[0]:g}; every α must be in [0, 1].")
+            try:
+                _ = [Level(alpha) for alpha in given or ()]
+            except TuningError as error:
+                found.append(f"{option}: {error}")
         if not self.alphas:
             found.append("--alphas is empty; at least one α.")
         for option, value, allowed in (
