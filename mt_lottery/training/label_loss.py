@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mt_lottery.data.prompts.batches import IGNORE
 from mt_lottery.errors import ModelError
 
-IGNORED = -100
 CHUNK_LOGITS = 2**25  # logits held at a time: 64 MiB in bfloat16, and as much for the gradient
 
 SumLoss = Callable[[Tensor, Tensor], Tensor]
@@ -194,7 +194,7 @@ def label_loss(
     head = output_head(model)
     hidden = hidden_before_head(model, head, inputs, run)
     shifted = labels[:, 1:]
-    where = shifted != IGNORED
+    where = shifted != IGNORE
     wanted = shifted[where]
     states = hidden[:, :-1][where]
     config = model.config

@@ -18,14 +18,20 @@ from torch import Tensor, nn
 from transformers import set_seed
 
 from mt_lottery.config import TrainConfig
-from mt_lottery.data.prompts.batches import BucketBatchSampler, EpochBatches, Example, collate
+from mt_lottery.data.prompts.batches import (
+    IGNORE,
+    BucketBatchSampler,
+    EpochBatches,
+    Example,
+    collate,
+)
 from mt_lottery.errors import TrainingError
 from mt_lottery.registry import CRITERIA
 from mt_lottery.system import interrupts, parallel
 from mt_lottery.training.checkpoints import trained_parameters
 from mt_lottery.training.engine import Engine as Engine  # where plugins of version 0.1 find it
 from mt_lottery.training.engine import TrainResult as TrainResult
-from mt_lottery.training.label_loss import IGNORED, check_logits, label_loss
+from mt_lottery.training.label_loss import check_logits, label_loss
 from mt_lottery.training.reached import GradientWatch
 from mt_lottery.training.train_log import TrainLog, read_log
 
@@ -269,7 +275,7 @@ class Objective:
                 summed = float(self.sum_loss(batch, run))
                 if share:  # else computed only because other processes hold parts of the model
                     total += summed
-                    count += int((batch["labels"][:, 1:] != IGNORED).sum())
+                    count += int((batch["labels"][:, 1:] != IGNORE).sum())
         self.model.train()
         total, count = parallel.add(total, count)
         if not math.isfinite(total):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from mt_lottery.data.prompts.batches import BucketBatchSampler, Example, collate, encode
+from mt_lottery.data.prompts.batches import IGNORE, BucketBatchSampler, Example, collate, encode
 from mt_lottery.data.prompts.templates import Template
 from mt_lottery.data.text import Pair
 from mt_lottery.errors import ConfigError, DataError, ModelError
@@ -21,7 +21,6 @@ from mt_lottery.model.positions import learned_positions
 from mt_lottery.ticket.certify import top_two
 from mt_lottery.training.label_loss import (
     CHUNK_LOGITS,
-    IGNORED,
     adjust_logits,
     hidden_before_head,
     output_head,
@@ -152,7 +151,7 @@ def predict(
     ) as bar:
         for batch in sampler:
             tensors = collate([examples[i] for i in batch], pad_id)
-            where = (tensors.pop("labels")[:, 1:] != IGNORED).to(device)
+            where = (tensors.pop("labels")[:, 1:] != IGNORE).to(device)
             inputs = {name: tensor.to(device) for name, tensor in tensors.items()}
             states = hidden_before_head(model, head, inputs)[:, :-1][where]
             place = torch.cat(
