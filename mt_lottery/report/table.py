@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mt_lottery.report.numbers import GAP
 from mt_lottery.report.plain import csv_text, markdown_table, markdown_text, tex_text
 
 if TYPE_CHECKING:
@@ -34,6 +35,30 @@ class Column:
     value: Callable[[Any], Any] = str
     markdown: Callable[[Any], str] | None = None
     strong: bool = False
+
+
+def field(
+    name: str, head: str | None = None, form: str | Callable[[Any], str] = "", key: str = ""
+) -> Column:
+    """A column of what a row has under a name: an attribute, or a key of a dictionary.
+
+    Args:
+        name: of it.
+        head: for a reader; None: in the CSV only.
+        form: how a reader sees it, in a format of Python's or by a function; a dash for None.
+        key: in the CSV; ``name`` if empty.
+    """
+
+    def value(row: Any) -> Any:
+        return row[name] if isinstance(row, dict) else getattr(row, name)
+
+    def show(row: Any) -> str:
+        found = value(row)
+        if found is None:
+            return GAP
+        return form(found) if callable(form) else format(found, form)
+
+    return Column(head, show, key or name, value)
 
 
 @dataclass(frozen=True)

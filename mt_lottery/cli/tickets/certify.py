@@ -17,7 +17,7 @@ from mt_lottery.ticket.level import Level
 if TYPE_CHECKING:
     from mt_lottery.paper.certify.certificate import Certificate
     from mt_lottery.paper.certify.check import Check
-    from mt_lottery.report.printing import Grid
+    from mt_lottery.report.table import Table
 
 EXAMPLES = """\
   mt-ticket certify runs/en-ro/ks_lottery/seed-0
@@ -123,99 +123,64 @@ def certify(given: argparse.Namespace) -> int:
     return 0
 
 
-def _share(value: float | None) -> str:
-    return "—" if value is None else f"{value:.1%}"
-
-
 def _alpha(alpha: float) -> str:
     """α near 1 with enough digits to distinguish it from 1."""
     short = f"{alpha:.4g}"
     return short if float(short) < 1 or alpha == 1 else f"1 − {1 - alpha:.2g}"
 
 
-def levels_table(certificate: Certificate) -> Grid:
+def levels_table(certificate: Certificate) -> Table:
     """A line an α: rows, τ, verified share, certified accuracy, accuracies."""
     from mt_lottery.paper.certify.files import level_numbers
-    from mt_lottery.report.printing import Grid
+    from mt_lottery.report.table import Table, field
 
-    used = certificate.settings.tau
+    columns = [
+        field("alpha", "α", _alpha),
+        field("rows_kept", "rows kept\n(p ≤ α)", ","),
+        field("rows_not_rejected", "not\nrejected", ","),
+        field("tau_estimated", "τ\nestimated", ".4f"),
+        field("tau_analytic", "τ\nanalytic", ".4f"),
+        field("verified_share", "verified\nshare", ".1%"),
+        field("certified_accuracy", "certified\naccuracy", ".1%"),
+        field("accuracy_original", "accuracy\noriginal", ".1%"),
+        field("accuracy_embed", "accuracy\nembed", ".1%"),
+        field("accuracy_partial", "accuracy\npartial", ".1%"),
+    ]
     title = (
-        f"Certificates, {certificate.record.lang}: τ {used}, margin of the "
+        f"Certificates, {certificate.record.lang}: τ {certificate.settings.tau}, margin of the "
         f"{certificate.settings.margin} model"
     )
-    heads = (
-        "α",
-        "rows kept\n(p ≤ α)",
-        "not\nrejected",
-        "τ\nestimated",
-        "τ\nanalytic",
-        "verified\nshare",
-        "certified\naccuracy",
-        "accuracy\noriginal",
-        "accuracy\nembed",
-        "accuracy\npartial",
-    )
-    table = Grid(title, heads)
-    for level in certificate.levels:
-        row = level_numbers(certificate, level)
-        table.add(
-            _alpha(row["alpha"]),
-            f"{row['rows_kept']:,}",
-            f"{row['rows_not_rejected']:,}",
-            f"{row['tau_estimated']:.4f}",
-            f"{row['tau_analytic']:.4f}",
-            *(
-                _share(row[key])
-                for key in (
-                    "verified_share",
-                    "certified_accuracy",
-                    "accuracy_original",
-                    "accuracy_embed",
-                    "accuracy_partial",
-                )
-            ),
-        )
-    return table
+    return Table(columns, [level_numbers(certificate, x) for x in certificate.levels], title)
 
 
-def checks_table(certificate: Certificate) -> Grid:
+def checks_table(certificate: Certificate) -> Table:
     """A line a test: how many certified predictions change after all."""
-    from mt_lottery.report.printing import Grid
+    from mt_lottery.report.table import Column, Table, field
 
-    heads = (
-        *("α", "ticket rows", "model", "accuracy"),
-        "certified\npositions",
-        "of them\nchanged",
-        "violation rate\n[95% interval]",
-        "changed without\ncertificate",
-    )
+    columns = [
+        field("alpha", "α", _alpha),
+        field("rows", "ticket rows", ","),
+        Column("model", lambda check: LEADS[check.model]),
+        field("accuracy", "accuracy", ".1%"),
+        field("certified", "certified\npositions", ","),
+        field("changed", "of them\nchanged", ","),
+        Column("violation rate\n[95% interval]", _rate),
+        field("others_rate", "changed without\ncertificate", ".1%"),
+    ]
     title = "The certificate checked: predictions that differ from the embed-tuned model's"
-    table = Grid(title, heads, left=3)
-    for check in certificate.checks:
-        table.add(
-            _alpha(check.alpha),
-            f"{check.rows:,}",
-            LEADS[check.model],
-            _share(check.accuracy),
-            f"{check.certified:,}",
-            f"{check.changed:,}",
-            _rate(check),
-            _share(check.others_rate),
-        )
-    return table
+    return Table(columns, certificate.checks, title, left=3)
 
 
 def _rate(check: Check) -> str:
-    if check.ci95 is None:
-        return _share(check.rate)
-    low, high = check.ci95
-    return f"{_share(check.rate)} [{low:.1%}, {high:.1%}]"
+    from mt_lottery.report.numbers import spread
+
+    return spread(check.rate, check.ci95, form=".1%")
 
 
 def _show(certificate: Certificate, console: Any) -> None:
     print_ = console.print
     print_()
-    print_(levels_table(certificate))
+    print_(levels_table(certificate).grid())
     print_(
         "Rows kept: rejected rows (p ≤ α), the ticket. Certified: the embed-tuned model predicts "
         "the reference and (p_A − p_B)/2 > τ(α), the paper's condition. Verified: the second half "
@@ -232,7 +197,7 @@ def _show(certificate: Certificate, console: Any) -> None:
             )
     if certificate.checks:
         print_()
-        print_(checks_table(certificate))
+        print_(checks_table(certificate).grid())
         print_(
             "Partial transfer: the ticket's rows copied to the original model. Control: the "
             "ticket's rows as in the embed-tuned model, every other row of it with its coordinates "
@@ -262,7 +227,7 @@ def _show_suggestion(certificate: Certificate, console: Any) -> None:
     console.print(
         f"Smallest α that verifies {found.share:.1%} of the positions: {found.alpha:.12g} "
         f"({found.rows_kept:,} rows kept, τ = {found.tau:.4f}, verified share "
-        f"{_share(found.verified_share)})."
+        f"{found.verified_share:.1%})."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mt_lottery.cli.options import (
     Commands,
@@ -27,8 +27,6 @@ EXAMPLES = """\
   mt-ticket compare runs/en-ro/ks_lottery/seed-0 --null shuffled
 """
 
-SHOWN_TOKENS = 60
-
 
 def compare(given: argparse.Namespace) -> int:
     """``mt-ticket compare``."""
@@ -37,9 +35,10 @@ def compare(given: argparse.Namespace) -> int:
     from mt_lottery.errors import TuningError
     from mt_lottery.paper.compare import comparison as c
     from mt_lottery.paper.compare.figures import draw
-    from mt_lottery.paper.compare.files import Comparison, write
+    from mt_lottery.paper.compare.files import Comparison
     from mt_lottery.paper.compare.nulls import measure_null
     from mt_lottery.paper.compare.runs import open_runs
+    from mt_lottery.paper.compare.tables import write
     from mt_lottery.paper.source import open_source
     from mt_lottery.report.figures import check_matplotlib
     from mt_lottery.runs.outcome import peak_memory, start_peak
@@ -107,12 +106,14 @@ def _check_out(given: argparse.Namespace, out: Path) -> None:
 
 
 def _show(found: Comparison) -> None:
+    from mt_lottery.paper.compare import tables
     from mt_lottery.report.printing import printer
 
     console = printer(120)
-    for table in (_tokens(found), _pairs(found), _unchanged(found), _nulls(found)):
-        if table is not None:
-            console.print(table)
+    shown = (tables.groups_table, tables.pairs_table, tables.unchanged_table, tables.nulls_table)
+    for table in (make(found) for make in shown):
+        if table.rows:
+            console.print(table.grid())
     notes = []
     if found.shared:
         notes.append(
@@ -138,107 +139,6 @@ def _show(found: Comparison) -> None:
         console.print(note)
     peak = found.cost["peak_memory_bytes"] / 1e9
     console.print(f"{found.cost['seconds']:.0f} s, peak memory {peak:.1f} GB.")
-
-
-def _made(title: str, *columns: str, left: int = 1) -> Any:
-    from mt_lottery.report.printing import Grid
-
-    return Grid(title, columns, left=left)
-
-
-def _number(value: float | None, digits: int = 2) -> str:
-    return "—" if value is None else f"{value:.{digits}f}"
-
-
-def _tokens(found: Comparison) -> Any:
-    from mt_lottery.paper.compare.comparison import group_sizes
-    from mt_lottery.report.tokens import shown_tokens
-
-    if not found.shared:
-        return None
-    sizes = group_sizes(found.shared)
-    number = len(found.runs)
-    title = f"Tokens of {number} tickets: " + ", ".join(
-        f"{count} in {group}" for group, count in sizes.items() if count or group != "some"
-    )
-    table = _made(title, "in", "tokens", left=2)
-    among = [token for run in found.runs for token in run.tokens.values()]
-    names = shown_tokens([each.token for each in found.shared], among)
-    for group in sizes:
-        tokens = [
-            name for name, each in zip(names, found.shared, strict=True) if each.group == group
-        ]
-        if tokens:
-            more = len(tokens) - SHOWN_TOKENS
-            shown = "  ".join(tokens[:SHOWN_TOKENS]) + (f"  … and {more} more" if more > 0 else "")
-            table.add(group, shown)
-    return table
-
-
-def _pairs(found: Comparison) -> Any:
-    if not found.pairs:
-        return None
-    measured = sorted({k for p in found.pairs for k, v in p.at.items() if v is not None})
-    shown = [k for k in measured if k in (18, 100, 400)] or measured[:3]
-    table = _made(
-        "Two by two: tickets, and how alike D ranks the rows",
-        "first", "second", "differ in", "common", "chance", "Jaccard", "overlap",
-        "Spearman", "in both",
-        *(f"top {k}" for k in shown), left=3,
-    )  # fmt: skip
-    for pair in found.pairs:
-        table.add(
-            pair.first, pair.second, ", ".join(pair.differ) or "nothing",
-            "—" if pair.common is None else str(pair.common), _number(pair.chance),
-            _number(pair.jaccard), _number(pair.overlap), _number(pair.spearman),
-            _number(pair.spearman_both),
-            *(_number(pair.at.get(k)) for k in shown),
-        )  # fmt: skip
-    return table
-
-
-def _unchanged(found: Comparison) -> Any:
-    if not found.unchanged:
-        return None
-    table = _made(
-        "Partial tuning against partial transfer (Table 6)",
-        "run", "transfer", "α", "ticket", "compared", "unchanged", "share", "median D",
-        "largest D", left=2,
-    )  # fmt: skip
-    for each in found.unchanged:
-        for x in each.levels:
-            own = " (own)" if each.own_alpha is not None and x.alpha == each.own_alpha else ""
-            table.add(
-                each.run, each.transfer, f"{x.alpha:.3g}{own}", f"{x.ticket:,}",
-                f"{x.compared:,}", f"{x.unchanged:,}", "—" if x.share is None else f"{x.share:.0%}",
-                _number(x.median_distance, 4), _number(x.largest_distance, 4),
-            )  # fmt: skip
-    return table
-
-
-def _nulls(found: Comparison) -> Any:
-    from mt_lottery.paper.compare.files import null_summary
-
-    if not found.nulls:
-        return None
-    table = _made(
-        "D against a measured null",
-        "run", "null", "trained rows", "largest D", "null's", "ticket's last D", "null's",
-        "95% of null", "rows beyond", "above own", "ticket above own", left=2,
-    )  # fmt: skip
-    for null in found.nulls:
-        summary = null_summary(null)
-        ticket, changed = summary["ticket"], summary["changed"]
-        table.add(
-            null.run, f"{null.kind}, seed {null.seed}", f"{summary['rows']:,}",
-            *(f"{summary[what][whose]:.4f}" for what in ("largest", "last_of_as_many")
-              for whose in ("run", "null")),
-            f"{summary['null_quantiles']['0.95']:.4f}",
-            f"{changed['beyond'] / max(changed['rows'], 1):.1%}",
-            f"{changed['above_own'] / max(changed['rows'], 1):.1%}",
-            f"{ticket['above_own']} of {ticket['rows']}",
-        )  # fmt: skip
-    return table
 
 
 def add(commands: Commands) -> None:

@@ -75,10 +75,9 @@ def _template_of(run: str) -> str | None:
 
 
 def _interval(value: Measured | None, digits: int) -> str:
-    if value is None:
-        return "—"
-    low, high = value.ci95
-    return f"{value.value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    from mt_lottery.report.numbers import GAP, spread
+
+    return GAP if value is None else spread(value.value, value.ci95, form=f".{digits}f")
 
 
 def _show(found: Explained, made: Report, cost: dict[str, float]) -> None:

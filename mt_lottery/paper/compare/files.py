@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,8 +11,6 @@ import torch
 from mt_lottery.paper.compare.comparison import Pair, SharedToken, UnchangedRows, group_sizes
 from mt_lottery.paper.compare.nulls import LEVEL, Null
 from mt_lottery.paper.compare.runs import TicketRun
-from mt_lottery.report.plain import csv_text
-from mt_lottery.system.atomic import write_text
 
 
 @dataclass
@@ -139,57 +135,3 @@ def to_json(found: Comparison) -> dict[str, Any]:
         "nulls": [null_summary(null) for null in found.nulls],
         "cost": found.cost,
     }
-
-
-def write(found: Comparison, out: Path) -> list[Path]:
-    """Write ``compare.json`` and a CSV a table; returns their paths."""
-    tables: dict[str, str] = {}
-    if found.shared:
-        tables["tokens"] = csv_text(
-            ["token_id", "token", "count", "group", *(run.label for run in found.runs)],
-            [[t.token_id, t.token, t.count, t.group, *t.held] for t in found.shared],
-        )
-    if found.pairs:
-        sizes = sorted({k for pair in found.pairs for k in pair.at})
-        tables["pairs"] = csv_text(
-            ["first", "second", "differ_in", "common", "chance", "jaccard", "overlap_coefficient",
-             "spearman", "rows", "spearman_both", "rows_both",
-             *(f"common_share_of_top_{k}" for k in sizes)],
-            [[p.first, p.second, "+".join(p.differ), p.common, p.chance, p.jaccard, p.overlap,
-              p.spearman, p.rows, p.spearman_both, p.rows_both, *(p.at.get(k) for k in sizes)]
-             for p in found.pairs],
-        )  # fmt: skip
-    if found.unchanged:
-        tables["unchanged"] = csv_text(
-            ["run", "transfer", "alpha", "ticket_rows", "compared_rows", "unchanged_rows", "share",
-             "median_distance", "largest_distance"],
-            [[each.run, each.transfer, repr(x.alpha), x.ticket, x.compared, x.unchanged, x.share,
-              x.median_distance, x.largest_distance]
-             for each in found.unchanged for x in each.levels],
-        )  # fmt: skip
-    if found.nulls:
-        tables["null"] = csv_text(
-            ["run", "kind", "token_id", "token", "statistic", "null_statistic", "empirical_p",
-             "in_ticket"],
-            [row for null in found.nulls for row in _null_rows(found, null)],
-        )  # fmt: skip
-    written = []
-    for name, text in tables.items():
-        written.append(out / f"{name}.csv")
-        write_text(written[-1], text)
-    written.append(out / "compare.json")
-    write_text(written[-1], json.dumps(to_json(found), indent=2, ensure_ascii=False) + "\n")
-    return written
-
-
-def _null_rows(found: Comparison, null: Null) -> list[list[Any]]:
-    """Every trained row, most changed first."""
-    tokens = next(run.tokens for run in found.runs if run.label == null.run)
-    order = torch.argsort(null.statistic[null.rows], descending=True, stable=True)
-    rows = null.rows[order].tolist()
-    ticket = set(null.ticket)
-    return [
-        [null.run, null.kind, row, tokens.get(row, ""), repr(float(null.statistic[row])),
-         repr(float(null.null[row])), repr(p), row in ticket]
-        for row, p in zip(rows, null.pvalues(rows).tolist(), strict=True)
-    ]  # fmt: skip
