@@ -45,18 +45,18 @@ def read_cell(folder: Path, cell: Cell) -> CellFiles | None:
         RecordError: it failed (with the reason), or a file of it is damaged (with its path).
     """
     if not (folder / NAME).exists() and not os.path.lexists(folder / SWAP):
-        state = read_state(folder)
-        if state.get("state") in ("failed", "crashed"):
-            raise RecordError(f"{state.get('reason')} (see {folder / LOG})")
+        ended = read_state(folder)
+        if ended is not None and ended.state != "done":
+            raise RecordError(f"{ended.reason} (see {folder / LOG})")
         return None
     record = read_record(folder)
     _check_record(folder / NAME, record, cell)
-    found = CellFiles(folder, record)
+    files = CellFiles(folder, record)
     if (folder / SENTENCES).exists():
-        found.statistics = _read_statistics(folder / SENTENCES, record)
+        files.statistics = _read_statistics(folder / SENTENCES, record)
     if (folder / HYPOTHESES).exists():
         read_outputs(folder, record)
-    return found
+    return files
 
 
 def _damaged(path: Path, what: str) -> RecordError:
@@ -68,7 +68,7 @@ def _number(value: Any) -> bool:
 
 
 def _check_record(path: Path, record: Record, cell: Cell) -> None:
-    """What tables rely on beyond the schema."""
+    """What tables rely on beyond what every reader of a record does."""
     for key, given, wanted in (
         ("lang", record.lang, cell.lang),
         ("seed", record.seed, cell.seed),
@@ -78,8 +78,6 @@ def _check_record(path: Path, record: Record, cell: Cell) -> None:
             raise _damaged(path, f"its {key} is {given!r}, but it is in the folder of {wanted!r}")
     if record.data.test.pairs < 1:
         raise _damaged(path, f"data.test.pairs is {record.data.test.pairs}")
-    if record.trainable_parameters < 0:
-        raise _damaged(path, f"trainable_parameters is {record.trainable_parameters}")
     for metric, both in record.scores.items():
         if not isinstance(both.get("signature"), str):
             raise _damaged(path, f"scores.{metric} has no signature")
@@ -87,19 +85,6 @@ def _check_record(path: Path, record: Record, cell: Cell) -> None:
             raise _damaged(path, f"scores.{metric}.column is no text")
         if not _number(both.get("shown_times", 1)) or not both.get("shown_times", 1):
             raise _damaged(path, f"scores.{metric}.shown_times is no number")
-        for which in WHICH:
-            if not all(map(_number, (both[which]["score"], *both[which]["ci95"]))):
-                raise _damaged(path, f"scores.{metric}.{which} holds what is no number")
-    sections = (("generation", vars(record.generation)), ("cost", vars(record.cost)))
-    for name, numbers in sections:
-        for key, value in numbers.items():
-            if value is not None and not _number(value):
-                raise _damaged(path, f"{name}.{key} is {value}")
-    if record.tuning is not None and not isinstance(record.tuning.get("chosen"), dict | None):
-        raise _damaged(path, "tuning.chosen is no object")
-    for key, value in record.environment.items():
-        if not isinstance(value, str):
-            raise _damaged(path, f"environment.{key} is no text")
 
 
 def _read_statistics(path: Path, record: Record) -> dict[str, dict[str, Floats]]:
@@ -107,13 +92,13 @@ def _read_statistics(path: Path, record: Record) -> dict[str, dict[str, Floats]]
     lines = read_json_lines(path, RecordError)
     if len(lines) != record.data.test.pairs:
         raise _damaged(path, f"{len(lines)} lines for {record.data.test.pairs} test sentences")
-    found: dict[str, dict[str, Floats]] = {}
+    statistics: dict[str, dict[str, Floats]] = {}
     for metric in record.scores:
         if not any(metric in line for _, line in lines):
             continue  # a metric without sentence statistics
-        found[metric] = {which: _column(path, lines, metric, which) for which in WHICH}
-        _try_score(path, metric, found[metric], record)
-    return found
+        statistics[metric] = {which: _column(path, lines, metric, which) for which in WHICH}
+        _try_score(path, metric, statistics[metric], record)
+    return statistics
 
 
 def _column(path: Path, lines: list[tuple[int, Any]], metric: str, which: str) -> Floats:

@@ -133,7 +133,7 @@ class Bench:
     def cells(self) -> list[Cell]:
         """Every cell, the original model first: all others are compared with it."""
         blocks = ["runs", *(["tuned"] if self.tune else [])]
-        found = []
+        cells = []
         for lang in self.langs:
             for block in blocks:
                 for recipe in self.recipes:
@@ -141,12 +141,12 @@ class Bench:
                         continue
                     seeds = self.seeds if depends_on_seed(recipe) else self.seeds[:1]
                     names = [variant.name for variant in self.variants.get(recipe, ())]
-                    found += [
+                    cells += [
                         Cell(block, recipe, lang, seed, name)
                         for name in names or [""]
                         for seed in seeds
                     ]
-        return sorted(found, key=lambda cell: (cell.recipe != "none",))
+        return sorted(cells, key=lambda cell: (cell.recipe != "none",))
 
     def arguments(self, cell: Cell) -> list[str]:
         """The cell as arguments of ``mt-train``."""

@@ -96,7 +96,7 @@ def summary(recipe: str) -> str:
 
 def others() -> list[str]:
     """A user's or plugins' recipes that are not in ``all``; each runs when it is named."""
-    found = []
+    listed = []
     builtin = recipes_folder() / "recipe"
     for name, file in sorted(recipe_files().items()):
         if file.parent == builtin or name in leaderboard_recipes():
@@ -105,8 +105,8 @@ def others() -> list[str]:
             tuner_of(name)
         except MTLotteryError:  # a YAML file of another kind beside a plugin
             continue
-        found.append(name)
-    return found
+        listed.append(name)
+    return listed
 
 
 @dataclass(frozen=True)

@@ -146,24 +146,26 @@ def overrides_of(
     Raises:
         ConfigError: one that the command sets itself.
     """
-    found = dict(PRESETS.get(asked.preset or "", {}))
+    overrides = dict(PRESETS.get(asked.preset or "", {}))
     if asked.model is not None:
         if (recipes_folder() / "model" / f"{asked.model}.yaml").is_file():
-            found["model"] = asked.model
+            overrides["model"] = asked.model
         else:
             where = Path(asked.model).expanduser()
-            found["model"] = "hf"
-            found["model.name_or_path"] = str(where.resolve()) if where.exists() else asked.model
+            overrides["model"] = "hf"
+            overrides["model.name_or_path"] = (
+                str(where.resolve()) if where.exists() else asked.model
+            )
     if asked.data is not None:
-        found["data"] = asked.data
+        overrides["data"] = asked.data
     if asked.user_dir is not None:
-        found["user_dir"] = str(Path(asked.user_dir).resolve())
+        overrides["user_dir"] = str(Path(asked.user_dir).resolve())
     for key, value in pairs:
-        found[key] = value
+        overrides[key] = value
     for key in ("lang", "seed", "out_dir", "recipe", "resume", "overwrite", "baseline", "tune"):
-        if key in found:
-            raise ConfigError(f"{key}={found[key]}: {command} sets it itself, for each cell.")
-    return found
+        if key in overrides:
+            raise ConfigError(f"{key}={overrides[key]}: {command} sets it itself, for each cell.")
+    return overrides
 
 
 def _can_be_a_folder(name: str) -> bool:

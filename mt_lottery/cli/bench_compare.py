@@ -69,7 +69,7 @@ def compare(given: argparse.Namespace) -> int:
 
     block = {"recipe": "runs", "tuned": "tuned"}[given.block]
     results = load(given.folders)
-    found = compare_with(
+    differences = compare_with(
         results,
         given.against,
         recipes=given.recipes,
@@ -79,7 +79,7 @@ def compare(given: argparse.Namespace) -> int:
     )
     tell_failures(results, block)
     if given.json:
-        print(json.dumps(dataclasses.asdict(found), indent=1, ensure_ascii=False))
+        print(json.dumps(dataclasses.asdict(differences), indent=1, ensure_ascii=False))
         return 0
 
     def shown(gap: Corrected | None) -> Text:
@@ -92,14 +92,14 @@ def compare(given: argparse.Namespace) -> int:
         text = f"{difference:+.1f} [{low:.1f}, {high:.1f}]\np {sign} {gap.corrected:.3f}"
         return Text(text, style="bold" if gap.corrected <= 0.05 else "")
 
-    of = {"raw": "the whole output", "first_line": "the first line"}[found.which]
+    of = {"raw": "the whole output", "first_line": "the first line"}[differences.which]
     console = printer(130)
-    title = f"{found.column} of {of}, less that of {label(found.against)}"
-    table = Grid(title, ["recipe", *found.columns], lines=True)
-    for recipe, gaps in found.gaps.items():
-        table.add(label(recipe), *[shown(gaps.get(column)) for column in found.columns])
+    title = f"{differences.column} of {of}, less that of {label(differences.against)}"
+    table = Grid(title, ["recipe", *differences.columns], lines=True)
+    for recipe, gaps in differences.gaps.items():
+        table.add(label(recipe), *[shown(gaps.get(column)) for column in differences.columns])
     console.print(table)
-    several = len(found.gaps)
+    several = len(differences.gaps)
     holm = f", Holm-corrected over the {several} recipes of a column" if several > 1 else ""
     console.print(
         f"Brackets: 95% interval; p: two-sided (paired bootstrap, {RESAMPLES:,} resamples){holm}; "

@@ -28,13 +28,13 @@ def descendants(pid: int) -> list[int]:
             # the name in brackets may hold anything
             parent = int(path.read_text("utf-8", "replace").rpartition(")")[2].split()[1])
             below.setdefault(parent, []).append(int(path.parent.name))
-    found: list[int] = []
+    children: list[int] = []
     todo = [pid]
     while todo:
         own = below.get(todo.pop(), [])
-        found += own
+        children += own
         todo += own
-    return found
+    return children
 
 
 def end_all(pid: int) -> None:

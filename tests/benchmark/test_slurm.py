@@ -155,8 +155,8 @@ def test_failures_come_with_their_reason_and_stop_nothing(
     assert "its process ended with code 7" in reasons["prompt"]
     assert "It printed: " in reasons["prompt"]
     assert Path(reasons["prompt"].partition("It printed: ")[2]).is_file()
-    state = read_state(out / "runs" / "lora" / "en-es" / "seed-0")
-    assert state["state"] == "crashed" and "time limit" in state["reason"]
+    ended = read_state(out / "runs" / "lora" / "en-es" / "seed-0")
+    assert ended and ended.state == "crashed" and "time limit" in (ended.reason or "")
     assert not JobStore.read(out).arrays
 
 

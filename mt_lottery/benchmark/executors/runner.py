@@ -85,7 +85,7 @@ def finished_record(folder: Path) -> Record | None:
 
 def statuses_of(bench: Bench, cells: Sequence[Cell]) -> list[Status]:
     """The state of each cell before anything is done, with the time it may take."""
-    found = []
+    statuses = []
     for cell in cells:
         folder = bench.out / cell.folder
         status = Status(cell)
@@ -94,12 +94,13 @@ def statuses_of(bench: Bench, cells: Sequence[Cell]) -> list[Status]:
                 status.state, status.kept = DONE, True
                 # a finished cell without its time: nothing is estimated from it
                 with contextlib.suppress(RecordError):
-                    status.seconds = read_state(folder).get("seconds")
+                    ended = read_state(folder)
+                    status.seconds = None if ended is None else ended.seconds
         except RecordError as error:
             status.state, status.reason = FAILED, str(error)
-        found.append(status)
-    estimate(found)
-    return found
+        statuses.append(status)
+    estimate(statuses)
+    return statuses
 
 
 def estimate(statuses: Sequence[Status]) -> None:

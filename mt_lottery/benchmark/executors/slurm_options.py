@@ -58,10 +58,10 @@ def _value(key: str, text: str) -> Any:
     if not text or not text.isprintable():  # it becomes one line of a shell script
         raise ValueError("one line of text")
     if key == "time":
-        found = 60 * int(text) if text.isdecimal() else seconds(text)
-        if not found:
+        length = 60 * int(text) if text.isdecimal() else seconds(text)
+        if not length:
             raise ValueError("minutes (90), or [DAYS-]HOURS:MINUTES:SECONDS (1-12:00:00)")
-        return math.ceil(found / 60)
+        return math.ceil(length / 60)
     if key in _COUNTS:
         if not text.isdecimal() or int(text) < 1:
             raise ValueError("a whole number ≥ 1")
@@ -82,7 +82,7 @@ def parse_options(given: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: with every mistake.
     """
-    found: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
     problems = []
     for pair in given:
         name, equals, text = pair.partition("=")
@@ -91,7 +91,7 @@ def parse_options(given: Sequence[str]) -> dict[str, Any]:
             problems.append(f"--slurm {pair}: give key=value, for example --slurm partition=gpu.")
         elif key not in OPTIONS:
             problems.append(f"--slurm {pair}: {unknown('key', key, OPTIONS)}")
-        elif _SUBMITIT.get(key, key) in found and key != "setup":
+        elif _SUBMITIT.get(key, key) in parameters and key != "setup":
             problems.append(f"--slurm {pair}: {key} is given twice.")
         else:
             try:
@@ -100,9 +100,9 @@ def parse_options(given: Sequence[str]) -> dict[str, Any]:
                 problems.append(f"--slurm {pair}: {key} must be {error}.")
                 continue
             if key == "setup":
-                found.setdefault(key, []).append(value)
+                parameters.setdefault(key, []).append(value)
             else:
-                found[_SUBMITIT.get(key, key)] = value
+                parameters[_SUBMITIT.get(key, key)] = value
     if problems:
         raise ConfigError(problems)
-    return found
+    return parameters

@@ -108,12 +108,12 @@ def queue(names: Iterable[str]) -> dict[str, Seen]:
     # by name, in one call for all: asking for numbers fails when one of them is forgotten
     form = "%F|%K|%T|%M|%j|%r"
     text = _call("squeue", "-h", "-r", "-t", "all", f"--name={wanted}", "-o", form)
-    found = {}
+    listed = {}
     for line in text.splitlines():
         job, index, state, spent, name, reason = line.split("|", 5)
         one = job if index == "N/A" else f"{job}_{index}"
-        found[one] = Seen(name, job, state, reason, float(seconds(spent) or 0))
-    return found
+        listed[one] = Seen(name, job, state, reason, float(seconds(spent) or 0))
+    return listed
 
 
 def ending(job_id: str) -> tuple[str, str]:

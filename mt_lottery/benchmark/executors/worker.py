@@ -20,11 +20,11 @@ import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mt_lottery.errors import MTLotteryError, RecordError
 from mt_lottery.reading import read_json
 from mt_lottery.registry.blame import as_plugin_error
+from mt_lottery.runs.folder.record import converted
 from mt_lottery.system.atomic import write_text
 from mt_lottery.system.diskfault import disk_error
 from mt_lottery.system.interrupts import raise_on_sigterm
@@ -153,22 +153,19 @@ def write_state(folder: Path, answer: Answer) -> None:
         write_text(folder / STATE, json.dumps(dataclasses.asdict(answer)) + "\n")
 
 
-def read_state(folder: Path) -> dict[str, Any]:
-    """What ``cell.json`` says; empty where there is none.
+def read_state(folder: Path) -> Answer | None:
+    """What ``cell.json`` says; None where there is none.
 
     Raises:
         RecordError: it is damaged.
     """
     path = folder / STATE
     if not path.exists():
-        return {}
-    content: dict[str, Any] = read_json(path, RecordError)
-    state, reason, seconds = (content.get(key) for key in ("state", "reason", "seconds"))
-    if state not in ("done", "failed", "crashed") or not isinstance(reason, str | None):
-        raise RecordError(f"{path}: damaged: state {state!r}, reason {reason!r}.")
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
-        raise RecordError(f"{path}: damaged: seconds are {seconds!r}.")
-    return content
+        return None
+    answer: Answer = converted(Answer, read_json(path, RecordError), f"{path}: damaged: it")
+    if answer.state not in ("done", "failed", "crashed"):
+        raise RecordError(f"{path}: damaged: state {answer.state!r}.")
+    return answer
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ def sentences(results: Results, limit: int | None = None) -> dict[str, list[dict
         recipe → ``hypothesis``, ``first_line``, ``stopped``).
     """
     builder = Builder(results)
-    found: dict[str, list[dict[str, Any]]] = {}
+    by_language: dict[str, list[dict[str, Any]]] = {}
     for block in BLOCKS:
         for recipe in builder.recipes(block):
             for lang in builder.langs:
@@ -32,7 +32,7 @@ def sentences(results: Results, limit: int | None = None) -> dict[str, list[dict
                 lines = read_outputs(results.folders[cells[0]], results.records[cells[0]])[:limit]
                 if not lines:  # numbers without their text, as some are published
                     continue
-                rows = found.setdefault(
+                rows = by_language.setdefault(
                     lang,
                     [
                         {"source": x["source"], "reference": x["reference"], "outputs": {}}
@@ -44,4 +44,4 @@ def sentences(results: Results, limit: int | None = None) -> dict[str, list[dict
                     shown[recipe] = {
                         key: line[key] for key in ("hypothesis", "first_line", "stopped")
                     }
-    return found
+    return by_language

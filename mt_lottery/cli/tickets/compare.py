@@ -64,10 +64,10 @@ def compare(given: argparse.Namespace) -> int:
         )
     for run in runs if given.null else ():
         run.distances()  # says now what is missing, not after the first training
-    found = Comparison(runs)
+    comparison = Comparison(runs)
     if len(runs) > 1:
-        found.shared = c.shared_tokens(runs)
-        found.pairs = c.pairs_of(runs, sizes)
+        comparison.shared = c.shared_tokens(runs)
+        comparison.pairs = c.pairs_of(runs, sizes)
     probes = {}
     if given.null:
         for run in runs:
@@ -76,21 +76,21 @@ def compare(given: argparse.Namespace) -> int:
             if seed is None:
                 seed = run.record.seed + 1 if given.null == "seeds" else 0
             null, probes[run.label] = measure_null(run, given.null, seed, given.device, echo)
-            found.nulls.append(null)
-            found.pairs.append(c.null_pair(run, null.label, given.null, null.other, sizes))
+            comparison.nulls.append(null)
+            comparison.pairs.append(c.null_pair(run, null.label, given.null, null.other, sizes))
     for run in tuned:
         partner = c.transfer_partner(run, runs)
         if partner is not None:
-            found.unchanged.append(c.unchanged_of(run, partner, given.alphas))
+            comparison.unchanged.append(c.unchanged_of(run, partner, given.alphas))
         elif given.alphas is not None:
             probe = probes.get(run.label) or open_source(run.folder, given.device, echo).probe
-            found.unchanged.append(c.unchanged_of(run, probe, given.alphas))
-    found.cost = {
+            comparison.unchanged.append(c.unchanged_of(run, probe, given.alphas))
+    comparison.cost = {
         "seconds": round(time.monotonic() - started, 2),
         "peak_memory_bytes": peak_memory("cpu"),
     }
-    written = write(found, out) + (draw(found, out) if given.plot else [])
-    _show(found)
+    written = write(comparison, out) + (draw(comparison, out) if given.plot else [])
+    _show(comparison)
     echo("Written: " + ", ".join(str(path) for path in written))
     return 0
 
@@ -105,17 +105,17 @@ def _check_out(given: argparse.Namespace, out: Path) -> None:
         check_results(given, out, figures, ("png", "svg"), own)
 
 
-def _show(found: Comparison) -> None:
+def _show(comparison: Comparison) -> None:
     from mt_lottery.paper.compare import tables
     from mt_lottery.report.printing import printer
 
     console = printer(120)
     shown = (tables.groups_table, tables.pairs_table, tables.unchanged_table, tables.nulls_table)
-    for table in (make(found) for make in shown):
+    for table in (make(comparison) for make in shown):
         if table.rows:
             console.print(table.grid())
     notes = []
-    if found.shared:
+    if comparison.shared:
         notes.append(
             "Spearman: of D, over the rows that changed in either run; in both: over those that "
             "changed in both."
@@ -124,12 +124,12 @@ def _show(found: Comparison) -> None:
             "Tickets of texts that share their source side share its tokens whatever the target "
             "language; chance: common tokens of two random tickets among the rows that changed."
         )
-    if found.unchanged:
+    if comparison.unchanged:
         notes.append(
             "unchanged: p > α between the tuned and the transferred row, p nominal, α the level "
             "that chose the ticket too; tuned by the run as it is, whatever its own α."
         )
-    if found.nulls:
+    if comparison.nulls:
         notes.append(
             "null's last D: of its own most changed rows, as many as the ticket has. rows beyond: "
             "changed rows with a D above 95% of the null, pooled over all trained rows (5% if the "
@@ -137,8 +137,8 @@ def _show(found: Comparison) -> None:
         )
     for note in notes:
         console.print(note)
-    peak = found.cost["peak_memory_bytes"] / 1e9
-    console.print(f"{found.cost['seconds']:.0f} s, peak memory {peak:.1f} GB.")
+    peak = comparison.cost["peak_memory_bytes"] / 1e9
+    console.print(f"{comparison.cost['seconds']:.0f} s, peak memory {peak:.1f} GB.")
 
 
 def add(commands: Commands) -> None:

@@ -41,7 +41,7 @@ def explain(given: argparse.Namespace) -> int:
         stem += f"-{given.template}"
     kinds = ("json", "csv", "png", "svg") if given.plot else ("json", "csv")
     check_results(given, out, [stem], kinds, None if given.out else f"{stem}.json")
-    found = run_arms(
+    explained = run_arms(
         given.run,
         out,
         template=given.template,
@@ -51,13 +51,13 @@ def explain(given: argparse.Namespace) -> int:
         device=given.device,
         echo=echo,
     )
-    made = report(found)
+    made = report(explained)
     cost = {
         "seconds": round(time.monotonic() - started, 1),
-        "peak_memory_bytes": peak_memory(str(found.run.loaded.model.device)),
+        "peak_memory_bytes": peak_memory(str(explained.run.loaded.model.device)),
     }
-    written = write(found, made, out, cost, given.plot)
-    _show(found, made, cost)
+    written = write(explained, made, out, cost, given.plot)
+    _show(explained, made, cost)
     echo("Written: " + ", ".join(str(path) for path in written))
     return 0
 
@@ -80,26 +80,26 @@ def _interval(value: Measured | None, digits: int) -> str:
     return GAP if value is None else spread(value.value, value.ci95, form=f".{digits}f")
 
 
-def _show(found: Explained, made: Report, cost: dict[str, float]) -> None:
+def _show(explained: Explained, made: Report, cost: dict[str, float]) -> None:
     from mt_lottery.paper.explain.files import WAYS, shown_name
     from mt_lottery.report.printing import Grid, printer
 
     console = printer(130)
     key, column = next(iter(made.columns.items()))
-    record = found.run.record
-    trained = found.run.config.data.template
-    wording = f"template {found.template}"
-    if found.template != trained:
+    record = explained.run.record
+    trained = explained.run.config.data.template
+    wording = f"template {explained.template}"
+    if explained.template != trained:
         wording += f" (trained with {trained})"
     title = (
-        f"{record.lang}, {record.method}, {len(found.sources)} sentences of "
+        f"{record.lang}, {record.method}, {len(explained.sources)} sentences of "
         f"{record.data.test.name}, {wording}: {column} with 95% interval"
     )
     heads = ["raw", "first line", "stopped", "length", "R, raw", "R, first line"]
     table = Grid(title, ["the rows are read …", *heads])
     for arm in made.arms:
         table.add(
-            shown_name(arm, found),
+            shown_name(arm, explained),
             *(_interval(arm.scores[key][way], 1) for way in WAYS),
             f"{arm.stopped:.0%}",
             f"{arm.length:.2f}",
@@ -116,13 +116,13 @@ def _show(found: Explained, made: Report, cost: dict[str, float]) -> None:
     )
     console.print(
         "Positions a sentence whose token is a row of the ticket: "
-        + ", ".join(f"{count:.1f} {kind}" for kind, count in found.reads.items())
+        + ", ".join(f"{count:.1f} {kind}" for kind, count in explained.reads.items())
         + "."
     )
-    if found.as_in_run is not None:
+    if explained.as_in_run is not None:
         console.print(
-            f"Tuned, everywhere: {found.as_in_run} of {len(found.sources)} translations are word "
-            "for word the run's own."
+            f"Tuned, everywhere: {explained.as_in_run} of {len(explained.sources)} translations "
+            "are word for word the run's own."
         )
     console.print(f"{cost['seconds']:.0f} s, peak memory {cost['peak_memory_bytes'] / 1e9:.1f} GB.")
 

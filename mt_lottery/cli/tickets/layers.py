@@ -45,31 +45,31 @@ def layers(given: argparse.Namespace) -> int:
                     f"{where} FOLDER and give that folder."
                 )
         folders.append(open_model(path))
-    found = compare_layers(folders[0], folders[1], given.alpha)
-    _print(found)
+    compared = compare_layers(folders[0], folders[1], given.alpha)
+    _print(compared)
     if given.out is not None:
         out = Path(given.out).expanduser()
-        written = write_layers(found, out)
+        written = write_layers(compared, out)
         if draws:
             from mt_lottery.paper.layers.figure import draw_layers
 
-            written += draw_layers(found, out / "layers")
+            written += draw_layers(compared, out / "layers")
         echo(f"Written: {', '.join(map(str, written))}")
     return 0
 
 
-def _print(found: Layers) -> None:
+def _print(compared: Layers) -> None:
     from mt_lottery.paper.layers.parameters import KINDS
     from mt_lottery.report.printing import Grid, printer
 
     console = printer()
-    groups = found.groups()
+    groups = compared.groups()
     cells: dict[Any, dict[str, str]] = {}
     for group in groups:
         row = cells.setdefault(group.layer, {})
         row[group.kind] = f"{100 * group.share:.1f}" if group.rejected else "0"  # 0.0 is some
     kinds = [kind for kind in KINDS if any(g.kind == kind for g in groups)]
-    title = f"Rows that reject at α = {found.alpha:g}, in % (nominal p)"
+    title = f"Rows that reject at α = {compared.alpha:g}, in % (nominal p)"
     table = Grid(title, ["layer", *(kind.replace("attention ", "attn ") for kind in kinds)])
     for layer, row in cells.items():
         table.add("—" if layer is None else str(layer), *(row.get(k, "") for k in kinds))
@@ -79,7 +79,7 @@ def _print(found: Layers) -> None:
     for kind in kinds:
         mine = [g for g in groups if g.kind == kind]
         rows, rejected = sum(g.rows for g in mine), sum(g.rejected for g in mine)
-        sizes = sorted({p.change.dimension for p in found.parameters if p.kind == kind})
+        sizes = sorted({p.change.dimension for p in compared.parameters if p.kind == kind})
         total.add(
             kind,
             f"{sum(g.parameters for g in mine):,}",
@@ -102,10 +102,10 @@ def _print(found: Layers) -> None:
             "makes a D of that size, however small the move."
         )
     notes = [
-        (f"only in {found.before}", found.only_before),
-        (f"only in {found.after}", found.only_after),
-        ("of unequal shape", [f"{n}: {shapes}" for n, shapes in found.unequal.items()]),
-        ("not tested", [f"{n}: {why}" for n, why in found.skipped.items()]),
+        (f"only in {compared.before}", compared.only_before),
+        (f"only in {compared.after}", compared.only_after),
+        ("of unequal shape", [f"{n}: {shapes}" for n, shapes in compared.unequal.items()]),
+        ("not tested", [f"{n}: {why}" for n, why in compared.skipped.items()]),
     ]
     for what, names in notes:
         if names:
