@@ -49,7 +49,6 @@ def refused(commands: Commands, module: str, *arguments: object) -> str:
     return ended.err
 
 
-@pytest.mark.parametrize("device", ["nosuch", "cuda:٣", "cuda:99", "cuda:-1", "mps", "meta", ""])
 @pytest.mark.parametrize(
     "command",
     [
@@ -64,13 +63,12 @@ def refused(commands: Commands, module: str, *arguments: object) -> str:
         ("train", "recipe=none", "lang=en-es"),
     ],
 )
-def test_a_device_that_is_not_there(
-    commands: Commands, command: tuple[str, ...], device: str
-) -> None:
+def test_a_device_that_is_not_there(commands: Commands, command: tuple[str, ...]) -> None:
     module, *arguments = command
-    asked = [f'device="{device}"'] if module == "train" else ["--device", device]
-    said = refused(commands, module, *arguments, *asked)
-    assert "device" in said and "cpu" in said
+    for device in ("nosuch", "cuda:٣", "cuda:99", "cuda:-1", "mps", "meta", ""):
+        asked = [f'device="{device}"'] if module == "train" else ["--device", device]
+        said = refused(commands, module, *arguments, *asked)
+        assert "device" in said and "cpu" in said
 
 
 NUMBERS = {
@@ -95,11 +93,11 @@ NUMBERS = {
 }
 
 
-@pytest.mark.parametrize("text", ["٣", "1_0", "9" * 5000, "nan", "inf", "x", "", "1e999", " 1"])
 @pytest.mark.parametrize("option", NUMBERS)
-def test_what_is_no_number_on_any_option(commands: Commands, option: str, text: str) -> None:
+def test_what_is_no_number_on_any_option(commands: Commands, option: str) -> None:
     module, *arguments = NUMBERS[option]
-    assert option in refused(commands, module, *arguments, f"{option}={text}")
+    for text in ("٣", "1_0", "9" * 5000, "nan", "inf", "x", "", "1e999", " 1"):
+        assert option in refused(commands, module, *arguments, f"{option}={text}")
 
 
 @pytest.mark.parametrize(
@@ -150,23 +148,14 @@ def test_settings_that_cannot_be(commands: Commands, setting: str, allowed: str)
         ("train", "recipe=none", "lang=en-es", "config="),
     ],
 )
-@pytest.mark.parametrize("kind", ["long", "loop", "fifo", "device", "user", "surrogate", "newline"])
-def test_places_that_cannot_be(commands: Commands, command: tuple[str, ...], kind: str) -> None:
+def test_places_that_cannot_be(commands: Commands, command: tuple[str, ...]) -> None:
     Path("loop").symlink_to("loop")
     os.mkfifo("fifo")
-    place = {
-        "long": "a" * 300,
-        "user": "~nosuchuser/x",
-        "device": "/dev/zero",
-        "surrogate": "a\udcffb",
-        "newline": "a\nb",
-    }.get(kind, kind)
     module, *arguments = command
-    if arguments[-1].endswith("="):
-        arguments[-1] += f'"{place}"'
-    else:
-        arguments.append(place)
-    refused(commands, module, *arguments)
+    for place in ("a" * 300, "loop", "fifo", "/dev/zero", "~nosuchuser/x", "a\udcffb", "a\nb"):
+        last = arguments[-1]
+        more = [*arguments[:-1], f'{last}"{place}"'] if last.endswith("=") else [*arguments, place]
+        refused(commands, module, *more)
 
 
 FILES = ["record.json", "config.yaml", "tickets.csv", "hypotheses.jsonl"]
