@@ -39,6 +39,37 @@ def registered() -> Iterator[None]:
 
 
 @pytest.fixture
+def forgets_plugins(tmp_path: Path) -> Iterator[None]:
+    """Plugins that the test loads from its folder are forgotten after it, their recipes too."""
+    from hydra.core.config_store import ConfigStore
+
+    from mt_lottery.registry import REGISTRIES
+    from mt_lottery.registry import loading as plugins
+
+    names = {kind: set(r._objects) for kind, r in REGISTRIES.items()}
+    folders, modules, path = dict(plugins._plugin_folders), set(sys.modules), list(sys.path)
+    noted, sources = list(plugins._registered), list(plugins._plugin_sources)
+    repo = ConfigStore.instance().repo
+    recipes = dict(repo.get("recipe", {}))
+    yield
+    for kind, before in names.items():
+        # a built-in that was imported meanwhile stays: its module will not register it again
+        for name in set(REGISTRIES[kind]._objects) - before - set(REGISTRIES[kind]._builtins):
+            del REGISTRIES[kind]._objects[name]
+            REGISTRIES[kind]._dataclasses.pop(name, None)
+            REGISTRIES[kind]._origins.pop(name, None)
+    plugins._plugin_folders.clear()
+    plugins._plugin_folders.update(folders)
+    plugins._registered[:] = noted
+    plugins._plugin_sources[:] = sources
+    for name in set(sys.modules) - modules:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+    sys.path[:] = path
+    repo["recipe"] = recipes
+
+
+@pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of its own for the test."""
     folder = tmp_path / "cache"

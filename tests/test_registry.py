@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, make_dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from mt_lottery import registry
@@ -19,7 +17,6 @@ from mt_lottery.config import RunConfig, TunerConfig, describe
 from mt_lottery.config.compose import compose
 from mt_lottery.errors import ConfigError, PluginError, RegistryError
 from mt_lottery.registry import REGISTRIES, Registry, load_user_dir
-from mt_lottery.registry import loading as plugins
 
 KINDS = {
     "model": ("hf", "gemma3_270m"),
@@ -53,30 +50,7 @@ class MyTuner(NoTuner):
 """
 
 
-@pytest.fixture(autouse=True)
-def forget(tmp_path: Path) -> Iterator[None]:
-    """Nothing that a test registers or imports outlives it."""
-    names = {kind: set(r._objects) for kind, r in REGISTRIES.items()}
-    folders, modules, path = dict(plugins._plugin_folders), set(sys.modules), list(sys.path)
-    noted, sources = list(plugins._registered), list(plugins._plugin_sources)
-    repo = ConfigStore.instance().repo
-    recipes = dict(repo.get("recipe", {}))
-    yield
-    for kind, before in names.items():
-        # a built-in that was imported meanwhile stays: its module will not register it again
-        for name in set(REGISTRIES[kind]._objects) - before - set(REGISTRIES[kind]._builtins):
-            del REGISTRIES[kind]._objects[name]
-            REGISTRIES[kind]._dataclasses.pop(name, None)
-            REGISTRIES[kind]._origins.pop(name, None)
-    plugins._plugin_folders.clear()
-    plugins._plugin_folders.update(folders)
-    plugins._registered[:] = noted
-    plugins._plugin_sources[:] = sources
-    for name in set(sys.modules) - modules:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
-            del sys.modules[name]
-    sys.path[:] = path
-    repo["recipe"] = recipes
+pytestmark = pytest.mark.usefixtures("forgets_plugins")
 
 
 def write(path: Path, text: str) -> Path:
