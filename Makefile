@@ -1,5 +1,6 @@
 # make demo   one real run: a language model learns to translate from 18 token embeddings
-# make test   lint, types and the tests
+# make check  lint, types and the tests that train nothing: under a minute
+# make test   lint, types and all tests: a quarter of an hour
 # make test-fairseq2   the same for fairseq2 as the trainer, in .venv-fairseq2 (8 GB)
 # Each makes its virtual environment first; PYTHON=python3.12 chooses another Python.
 
@@ -8,7 +9,7 @@ VENV ?= .venv
 VENV_FAIRSEQ2 ?= .venv-fairseq2
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-fairseq2 install-demo install-test clean help
+.PHONY: demo check test test-fairseq2 install-demo install-test clean help
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -18,13 +19,16 @@ demo: install-demo
 	@# resume=true: where an earlier demo was interrupted, this one goes on
 	@$(BIN)/mt-train recipe=ks_lottery lang=en-ro resume=true
 
+check: install-test
+	@scripts/check $(BIN)
+
 test: install-test
 	@echo "== lint"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@echo "== types"
 	$(BIN)/mypy
-	@echo "== tests (two halves beside each other, then a real model)"
+	@echo "== tests (by two workers)"
 	@scripts/test $(BIN)/pytest
 
 test-fairseq2:

@@ -17,9 +17,13 @@ import mt_lottery
 
 ROOT = Path(mt_lottery.__file__).parents[1]
 
-pytestmark = pytest.mark.skipif(
-    not (ROOT / "pyproject.toml").is_file(), reason="needs the checkout, not an installed package"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (ROOT / "pyproject.toml").is_file(),
+        reason="needs the checkout, not an installed package",
+    ),
+]
 
 
 def command(*arguments: str, cwd: Path, **environment: str) -> str:

@@ -19,6 +19,8 @@ from tiny_runs import Commands, Ended, Models, hypotheses, record
 
 from mt_lottery.benchmark.executors.runner import held
 
+pytestmark = pytest.mark.slow
+
 SMALL = (
     *("--preset", "smoke", "metrics=[chrf]", "translate.max_new_tokens=8"),
     *("data.train_pairs=16", "data.test_pairs=6", "data.dev_pairs=4"),

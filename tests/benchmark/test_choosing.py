@@ -14,6 +14,8 @@ from mt_lottery.benchmark.plan import depends_on_seed, presets_of, searchable
 from mt_lottery.benchmark.recipes import leaderboard_recipes, others, settings_of
 from mt_lottery.errors import ConfigError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:

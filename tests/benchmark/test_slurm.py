@@ -23,6 +23,8 @@ from mt_lottery.benchmark.executors.worker import Order, read_state
 from mt_lottery.benchmark.plan import Bench
 from mt_lottery.errors import RecordError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -13,6 +13,8 @@ from mt_lottery.benchmark.plan import Cell
 from mt_lottery.config.compose import compose
 from mt_lottery.runs import execution, open_run, run
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = (
     *(
         "lang=en-ro",

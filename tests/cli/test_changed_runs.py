@@ -15,6 +15,8 @@ import tiny_runs
 import yaml
 from tiny_runs import Commands, Models, small
 
+pytestmark = pytest.mark.slow
+
 FEW = ("baseline=false", "data.train_pairs=8", "data.test_pairs=2", "translate.max_new_tokens=4")
 METHODS = {
     "ks_lottery": "adapter/adapter_model.safetensors",

@@ -14,6 +14,8 @@ from tiny_runs import Commands, hypotheses
 
 import mt_lottery as mtl
 
+pytestmark = pytest.mark.slow
+
 MADE = Path(__file__).parents[1] / "fixtures" / "runs_0_1"
 METHODS = ("ks_lottery", "ks_transfer", "lora")
 

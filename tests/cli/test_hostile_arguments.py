@@ -18,6 +18,8 @@ from tiny_runs import Commands, Ended, Models, small
 import mt_lottery
 from mt_lottery.cli.shared import guarded
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

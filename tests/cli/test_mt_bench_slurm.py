@@ -10,6 +10,8 @@ import pytest
 from slurm_cluster import Cluster, until
 from tiny_runs import SMALL, Commands, Models, record
 
+pytestmark = pytest.mark.slow
+
 SLURM = ("--executor", "slurm")
 
 

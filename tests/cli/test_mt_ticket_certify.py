@@ -13,6 +13,8 @@ from tiny_runs import Commands, Ended, Models, contents, record, small
 from mt_lottery.cli.tickets.certify import parse_alphas
 from mt_lottery.errors import ConfigError
 
+pytestmark = pytest.mark.slow
+
 # a probe trained hard enough for rows to be rejected at levels far from 1
 HARD = ("model.dtype=float32", "probe.lr=0.05", "probe.epochs=4", "train.lr=0.05", "baseline=false")
 FILES = {

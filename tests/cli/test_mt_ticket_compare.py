@@ -13,6 +13,8 @@ import pytest
 from scipy import stats
 from tiny_runs import Commands, Models, contents, record, small
 
+pytestmark = pytest.mark.slow
+
 TUNED = ("train.lr=0.05", "probe.lr=0.05", "baseline=false", "data.test_pairs=2")
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from tiny_runs import Commands, Models, contents, hypotheses, record, small
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = (
     "model.dtype=float32", "train.lr=0.1", "probe.lr=0.1", "train.epochs=3", "tuner.tickets=40",
     "translate.max_new_tokens=12",

@@ -16,6 +16,8 @@ from tiny_runs import Commands, Models, record, small
 
 import mt_lottery as mtl
 
+pytestmark = pytest.mark.slow
+
 
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:

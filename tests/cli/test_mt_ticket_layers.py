@@ -6,9 +6,12 @@ import csv
 import json
 from pathlib import Path
 
+import pytest
 import torch
 from pairs import changed
 from tiny_runs import Commands, Models, small
+
+pytestmark = pytest.mark.slow
 
 
 def shift(model: object) -> None:

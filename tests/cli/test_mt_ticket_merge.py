@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from tiny_runs import Commands, Models, contents, hypotheses, small
 
+pytestmark = pytest.mark.slow
+
 MERGED = ("full", "layer", "embed", "ks_lottery", "ks_transfer", "random", "lora", "qlora")
 
 

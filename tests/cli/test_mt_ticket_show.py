@@ -18,6 +18,8 @@ from tiny_runs import Commands, Models, small
 
 import mt_lottery as mtl
 
+pytestmark = pytest.mark.slow
+
 TRAIN = ("baseline=false", "probe.lr=0.02", "train.epochs=1", "probe.epochs=1", "data.test_pairs=2")
 
 

@@ -18,6 +18,8 @@ from tiny_runs import Commands, Ended, Models, hypotheses, record
 
 from mt_lottery.paper.sweep import figure, files
 
+pytestmark = pytest.mark.slow
+
 SMALL = (
     *("metrics=[chrf]", "translate.max_new_tokens=8", "model.dtype=float32"),
     *("data.train_pairs=16", "data.test_pairs=6", "data.dev_pairs=4"),

@@ -14,6 +14,8 @@ from transformers import AutoModelForCausalLM
 
 import mt_lottery as mtl
 
+pytestmark = pytest.mark.slow
+
 IDS = torch.arange(600).reshape(12, 50)  # every token of the vocabulary
 EMBED = "model.embed_tokens.weight"
 

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from tiny_runs import DIMENSION, VOCABULARY, Commands, Models, contents, hypotheses, record, small
 
+pytestmark = pytest.mark.slow
+
 RECIPES = sorted(p.stem for p in (Path(__file__).parents[2] / "recipes" / "recipe").glob("*.yaml"))
 ALWAYS = {
     *("config.yaml", "record.json", "hypotheses.jsonl", "sentence_scores.jsonl"),

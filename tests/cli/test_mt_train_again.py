@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from tiny_runs import Commands, Models, contents, record, small
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = "adapter/adapter_model.safetensors"
 
 

@@ -9,6 +9,8 @@ import pytest
 from real_comet import find
 from tiny_runs import Commands, Models, hypotheses, record, small
 
+pytestmark = pytest.mark.slow
+
 COMET = ("metrics=[chrf,comet]",)
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from tiny_runs import DIMENSION, MINI, VOCABULARY, Commands, Models, hypotheses, model, record
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("MT_LOTTERY_TEST_DATA", ROOT.parent / "shared" / "data"))
 FEW = ("translate.max_new_tokens=8", "metrics=[chrf]", "out_dir=run")

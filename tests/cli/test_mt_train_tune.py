@@ -13,6 +13,8 @@ from mt_lottery.errors import ConfigError
 from mt_lottery.registry import TUNERS
 from mt_lottery.runs.search import candidates, with_settings
 
+pytestmark = pytest.mark.slow
+
 SPACE = {"train.lr": [0.1, 0.2], "tuner.tickets": [18, 100], "train.epochs": [2, 4]}
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from tiny_runs import Commands, Ended, Models, hypotheses, small
 
+pytestmark = pytest.mark.slow
+
 Translate = Callable[..., Ended]
 
 

@@ -15,6 +15,8 @@ from tiny_runs import Commands, Models, small
 from mt_lottery.decoding.translation import translate
 from mt_lottery.errors import ModelError
 
+pytestmark = pytest.mark.slow
+
 FEW = ("baseline=false", "data.train_pairs=12", "data.test_pairs=2", "translate.max_new_tokens=4")
 
 

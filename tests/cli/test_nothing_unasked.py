@@ -15,6 +15,8 @@ from tiny_runs import Commands, Ended, Models, small
 import mt_lottery as mtl
 from mt_lottery.errors import ConfigError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def foreign(commands: Commands, models: Models) -> Path:

@@ -13,6 +13,8 @@ from tiny_runs import Commands, Models, model
 from mt_lottery.cli.ticket import parser
 from mt_lottery.runs.folder.files import TICKET_COLUMNS
 
+pytestmark = pytest.mark.slow
+
 
 def test_show_and_layers(commands: Commands, models: Models) -> None:
     with Path("tickets.csv").open("w", newline="") as file:

@@ -13,6 +13,8 @@ from tiny_runs import Commands, Models, hypotheses, small
 
 from mt_lottery.registry import loading as plugins
 
+pytestmark = pytest.mark.slow
+
 PLUGIN = """
 import sys
 from pathlib import Path

@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import load_file
 from tiny_runs import Commands, Ended, Models, record, small
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def base(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -14,6 +14,8 @@ from tiny_runs import Commands, Models, small
 import mt_lottery as mtl
 from mt_lottery.errors import ModelError
 
+pytestmark = pytest.mark.slow
+
 IDS = torch.tensor([[0, 41, 17, 5, 7, 23]])
 
 

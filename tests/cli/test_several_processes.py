@@ -17,6 +17,8 @@ from launch import kill, run, start
 from safetensors.torch import load_file
 from tiny_runs import Commands, Models, contents, hypotheses, record, small
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 # the other methods differ from these in the choice of rows alone
 RECIPES = (

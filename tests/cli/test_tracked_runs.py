@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from tiny_runs import Commands, Models, hypotheses, record, small
 
+pytestmark = pytest.mark.slow
+
 KEYS = {
     "COMET_API_KEY": "c0metsecretc0metsecret",
     "WANDB_API_KEY": "0123456789abcdef0123456789abcdef01234567",

@@ -15,6 +15,8 @@ from mt_lottery.decoding.continuation import Continuation, cut_at_eos
 from mt_lottery.decoding.translation import _to_text
 from mt_lottery.errors import ConfigError, DataError, ModelError
 
+pytestmark = pytest.mark.slow
+
 
 def run(model: Any, prompts: list[list[int]], **settings: Any) -> list[Hypothesis]:
     settings = {"max_new_tokens": 8, "eos_ids": [EOS], "pad_id": PAD, **settings}

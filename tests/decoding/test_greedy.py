@@ -22,6 +22,8 @@ from mt_lottery.decoding.continuation import cut_at_eos
 from mt_lottery.decoding.greedy import greedy_batch
 from mt_lottery.decoding.prefix import learned_prefix, share_prefix
 
+pytestmark = pytest.mark.slow
+
 
 class Ids:
     """A tokenizer whose text is the ids themselves."""

@@ -14,6 +14,8 @@ from translate_models import ARCHITECTURES, EOS, PAD, VOCAB, random_prompts, tin
 from mt_lottery.decoding import translate
 from mt_lottery.decoding.prefix import common_length, learned_prefix, share_prefix
 
+pytestmark = pytest.mark.slow
+
 SHARED = [2, 9, 31, 7, 12, 40, 8]
 
 

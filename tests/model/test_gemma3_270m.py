@@ -28,6 +28,8 @@ from mt_lottery.model.gemma3 import gemma3_270m as gemma
 from mt_lottery.model.gemma3.gemma3_gguf import convert
 from mt_lottery.model.loading import fingerprint, load
 
+pytestmark = pytest.mark.slow
+
 gguf = pytest.importorskip("gguf")
 
 SPECIAL = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]

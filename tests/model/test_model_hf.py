@@ -16,7 +16,7 @@ from mt_lottery.config import ModelConfig
 from mt_lottery.errors import ModelError
 from mt_lottery.model.loading import fingerprint, load
 
-pytestmark = pytest.mark.usefixtures("cache")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cache")]
 
 
 def config(where: object, **settings: Any) -> ModelConfig:

@@ -10,6 +10,8 @@ import transformers as t
 
 from mt_lottery.model.positions import learned_positions
 
+pytestmark = pytest.mark.slow
+
 L = 16
 WIDE = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
         "num_attention_heads": 2, "max_position_embeddings": L}  # fmt: skip

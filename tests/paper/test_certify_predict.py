@@ -28,6 +28,8 @@ from mt_lottery.ticket.certify_levels import certify_levels
 from mt_lottery.tuners.base import Probe
 from mt_lottery.tuners.rows.ks_lottery import score_probe
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("llama", "gemma3", "gemma2", "cohere", "gpt2")
 
 

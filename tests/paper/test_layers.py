@@ -18,6 +18,8 @@ from mt_lottery.paper.find.tables import open_model
 from mt_lottery.paper.layers.figure import draw_layers
 from mt_lottery.paper.layers.parameters import KINDS, compare_layers, kind_of, write_layers
 
+pytestmark = pytest.mark.slow
+
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     kind: {}
     for kind in (

@@ -31,6 +31,8 @@ from mt_lottery.paper.explain.positions import (
 )
 from mt_lottery.tuners.rows.module import TokenRows, attach
 
+pytestmark = pytest.mark.slow
+
 EOS_IDS = frozenset({1, 7, 20, 33, 41, 52})  # so many that sentences end at different steps
 STEPS = 12
 PAIR = parse_pair("en-es")

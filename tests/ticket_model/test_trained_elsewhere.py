@@ -13,6 +13,8 @@ from torch import Tensor
 
 import mt_lottery as mtl
 
+pytestmark = pytest.mark.slow
+
 SCOPES = ("input", "both")
 
 

@@ -15,6 +15,8 @@ from training import log_of, steps_of
 from mt_lottery.data.prompts.batches import BucketBatchSampler, EpochBatches
 from mt_lottery.training.sealing import candidates as checkpoints
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parent / "ddp_fits.py"
 
 

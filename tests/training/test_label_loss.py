@@ -16,6 +16,8 @@ from mt_lottery.training.criteria import cross_entropy, label_smoothed_cross_ent
 from mt_lottery.training.label_loss import adjust_logits, check_logits, label_loss
 from mt_lottery.tuners.rows.module import attach
 
+pytestmark = pytest.mark.slow
+
 ROWS = torch.tensor([9, 4, 12, 60])
 CONFIG = TrainConfig(label_smoothing=0.2)
 EXAMPLES = tiny.examples(5)

@@ -24,6 +24,8 @@ from mt_lottery.tuners.rows.base import RowsConfig
 from mt_lottery.tuners.rows.embed import EmbedTuner
 from mt_lottery.tuners.rows.ks_lottery import KSLotteryConfig, KSLotteryTuner, KSTransferTuner
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = tiny.examples(16)
 IDENTITY = {"model": "abc", "train": "def", "template": "plain", "lang": "en-ro"}
 

@@ -25,6 +25,8 @@ from mt_lottery.training.sealing import SEAL, STATE, TRAINED, problem_with
 from mt_lottery.training.sealing import candidates as checkpoints
 from mt_lottery.training.train_log import read_log
 
+pytestmark = pytest.mark.slow
+
 SETTINGS: dict[str, Any] = {"epochs": 3, "save_steps": 2}  # 12 steps
 
 

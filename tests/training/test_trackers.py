@@ -21,6 +21,8 @@ from mt_lottery.tracking import given_up, reachable, trackers
 from mt_lottery.tracking.content import run_report, step_values
 from mt_lottery.tracking.remote import RemoteTracker, start_of
 
+pytestmark = pytest.mark.slow
+
 TRACKING = vars(TrackingConfig(deadline=2.0))
 
 

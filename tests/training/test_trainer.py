@@ -23,6 +23,8 @@ from mt_lottery.tuners.full import FullTuner
 from mt_lottery.tuners.rows.embed import probe_rows
 from mt_lottery.tuners.rows.module import attach
 
+pytestmark = pytest.mark.slow
+
 
 def mean_loss(model: Any, examples: list[Any]) -> float:
     inputs, labels = tiny.batch(examples)

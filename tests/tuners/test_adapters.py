@@ -21,6 +21,8 @@ from mt_lottery.tuners.rows.base import RowsConfig
 from mt_lottery.tuners.rows.embed import EmbedTuner
 from mt_lottery.tuners.rows.module import attach
 
+pytestmark = pytest.mark.slow
+
 ROWS = torch.tensor([9, 4, 33])
 
 

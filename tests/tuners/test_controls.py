@@ -15,6 +15,8 @@ from mt_lottery.errors import RecordError, TuningError
 from mt_lottery.tuners.base import Probe, TuningContext
 from mt_lottery.tuners.rows.frequency import count_file
 
+pytestmark = pytest.mark.slow
+
 # -- eos_bias
 
 

@@ -24,6 +24,8 @@ from mt_lottery.tuners.base import Probe, Tuner, TuningContext
 from mt_lottery.tuners.declared import declare
 from mt_lottery.tuners.kept import finish
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 DTYPES = (torch.float32, torch.bfloat16)
 

@@ -19,6 +19,8 @@ from mt_lottery.training.trainer import train
 from mt_lottery.tuners.adapters.quantise import quantised_layers
 from mt_lottery.tuners.base import TuningContext
 
+pytestmark = pytest.mark.slow
+
 DIM = 64  # bitsandbytes works in blocks of 64 values
 ROWS = 96  # another number than DIM: PEFT guesses the word embeddings by their length
 

@@ -17,6 +17,8 @@ from mt_lottery.errors import RecordError, TuningError
 from mt_lottery.registry import TUNERS
 from mt_lottery.tuners.base import TuningContext
 
+pytestmark = pytest.mark.slow
+
 
 def model(config: Any, **more: Any) -> Any:
     torch.manual_seed(0)

@@ -28,6 +28,8 @@ from mt_lottery.tuners.adapters.quantise import (
 )
 from mt_lottery.tuners.base import TuningContext
 
+pytestmark = pytest.mark.slow
+
 METHODS = ("lora", "qlora", "prefix", "prompt")
 KINDS = ("llama", "gemma3", "mistral", "qwen2")
 

@@ -19,6 +19,8 @@ from mt_lottery.registry import TUNERS
 from mt_lottery.training.trainer import train
 from mt_lottery.tuners.base import TuningContext
 
+pytestmark = pytest.mark.slow
+
 WIDTH = 64  # bitsandbytes works in blocks of 64 values
 
 

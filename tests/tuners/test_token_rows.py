@@ -17,6 +17,8 @@ from mt_lottery.model.tables import is_tied
 from mt_lottery.tuners.rows.adapter_file import module_name
 from mt_lottery.tuners.rows.module import TokenRows, attach, check_rows, detach
 
+pytestmark = pytest.mark.slow
+
 ROWS = torch.tensor([9, 4, 33, 5])
 CASES = [(kind, tied) for kind in tiny.KINDS for tied in (False, True)]
 

@@ -29,6 +29,8 @@ from mt_lottery.tuners.rows.ks_lottery import (
 from mt_lottery.tuners.rows.random import RandomSeenTuner, RandomTuner
 from mt_lottery.tuners.rows.rows_file import read_rows_file
 
+pytestmark = pytest.mark.slow
+
 SEEN = torch.tensor([3, 7, 10, 11, 12, 20, 41])
 COUNTS = Counter({7: 5, 3: 2, 20: 5, 41: 9, 12: 1})
 SHIFT = {10: 3.0, 41: 1.0, 3: 0.4, 20: 0.15}  # how far the probe moved; the rest stayed
