@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ LINES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 #: Okabe and Ito's colours, the dark ones first; each differs in lightness.
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")
+
+
+#: Keyword arguments of every legend.
+LEGEND: dict[str, Any] = {"fontsize": 8, "frameon": False}
 
 
 def check_matplotlib() -> None:
@@ -32,13 +37,32 @@ def check_matplotlib() -> None:
 
 def style(index: int) -> dict[str, Any]:
     """Keyword arguments of ``Axes.plot`` for the series of this number."""
-    return {
+    look = {
         "color": COLOURS[index % len(COLOURS)],
         "linestyle": LINES[index % len(LINES)],
         "marker": MARKERS[index % len(MARKERS)],
         "markersize": 4,
         "linewidth": 1.3,
     }
+    if index >= len(COLOURS):  # they come round again
+        look["markerfacecolor"] = "white"
+    return look
+
+
+def whiskers(
+    values: Sequence[float], intervals: Sequence[tuple[float, float]]
+) -> list[list[float]]:
+    """The lengths of error bars, below and above; an interval need not hold the value itself."""
+    pairs = list(zip(values, intervals, strict=True))
+    below = [max(0.0, value - low) for value, (low, _) in pairs]
+    return [below, [max(0.0, high - value) for value, (_, high) in pairs]]
+
+
+def logarithmic(axes: Any, ticks: Sequence[int]) -> None:
+    """A logarithmic x axis with these numbers on it, and no other."""
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes.minorticks_off()
 
 
 def new_figure(

@@ -17,7 +17,7 @@ import numpy as np
 
 from mt_lottery.benchmark.board import notes
 from mt_lottery.benchmark.board.collect import Results, in_order, nothing_finished
-from mt_lottery.benchmark.board.metric_table import NOTE, common_metrics, every_metric
+from mt_lottery.benchmark.board.metric_table import NOTE, common_metrics, metric_table
 from mt_lottery.benchmark.plan import BLOCKS, Cell
 from mt_lottery.benchmark.recipes import label, summary
 from mt_lottery.errors import MTLotteryError, RecordError
@@ -106,15 +106,12 @@ class Builder:
 
     def board(self, command: str, created: str | None) -> dict[str, Any]:
         """The whole leaderboard, as :func:`build` returns it."""
-        blocks = [self.block(name) for name in BLOCKS if self.recipes(name)]
+        blocks = {name: self.block(name) for name in BLOCKS if self.recipes(name)}
         keys, left_out = common_metrics(self.results)
-        others = {key: Builder(self.results, key) for key in keys}
-        for name, block in zip([x for x in BLOCKS if self.recipes(x)], blocks, strict=True):
-
-            def rows_of(key: str, name: str = name) -> list[dict[str, Any]]:
-                return others[key].block(name)["rows"]  # type: ignore[no-any-return]
-
-            block["metrics"] = every_metric(keys, block["rows"], rows_of)
+        by_metric = {key: Builder(self.results, key) for key in keys}
+        for name, block in blocks.items():
+            more = {key: by.block(name)["rows"] for key, by in list(by_metric.items())[1:]}
+            block["metrics"] = metric_table({keys[0]: block["rows"]} | more if keys else {})
         return {
             "schema": SCHEMA,
             "title": f"mt-lottery: {self.first.model.name}, {', '.join(self.langs)}",
@@ -129,10 +126,10 @@ class Builder:
             },
             "languages": self.langs,
             "seeds": self.seeds,
-            "blocks": blocks,
+            "blocks": list(blocks.values()),
             "metrics": [
                 {"key": k, "column": b.column, "signature": b.entry["signature"]}
-                for k, b in others.items()
+                for k, b in by_metric.items()
             ],
             "notes": [
                 *notes.reading(self.results, self.first, len(self.seeds)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 from mt_lottery.benchmark.board.collect import Results
@@ -36,36 +36,26 @@ def common_metrics(results: Results) -> tuple[list[str], list[str]]:
     return kept, said
 
 
-def every_metric(
-    keys: list[str], rows: Rows, rows_of: Callable[[str], Rows]
-) -> list[dict[str, Any]]:
+def metric_table(rows_by: Mapping[str, Rows]) -> list[dict[str, Any]]:
     """Every metric's numbers for the recipes of one block.
 
     Args:
-        keys: from :func:`common_metrics`.
-        rows: the block's rows by the first of them.
-        rows_of: the block's rows by another metric.
+        rows_by: key of the metric → the block's rows by it.
 
     Returns:
-        for each metric ``key`` and ``rows``: ``recipe``, ``label``, ``average`` (``raw``,
+        for each metric ``key`` and ``rows``: ``method``, ``label``, ``average`` (``raw``,
         ``first_line``, each with score and interval, or None), ``difference`` to the best
         average, ``pvalue`` (paired bootstrap, Holm-corrected), ``pvalue_is_least`` (it is at
         most that) and ``mark``.
     """
-    made = []
-    for place, key in enumerate(keys):
-        shown = []
-        for row in rows if place == 0 else rows_of(key):
-            average = row["average"]
-            shown.append(
-                {
-                    **{k: row[k] for k in ("method", "label", "difference", "mark")},
-                    **{k: row[k] for k in ("pvalue", "pvalue_is_least")},
-                    "average": average and {k: average[k] for k in ("raw", "first_line")},
-                }
-            )
-        made.append({"key": key, "rows": shown})
-    return made
+    kept = ("method", "label", "difference", "mark", "pvalue", "pvalue_is_least")
+
+    def short(row: dict[str, Any]) -> dict[str, Any]:
+        average = row["average"]
+        both = average and {k: average[k] for k in ("raw", "first_line")}
+        return {**{k: row[k] for k in kept}, "average": both}
+
+    return [{"key": key, "rows": [*map(short, rows)]} for key, rows in rows_by.items()]
 
 
 def headings(board: dict[str, Any]) -> dict[str, str]:

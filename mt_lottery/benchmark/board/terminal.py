@@ -158,9 +158,6 @@ class Board:
         lines.append(Text(foot + time_left(self.statuses, self.jobs)))
         return Group(table, *lines)
 
-    def _said(self, status: Status) -> str:
-        return last_line(self.bench.out / status.cell.folder / LOG)
-
     def _state(self, status: Status | None) -> Text:
         if status is None:
             return Text("")

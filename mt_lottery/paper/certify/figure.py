@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mt_lottery.paper.certify.certificate import Certificate
 from mt_lottery.paper.certify.files import STEM
-from mt_lottery.report.figures import new_figure, save_figure, style
+from mt_lottery.report.figures import new_figure, save_figure, style, whiskers
 
 CHECKS = "certificate_checks"
 NAMES = {
@@ -123,10 +123,7 @@ def draw_checks(certificate: Certificate, folder: Path) -> list[Path]:
         axes.errorbar(
             [alphas.index(c.alpha) + 0.2 * (index - 1) for c in found],
             rates,
-            yerr=[
-                [rate - 100 * low for rate, (low, _) in zip(rates, bounds, strict=True)],
-                [100 * high - rate for rate, (_, high) in zip(rates, bounds, strict=True)],
-            ],
+            yerr=whiskers(rates, [(100 * low, 100 * high) for low, high in bounds]),
             capsize=3,
             label=name,
             **style(index) | {"linestyle": "none", "markersize": 6},

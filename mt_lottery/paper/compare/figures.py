@@ -9,7 +9,7 @@ import torch
 
 from mt_lottery.paper.compare.files import Comparison
 from mt_lottery.paper.compare.nulls import LEVEL, Null
-from mt_lottery.report.figures import COLOURS, new_figure, save_figure, style
+from mt_lottery.report.figures import COLOURS, LEGEND, logarithmic, new_figure, save_figure, style
 
 
 def draw(found: Comparison, out: Path) -> list[Path]:
@@ -68,18 +68,13 @@ def _stability_figure(found: Comparison) -> Any:
         pairs = [pair for pair in pairs if pair.first == first][: 2 * len(COLOURS)]
     for index, pair in enumerate(pairs):
         looks = style(index) | ({"linewidth": 2.2} if pair.second in nulls else {})
-        if index >= len(COLOURS):
-            looks |= {"markerfacecolor": "white"}
         points = [(k, v) for k, v in sorted(pair.at.items()) if v is not None]
         axes.plot(*zip(*points, strict=True), label=f"{pair.first} | {pair.second}", **looks)
-    axes.set_xscale("log")
-    ticks = sorted({k for pair in pairs for k, v in pair.at.items() if v is not None})
-    axes.set_xticks(ticks, [f"{k:,}" for k in ticks])
-    axes.minorticks_off()
+    logarithmic(axes, sorted({k for p in pairs for k, v in p.at.items() if v is not None}))
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("k, number of most changed rows (log scale)")
     axes.set_ylabel("share of them in common")
-    axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    axes.legend(**LEGEND | {"fontsize": 7}, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 
 
@@ -100,7 +95,7 @@ def _unchanged_figure(found: Comparison) -> Any:
     axes.set_xlabel("α, the level of both tests (nominal)")
     axes.set_ylabel("share of the ticket's rows unchanged")
     axes.set_title("Partial tuning against partial transfer; numbers: rows compared", fontsize=9)
-    axes.legend(fontsize=8, frameon=False)
+    axes.legend(**LEGEND)
     return figure
 
 
@@ -125,7 +120,7 @@ def _null_figure(null: Null) -> Any:
     axes.set_yscale("log")
     axes.set_xlabel("KS distance D")
     axes.set_ylabel(f"share of the {len(null.rows):,} trained rows\nwith at least this D")
-    axes.legend(fontsize=8, frameon=False)
+    axes.legend(**LEGEND)
     return figure
 
 

@@ -12,7 +12,7 @@ from mt_lottery.errors import ScoreError
 from mt_lottery.languages import parse_pair
 from mt_lottery.paper.explain.arms import Explained
 from mt_lottery.paper.explain.recovery import Measured, gain_of, recovery, scores_of
-from mt_lottery.report.figures import new_figure, save_figure
+from mt_lottery.report.figures import LEGEND, new_figure, save_figure, whiskers
 from mt_lottery.report.plain import csv_text
 from mt_lottery.runs.outcome import tokenizer_name
 from mt_lottery.scoring.metric import MetricContext, can_be_resampled, make_metric, one_line
@@ -261,8 +261,7 @@ def draw(found: Explained, made: Report) -> Any:
     undefined = [way.replace("_", " ") for way in WAYS if without_gain(made, key, way)]
     if undefined:
         right.set_title(f"{' and '.join(undefined)}: the gain is not clear of 0", fontsize=8)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside upper right", ncols=2,
-                  fontsize=8, frameon=False)  # fmt: skip
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper right", ncols=2, **LEGEND)
     return figure
 
 
@@ -276,7 +275,5 @@ def _points(axes: Any, values: list[Measured | None], shift: float, looks: dict[
     if not at:
         return
     middle = [value.value for _, value in at]
-    # a percentile interval need not hold the value itself
-    low = [max(value.value - value.ci95[0], 0.0) for _, value in at]
-    high = [max(value.ci95[1] - value.value, 0.0) for _, value in at]
-    axes.errorbar(middle, [index + shift for index, _ in at], xerr=[low, high], **looks)
+    ends = whiskers(middle, [value.ci95 for _, value in at])
+    axes.errorbar(middle, [index + shift for index, _ in at], xerr=ends, **looks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mt_lottery.paper.layers.parameters import KINDS, Layers
-from mt_lottery.report.figures import new_figure, save_figure, style
+from mt_lottery.report.figures import LEGEND, new_figure, save_figure, style
 
 
 def draw_layers(found: Layers, stem: Path) -> list[Path]:
@@ -40,8 +40,7 @@ def draw_layers(found: Layers, stem: Path) -> list[Path]:
         left.set_ylabel(f"rows that reject at α = {found.alpha:g} (%)")
         left.set_ylim(0, highest)
         left.xaxis.get_major_locator().set_params(integer=True)
-        left.legend(frameon=False, fontsize=8, loc="upper center", ncols=3,
-                    bbox_to_anchor=(0.5, 1.2))  # fmt: skip
+        left.legend(loc="upper center", ncols=3, bbox_to_anchor=(0.5, 1.2), **LEGEND)
     if outside:
         right = axes[1] if both else axes
         names = [f"{g.kind}\n({g.rows:,} {'row' if g.rows == 1 else 'rows'})" for g in outside]

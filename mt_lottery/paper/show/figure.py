@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mt_lottery.paper.show.ticket_report import TicketReport, TokenLine
-from mt_lottery.report.figures import new_figure, save_figure
+from mt_lottery.report.figures import LEGEND, new_figure, save_figure
 from mt_lottery.report.tokens import is_byte_level, shown_token
 
 LABELLED = 7  # tokens whose names are in the figure
@@ -50,8 +50,7 @@ def _histogram(axes, report: TicketReport) -> None:  # type: ignore[no-untyped-d
 
 def _legend(axes) -> None:  # type: ignore[no-untyped-def]
     """Above the axes, where no point or bar is."""
-    axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2,
-                borderaxespad=0.2)  # fmt: skip
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2, **LEGEND)
 
 
 def _occurrences(line: TokenLine) -> int:

@@ -12,7 +12,7 @@ from mt_lottery.benchmark.recipes import label
 from mt_lottery.paper.sweep.curve import WHICH, Point
 from mt_lottery.paper.sweep.files import figure_stem, label_of
 from mt_lottery.paper.sweep.sweep import Curves
-from mt_lottery.report.figures import MARKERS, new_figure, save_figure, style
+from mt_lottery.report.figures import LEGEND, logarithmic, new_figure, save_figure, style, whiskers
 
 _TITLES = {"raw": "whole output", "first_line": "first line of the output"}
 #: How the horizontal lines are told apart without colour.
@@ -48,9 +48,7 @@ def draw(curves: Curves, lang: str) -> Any:
             done = [p for p in curve.points if p.state == "done"]
             shift = 10 ** (apart * (place - (len(own) - 1) / 2))
             _curve(axis, done, which, shift, place, label_of(curve.series, curves), curve.chosen)
-        axis.set_xscale("log")
-        axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
-        axis.minorticks_off()
+        logarithmic(axis, sizes)
         axis.set_xlim(sizes[0] / beyond, sizes[-1] * beyond)
         axis.set_ylim(bottom=0)
         axis.set_title(_TITLES[which], fontsize=10)
@@ -66,7 +64,7 @@ def draw(curves: Curves, lang: str) -> Any:
     if any(curve.chosen for curve in own):
         ring = axes[0].scatter([], [], **_RING)
         handles, labels = [*handles, ring], [*labels, "best on the dev set"]
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, **LEGEND)
     return figure
 
 
@@ -78,13 +76,9 @@ def _curve(
 ) -> None:
     x = [float(p.size or 0) * shift for p in done]
     y = [p.scores[which].score for p in done]
-    # an interval of resamples need not hold the score itself
-    below = [max(0.0, p.scores[which].score - p.scores[which].ci95[0]) for p in done]
-    above = [max(0.0, p.scores[which].ci95[1] - p.scores[which].score) for p in done]
+    ends = whiskers(y, [p.scores[which].ci95 for p in done])
     look = {"label": name, "capsize": 2, "elinewidth": 0.8, "zorder": 3, **style(place)}
-    if place >= len(MARKERS):
-        look["markerfacecolor"] = "white"  # styles come round again
-    axis.errorbar(x, y, yerr=[below, above], **look)
+    axis.errorbar(x, y, yerr=ends, **look)
     for a, b, point in zip(x, y, done, strict=True):
         if point.size == best:
             axis.scatter([a], [b], zorder=4, **_RING)
