@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainingArguments
 
 from mt_lottery.config import TrainConfig
@@ -56,4 +57,8 @@ def training_arguments(
         ddp_broadcast_buffers=False,  # they never change, and some are as long as the vocabulary
     )
     arguments._n_gpu = min(arguments.n_gpu, 1)  # never DataParallel: one process, one device
+    if model.device.type == "cuda" and not parallel.started():
+        # transformers takes the first GPU, and would move the model there
+        vars(arguments)["_setup_devices"] = model.device
+        torch.cuda.set_device(model.device)
     return arguments

@@ -42,8 +42,30 @@ def _trained_beside(model: Any) -> Iterator[None]:
             model.is_quantized = True
 
 
+#: What the loss is multiplied by where gradients pass through float16: of a mean over hundreds of
+#: labels they lie below 6e-8, its smallest number. Gradients of 16 times the loss's own would fit.
+FLOAT16_SCALE = 2.0**12
+
+
+@contextmanager
+def _within_range(model: Any, autocast: torch.dtype | None) -> Iterator[float]:
+    """What to multiply the loss by; the trained (float32) gradients are divided by it again."""
+    if (autocast or model.get_input_embeddings().weight.dtype) is not torch.float16:
+        yield 1.0
+        return
+    trained = [p for p in model.parameters() if p.requires_grad]
+    hooks = [p.register_hook(lambda gradient: gradient / FLOAT16_SCALE) for p in trained]
+    try:
+        yield FLOAT16_SCALE
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 class LotteryTrainer(CheckpointTrainer):
     """Trainer with the objective's batches and loss."""
+
+    scale = 1.0
 
     def __init__(self, model: Any, arguments: TrainingArguments, objective: Objective) -> None:
         with _trained_beside(model):
@@ -81,7 +103,8 @@ class LotteryTrainer(CheckpointTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
-        return self.objective.loss(inputs, self.state.global_step, model)
+        loss = self.objective.loss(inputs, self.state.global_step, model)
+        return loss if self.scale == 1 else loss * self.scale
 
     def find_unreached(self) -> None:
         """Tell DistributedDataParallel of parameters without a gradient: it would wait for them.
@@ -162,7 +185,8 @@ def train(
     try:
         if last is None or start < total:
             patience = interrupts.PATIENCE if parallel.processes() > 1 else None
-            with interrupts.until_step_ends(quiet=not main, patience=patience):
+            stopping = interrupts.until_step_ends(quiet=not main, patience=patience)
+            with stopping, _within_range(model, autocast) as trainer.scale:
                 trainer.train(resume_from_checkpoint=None if last is None else str(last))
                 if objective.stopped_at is not None:
                     raise objective.interruption()

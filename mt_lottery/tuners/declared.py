@@ -70,10 +70,14 @@ def check_pair(tuner: Tuner) -> None:
 def own_randomness(seed: int) -> Iterator[None]:
     """Random numbers that depend on the seed alone; the generators' state is put back."""
     python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
+    # a model on a GPU has been put there: without one, CUDA is not to be started for this
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else range(0)
+    with torch.random.fork_rng(devices=gpus):
         random.seed(seed)
         np.random.seed(seed % 2**32)
         torch.default_generator.manual_seed(seed)
+        for gpu in gpus:
+            torch.cuda.default_generators[gpu].manual_seed(seed)
         try:
             yield
         finally:

@@ -88,6 +88,7 @@ def pick_device(wanted: str) -> str:
                 f"`device` is {wanted}, but PyTorch sees {count} CUDA devices; allowed here: "
                 f"{', '.join(devices())}."
             )
+        torch.cuda.set_device(index)  # where libraries ask for no more than "cuda"
     if wanted == "mps" and not torch.backends.mps.is_available():
         raise ConfigError(
             f"`device` is mps, but PyTorch has none; allowed here: {', '.join(devices())}."

@@ -21,6 +21,7 @@ from mt_lottery.system.atomic import write_text
 from mt_lottery.system.replacing import written_folder
 from mt_lottery.tuners.adapters.tensors import check_tensors, read_tensors
 from mt_lottery.tuners.base import Tuner, TuningContext
+from mt_lottery.tuners.declared import own_randomness
 from mt_lottery.tuners.rows.adapter_file import CONFIG, WEIGHTS
 
 #: Settings that are provenance, or that the tensors' names tell (which layers).
@@ -142,8 +143,7 @@ class PeftTuner(Tuner):
 
         self.prepare(context.model)
         settings = self.peft_config(context.model)
-        with quiet(), torch.random.fork_rng(devices=[]):  # a stream of its own for start values
-            torch.manual_seed(context.seed)
+        with quiet(), own_randomness(context.seed):  # a stream of its own for start values
             try:
                 context.model = peft.get_peft_model(context.model, settings)
             except (ValueError, KeyError, NotImplementedError) as error:

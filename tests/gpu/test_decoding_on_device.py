@@ -1,0 +1,126 @@
+"""Greedy and beam search on the device, against the CPU's."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+import transformers
+from training import fit
+from translate_models import ARCHITECTURES, EOS, PAD, random_prompts, tiny_model
+
+from mt_lottery.decoding import Hypothesis, translate
+from mt_lottery.tuners.rows.module import attach
+
+NEW = 24
+
+
+class Ids:
+    """A tokenizer whose text is the ids themselves."""
+
+    def decode(self, tokens: list[int], **_: Any) -> str:
+        return " ".join(map(str, tokens))
+
+
+def translated(model: Any, prompts: list[list[int]], **settings: Any) -> list[Hypothesis]:
+    given = {"max_new_tokens": NEW, "eos_ids": [EOS], "pad_id": PAD, **settings}
+    return translate(model, Ids(), prompts, **given)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("beams", [1, 3])
+def test_equals_the_cpus(device: str, name: str, beams: int) -> None:
+    prompts = [[5, 6, 7, *prompt] for prompt in random_prompts(14)]
+    model = tiny_model(name)
+    endless = [h.text.split() for h in translated(model, prompts, eos_ids=[])]
+    eos = [EOS, int(endless[0][3]), int(endless[5][7])]
+    wanted = translated(model, prompts, beam_size=beams, eos_ids=eos)
+    assert len({h.tokens for h in wanted}) > 1, "the test needs sentences that stop at some steps"
+    for batch_size in (5, 32):
+        settings = {"beam_size": beams, "batch_size": batch_size, "eos_ids": eos}
+        found = translated(model.to(device), prompts, **settings)
+        assert found == wanted
+
+
+def lora(model: Any) -> Any:
+    import peft
+
+    settings = {"r": 2, "target_modules": ["q_proj", "v_proj"], "init_lora_weights": False}
+    return peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", **settings)).eval()
+
+
+def virtual(kind: str) -> Callable[[Any], Any]:
+    def change(model: Any) -> Any:
+        import peft
+
+        settings = getattr(peft, kind)(task_type="CAUSAL_LM", num_virtual_tokens=3)
+        return peft.get_peft_model(model, settings).eval()
+
+    return change
+
+
+def rows(model: Any) -> Any:
+    embedding = attach(model, torch.arange(4, 30), tied=False)
+    with torch.no_grad():
+        embedding.rows += torch.randn(
+            embedding.rows.shape, generator=torch.Generator().manual_seed(1)
+        ).to(embedding.rows.device)
+    return model
+
+
+@pytest.mark.parametrize(
+    "change",
+    [rows, lora, virtual("PrefixTuningConfig"), virtual("PromptTuningConfig")],
+    ids=["rows", "lora", "prefix", "prompt"],
+)
+@pytest.mark.parametrize("name", ["llama", "gemma3"])
+def test_tuned_models(device: str, name: str, change: Callable[[Any], Any]) -> None:
+    torch.manual_seed(0)
+    model = change(tiny_model(name))
+    prompts = [[5, 6, 7, *prompt] for prompt in random_prompts(8)]
+    wanted = translated(model, prompts)
+    assert translated(copy.deepcopy(model).to(device), prompts) == wanted
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_differs_at_near_ties_alone(device: str, dtype: torch.dtype) -> None:
+    model = tiny_model("llama").to(dtype)
+    prompts = random_prompts(16)
+    wanted = translated(model, prompts, eos_ids=[])
+    found = translated(copy.deepcopy(model).to(device), prompts, eos_ids=[])
+    different = 0
+    for prompt, ours, theirs in zip(prompts, found, wanted, strict=True):
+        one, other = ([int(i) for i in h.text.split()] for h in (ours, theirs))
+        at = next((i for i, (a, b) in enumerate(zip(one, other, strict=True)) if a != b), None)
+        if at is None:
+            continue
+        different += 1
+        with torch.no_grad():
+            logits = model(torch.tensor([prompt + other[:at]])).logits[0, -1].float()
+        margin = float(logits[other[at]] - logits[one[at]])
+        assert abs(margin) <= 8 * float(torch.finfo(dtype).eps) * float(logits.abs().max())
+    assert different <= len(prompts) // 2
+
+
+def test_a_model_that_transformers_has_placed(device: str, tmp_path: Path) -> None:
+    """``device_map`` (as a plugin's loader may use it): tuning and translating."""
+    torch.manual_seed(0)
+    tiny.model("llama").save_pretrained(tmp_path)
+    place: Any = "auto" if device == "cuda" else {"": "cpu"}
+    prompts = random_prompts(5)
+    found = []
+    for settings in ({"device_map": place}, {}):
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, **settings)
+        if settings:
+            assert {p.device.type for p in model.parameters()} == {device}
+        attach(model, torch.arange(4, 24), tied=False)
+        fit(model, tmp_path / f"run-{len(settings)}", optimizer="sgd", lr=0.05)
+        rows = model.get_input_embeddings().rows.detach().cpu()
+        found.append((translated(model.eval(), prompts), rows))
+    assert found[0][0] == found[1][0]
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-5, atol=1e-5)
