@@ -1,7 +1,7 @@
 """The same checks on the CPU, where they must hold too, and on a GPU where there is one.
 
-    pytest tests/gpu -m gpu           # on a machine with a GPU, about a minute
-    ALL_ON_CPU=1 pytest tests/gpu     # every case on the CPU too, not one of each test
+pytest tests/gpu -m gpu           # on a machine with a GPU, about a minute
+ALL_ON_CPU=1 pytest tests/gpu     # every case on the CPU too, not one of each test
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parents[1] / room) for room in ("cli", "decoding", "training")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "decoding"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
 
 from conftest_cli import commands, models
 

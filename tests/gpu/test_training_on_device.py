@@ -107,7 +107,9 @@ def test_no_table_of_logits_is_built() -> None:
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    loss = label_loss(model, inputs, labels, lambda x, y: cross_entropy(x, y, SMOOTHED), widen=False)
+    loss = label_loss(
+        model, inputs, labels, lambda x, y: cross_entropy(x, y, SMOOTHED), widen=False
+    )
     loss.backward()  # type: ignore[no-untyped-call]
     beside = torch.cuda.max_memory_allocated() - before
     table = 2 * vocabulary * tokens  # 400 MB in bfloat16
@@ -164,9 +166,7 @@ def test_a_resumed_training_is_the_same_to_the_bit(
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_bases_have_float32s_gradient(
-    device: str, dtype: torch.dtype, tmp_path: Path
-) -> None:
+def test_half_bases_have_float32s_gradient(device: str, dtype: torch.dtype, tmp_path: Path) -> None:
     """A mean over 4,000 labels has gradients that float16 does not hold."""
     found = []
     for kind in (dtype, torch.float32):
