@@ -42,7 +42,7 @@ def test_every_part(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_it_ends_in_time_with_what_it_has(tmp_path: Path) -> None:
     command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--check", "--out", str(tmp_path)]
     done = subprocess.run(
-        [*command, "--parts", "ks,full", "--minutes", "0.6"],
+        [*command, "--parts", "ks,full", "--minutes", "0.5"],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
