@@ -71,7 +71,8 @@ def own_randomness(seed: int) -> Iterator[None]:
     """Random numbers that depend on the seed alone; the generators' state is put back."""
     python, numpy = random.getstate(), np.random.get_state()
     # a model on a GPU has been put there: without one, CUDA is not to be started for this
-    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else range(0)
+    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    gpus = range(torch.cuda.device_count() if started else 0)
     with torch.random.fork_rng(devices=gpus):
         random.seed(seed)
         np.random.seed(seed % 2**32)
