@@ -140,8 +140,8 @@ def settings_of(chosen: dict[str, str | None], preset: Any, found: list[str]) ->
         if isinstance(entry, dict) and name is not None and "name" not in entry:
             if group == "recipe" and name not in registry.TUNERS.names():
                 found.append(
-                    f"recipe={name} does not say which method it is: write tuner: {{name: …}} into "
-                    f"its YAML, with one of {', '.join(registry.TUNERS.names())}."
+                    f"recipe={name} does not say which tuner it uses: write tuner: {{name: …}} "
+                    f"into its YAML, with one of {', '.join(registry.TUNERS.names())}."
                 )
                 name = "none"
             entry["name"] = name

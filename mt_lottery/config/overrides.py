@@ -174,7 +174,7 @@ def _quoted(key: str, value: str) -> str:
 
 
 def elsewhere(key: str) -> str:
-    """Which methods or corpora have a setting that this run's have not; "" if none."""
+    """Which tuners or corpora have a setting that this run's have not; "" if none."""
     section, _, name = key.rpartition(".")
     for kind, part in ((registry.TUNERS, "tuner"), (registry.CORPORA, "data")):
         if section not in ("", part):

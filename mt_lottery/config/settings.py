@@ -187,7 +187,7 @@ class TrackingConfig:
 
     project: str = setting("mt-lottery", "project (MLflow: experiment) that runs go to")
     group: str | None = setting(None, "what runs belong together, a tag; mt-bench sets it")
-    name: str | None = setting(None, "name of the run; METHOD LANG seed N if null")
+    name: str | None = setting(None, "name of the run; RECIPE LANG seed N if null")
     offline: bool = setting(False, "write to the run directory only, whatever keys there are")
     deadline: float = setting(
         15.0, "seconds a tracker has to start, and to end; then it is given up", gt=0.0
@@ -198,23 +198,23 @@ class TrackingConfig:
 
 @dataclass
 class TunerConfig:
-    """Settings that every tuning method has; a method's own schema extends it."""
+    """Settings that every tuner has; a tuner's own schema extends it."""
 
     name: str = setting("none", "registered tuner")
 
 
 @dataclass
 class RunConfig:
-    """One run: one method, one language pair, one seed."""
+    """One run: one recipe, one language pair, one seed."""
 
-    recipe: str = setting("none", "method, a file of recipes/recipe")
+    recipe: str = setting("none", "what is run, a file of recipes/recipe")
     preset: str | None = setting(
         None, "variant of the recipe: paper gives the paper's schedule", counts=False
     )
     lang: str = setting("", "source and target language, for example en-ro")
     seed: int = setting(0, "of batches, initialisation and sampling", ge=0, lt=2**32)
     out_dir: str | None = setting(
-        None, "run directory; runs/LANG/METHOD/seed-N if null", counts=False
+        None, "run directory; runs/LANG/RECIPE/seed-N if null", counts=False
     )
     resume: bool = setting(False, "continue a run that was interrupted", counts=False)
     overwrite: bool = setting(

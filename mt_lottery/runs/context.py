@@ -1,4 +1,4 @@
-"""What the training text of a run becomes before a method sees it."""
+"""What the training text of a run becomes before a tuner sees it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def make_context(
     """What the tuner may look at, and the encoded training and dev pairs, where there are any.
 
     Args:
-        plan: text, template and method.
+        plan: text, template and tuner.
         loaded: model and tokenizer.
         echo: prints a line for the user.
     """

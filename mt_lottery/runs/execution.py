@@ -92,7 +92,7 @@ def _searched(
             own = dataclasses.replace(trial.config, out_dir=None)
             if finished is not None and own == as_it_is:
                 return trial_of(trial, finished, folder, echo)
-            # a method may wrap or quantise its model: each trial loads its own
+            # a tuner may wrap or quantise its model: each trial loads its own
             loaded = load(trial.config.model, trial.device)
             return _execute(trial, loaded, folder, False, None, echo, is_trial=True)
 
@@ -222,7 +222,7 @@ def _tune_and_score(
         assert encoded is not None
         trained = probe_of(plan, context, encoded, dev, trackers, echo)
         context.probe = trained.probe
-        if tuner.probe_section == "train":  # the method is the probe
+        if tuner.probe_section == "train":  # the recipe is the probe
             cost.train_seconds, cost.train_steps = trained.probe.seconds, trained.steps
             cost.train_tokens_per_second = trained.tokens_per_second
             if parallel.is_main():
@@ -230,7 +230,7 @@ def _tune_and_score(
         else:
             cost.probe_seconds = trained.probe.seconds
     declare(tuner, context)
-    loaded = dataclasses.replace(loaded, model=context.model)  # some methods wrap the model
+    loaded = dataclasses.replace(loaded, model=context.model)  # some tuners wrap the model
     if tuner.trains and tuner.cannot_move(context) and config.train.weight_decay == 0:
         echo("None of the rows occurs in a training input: no gradient can reach them, and they")
         echo("stay as they are; training is skipped (it would end with exactly this model).")

@@ -52,7 +52,7 @@ def merge_run(
     """Write the tuned model of a run as a plain transformers folder.
 
     Args:
-        run_dir: a finished run whose method can be merged.
+        run_dir: a finished run whose tuner can be merged.
         out: the folder to write.
         dtype: of the weights (``float32``, ``bfloat16``, ``float16``); the model's own if None.
             Updates smaller than a step of bfloat16 are lost in it.
@@ -62,7 +62,7 @@ def merge_run(
 
     Raises:
         RecordError: no finished run there; or ``out`` exists, or may not be replaced.
-        TuningError: the method has nothing that a plain model could hold.
+        TuningError: the tuner has nothing that a plain model could hold.
         ModelError: the original model has changed since, or cannot be had.
     """
     run_dir = user_path(run_dir, RecordError)

@@ -1,7 +1,7 @@
 """The embedding-tuned probe: trained once, then found again.
 
 It is kept in the cache under the hash of all that it depends on, so that another
-α, another number of rows or another method costs no second probe.
+α, another number of rows or another recipe costs no second probe.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ def probe_of(
     trackers: Sequence[Tracker],
     echo: Echo,
 ) -> TrainedProbe:
-    """The probe that a run's method asks for, found or trained.
+    """The probe that a run's tuner asks for, found or trained.
 
     Args:
         plan: the run.

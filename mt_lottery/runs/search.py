@@ -1,6 +1,6 @@
-"""The same budget of trials for every method: settings tried on the dev set.
+"""The same budget of trials for every recipe: settings tried on the dev set.
 
-A method's search space is a list of values per key.  The first trial is the
+A tuner's search space is a list of values per key.  The first trial is the
 recipe as it is; the others are drawn at random, without repetition.  Each
 trains, translates the dev set and is scored on it; the test set is not looked at.
 """
@@ -68,7 +68,7 @@ def candidates(config: RunConfig, space: Space, trials: int) -> list[dict[str, A
     """Settings of each trial: the recipe's own first, then ``trials`` − 1 drawn ones.
 
     Fewer where the space has no more.  The draw depends on nothing but the seed, the
-    method and the space.
+    recipe and the space.
     """
 
     def current(key: str) -> Any:

@@ -77,7 +77,7 @@ class TunedRun:
     Attributes:
         loaded: the tuned model and its tokenizer.
         config: the run's configuration.
-        tuner: the method, whose ``lead`` goes before every prompt.
+        tuner: the one whose ``lead`` goes before every prompt.
         record: the run's record.
         dtype: of the original model's weights; trained rows beside them may be wider.
         plain: the tuned model's weights have the names that they had before, or it is PEFT's
@@ -118,6 +118,6 @@ def open_run(run_dir: str | Path, device: str = "auto") -> TunedRun:
         loaded = dataclasses.replace(loaded, model=model)
     loaded.model.eval()
     check_restored(tuner, loaded.model, folder)
-    # told by its method, without importing PEFT for runs that have none of it
+    # told by its tuner, without importing PEFT for runs that have none of it
     plain = hasattr(loaded.model, "peft_config") or weight_names(loaded.model) == names
     return TunedRun(loaded, config, tuner, record, dtype, plain)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from dataclasses import asdict, dataclass, field
@@ -13,6 +11,7 @@ from typing import Any
 from mt_lottery.config.stored import flat
 from mt_lottery.report.tokens import shown_tokens
 from mt_lottery.system.secrets import without_secrets
+from mt_lottery.ticket.ticket import Ticket
 
 #: Rows of a ticket that are shown; the recipe `frequency` may choose a hundred thousand.
 TICKET_ROWS = 2000
@@ -112,15 +111,14 @@ def _ticket(path: Path) -> tuple[list[str], list[list[Any]]] | None:
     """The chosen rows: token id, token, KS distance, nominal p, count in the training text."""
     if not path.is_file():
         return None
-    text = path.read_bytes().decode("utf-8")  # newlines as they are: a token may be "\r"
-    lines = [x for x in csv.DictReader(io.StringIO(text, newline="")) if x["selected"] == "true"]
+    lines = [line for line in Ticket.load(path).lines() if line["selected"]]
+    among = [line["token"] for line in lines]
+    names = shown_tokens(among[:TICKET_ROWS], among)
     columns = ["token_id", "token", "statistic", "pvalue", "train_frequency"]
-    rows: list[list[Any]] = []
-    among = (line["token"] for line in lines)
-    names = shown_tokens([line["token"] for line in lines[:TICKET_ROWS]], among)
-    for name, line in zip(names, lines, strict=False):
-        numbers = [float(line[key]) if line[key] else None for key in columns[2:4]]
-        rows.append([int(line["token_id"]), name, *numbers, int(line["train_frequency"])])
+    rows = [
+        [name if key == "token" else line[key] for key in columns]
+        for name, line in zip(names, lines, strict=False)
+    ]
     return columns, rows
 
 

@@ -50,7 +50,7 @@ class TrainLog:
         trackers: Sequence[Tracker] = (),
     ) -> None:
         kept = _lines_until(path, start) if start else []
-        # what the steps cost before a resume: a method is charged for all of its training
+        # what the steps cost before a resume: a recipe is charged for all of its training
         self.before = max((float(line.get("seconds", 0.0)) for line in kept), default=0.0)
         text = "".join(json.dumps(line) + "\n" for line in kept)
         write_text(path, text)  # atomic: a second crash must not lose the first run's lines

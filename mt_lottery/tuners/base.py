@@ -1,4 +1,4 @@
-"""What every tuning method offers, and what it may look at."""
+"""What every tuner offers, and what it may look at."""
 
 from __future__ import annotations
 
@@ -89,19 +89,19 @@ class TuningContext:
 
 
 class Tuner(ABC):
-    """A tuning method: it changes a model in place and says what is to be trained.
+    """A tuner: it changes a model in place and says what is to be trained.
 
     Attributes:
-        trains: False for methods that change nothing, or copy.
+        trains: False for tuners that change nothing, or copy.
         reads_text: the training text is needed although nothing is trained.
         leaderboard: ``mt-bench all`` runs it; False for an arm of a single figure.
         probe_section: the section that says how the probe is trained: ``probe``,
-            or ``train`` for the method that is nothing but the probe.
+            or ``train`` for the tuner that is nothing but the probe.
         over_quantised: it can train beside weights that arrive quantised (4 bits), which cannot
             themselves be trained.
         autocast: dtype of the computation where the trained master copy is wider
             (None: as the model is).
-        chosen: the ticket, once :meth:`apply` ran, for methods that choose.
+        chosen: the ticket, once :meth:`apply` ran, for tuners that choose.
         lead: text that goes before every prompt that is translated.
         tokenizer: the model's, set before :meth:`restore` is called.
     """
@@ -126,12 +126,12 @@ class Tuner(ABC):
 
     @property
     def scope(self) -> str | None:
-        """``input`` or ``tied`` for methods that change vocabulary rows."""
+        """``input`` or ``tied`` for tuners that change vocabulary rows."""
         return None
 
     @property
     def virtual_tokens(self) -> int:
-        """Positions that the method puts before every input."""
+        """Positions that the tuner puts before every input."""
         return 0
 
     @property
@@ -140,11 +140,11 @@ class Tuner(ABC):
         return {"train.lr": [1e-4, 3e-4, 1e-3, 3e-3], "train.epochs": [2, 4]} if self.trains else {}
 
     def problems_with(self, run: RunConfig) -> Iterator[str]:
-        """What this method cannot do of the whole run's settings, one sentence each."""
+        """What this tuner cannot do of the whole run's settings, one sentence each."""
         yield from ()
 
     def problems_with_pairs(self, pairs: int) -> list[str]:
-        """What this method cannot do with so many training pairs, one sentence each."""
+        """What this tuner cannot do with so many training pairs, one sentence each."""
         return []
 
     def check_model(self, model: Any) -> None:  # noqa: B027 (a hook, empty by default)
@@ -163,7 +163,7 @@ class Tuner(ABC):
 
         Returns:
             the parameters to be trained, all of them part of ``context.model``.  They, and no
-            others, are trained: ``requires_grad`` is set accordingly.  Empty for a method with
+            others, are trained: ``requires_grad`` is set accordingly.  Empty for a tuner with
             ``trains = False``.
         """
 
@@ -196,7 +196,7 @@ class Tuner(ABC):
         """Write what was learnt under ``run_dir``; returns the folder, None if nothing.
 
         Of several processes only the main one is asked.  By default what :meth:`apply` returned
-        is kept, with what else it added to the model (``mt_lottery/tuners/kept.py``).  A method
+        is kept, with what else it added to the model (``mt_lottery/tuners/kept.py``).  A tuner
         that overrides this overrides :meth:`restore` too.
         """
         from mt_lottery.tuners.kept import save_kept
@@ -227,7 +227,7 @@ class Tuner(ABC):
             dtype: of the weights.
 
         Raises:
-            TuningError: a plain model cannot hold what this method learnt.
+            TuningError: a plain model cannot hold what this tuner learnt.
         """
         raise TuningError(
             f"A run of {self.config.name} cannot be merged: what it learnt is no part of a plain "

@@ -1,4 +1,4 @@
-"""What a method declares to be trained, checked: that, and nothing else, is trained and kept."""
+"""What a tuner declares to be trained, checked: that, and nothing else, is trained and kept."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from mt_lottery.tuners.base import Tuner, TuningContext
 
 
 class Original:
-    """The tensors of a model before a method changed it, by identity.
+    """The tensors of a model before a tuner changed it, by identity.
 
     Args:
         model: the original one.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        # weak: a method may replace a weight by one in 4 bits, to save its memory
+        # weak: a tuner may replace a weight by one in 4 bits, to save its memory
         held = chain(model.parameters(), model.buffers())
         self._held = {id(tensor): weakref.ref(tensor) for tensor in held}
 
@@ -37,7 +37,7 @@ class Original:
 
 
 def _of(tuner: Tuner) -> str:
-    """A method's name, class and file, for messages."""
+    """A tuner's name, class and file, for messages."""
     kind = type(tuner)
     try:
         where = f"{kind.__name__} in {inspect.getfile(kind)}"
@@ -47,12 +47,12 @@ def _of(tuner: Tuner) -> str:
 
 
 def overrides(tuner: Tuner, method: str) -> bool:
-    """Whether a method has its own version of one of :class:`Tuner`'s."""
+    """Whether a tuner has its own version of one of :class:`Tuner`'s."""
     return getattr(type(tuner), method) is not getattr(Tuner, method)
 
 
 def check_pair(tuner: Tuner) -> None:
-    """Make sure that what a method saves can be read back.
+    """Make sure that what a tuner saves can be read back.
 
     Raises:
         TuningError: it overrides ``save`` or ``restore``, but not both.
@@ -87,10 +87,10 @@ def own_randomness(seed: int) -> Iterator[None]:
 
 
 def declare(tuner: Tuner, context: TuningContext) -> list[nn.Parameter]:
-    """Have a method change the model; what it returns, and nothing else, is then trained.
+    """Have a tuner change the model; what it returns, and nothing else, is then trained.
 
     Args:
-        tuner: the method.
+        tuner: the run's.
         context: what it may look at; ``declared``, ``original`` and ``read`` are filled in.
 
     Returns:
@@ -103,7 +103,7 @@ def declare(tuner: Tuner, context: TuningContext) -> list[nn.Parameter]:
     context.original = Original(context.model)
     context.read = set()
     try:
-        # what a method switches off is on again for the training: it ends at the end of the block
+        # what a tuner switches off is on again for the training: it ends at the end of the block
         with own_randomness(context.seed), torch.enable_grad():
             returned = tuner.apply(context)
             # a generator's own code runs here

@@ -1,4 +1,4 @@
-"""What a run keeps of a method that has no ``save`` and ``restore`` of its own.
+"""What a run keeps of a tuner that has no ``save`` and ``restore`` of its own.
 
 Kept are the tensors that ``apply`` declared to be trained, those that it added to the model,
 and what it looked at in its context.  To restore them, ``apply`` is called again, with the same
@@ -34,7 +34,7 @@ CHECKED = 8  # positions whose logits are compared
 
 
 def kept_tensors(context: TuningContext) -> dict[str, Tensor]:
-    """Name → what was trained, and what the method added to the model beside it."""
+    """Name → what was trained, and what the tuner added to the model beside it."""
     model, original = context.model, context.original
     declared = context.declared
     trained = {id(p) for p in declared} if declared is not None else set()
@@ -51,7 +51,7 @@ def kept_tensors(context: TuningContext) -> dict[str, Tensor]:
 
 
 def finish(tuner: Tuner, context: TuningContext) -> None:
-    """End a training: the method's own end, and no value that is not finite.
+    """End a training: the tuner's own end, and no value that is not finite.
 
     Raises:
         TuningError: a tuned value is NaN or infinite.
@@ -94,10 +94,10 @@ def _agree(model: Any, wanted: list[float]) -> bool:
 
 
 def note_logits(tuner: Tuner, model: Any, run_dir: Path) -> None:
-    """Write what the scored model computes, for a method with a ``save`` of its own.
+    """Write what the scored model computes, for a tuner with a ``save`` of its own.
 
     Args:
-        tuner: the method, a plugin's.
+        tuner: the run's, a plugin's.
         model: as it is scored.
         run_dir: the run's folder.
     """
@@ -107,10 +107,10 @@ def note_logits(tuner: Tuner, model: Any, run_dir: Path) -> None:
 
 
 def check_restored(tuner: Tuner, model: Any, run_dir: Path) -> None:
-    """Make sure that a method's own ``restore`` gave the model that was scored.
+    """Make sure that a tuner's own ``restore`` gave the model that was scored.
 
     Args:
-        tuner: the method.
+        tuner: the run's.
         model: the restored model.
         run_dir: the run's folder; nothing is known of runs without :func:`note_logits`.
 
@@ -132,10 +132,10 @@ def check_restored(tuner: Tuner, model: Any, run_dir: Path) -> None:
 
 
 def save_kept(tuner: Tuner, context: TuningContext, run_dir: Path) -> Path:
-    """Write what a method learnt, and what it takes to apply it again.
+    """Write what a tuner learnt, and what it takes to apply it again.
 
     Args:
-        tuner: the method.
+        tuner: the run's.
         context: after ``apply``, training and ``finish``.
         run_dir: the run's folder.
 
@@ -193,7 +193,7 @@ def restore_kept(tuner: Tuner, model: Any, run_dir: Path) -> Any:
     """The model that :func:`save_kept` described, from the original one.
 
     Args:
-        tuner: the method, with ``tokenizer`` set.
+        tuner: the run's, with ``tokenizer`` set.
         model: the original model, changed in place or wrapped.
         run_dir: the run's folder.
 

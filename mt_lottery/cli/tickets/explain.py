@@ -144,7 +144,7 @@ def add(commands: Commands) -> None:
         ),
     )
     part.add_argument(
-        "run", metavar="RUN", help="run directory of a method that tunes or copies rows"
+        "run", metavar="RUN", help="run directory of a recipe that tunes or copies rows"
     )
     part.add_argument(
         "--template", metavar="NAME", help="another wording of the prompt [the run's]"

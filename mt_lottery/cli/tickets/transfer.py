@@ -70,7 +70,7 @@ def add(commands: Commands) -> None:
         description=(
             "Partial transfer: copy the most changed rows of AFTER's embedding table into BEFORE "
             "and write the result as a plain transformers folder, in BEFORE's dtype. RUN stands "
-            "for its original model and the table that it ended with (of ks methods: its "
+            "for its original model and the table that it ended with (of ks recipes: its "
             "embedding-tuned probe)."
         ),
     )

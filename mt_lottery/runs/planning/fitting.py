@@ -29,7 +29,7 @@ def check_text(
         train: the training text.
 
     Raises:
-        TuningError: too few pairs for the method.
+        TuningError: too few pairs for the tuner.
         DataError: every pair is longer than ``data.max_length``.
     """
     if problems := tuner.problems_with_pairs(len(train.pairs)):

@@ -1,4 +1,4 @@
-"""Before anything is loaded: the text, the device, the method, and the run's hash."""
+"""Before anything is loaded: the text, the device, the tuner, and the run's hash."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class Plan:
         config: the resolved configuration.
         pair: source and target language.
         device: a torch device's name.
-        corpora: the text that the method needs.
+        corpora: the text that the tuner needs.
         model_id: sha256 or commit of the model.
-        tuner: the method.
+        tuner: the run's.
         engine: what trains it.
         text: templates and tokenises the corpora, once.
         config_hash: of all that can change the result.

@@ -43,7 +43,7 @@ def try_plugins(config: RunConfig, tuner: Tuner) -> None:
 
     Args:
         config: the run's settings.
-        tuner: its method.
+        tuner: the run's.
 
     Raises:
         PluginError: something does not keep to its contract; with the plugin's file.

@@ -1,4 +1,4 @@
-"""Base of the methods that PEFT implements: wrap, train its parameters, save its folder."""
+"""Base of the tuners that PEFT implements: wrap, train its parameters, save its folder."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def query_and_value_layers(model: Any) -> list[str]:
 
 
 class PeftTuner(Tuner):
-    """A method of PEFT's; its parameters are float32, whatever the model's dtype."""
+    """A method of PEFT as a tuner; its parameters are float32, whatever the model's dtype."""
 
     def note(self, model: Any, base: str) -> str:
         """What the adapter's README should say beside how PEFT loads it."""

@@ -21,7 +21,7 @@ from mt_lottery.tuners.base import TuningContext
 
 @dataclass
 class VirtualTokensConfig(TunerConfig):
-    """Settings of methods that put learned positions before the input."""
+    """Settings of tuners that put learned positions before the input."""
 
     tokens: int = setting(10, "learned positions (the paper's 10)", ge=1, le=2**16)
     init: str = setting(

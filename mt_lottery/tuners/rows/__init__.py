@@ -1,1 +1,1 @@
-"""Vocabulary rows: the module that holds them, their file, and every method that tunes them."""
+"""Vocabulary rows: the module that holds them, their file, and every tuner that tunes them."""

@@ -1,4 +1,4 @@
-"""What the methods that pick vocabulary rows share: settings, the module, its file."""
+"""What the tuners that pick vocabulary rows share: settings, the module, its file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEFAULT_TICKETS = 18  # the paper's smallest ticket (Table 1)
 
 @dataclass
 class RowsConfig(TunerConfig):
-    """Settings of methods that tune vocabulary rows."""
+    """Settings of tuners that tune vocabulary rows."""
 
     scope: str = setting(
         "input",
@@ -36,7 +36,7 @@ class RowsConfig(TunerConfig):
 
 
 class RowTuner(Tuner):
-    """Base of the methods that tune (or copy) vocabulary rows."""
+    """Base of the tuners that tune (or copy) vocabulary rows."""
 
     @property
     def search_space(self) -> dict[str, list[Any]]:
