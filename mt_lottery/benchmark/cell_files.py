@@ -17,9 +17,7 @@ from mt_lottery.reading import read_json_lines, shown
 from mt_lottery.runs.folder.files import read_hypotheses
 from mt_lottery.runs.folder.preparing import HYPOTHESES, SENTENCES
 from mt_lottery.runs.folder.record import NAME, SWAP, Record, read_record
-from mt_lottery.scoring.metric import Floats, MetricContext, can_be_resampled, make_metric
-
-WHICH = ("raw", "first_line")
+from mt_lottery.scoring.metric import WHICH, Floats, MetricContext, can_be_resampled, make_metric
 
 
 @dataclass

@@ -15,6 +15,9 @@ from mt_lottery.registry import METRICS
 
 Floats = NDArray[np.float64]
 
+#: What is scored: the whole output, and what comes before its first line break.
+WHICH = ("raw", "first_line")
+
 
 @dataclass(frozen=True)
 class MetricContext:

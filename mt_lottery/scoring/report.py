@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mt_lottery.decoding.translation import Hypothesis
@@ -10,7 +10,6 @@ from mt_lottery.errors import ScoreError
 from mt_lottery.scoring.metric import (
     Metric,
     MetricContext,
-    Scored,
     can_be_resampled,
     check_parallel,
     make_metric,
@@ -44,14 +43,18 @@ def evaluate(
 
     """
     made = make_metrics(metrics, context)
-    raw = [hypothesis.text for hypothesis in hypotheses]
-    check_parallel(raw, references)
-    first = [hypothesis.first_line for hypothesis in hypotheses]
+    texts = texts_of(hypotheses)
+    check_parallel(texts["raw"], references)
     found = {}
     for metric in made:
-        _ahead(metric, [raw, first], references)
-        found[metric.key] = _both(metric, raw, first, references)
+        _ahead(metric, list(texts.values()), references)
+        found[metric.key] = _scored(metric, texts, references)
     return found
+
+
+def texts_of(hypotheses: Sequence[Hypothesis]) -> dict[str, list[str]]:
+    """What is scored, by the names of :data:`WHICH`: whole outputs, and their first lines."""
+    return {"raw": [h.text for h in hypotheses], "first_line": [h.first_line for h in hypotheses]}
 
 
 def make_metrics(metrics: Sequence[str | Metric], context: MetricContext) -> list[Metric]:
@@ -84,10 +87,7 @@ def sentence_statistics(
         N objects: metric key → ``{"raw": [S], "first_line": [S]}``, ready for JSON.
     """
     lines: list[dict[str, dict[str, list[float]]]] = [{} for _ in hypotheses]
-    texts = {
-        "raw": [hypothesis.text for hypothesis in hypotheses],
-        "first_line": [hypothesis.first_line for hypothesis in hypotheses],
-    }
+    texts = texts_of(hypotheses)
     for metric in make_metrics(metrics, context):
         _ahead(metric, list(texts.values()), references)
         if not can_be_resampled(metric):
@@ -101,31 +101,25 @@ def sentence_statistics(
     return lines
 
 
-def _both(
-    metric: Metric, raw: Sequence[str], first: Sequence[str], references: Sequence[str]
+def _scored(
+    metric: Metric, texts: Mapping[str, list[str]], references: Sequence[str]
 ) -> dict[str, Any]:
-    whole, line = metric.score(raw, references), metric.score(first, references)
-    for scored in (whole, line):
+    found: dict[str, Any] = {}
+    signatures: list[str] = []
+    for which, outputs in texts.items():
+        scored = metric.score(outputs, references)
         check_scored(metric.key, scored)
-    if whole.signature != line.signature:
-        raise ScoreError(
-            f"Metric '{metric.key}' changed its signature between raw output and first line: "
-            f"{whole.signature} and {line.signature}."
-        )
-    found: dict[str, Any] = {
-        "raw": _numbers(whole),
-        "first_line": _numbers(line),
-        "signature": whole.signature,
-        "column": metric.column,
-    }
-    if getattr(metric, "keeps_segments", False) and can_be_resampled(metric):
-        for which, outputs in (("raw", raw), ("first_line", first)):
+        signatures.append(scored.signature)
+        found[which] = {"score": float(scored.score), "ci95": [float(x) for x in scored.ci95]}
+        if getattr(metric, "keeps_segments", False) and can_be_resampled(metric):
             each = metric.statistics(outputs, references)
             found[which]["segments"] = [metric.corpus_score(one) for one in each]
+    if len(set(signatures)) > 1:
+        raise ScoreError(
+            f"Metric '{metric.key}' changed its signature between raw output and first line: "
+            f"{' and '.join(signatures)}."
+        )
+    found |= {"signature": signatures[0], "column": metric.column}
     if (times := getattr(metric, "shown_times", 1)) != 1:
         found["shown_times"] = times
     return found
-
-
-def _numbers(scored: Scored) -> dict[str, Any]:
-    return {"score": float(scored.score), "ci95": [float(bound) for bound in scored.ci95]}

@@ -11,6 +11,7 @@ from mt_lottery.benchmark.recipes import rounded
 from mt_lottery.report.numbers import GAP, number, percent, spread
 from mt_lottery.report.plain import markdown_code, markdown_text, tex_text
 from mt_lottery.report.table import Column, Table
+from mt_lottery.scoring.metric import WHICH
 
 Row = dict[str, Any]
 Write = Callable[[Any], str]
@@ -19,7 +20,6 @@ AVERAGE = "average"
 _SHARES = ("stopped", "length_ratio", "empty", "truncated", "off_target")
 _SECONDS = ("probe_seconds", "train_seconds", "decode_seconds", "seconds")
 _VERDICT = ("mark", "pvalue", "difference")
-_WHICH = ("raw", "first_line")
 
 
 def _at(numbers: Any, *path: str | int) -> Any:
@@ -232,13 +232,13 @@ def comma_separated(board: dict[str, Any]) -> str:
     columns = [
         *map(_csv, common),
         Column(None, key="seeds", value=lambda line: " ".join(map(str, line.get("seeds") or []))),
-        *(column for which in _WHICH for column in _spread(which, which)),
+        *(column for which in WHICH for column in _spread(which, which)),
         *map(_csv, (*_SHARES, *_SECONDS, "peak_memory_bytes", "adapter_bytes")),
         *(*gains, *map(_csv, _VERDICT)),
     ]
     for metric in (board.get("metrics") or [])[1:]:  # the first one has the columns above
         key, own = metric["key"], ("by_metric", metric["key"])
-        for which in _WHICH:
+        for which in WHICH:
             score, _, *bounds = _spread(f"{key}_{which}", *own, AVERAGE, which)
             columns += [score, *bounds]
         columns += [_csv(f"{key}_{name}", *own, name) for name in _VERDICT]

@@ -81,8 +81,9 @@ def _interval(value: Measured | None, digits: int) -> str:
 
 
 def _show(explained: Explained, made: Report, cost: dict[str, float]) -> None:
-    from mt_lottery.paper.explain.files import WAYS, shown_name
+    from mt_lottery.paper.explain.files import shown_name
     from mt_lottery.report.printing import Grid, printer
+    from mt_lottery.scoring.metric import WHICH
 
     console = printer(130)
     key, column = next(iter(made.columns.items()))
@@ -100,13 +101,13 @@ def _show(explained: Explained, made: Report, cost: dict[str, float]) -> None:
     for arm in made.arms:
         table.add(
             shown_name(arm, explained),
-            *(_interval(arm.scores[key][way], 1) for way in WAYS),
+            *(_interval(arm.scores[key][way], 1) for way in WHICH),
             f"{arm.stopped:.0%}",
             f"{arm.length:.2f}",
-            *(_interval(arm.recovery[key][way], 2) for way in WAYS),
+            *(_interval(arm.recovery[key][way], 2) for way in WHICH),
         )
     console.print(table)
-    raw, first = (made.gain[key][way] for way in WAYS)
+    raw, first = (made.gain[key][way] for way in WHICH)
     console.print(
         f"Gain of the tuned rows: {_interval(raw, 1)} raw, {_interval(first, 1)} on the first line."
     )

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mt_lottery.decoding.translation import Hypothesis
 from mt_lottery.errors import ScoreError
 from mt_lottery.languages import parse_pair
 from mt_lottery.paper.explain.arms import Explained
@@ -15,11 +14,10 @@ from mt_lottery.paper.explain.recovery import Measured, gain_of, recovery, score
 from mt_lottery.report.figures import LEGEND, new_figure, save_figure, whiskers
 from mt_lottery.report.plain import csv_text
 from mt_lottery.runs.outcome import tokenizer_name
-from mt_lottery.scoring.metric import MetricContext, can_be_resampled, make_metric, one_line
+from mt_lottery.scoring.metric import WHICH, MetricContext, can_be_resampled, make_metric, one_line
+from mt_lottery.scoring.report import texts_of
 from mt_lottery.scoring.significance import ResampledScore
 from mt_lottery.system.atomic import write_text
-
-WAYS = ("raw", "first_line")
 
 
 @dataclass(frozen=True)
@@ -56,10 +54,6 @@ class Report:
     columns: dict[str, str]
 
 
-def _texts(outputs: list[Hypothesis], way: str) -> list[str]:
-    return [each.text if way == "raw" else each.first_line for each in outputs]
-
-
 def report(found: Explained, resamples: int = 1000) -> Report:
     """Score every arm with the run's metrics; intervals over sentences, drawn alike for all.
 
@@ -79,7 +73,7 @@ def report(found: Explained, resamples: int = 1000) -> Report:
         groups["random"] = [outputs for (outputs,) in random.values()]
         groups |= random if len(random) > 1 else {}  # a mean of one is that one
     columns: dict[str, str] = {}
-    scores: dict[tuple[str, str, str], ResampledScore] = {}
+    scores: dict[str, dict[str, dict[str, ResampledScore]]] = {group: {} for group in groups}
     for name in found.run.config.metrics:
         metric = make_metric(name, context)
         column = metric.column
@@ -87,43 +81,30 @@ def report(found: Explained, resamples: int = 1000) -> Report:
             continue
         columns[metric.key] = column
         for group, many in groups.items():
-            for way in WAYS:
-                texts = [_texts(outputs, way) for outputs in many]
-                made = scores_of(metric, texts, found.references, resamples)
-                scores[group, metric.key, way] = made
+            texts = [texts_of(outputs) for outputs in many]
+            scores[group][metric.key] = {
+                way: scores_of(metric, [each[way] for each in texts], found.references, resamples)
+                for way in WHICH
+            }
     if not columns:
         raise ScoreError(
             f"metrics={found.run.config.metrics}: none of them is a function of its sentences' "
             "statistics, so that there is no interval; allowed: spbleu, bleu, chrf."
         )
 
-    def all_of(kind: Any) -> dict[str, dict[str, Any]]:
-        return {key: {way: kind(key, way) for way in WAYS} for key in columns}
-
+    original, tuned = scores["original"], scores["tuned"]
     expected = sum(len(one_line(text)) for text in found.references)
     arms = []
     for group, many in groups.items():
-        flat = [output for outputs in many for output in outputs]
-        arms.append(
-            ArmScores(
-                group,
-                sum(output.stopped for output in flat) / len(flat),
-                sum(len(one_line(output.text)) for output in flat) / len(many) / expected,
-                all_of(
-                    lambda key, way, group=group: Measured(
-                        scores[group, key, way].score, scores[group, key, way].ci95
-                    )
-                ),
-                all_of(
-                    lambda key, way, group=group: recovery(
-                        scores[group, key, way],
-                        scores["original", key, way],
-                        scores["tuned", key, way],
-                    )
-                ),
-            )
-        )
-    gain = all_of(lambda key, way: gain_of(scores["tuned", key, way], scores["original", key, way]))
+        own, flat = scores[group], [output for outputs in many for output in outputs]
+        stopped = sum(output.stopped for output in flat) / len(flat)
+        length = sum(len(one_line(output.text)) for output in flat) / len(many) / expected
+        measured = {k: {w: Measured(own[k][w].score, own[k][w].ci95) for w in WHICH} for k in own}
+        shares = {
+            k: {w: recovery(own[k][w], original[k][w], tuned[k][w]) for w in WHICH} for k in own
+        }
+        arms.append(ArmScores(group, stopped, length, measured, shares))
+    gain = {k: {w: gain_of(tuned[k][w], original[k][w]) for w in WHICH} for k in columns}
     return Report(arms, gain, columns)
 
 
@@ -190,7 +171,7 @@ def to_csv(made: Report) -> str:
     rows: list[list[Any]] = []
     for arm in made.arms:
         for key in made.columns:
-            for way in WAYS:
+            for way in WHICH:
                 score, share = arm.scores[key][way], arm.recovery[key][way]
                 recovered = [None] * 3 if share is None else [share.value, *share.ci95]
                 rows.append(
@@ -255,10 +236,10 @@ def draw(found: Explained, made: Report) -> Any:
     right.set_xlabel("recovery R of the gain\n(0: original, 1: tuned)")
     for bound in (0, 1):
         right.axvline(bound, color="#555555", linewidth=0.9, linestyle="--")
-    values = [arm.recovery[key][way] for arm in arms for way in WAYS]
+    values = [arm.recovery[key][way] for arm in arms for way in WHICH]
     ends = [end for value in values if value is not None for end in value.ci95]
     right.set_xlim(max(min([-0.2, *ends]), -2.0) - 0.1, min(max([1.2, *ends]), 3.0) + 0.1)
-    undefined = [way.replace("_", " ") for way in WAYS if without_gain(made, key, way)]
+    undefined = [way.replace("_", " ") for way in WHICH if without_gain(made, key, way)]
     if undefined:
         right.set_title(f"{' and '.join(undefined)}: the gain is not clear of 0", fontsize=8)
     figure.legend(*left.get_legend_handles_labels(), loc="outside upper right", ncols=2, **LEGEND)

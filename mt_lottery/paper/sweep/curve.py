@@ -17,9 +17,6 @@ import numpy as np
 
 from mt_lottery.scoring.significance import Difference, Interval
 
-#: Raw output and first line, in the order of every table.
-WHICH = ("raw", "first_line")
-
 
 @dataclass
 class Point:

@@ -9,10 +9,11 @@ from typing import Any
 
 from mt_lottery.benchmark.board.report import Written
 from mt_lottery.benchmark.recipes import label
-from mt_lottery.paper.sweep.curve import WHICH, Point
+from mt_lottery.paper.sweep.curve import Point
 from mt_lottery.paper.sweep.files import figure_stem, label_of
 from mt_lottery.paper.sweep.sweep import Curves
 from mt_lottery.report.figures import LEGEND, logarithmic, new_figure, save_figure, style, whiskers
+from mt_lottery.scoring.metric import WHICH
 
 _TITLES = {"raw": "whole output", "first_line": "first line of the output"}
 #: How the horizontal lines are told apart without colour.

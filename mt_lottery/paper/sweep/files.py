@@ -13,12 +13,13 @@ from mt_lottery.benchmark.board import notes
 from mt_lottery.benchmark.board.report import Written, json_text
 from mt_lottery.benchmark.board.tables import bullets, closing
 from mt_lottery.benchmark.recipes import label
-from mt_lottery.paper.sweep.curve import WHICH, Point
+from mt_lottery.paper.sweep.curve import Point
 from mt_lottery.paper.sweep.grid import Series
 from mt_lottery.paper.sweep.sweep import Curve, Curves
 from mt_lottery.report.numbers import GAP, number, percent, spread
 from mt_lottery.report.plain import csv_records, markdown_text
 from mt_lottery.report.table import Column, Table
+from mt_lottery.scoring.metric import WHICH
 from mt_lottery.scoring.significance import Interval
 
 NAME = "sweep"

@@ -22,7 +22,6 @@ from mt_lottery.benchmark.executors.runner import DONE, Status, held, statuses_o
 from mt_lottery.benchmark.plan import Cell, probe_group
 from mt_lottery.benchmark.run import do_cells
 from mt_lottery.paper.sweep.curve import (
-    WHICH,
     Point,
     best_on_dev,
     best_on_test,
@@ -30,6 +29,7 @@ from mt_lottery.paper.sweep.curve import (
 )
 from mt_lottery.paper.sweep.grid import BASELINES, Series, Sweep
 from mt_lottery.runs.folder.record import Record
+from mt_lottery.scoring.metric import WHICH
 from mt_lottery.scoring.significance import (
     Bootstrap,
     Difference,
