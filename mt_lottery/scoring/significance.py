@@ -17,7 +17,14 @@ from functools import lru_cache
 import numpy as np
 
 from mt_lottery.errors import ScoreError
-from mt_lottery.scoring.metric import Floats, Metric, MetricContext, Scored, can_be_resampled
+from mt_lottery.scoring.metric import (
+    CorpusMetric,
+    Floats,
+    Metric,
+    MetricContext,
+    Scored,
+    can_be_resampled,
+)
 
 RESAMPLES, SEED = 1000, 12345
 LEVEL = 0.05
@@ -188,7 +195,7 @@ def percentile_interval(scores: Floats) -> tuple[float, float]:
     return float(ordered[cut]), float(ordered[len(ordered) - cut - 1])
 
 
-class ResampledMetric:
+class ResampledMetric(CorpusMetric):
     """A metric whose interval is the bootstrap's over its sentence statistics.
 
     Args:
@@ -197,14 +204,6 @@ class ResampledMetric:
 
     def __init__(self, context: MetricContext) -> None:
         self.context = context
-
-    def statistics(self, hypotheses: Sequence[str], references: Sequence[str]) -> Floats:
-        """Sufficient statistics, [N, S]."""
-        raise NotImplementedError
-
-    def corpus_score(self, totals: Floats) -> float:
-        """The corpus score from their sum over sentences, [S]."""
-        raise NotImplementedError
 
     def signature(self) -> str:
         """How the score is computed; known once something has been scored."""

@@ -7,9 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from mt_lottery.paper.explain.recovery import gain_of, recovery, scores_of
-from mt_lottery.scoring.metric import Floats, MetricContext, can_be_resampled, make_metric
+from mt_lottery.paper.explain.recovery import gain_of, recovery
+from mt_lottery.scoring.metric import (
+    CorpusMetric,
+    Floats,
+    MetricContext,
+    can_be_resampled,
+    make_metric,
+)
 from mt_lottery.scoring.significance import (
+    Bootstrap,
     ResampledScore,
     paired_bootstrap,
 )
@@ -18,6 +25,13 @@ REFERENCES = [f"the {word} of the house is {i} metres high" for i, word in enume
 TUNED = [line.replace("metres", "feet") for line in REFERENCES]
 ORIGINAL = [line + " and the rest of it goes on and on" for line in TUNED]
 HALF = ORIGINAL[:4] + TUNED[4:]
+
+
+def scores_of(
+    metric: CorpusMetric, outputs: Sequence[Sequence[str]], references: Sequence[str]
+) -> ResampledScore:
+    bootstrap = Bootstrap(metric.corpus_score)
+    return bootstrap.scores([metric.statistics(texts, references) for texts in outputs])
 
 
 class Length:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mt_lottery.benchmark.board import contamination
 from mt_lottery.benchmark.board.collect import Results
@@ -55,6 +56,19 @@ def reading(results: Results, first: Record, seeds: int) -> list[str]:
     if results.failures:
         said.append("FAILED: the cell did not finish; it has no score and no part in averages.")
     return said
+
+
+def metric_of(results: Results) -> dict[str, Any]:
+    """The metric that ranks, and how the outputs were decoded that it judges."""
+    first = next(iter(results.records.values()))
+    entry = first.scores[results.metric]
+    return {
+        "key": results.metric,
+        "column": entry.get("column", results.metric),
+        "signature": entry["signature"],
+        "beam_size": first.generation.beam_size,
+        "max_new_tokens": first.generation.max_new_tokens,
+    }
 
 
 def provenance(

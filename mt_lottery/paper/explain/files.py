@@ -10,13 +10,13 @@ from typing import Any
 from mt_lottery.errors import ScoreError
 from mt_lottery.languages import parse_pair
 from mt_lottery.paper.explain.arms import Explained
-from mt_lottery.paper.explain.recovery import Measured, gain_of, recovery, scores_of
+from mt_lottery.paper.explain.recovery import Measured, gain_of, recovery
 from mt_lottery.report.figures import LEGEND, new_figure, save_figure, whiskers
 from mt_lottery.report.plain import csv_text
 from mt_lottery.runs.outcome import tokenizer_name
 from mt_lottery.scoring.metric import WHICH, MetricContext, can_be_resampled, make_metric, one_line
 from mt_lottery.scoring.report import texts_of
-from mt_lottery.scoring.significance import ResampledScore
+from mt_lottery.scoring.significance import Bootstrap, ResampledScore
 from mt_lottery.system.atomic import write_text
 
 
@@ -80,12 +80,13 @@ def report(found: Explained, resamples: int = 1000) -> Report:
         if not can_be_resampled(metric):
             continue
         columns[metric.key] = column
+        bootstrap = Bootstrap(metric.corpus_score, resamples)
         for group, many in groups.items():
             texts = [texts_of(outputs) for outputs in many]
-            scores[group][metric.key] = {
-                way: scores_of(metric, [each[way] for each in texts], found.references, resamples)
-                for way in WHICH
-            }
+            for way in WHICH:
+                # of several seeds of a control the mean, on every resample
+                each = [metric.statistics(own[way], found.references) for own in texts]
+                scores[group].setdefault(metric.key, {})[way] = bootstrap.scores(each)
     if not columns:
         raise ScoreError(
             f"metrics={found.run.config.metrics}: none of them is a function of its sentences' "

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from mt_lottery.scoring.metric import CorpusMetric
-from mt_lottery.scoring.significance import (
-    RESAMPLES,
-    SEED,
-    Bootstrap,
-    ResampledScore,
-    percentile_interval,
-)
+from mt_lottery.scoring.significance import ResampledScore, percentile_interval
 
 
 @dataclass(frozen=True)
@@ -29,26 +21,6 @@ def gain_of(tuned: ResampledScore, original: ResampledScore) -> Measured:
     """The difference of two scores."""
     found = tuned.minus(original)
     return Measured(found.difference, found.ci95)
-
-
-def scores_of(
-    metric: CorpusMetric,
-    outputs: Sequence[Sequence[str]],
-    references: Sequence[str],
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
-) -> ResampledScore:
-    """Scores of an arm; of several outputs (seeds of a control) the mean, on every resample.
-
-    Args:
-        metric: one with sentence statistics.
-        outputs: one list of N hypotheses a seed.
-        references: N.
-        resamples: how many.
-        seed: of the drawing; equal seeds draw equal sentences.
-    """
-    bootstrap = Bootstrap(metric.corpus_score, resamples, seed)
-    return bootstrap.scores([metric.statistics(texts, references) for texts in outputs])
 
 
 def recovery(

@@ -49,23 +49,15 @@ def content(curves: Curves, command: str) -> dict[str, Any]:
         command: how it was started.
     """
     results, bench = curves.results, curves.sweep.bench
-    first = next(iter(results.records.values()))
-    entry = first.scores[results.metric]
     return {
         "schema": SCHEMA,
         "command": command,
-        "metric": {
-            "key": results.metric,
-            "column": entry.get("column", results.metric),
-            "signature": entry["signature"],
-            "beam_size": first.generation.beam_size,
-            "max_new_tokens": first.generation.max_new_tokens,
-        },
+        "metric": notes.metric_of(results),
         "dev": _dev(curves),
         "sizes": curves.sweep.sizes,
         "seeds": bench.seeds,
         "baselines": {
-            lang: {name: _point(point) for name, point in lines.items()}
+            lang: {name: dataclasses.asdict(point) for name, point in lines.items()}
             for lang, lines in curves.baselines.items()
         },
         "curves": [
@@ -75,7 +67,7 @@ def content(curves: Curves, command: str) -> dict[str, Any]:
                 "selector": curve.series.selector or None,
                 "best_on_dev": curve.chosen,
                 "enough": curve.enough,
-                "points": [_point(point) for point in curve.points],
+                "points": [dataclasses.asdict(point) for point in curve.points],
             }
             for curve in curves.curves
         ],
@@ -88,10 +80,6 @@ def content(curves: Curves, command: str) -> dict[str, Any]:
 def _dev(curves: Curves) -> dict[str, Any] | None:
     tunings = [r.tuning for r in curves.results.records.values() if r.tuning is not None]
     return tunings[0].get("dev") if tunings else None
-
-
-def _point(point: Point) -> dict[str, Any]:
-    return dataclasses.asdict(point)
 
 
 def _notes(curves: Curves) -> list[str]:
