@@ -32,7 +32,7 @@ from mt_lottery.decoding.continuation import cut_at_eos, left_pad
 from mt_lottery.languages import parse_pair
 from mt_lottery.model.loading import LoadedModel, load
 from mt_lottery.model.tables import eos_ids
-from mt_lottery.runs.tuned import open_run
+from mt_lottery.runs import Run
 
 FIXED = 16
 
@@ -207,7 +207,7 @@ def main() -> None:
             if given.run is None:
                 print("tuned: left out, no --run")
                 continue
-            loaded = open_run(given.run, given.device).loaded
+            loaded = Run(given.run, given.device).tuned
         elif arm == "original":
             loaded = model()
         else:

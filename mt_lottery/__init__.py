@@ -27,6 +27,7 @@ _WHERE = {
     "find_ticket": "paper.find.ticket",
     "certify": "ticket.certify",
     "run": "runs",
+    "Run": "runs",
     "load_tuned": "runs",
     "Record": "runs.folder.record",
     "read_record": "runs.folder.record",
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from mt_lottery.registry import register_template as register_template
     from mt_lottery.registry import register_tracker as register_tracker
     from mt_lottery.registry import register_tuner as register_tuner
+    from mt_lottery.runs import Run as Run
     from mt_lottery.runs import load_tuned as load_tuned
     from mt_lottery.runs import run as run
     from mt_lottery.runs.folder.record import Record as Record

@@ -52,6 +52,7 @@ MOVED = {
         "train.trackers": "tracking.trackers",
         "record": "runs.folder.record",
         "pipeline": "runs",
+        "pipeline.tuned": "runs.handed_out",
     }.items()
 }
 

@@ -5,6 +5,12 @@
 Base classes, settings, the protocol of each kind and the ``register_*`` decorators.  These names
 stay where they are; the rooms behind them may change.  Names are imported when they are first
 used: a plugin that registers a template costs no import of PyTorch.
+
+What ``mt-ticket`` can do with a run follows from what its :class:`Tuner` says: ``show`` and
+``certify`` need ``has_probe``, ``compare`` ``chooses_rows``, Table 6 and certificates of partial
+tuning ``tunes_chosen`` (and ``copies_chosen``), ``explain`` a ``scope``, ``sweep`` a setting
+``tickets``.  These follow from ``probe``, ``trains`` and ``chooses_rows``; a variant of a tuner
+that extends its class (``KSLotteryTuner``) has all of them.
 """
 
 from __future__ import annotations
@@ -19,6 +25,7 @@ _ROOMS = {
     "config": "ModelConfig DataConfig TrainConfig TunerConfig setting",
     "tuners.base": "Tuner TuningContext Probe",
     "tuners.rows.base": "RowTuner RowsConfig CountedRowsConfig ChosenRows",
+    "tuners.rows.ks_lottery": "KSLotteryConfig KSLotteryTuner KSTransferTuner",
     "tuners.adapters.base": "PeftTuner check_targets query_and_value_layers",
     "model.loading": "Loader LoaderExtras LoadedModel ModelInfo",
     "data.corpora": "Corpus CorpusExtras FolderCorpus",
@@ -100,6 +107,9 @@ if TYPE_CHECKING:
     from mt_lottery.tuners.rows.base import CountedRowsConfig as CountedRowsConfig
     from mt_lottery.tuners.rows.base import RowsConfig as RowsConfig
     from mt_lottery.tuners.rows.base import RowTuner as RowTuner
+    from mt_lottery.tuners.rows.ks_lottery import KSLotteryConfig as KSLotteryConfig
+    from mt_lottery.tuners.rows.ks_lottery import KSLotteryTuner as KSLotteryTuner
+    from mt_lottery.tuners.rows.ks_lottery import KSTransferTuner as KSTransferTuner
 
 
 def __getattr__(name: str) -> Any:

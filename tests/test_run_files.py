@@ -13,8 +13,7 @@ import torch
 
 from mt_lottery.decoding.translation import Hypothesis
 from mt_lottery.errors import RecordError
-from mt_lottery.runs.folder.files import read_hypotheses
-from mt_lottery.runs.folder.preparing import write_hypotheses
+from mt_lottery.runs.folder.files import read_hypotheses, write_hypotheses
 from mt_lottery.ticket.level import RowScores
 from mt_lottery.ticket.ticket import Ticket
 from mt_lottery.tuners.rows.rows_file import read_rows_file

@@ -15,8 +15,7 @@ import pytest
 
 from mt_lottery.benchmark.executors.worker import Answer, output_to
 from mt_lottery.decoding.translation import Hypothesis
-from mt_lottery.runs.folder.files import read_hypotheses
-from mt_lottery.runs.folder.preparing import write_hypotheses
+from mt_lottery.runs.folder.files import read_hypotheses, write_hypotheses
 from mt_lottery.system.atomic import write_text
 from mt_lottery.system.secrets import redacted, without_secrets
 

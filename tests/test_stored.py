@@ -16,7 +16,7 @@ from mt_lottery.config.stored import allowing
 from mt_lottery.config.written import as_written, resolver_calls
 from mt_lottery.errors import ConfigError, RecordError
 from mt_lottery.runs.folder.preparing import with_full_paths
-from mt_lottery.runs.search import as_chosen
+from mt_lottery.runs.planning.chosen import as_chosen
 
 ARGUMENTS = ("recipe=lora", "lang=en-ro")
 

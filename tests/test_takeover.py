@@ -18,6 +18,7 @@ from mt_lottery.benchmark.cell_files import read_cell
 from mt_lottery.benchmark.plan import Cell
 from mt_lottery.errors import ConfigError, RecordError
 from mt_lottery.paper.find.pair import is_run
+from mt_lottery.runs import Run, load_tuned
 from mt_lottery.runs.folder.preparing import STATE
 from mt_lottery.runs.folder.record import NAME, read_record
 from mt_lottery.runs.folder.takeover import (
@@ -30,8 +31,6 @@ from mt_lottery.runs.folder.takeover import (
     settle,
     swap,
 )
-from mt_lottery.runs.merge import merge_run
-from mt_lottery.runs.tuned import open_run
 from mt_lottery.system.atomic import DiskError, sweep
 
 SAID: list[str] = []
@@ -261,7 +260,7 @@ def test_what_reads_a_run_says_what_finishes_a_swap(tmp_path: Path) -> None:
     (run / SWAP).write_text(json.dumps({"out": [NAME], "in": [NAME], "keep": []}))
     (run / OLD).mkdir()
     os.rename(run / NAME, run / OLD / NAME)
-    for read in (read_record, open_run, lambda folder: merge_run(folder, tmp_path / "merged")):
+    for read in (read_record, load_tuned, lambda folder: Run(folder).merge(tmp_path / "merged")):
         with pytest.raises(RecordError, match="when it was cut short; nothing is lost"):
             read(run)
     with pytest.raises(RecordError, match="The same mt-train command"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from mt_lottery.config.compose import compose
@@ -12,6 +11,9 @@ from mt_lottery.config.recipe_files import headline, recipe_files, recipes_folde
 from mt_lottery.errors import MTLotteryError
 from mt_lottery.registry import TUNERS
 from mt_lottery.tuners.base import Tuner
+from mt_lottery.tuners.recipes import all_recipes as all_recipes
+from mt_lottery.tuners.recipes import settings_of as settings_of
+from mt_lottery.tuners.recipes import tuner_of as tuner_of
 
 # The paper's Table 2 from top to bottom, each control beside what it controls for.
 ORDER = (
@@ -44,33 +46,6 @@ LABELS = {
 def label(recipe: str) -> str:
     """What a leaderboard calls a recipe; a plugin's own name for those it does not know."""
     return LABELS.get(recipe, recipe)
-
-
-def all_recipes() -> list[str]:
-    """Every recipe that a benchmark can run: YAML files, and tuners that need none."""
-    return sorted({*recipe_files(), *TUNERS.names()})
-
-
-@lru_cache(maxsize=256)
-def _settings(recipe: str, _file: str | None) -> Any:
-    return compose([f"recipe={recipe}", "lang=en-ro"]).tuner
-
-
-def settings_of(recipe: str) -> Any:
-    """The settings of a recipe's tuner; ``name`` in them is the tuner's, often another.
-
-    Raises:
-        ConfigError: the recipe is not known, or cannot be composed.
-    """
-    # a file of that name in another folder is another recipe
-    return _settings(recipe, str(recipe_files().get(recipe)))
-
-
-def tuner_of(recipe: str) -> Tuner:
-    """The tuner of a recipe with the recipe's settings."""
-    settings = settings_of(recipe)
-    made: Tuner = TUNERS.get(settings.name)(settings)
-    return made
 
 
 def leaderboard_recipes() -> list[str]:

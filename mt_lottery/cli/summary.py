@@ -6,11 +6,8 @@ from rich.console import Console
 from rich.text import Text
 
 from mt_lottery.report.printing import Grid, printer
-from mt_lottery.runs import Outcome
-from mt_lottery.runs.folder.files import read_hypotheses
-from mt_lottery.runs.folder.preparing import HYPOTHESES, TICKETS
-from mt_lottery.runs.folder.record import Record, read_record
-from mt_lottery.ticket.ticket import Ticket
+from mt_lottery.runs import Outcome, Run
+from mt_lottery.runs.folder.record import Record
 
 SHOWN_EXAMPLES = 3
 
@@ -70,16 +67,17 @@ def other_metrics(records: list[Record]) -> Grid | None:
 
 def tokens(outcome: Outcome) -> Grid | None:
     """The most changed tokens with KS distance and nominal p, where a test was made."""
-    path = outcome.run_dir / TICKETS
-    ticket = Ticket.load(path) if path.is_file() else None
-    return None if ticket is None or ticket.scores is None else ticket.table()
+    if outcome.record.tickets is None:
+        return None
+    ticket = Run(outcome.run_dir).ticket
+    return None if ticket.scores is None else ticket.table()
 
 
 def _examples(console: Console, outcome: Outcome) -> None:
-    after = read_hypotheses(outcome.run_dir / HYPOTHESES)
+    after = Run(outcome.run_dir).hypotheses
     before = None
     if outcome.baseline_dir is not None:
-        before = read_hypotheses(outcome.baseline_dir / HYPOTHESES)
+        before = Run(outcome.baseline_dir).hypotheses
         if len(before) != len(after):
             before = None
     step = max(1, len(after) // SHOWN_EXAMPLES)
@@ -102,7 +100,7 @@ def show(outcome: Outcome, console: Console | None = None) -> None:
     console = console or printer()
     records = [outcome.record]
     if outcome.baseline_dir is not None:
-        records.insert(0, read_record(outcome.baseline_dir))
+        records.insert(0, Run(outcome.baseline_dir).record)
     console.print()
     console.print(comparison(records))
     if (others := other_metrics(records)) is not None:

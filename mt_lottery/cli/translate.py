@@ -7,7 +7,7 @@ import codecs
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from mt_lottery import __version__
 from mt_lottery.cli.options import Parser, add_options, positive
@@ -74,33 +74,23 @@ def command(arguments: Sequence[str]) -> int:
     """Translate ``sys.stdin`` to ``sys.stdout``; raises what the user can fix."""
     given = parser().parse_args(arguments)
     from mt_lottery.config.stored import allowing
-    from mt_lottery.runs import open_run
-    from mt_lottery.runs.decode import decode
+    from mt_lottery.runs import Run
 
     # standard output is for translations: what a plugin prints goes beside them
     aside = contextlib.redirect_stdout(sys.stderr)
     with aside, allowing(given.user_dir, given.trust_remote_code):
-        run = open_run(given.run, given.device)
-    config = run.config
-    for key in ("batch_size", "beam_size", "max_new_tokens"):
-        if getattr(given, key) is not None:
-            setattr(config.translate, key, getattr(given, key))
+        run = Run(given.run, given.device)
+        _ = run.tuned
+    keys = ("batch_size", "beam_size", "max_new_tokens")
+    asked = {key: getattr(given, key) for key in keys if getattr(given, key) is not None}
     interactive = sys.stdin.isatty()
     if interactive:
-        print(f"One sentence a line ({config.lang}); Ctrl-D ends.", file=sys.stderr)
-    size = 1 if interactive else 16 * config.translate.batch_size
+        print(f"One sentence a line ({run.config.lang}); Ctrl-D ends.", file=sys.stderr)
+    size = 1 if interactive else 16 * asked.get("batch_size", run.config.translate.batch_size)
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
     for block in blocks(sys.stdin.buffer, size):
-        # an empty line stays an empty line: there is nothing to translate
-        full = [i for i, line in enumerate(block) if line.strip()]
-        outputs = [""] * len(block)
-        sources = [block[i] for i in full]
-        texts: list[Any] = []
-        if full:
-            with aside:
-                texts = decode(config, run.loaded, sources, lead=run.tuner.lead, quiet=True)
-        for i, text in zip(full, texts, strict=True):
-            outputs[i] = text.first_line
+        with aside:
+            outputs = run.translate(block, **asked)
         print("\n".join(outputs), flush=True)
     return 0
 

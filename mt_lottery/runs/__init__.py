@@ -8,15 +8,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-_WHERE = {"Outcome": "running", "run": "running", "load_tuned": "tuned", "open_run": "tuned"}
+_WHERE = {"Outcome": "running", "run": "running", "Run": "finished", "load_tuned": "handed_out"}
 
-__all__ = ["Outcome", "load_tuned", "open_run", "run"]
+__all__ = ["Outcome", "Run", "load_tuned", "run"]
 
 if TYPE_CHECKING:
+    from mt_lottery.runs.finished import Run as Run
+    from mt_lottery.runs.handed_out import load_tuned as load_tuned
     from mt_lottery.runs.running import Outcome as Outcome
     from mt_lottery.runs.running import run as run
-    from mt_lottery.runs.tuned import load_tuned as load_tuned
-    from mt_lottery.runs.tuned import open_run as open_run
 
 
 def __getattr__(name: str) -> Any:

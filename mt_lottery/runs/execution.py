@@ -29,12 +29,11 @@ from mt_lottery.runs.folder.preparing import (
     tidy,
 )
 from mt_lottery.runs.folder.record import CostRecord, Record, read_record
-from mt_lottery.runs.folder.takeover import NEW, done_in, told_of
+from mt_lottery.runs.folder.takeover import NEW, told_of
 from mt_lottery.runs.outcome import make_record, peak_memory, score_outputs, start_peak
 from mt_lottery.runs.planning.plan import Echo, Plan, make_plan
 from mt_lottery.runs.probe import probe_of
-from mt_lottery.runs.reuse import is_unsearched, take, trial_of
-from mt_lottery.runs.search import search
+from mt_lottery.runs.search import is_unsearched, search, take
 from mt_lottery.system import parallel
 from mt_lottery.system.parallel import on_main
 from mt_lottery.system.values import cache_folder
@@ -43,7 +42,7 @@ from mt_lottery.tracking.trackers import Tracker
 from mt_lottery.training.checkpoints import load_trained, save_trained
 from mt_lottery.training.engine import TrainResult
 from mt_lottery.training.sealing import TRAINED
-from mt_lottery.tuners.base import Tuner, TuningContext
+from mt_lottery.tuners.base import TuningContext
 from mt_lottery.tuners.declared import declare
 from mt_lottery.tuners.kept import finish, note_logits
 
@@ -72,36 +71,17 @@ def do(
         baseline_dir = _baseline(plan, loaded, given, echo)
     tuning, best, taken = None, None, None
     if config.tune and plan.tuner.search_space:
-        finished = unsearched if is_unsearched(plan, unsearched) else None
-        plan, tuning, best = _searched(plan, work, echo, finished)
-        taken = finished if plan.config == config else None  # no other settings were chosen
+
+        def execute(trial: Plan, folder: Path) -> Record:
+            # a tuner may wrap or quantise its model: each trial loads its own
+            own = load(trial.config.model, trial.device)
+            return _execute(trial, own, folder, False, None, echo, is_trial=True)
+
+        same = unsearched if is_unsearched(plan, unsearched) else None
+        plan, tuning, best = search(plan, work, same, execute, echo)
+        taken = same if plan.config == config else None  # no other settings were chosen
     record = _execute(plan, loaded, work, resume, baseline_dir, echo, tuning, best, taken)
     return record, baseline_dir
-
-
-def _searched(
-    plan: Plan, run_dir: Path, echo: Echo, finished: Path | None
-) -> tuple[Plan, dict[str, Any], Path]:
-    """The plan with the settings that did best on the dev set, how they were found, and where."""
-    as_it_is = dataclasses.replace(plan.config, tune=0, baseline=False, out_dir=None)
-
-    def execute(trial: Plan, folder: Path) -> Record:
-        with locked(folder):
-            anew = dataclasses.replace(trial.config, overwrite=True)
-            on_main(lambda: prepare(folder, anew, trial.config_hash))
-            own = dataclasses.replace(trial.config, out_dir=None)
-            if finished is not None and own == as_it_is:
-                return trial_of(trial, finished, folder, echo)
-            # a tuner may wrap or quantise its model: each trial loads its own
-            loaded = load(trial.config.model, trial.device)
-            return _execute(trial, loaded, folder, False, None, echo, is_trial=True)
-
-    def done(folder: Path, config_hash: str) -> Record | None:
-        return on_main(lambda: done_in(folder, config_hash))
-
-    config, tuning, best = search(plan, run_dir, execute, done, echo)
-    tuner: Tuner = TUNERS.get(config.tuner.name)(config.tuner)
-    return dataclasses.replace(plan, config=config, tuner=tuner), tuning, best
 
 
 def _baseline(plan: Plan, loaded: LoadedModel, given: Path | None, echo: Echo) -> Path:
@@ -222,7 +202,7 @@ def _tune_and_score(
         assert encoded is not None
         trained = probe_of(plan, context, encoded, dev, trackers, echo)
         context.probe = trained.probe
-        if tuner.probe_section == "train":  # the recipe is the probe
+        if tuner.is_probe:
             cost.train_seconds, cost.train_steps = trained.probe.seconds, trained.steps
             cost.train_tokens_per_second = trained.tokens_per_second
             if parallel.is_main():

@@ -19,12 +19,8 @@ from mt_lottery.data.corpora import Split
 from mt_lottery.data.prompts.batches import Encoded
 from mt_lottery.decoding.translation import Hypothesis
 from mt_lottery.model.loading import LoadedModel
-from mt_lottery.runs.folder.preparing import (
-    HYPOTHESES,
-    SENTENCES,
-    write_hypotheses,
-    write_sentence_scores,
-)
+from mt_lottery.runs.folder.files import write_hypotheses, write_sentence_scores
+from mt_lottery.runs.folder.preparing import HYPOTHESES, SENTENCES
 from mt_lottery.runs.folder.record import (
     CostRecord,
     DataRecord,

@@ -10,9 +10,8 @@ from pathlib import Path
 from mt_lottery.config import RunConfig
 from mt_lottery.errors import RecordError
 from mt_lottery.runs.execution import do
-from mt_lottery.runs.folder.files import read_hypotheses
-from mt_lottery.runs.folder.integrity import check_files
-from mt_lottery.runs.folder.preparing import HYPOTHESES, default_folder, finished, locked
+from mt_lottery.runs.finished import Run
+from mt_lottery.runs.folder.preparing import default_folder, finished, locked
 from mt_lottery.runs.folder.record import Record, read_record
 from mt_lottery.runs.folder.takeover import (
     discard_unbegun,
@@ -76,21 +75,21 @@ def run(
         settled = on_main(lambda: done_in(run_dir, plan.config_hash) if settle(run_dir) else None)
         if settled is not None:  # the kill came after the run itself
             echo(f"{run_dir} holds the new run, which had been done; the old one is gone.")
-            return Outcome(run_dir, settled, _standing(settled.baseline), False)
+            return Outcome(run_dir, settled, _baseline_of(settled.baseline), False)
         anew = on_main(lambda: config.overwrite or goes_on(run_dir, config, plan.config_hash))
         found = on_main(lambda: finished(run_dir, plan.config_hash, anew))
         if found is not None:
-            on_main(lambda: _check_whole(run_dir, found))
+            on_main(lambda: _check_whole(run_dir))
             echo(
                 f"{run_dir} holds this very run, finished; it is left alone "
                 "(overwrite=true redoes it)."
             )
-            return Outcome(run_dir, found, _standing(found.baseline), True)
+            return Outcome(run_dir, found, _baseline_of(found.baseline), True)
         record = on_main(lambda: done_beside(run_dir, plan.config_hash) if anew else None)
         if record is not None:  # all that a kill has left to do
             on_main(lambda: swap(run_dir))
             echo(f"{run_dir} holds the new run, which had been done; the old one is gone.")
-            return Outcome(run_dir, record, _standing(record.baseline), False)
+            return Outcome(run_dir, record, _baseline_of(record.baseline), False)
         on_main(partial(check_metrics, config))
         work, resume = on_main(lambda: place(run_dir, config, plan.config_hash, echo))
         try:
@@ -105,24 +104,25 @@ def run(
     return Outcome(run_dir, *done, False)
 
 
-def _check_whole(run_dir: Path, record: Record) -> None:
+def _check_whole(run_dir: Path) -> None:
     """Check that a finished run is still what was scored, before it is needed.
 
     Raises:
         RecordError: a file is missing, damaged or changed; and that it can be made again.
     """
     try:
-        check_files(run_dir, record)
-        read_hypotheses(run_dir / HYPOTHESES, record.data.test.pairs)
+        run = Run(run_dir)
+        run.check_files()
+        _ = run.hypotheses
     except RecordError as error:
         raise RecordError(f"{error} overwrite=true makes the run again.") from error
 
 
 def _silent(text: str) -> None:
-    """The `say` of all processes but the main one."""
+    """The `echo` of all processes but the main one."""
 
 
-def _standing(text: str | None) -> Path | None:
+def _baseline_of(text: str | None) -> Path | None:
     """The baseline's folder, if it is still there: the cache may have been emptied since."""
     if text is not None:
         with contextlib.suppress(RecordError):

@@ -1,8 +1,9 @@
 """The same budget of trials for every recipe: settings tried on the dev set.
 
 A tuner's search space is a list of values per key.  The first trial is the
-recipe as it is; the others are drawn at random, without repetition.  Each
-trains, translates the dev set and is scored on it; the test set is not looked at.
+recipe as it is (a finished run of it is not done again); the others are drawn at
+random, without repetition.  Each trains, translates the dev set and is scored on
+it; the test set is not looked at.
 """
 
 from __future__ import annotations
@@ -10,58 +11,40 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import random
+import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from mt_lottery.config import RunConfig, digest, problems
+from mt_lottery.config import RunConfig, digest
+from mt_lottery.config.stored import allowing
 from mt_lottery.errors import ConfigError, MTLotteryError, RecordError
 from mt_lottery.registry import TUNERS
-from mt_lottery.runs.folder.record import Record
-from mt_lottery.runs.planning.plan import Echo, Plan
+from mt_lottery.runs.decode import decode
+from mt_lottery.runs.finished import Run
+from mt_lottery.runs.folder.preparing import (
+    HYPOTHESES,
+    LOG,
+    SENTENCES,
+    TICKETS,
+    finished,
+    locked,
+    prepare,
+)
+from mt_lottery.runs.folder.record import Record, read_record
+from mt_lottery.runs.folder.takeover import done_in
+from mt_lottery.runs.outcome import generation_of, score_outputs, split_record
+from mt_lottery.runs.planning.chosen import with_settings
+from mt_lottery.runs.planning.plan import Echo, Plan, make_plan
+from mt_lottery.system.parallel import on_main
 from mt_lottery.system.secrets import redacted
 
 Space = Mapping[str, Sequence[Any]]
 
-
-def with_settings(config: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
-    """A configuration with some keys (``train.lr``, ``tuner.r``) set to other values.
-
-    Raises:
-        ConfigError: a key that is not there, or a value out of its range.
-    """
-    changed = config
-    for key, value in settings.items():
-        section, _, name = key.partition(".")
-        part = getattr(changed, section, None)
-        if not dataclasses.is_dataclass(part) or not hasattr(part, name):
-            raise ConfigError(f"The search space of recipe={config.recipe} has no key '{key}'.")
-        assert not isinstance(part, type)
-        new: dict[str, Any] = {section: dataclasses.replace(part, **{name: value})}
-        changed = dataclasses.replace(changed, **new)
-    own: Any = getattr(changed.tuner, "problems", list)
-    if found := [*problems(changed), *own()]:
-        raise ConfigError(found)
-    return changed
-
-
-def as_chosen(config: RunConfig, record: Record) -> RunConfig:
-    """A run's configuration with the settings that its trials on dev chose, if it had any.
-
-    Raises:
-        RecordError: the record names others than a search can try: a record is data, and must
-            not lead to another model, or to code.
-    """
-    if record.tuning is None:
-        return config
-    chosen = record.tuning.get("chosen")
-    if not isinstance(chosen, dict):
-        raise RecordError(f"record.json: tuning.chosen is {chosen!r}, no settings.")
-    changed = with_settings(config, chosen)
-    for section in ("model", "metric"):
-        if getattr(changed, section) != getattr(config, section):
-            raise RecordError(f"record.json: tuning.chosen sets {section}, which no search tries.")
-    return changed
+#: What a run leaves that depends on its settings alone.
+LEFT = (HYPOTHESES, SENTENCES, TICKETS, LOG, "adapter", "model", "control")
 
 
 def candidates(config: RunConfig, space: Space, trials: int) -> list[dict[str, Any]]:
@@ -85,22 +68,22 @@ def candidates(config: RunConfig, space: Space, trials: int) -> list[dict[str, A
 def search(
     plan: Plan,
     run_dir: Path,
+    same: Path | None,
     execute: Callable[[Plan, Path], Record],
-    finished: Callable[[Path, str], Record | None],
     echo: Echo,
-) -> tuple[RunConfig, dict[str, Any], Path]:
+) -> tuple[Plan, dict[str, Any], Path]:
     """Try settings on the dev set and choose the best.
 
     Args:
         plan: the run, with ``tune`` trials asked for.
         run_dir: trials are kept under ``trials/``; finished ones are not done again.
-        execute: does one trial.
-        finished: the record of a trial that is done already.
+        same: a finished run with the plan's settings and no search, if there is one.
+        execute: does one trial in a folder that is prepared.
         echo: prints a line for the user.
 
     Returns:
-        the configuration of the best trial, what the record says under ``tuning``, and the
-        folder of that trial.
+        the plan with the settings of the best trial, what the record says under ``tuning``, and
+        the folder of that trial.
 
     Raises:
         ConfigError: there is no dev set.
@@ -127,7 +110,8 @@ def search(
         shown = ", ".join(f"{key}={value}" for key, value in chosen.items())
         echo(f"Trial {number + 1} of {len(settings)}: {shown}")
         try:
-            record = finished(folder, own.config_hash) or execute(own, folder)
+            # the first one is the recipe as it is
+            record = _trial(own, folder, same if number == 0 else None, execute, echo)
         except MTLotteryError as error:  # diverged, say: a trial that lost
             tried.append({"settings": chosen, "failed": redacted(str(error))})
             echo(f"Trial {number + 1} failed: {tried[-1]['failed']}")
@@ -153,4 +137,110 @@ def search(
         "dev": {"name": dev.name, "pairs": len(dev.pairs), "sha256": dev.sha256},
     }
     final = dataclasses.replace(best[1], tune=config.tune, baseline=config.baseline)
-    return final, tuning, best[3]
+    tuner = TUNERS.get(final.tuner.name)(final.tuner)
+    return dataclasses.replace(plan, config=final, tuner=tuner), tuning, best[3]
+
+
+def _trial(
+    trial: Plan,
+    folder: Path,
+    same: Path | None,
+    execute: Callable[[Plan, Path], Record],
+    echo: Echo,
+) -> Record:
+    """A trial's record: found, had from the finished run of the same settings, or made now."""
+    done = on_main(lambda: done_in(folder, trial.config_hash))
+    if done is not None:
+        return done
+    with locked(folder):
+        anew = dataclasses.replace(trial.config, overwrite=True)
+        on_main(lambda: prepare(folder, anew, trial.config_hash))
+        return execute(trial, folder) if same is None else trial_of(trial, same, folder, echo)
+
+
+def is_unsearched(plan: Plan, folder: Path | None) -> bool:
+    """Whether a folder holds a finished run of a plan's recipe, with its settings and no search.
+
+    Args:
+        plan: of a run with ``tune``.
+        folder: where to look; None: nowhere.
+    """
+    if folder is None:
+        return False
+    alone = make_plan(dataclasses.replace(plan.config, tune=0), lambda _: None)
+    try:
+        if on_main(lambda: finished(folder, alone.config_hash, False)) is None:
+            return False
+        with _as_allowed(plan.config):
+            _ = Run(folder, plan.config.device).stored
+        return True
+    except (RecordError, ConfigError):  # of other settings, or damaged: the trial is done anew
+        return False
+
+
+def _as_allowed(config: RunConfig) -> AbstractContextManager[None]:
+    """The earlier run is allowed what this run is, and no more."""
+    return allowing(config.user_dir, config.model.trust_remote_code)
+
+
+def trial_of(trial: Plan, same: Path, folder: Path, echo: Echo) -> Record:
+    """The record of a trial with a finished run's settings: its model translates the dev set.
+
+    Args:
+        trial: the trial; its test set is the dev set.
+        same: that run.
+        folder: of the trial, prepared.
+        echo: prints a line for the user.
+
+    Returns:
+        the trial's record, written; training cost is that of the finished run.
+    """
+    echo(f"{same} is this very training, done: its model translates the dev set.")
+    with _as_allowed(trial.config):
+        run = Run(same, trial.config.device)
+    began = time.monotonic()
+    sources, lead = trial.test.sources, run.lead
+    outputs = decode(trial.config, run.tuned, sources, lead=lead, text=trial.text)
+    cost = dataclasses.replace(run.record.cost, decode_seconds=time.monotonic() - began)
+
+    def write() -> Record:
+        first = trial.config.metrics[:1]
+        record = dataclasses.replace(
+            run.record,
+            scores=score_outputs(trial, run.tuned, outputs, folder, first, echo),
+            generation=generation_of(trial, outputs),
+            data=dataclasses.replace(run.record.data, test=split_record(trial.test)),
+            cost=cost,
+            config_hash=trial.config_hash,
+            baseline=None,
+        )
+        record.write(folder)
+        return record
+
+    return on_main(write)
+
+
+def take(plan: Plan, finished: Path, run_dir: Path, echo: Echo) -> Record:
+    """Take the finished run, whose settings did best, as the search's result.
+
+    Args:
+        plan: the search's.
+        finished: that run.
+        run_dir: of the search; gets what the run left.
+        echo: prints a line for the user.
+
+    Returns:
+        the search's record, not written.
+    """
+    echo(f"The recipe's own settings did best: the result is that of {finished}.")
+
+    def copy() -> Record:
+        for name in LEFT:
+            path = finished / name
+            if path.is_dir():
+                shutil.copytree(path, run_dir / name, dirs_exist_ok=True)
+            elif path.exists():
+                shutil.copyfile(path, run_dir / name)
+        return dataclasses.replace(read_record(finished), config_hash=plan.config_hash)
+
+    return on_main(copy)

@@ -99,6 +99,7 @@ class Tuner(ABC):
             or ``train`` for the tuner that is nothing but the probe.
         over_quantised: it can train beside weights that arrive quantised (4 bits), which cannot
             themselves be trained.
+        chooses_rows: :meth:`apply` chooses vocabulary rows and says which in ``chosen``.
         autocast: dtype of the computation where the trained master copy is wider
             (None: as the model is).
         chosen: the ticket, once :meth:`apply` ran, for tuners that choose.
@@ -111,6 +112,7 @@ class Tuner(ABC):
     leaderboard: ClassVar[bool] = True
     probe_section: ClassVar[str] = "probe"
     over_quantised: ClassVar[bool] = True
+    chooses_rows: ClassVar[bool] = False
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -123,6 +125,31 @@ class Tuner(ABC):
     def probe(self) -> str | None:
         """The tuner whose training must come first (``"embed"``), or None."""
         return None
+
+    # what the paper's analyses ask; a variant answers as what it extends
+
+    @property
+    def has_probe(self) -> bool:
+        """Whether an embedding-tuned probe is trained first: its rows can be tested and shown."""
+        return self.probe is not None
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether it is nothing but the probe: what it saves are the probe's rows."""
+        return self.has_probe and self.probe_section == "train"
+
+    @property
+    def tunes_chosen(self) -> bool:
+        """Whether it trains the rows that its measure chose, from the original model.
+
+        That is partial tuning; a variant that trains other rows than those overrides this.
+        """
+        return self.chooses_rows and self.trains
+
+    @property
+    def copies_chosen(self) -> bool:
+        """Whether it takes the rows that it chose from the probe as they are (partial transfer)."""
+        return self.chooses_rows and self.has_probe and not self.trains
 
     @property
     def scope(self) -> str | None:

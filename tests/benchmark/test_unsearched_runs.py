@@ -11,7 +11,7 @@ from tiny_runs import Commands, Models, hypotheses, record
 
 from mt_lottery.benchmark.plan import Cell
 from mt_lottery.config.compose import compose
-from mt_lottery.runs import execution, open_run, run
+from mt_lottery.runs import execution, load_tuned, run, search
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +60,7 @@ def test_the_same_with_and_without(
     assert reused["cost"]["train_seconds"] == record(Path("alone"))["cost"]["train_seconds"]
     assert any("alone is this very training" in line for line in said)
     assert {p.name for p in Path("reused").iterdir()} >= {p.name for p in Path("alone").iterdir()}
-    open_run("reused", "cpu")
+    load_tuned("reused", "cpu")
 
 
 @pytest.mark.usefixtures("commands")
@@ -73,14 +73,14 @@ def test_other_settings_may_still_win(models: Models, monkeypatch: pytest.Monkey
         return real(plan, *rest)
 
     monkeypatch.setattr(execution, "_train", counted)
-    score = execution.trial_of
+    score = search.trial_of
 
     def worse(*arguments: Any) -> Any:
         found = score(*arguments)
         found.scores["chrf"]["raw"]["score"] = -1.0
         return found
 
-    monkeypatch.setattr(execution, "trial_of", worse)
+    monkeypatch.setattr(search, "trial_of", worse)
     found = done(models, "lora", "reused", "tune=2", unsearched=Path("alone"))
     assert len(trained) == 1 and found["tuning"]["tried"][0]["score"] == -1.0
     assert found["tuning"]["chosen"] == found["tuning"]["tried"][1]["settings"]

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tiny_runs import Commands, hypotheses
 
 import mt_lottery as mtl
+from mt_lottery.errors import RecordError, TuningError
 
 pytestmark = pytest.mark.slow
 
@@ -54,6 +56,21 @@ def test_translating(
     ended = commands.call("translate", "--run", run, "--device", "cpu")
     assert ended.code == 0, ended.err
     assert ended.out == Path("said", f"{method}.txt").read_text("utf-8")
+    opened = mtl.Run(run, "cpu")
+    assert opened.scores["chrf"]["raw"]["score"] > 0 and "stored" not in vars(opened)
+    sentences = words.decode().splitlines()
+    one, other, _ = ended.out.split("\n")
+    assert opened.translate([sentences[0], " ", sentences[1]]) == [one, "", other]
+    assert opened.translate(sentences, max_new_tokens=1) != opened.translate(sentences)
+    if method == "lora":
+        with pytest.raises(RecordError, match=r"runs that choose rows .*ks_lottery"):
+            _ = opened.ticket
+        with pytest.raises(TuningError, match=r"no embedding-tuned probe; allowed: .*ks_transfer"):
+            _ = opened.probe
+    else:
+        ticket = opened.ticket
+        assert len(ticket) == 12 and ticket.alpha == opened.record.tickets.alpha
+        torch.testing.assert_close(opened.ks().statistic[ticket.rows], ticket.statistic)
     model, tokenizer = mtl.load_tuned(run, "cpu")
     assert not model.training and len(tokenizer) == 600
     merged = commands.call("ticket", "merge", run, "merged", "--device", "cpu")

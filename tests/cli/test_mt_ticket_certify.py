@@ -146,7 +146,7 @@ def test_runs_that_do_not_belong_together(commands: Commands, models: Models) ->
     assert "c: its ticket was not chosen by the KS test" in said
     said = commands.call("ticket", "certify", "a", "a").mistake()
     assert "give one run at each α" in said
-    assert "no embed-tuned probe" in commands.call("ticket", "certify", "n").mistake()
+    assert "no embedding-tuned probe" in commands.call("ticket", "certify", "n").mistake()
     assert "has 6" in commands.call("ticket", "certify", "a", "--sentences", 7).mistake()
     assert not Path("a/certificate").exists()
 

@@ -167,7 +167,8 @@ def test_unchanged_rows_from_both_adapters_and_from_the_probe(
     assert commands.call("ticket", "compare", "tuned", "other", "--out", "n", "--no-plot").code == 0
     assert result("n")["unchanged"] == []  # another probe's rows are no partner
     said = commands.call("ticket", "compare", "copied", "other", "--alphas", "0.5").mistake()
-    assert "give a run of ks_lottery" in said
+    assert "give a run whose rows were chosen by KS distance and tuned" in said
+    assert "ks_lottery" in said and "ks_freeze" not in said
 
 
 @pytest.mark.parametrize("kind", ["seeds", "shuffled"])

@@ -11,7 +11,8 @@ from tiny_runs import Commands, Models, contents, hypotheses, record, small
 from mt_lottery.config.compose import compose
 from mt_lottery.errors import ConfigError
 from mt_lottery.registry import TUNERS
-from mt_lottery.runs.search import candidates, with_settings
+from mt_lottery.runs.planning.chosen import with_settings
+from mt_lottery.runs.search import candidates
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from pairs import changed, move_rows
 from tiny_runs import Commands, Models, model
 
 from mt_lottery.cli.ticket import parser
-from mt_lottery.runs.folder.files import TICKET_COLUMNS
+from mt_lottery.ticket.ticket import COLUMNS as TICKET_COLUMNS
 
 pytestmark = pytest.mark.slow
 

@@ -64,7 +64,7 @@ def test_the_settings_that_differ_are_named(content: dict[str, Any], tmp_path: P
         train = {"lr": 0.01, "epochs": 2, "batch_size": 8, "schedule": "linear", "warmup_steps": 0}
         found = {"lang": record.lang, "out_dir": name, "train": train | settings.get("train", {})}
         (tmp_path / name / "config.yaml").write_text(json.dumps(found))
-        return TicketRun(tmp_path / name, record, name, (), {}, None, None)
+        return TicketRun(tmp_path / name)
 
     first = run("first")
     other = run("other", "config_hash", value="x", train={"lr": 0.5, "epochs": 3})
@@ -76,7 +76,6 @@ def test_the_settings_that_differ_are_named(content: dict[str, Any], tmp_path: P
     # another language does not hide it
     spanish = run("es", "lang", value="en-es", train={"lr": 0.5})
     assert in_what(first, spanish)[0] == "language"
-    hashed = TicketRun(
-        spanish.folder, dataclasses.replace(spanish.record, config_hash="x"), "", (), {}, None, None
-    )
+    hashed = TicketRun(spanish.folder)
+    hashed.record = dataclasses.replace(spanish.record, config_hash="x")
     assert in_what(first, hashed) == ("language", "settings (train.lr)")

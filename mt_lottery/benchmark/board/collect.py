@@ -108,7 +108,7 @@ def _take(results: Results, cell: Cell, folder: Path) -> None:
         return
     if found is not None:
         results.records[cell] = found.record
-        results.sentences[cell] = found.statistics
+        results.sentences[cell] = found.sentence_scores
 
 
 def join(parts: Sequence[Results]) -> Results:

@@ -6,8 +6,9 @@ from typing import Any
 
 from mt_lottery.benchmark.board.collect import Results
 from mt_lottery.benchmark.board.leaderboard import Builder
-from mt_lottery.benchmark.cell_files import read_outputs
 from mt_lottery.benchmark.plan import BLOCKS
+from mt_lottery.runs import Run
+from mt_lottery.runs.folder.preparing import HYPOTHESES
 
 
 def sentences(results: Results, limit: int | None = None) -> dict[str, list[dict[str, Any]]]:
@@ -27,11 +28,11 @@ def sentences(results: Results, limit: int | None = None) -> dict[str, list[dict
         for recipe in builder.recipes(block):
             for lang in builder.langs:
                 cells = builder.cells(block, recipe, lang)
-                if not cells:
+                folder = results.folders[cells[0]] if cells else None
+                # numbers may be published without their text
+                if folder is None or not (folder / HYPOTHESES).exists():
                     continue
-                lines = read_outputs(results.folders[cells[0]], results.records[cells[0]])[:limit]
-                if not lines:  # numbers without their text, as some are published
-                    continue
+                lines = Run(folder).hypotheses[:limit]
                 rows = by_language.setdefault(
                     lang,
                     [

@@ -147,7 +147,7 @@ def levels_table(certificate: Certificate) -> Table:
         field("accuracy_partial", "accuracy\npartial", ".1%"),
     ]
     title = (
-        f"Certificates, {certificate.record.lang}: τ {certificate.settings.tau}, margin of the "
+        f"Certificates, {certificate.run.record.lang}: τ {certificate.settings.tau}, margin of the "
         f"{certificate.settings.margin} model"
     )
     return Table(columns, [level_numbers(certificate, x) for x in certificate.levels], title)
@@ -190,7 +190,7 @@ def _show(certificate: Certificate, console: Any) -> None:
         level = next(each for each in certificate.levels if each.alpha == alpha)
         if tuned.rows != level.rows_kept:
             print_(
-                f"{tuned.run.run_dir}: {tuned.rows} rows were chosen by count; its α = "
+                f"{tuned.run.folder}: {tuned.rows} rows were chosen by count; its α = "
                 f"{_alpha(alpha)} (p of the last one) rejects {level.rows_kept}, for some have the "
                 "same distance. τ is that of α.",
                 soft_wrap=True,
@@ -251,8 +251,8 @@ def add(commands: Commands) -> None:
         "runs",
         nargs="+",
         metavar="RUN",
-        help="a finished run of ks_lottery, ks_transfer, ks_freeze or embed; then runs of "
-        "ks_lottery at other α, for the accuracy of partial tuning there",
+        help="a finished run whose recipe has an embedding-tuned probe (embed, ks_lottery, …); "
+        "then runs of partial tuning (ks_lottery) at other α, for its accuracy there",
     )
     part.add_argument(
         "--alphas", default="0,0.05,…,1", metavar="LIST", help="levels, in [0, 1] [0,0.05,…,1]"

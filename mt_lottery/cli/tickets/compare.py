@@ -39,9 +39,10 @@ def compare(given: argparse.Namespace) -> int:
     from mt_lottery.paper.compare.nulls import measure_null
     from mt_lottery.paper.compare.runs import open_runs
     from mt_lottery.paper.compare.tables import write
-    from mt_lottery.paper.source import open_source
     from mt_lottery.report.figures import check_matplotlib
+    from mt_lottery.runs import Run
     from mt_lottery.runs.outcome import peak_memory, start_peak
+    from mt_lottery.tuners.recipes import recipes_that
 
     if given.plot:
         check_matplotlib()
@@ -54,8 +55,9 @@ def compare(given: argparse.Namespace) -> int:
     tuned = [run for run in runs if c.can_be_tuned_side(run)]
     if given.alphas is not None and not tuned:
         raise TuningError(
-            "--alphas compares partial tuning with partial transfer: give a run of ks_lottery "
-            "whose rows were chosen by KS distance."
+            "--alphas compares partial tuning with partial transfer: give a run whose rows were "
+            "chosen by KS distance and tuned. Recipes that tune the rows that they choose: "
+            f"{recipes_that(lambda tuner: tuner.tunes_chosen and tuner.has_probe)}."
         )
     if len(runs) == 1 and given.null is None and given.alphas is None:
         raise TuningError(
@@ -83,7 +85,7 @@ def compare(given: argparse.Namespace) -> int:
         if partner is not None:
             comparison.unchanged.append(c.unchanged_of(run, partner, given.alphas))
         elif given.alphas is not None:
-            probe = probes.get(run.label) or open_source(run.folder, given.device, echo).probe
+            probe = probes.get(run.label) or Run(run.folder, given.device, echo=echo).probe
             comparison.unchanged.append(c.unchanged_of(run, probe, given.alphas))
     comparison.cost = {
         "seconds": round(time.monotonic() - started, 2),

@@ -29,6 +29,7 @@ def explain(given: argparse.Namespace) -> int:
     from mt_lottery.paper.explain.arms import explain as run_arms
     from mt_lottery.paper.explain.files import report, write
     from mt_lottery.report.figures import check_matplotlib
+    from mt_lottery.runs import Run
     from mt_lottery.runs.outcome import peak_memory, start_peak
 
     if given.plot:
@@ -37,41 +38,28 @@ def explain(given: argparse.Namespace) -> int:
     start_peak("cpu")
     out = Path(given.out or f"{given.run}/explain").expanduser()
     stem = "explain"
-    if given.template is not None and given.template != _template_of(given.run):
+    run = Run(given.run, given.device, echo=echo)
+    if given.template is not None and given.template != run.config.data.template:
         stem += f"-{given.template}"
     kinds = ("json", "csv", "png", "svg") if given.plot else ("json", "csv")
     check_results(given, out, [stem], kinds, None if given.out else f"{stem}.json")
     explained = run_arms(
-        given.run,
+        run,
         out,
         template=given.template,
         sentences=given.sentences,
         seeds=range(given.seed, given.seed + given.controls),
         wanted=CHOICES if given.arms is None else given.arms,
-        device=given.device,
-        echo=echo,
     )
     made = report(explained)
     cost = {
         "seconds": round(time.monotonic() - started, 1),
-        "peak_memory_bytes": peak_memory(str(explained.run.loaded.model.device)),
+        "peak_memory_bytes": peak_memory(str(explained.run.tuned.model.device)),
     }
     written = write(explained, made, out, cost, given.plot)
     _show(explained, made, cost)
     echo("Written: " + ", ".join(str(path) for path in written))
     return 0
-
-
-def _template_of(run: str) -> str | None:
-    """The template of a run, as its configuration names it; nothing is imported."""
-    from mt_lottery.errors import MTLotteryError, RecordError
-    from mt_lottery.reading import read_yaml
-
-    try:
-        data = read_yaml(Path(run).expanduser() / "config.yaml", RecordError).get("data")
-    except MTLotteryError:  # said where the run is opened
-        return None
-    return data.get("template") if isinstance(data, dict) else None
 
 
 def _interval(value: Measured | None, digits: int) -> str:

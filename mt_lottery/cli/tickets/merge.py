@@ -15,16 +15,10 @@ EXAMPLES = """\
 
 def merge(given: argparse.Namespace) -> int:
     """``mt-ticket merge``."""
-    from mt_lottery.runs.merge import merge_run
+    from mt_lottery.runs import Run
 
-    merged = merge_run(
-        given.run,
-        given.out,
-        dtype=given.dtype,
-        overwrite=given.overwrite,
-        device=given.device,
-        echo=echo,
-    )
+    run = Run(given.run, given.device, echo=echo)
+    merged = run.merge(given.out, dtype=given.dtype, overwrite=given.overwrite)
     print(
         f"{merged.folder}: a plain transformers model. {merged.same} of {merged.sentences} test "
         "sentences are translated word for word as in the run."

@@ -66,8 +66,8 @@ def show(given: argparse.Namespace) -> int:
 
 def _open(given: argparse.Namespace, path: Path) -> TicketReport:
     from mt_lottery.errors import ConfigError, MTLotteryError, RecordError
-    from mt_lottery.paper.show.ticket_report import show_file, show_source
-    from mt_lottery.paper.source import open_source
+    from mt_lottery.paper.show.ticket_report import show_file, show_run
+    from mt_lottery.runs import Run
 
     if path.is_file():
         tokenizer: Any = None
@@ -83,14 +83,15 @@ def _open(given: argparse.Namespace, path: Path) -> TicketReport:
             tokenizer = load_tokenizer(open_model(given.tokenizer).path)[0]
         return show_file(path, corpus=given.corpus, tokenizer=tokenizer)
     try:
-        source = open_source(path, given.device, echo)
+        run = Run(path, given.device, echo=echo)
+        _ = run.probe
     except MTLotteryError as error:
         if not (path / "tickets.csv").is_file():
             raise
         raise RecordError(
             f"{error} What is known without it: mt-ticket show {path / 'tickets.csv'}"
         ) from error
-    return show_source(source, corpus=given.corpus, among=given.ranks)
+    return show_run(run, corpus=given.corpus, among=given.ranks)
 
 
 def _print(report: TicketReport, top: int) -> None:

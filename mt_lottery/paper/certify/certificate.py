@@ -27,12 +27,10 @@ from mt_lottery.paper.certify.predictions import (
 )
 from mt_lottery.paper.certify.runs import GivenRun, common_correction, read_runs
 from mt_lottery.paper.certify.settings import Settings
-from mt_lottery.paper.source import Source, open_source
 from mt_lottery.runs.decode import pad_id as pad_id_of
-from mt_lottery.runs.folder.integrity import check_files
-from mt_lottery.runs.folder.record import Record
+from mt_lottery.runs.finished import Run
 from mt_lottery.runs.outcome import peak_memory, start_peak
-from mt_lottery.runs.planning.plan import Echo, Plan
+from mt_lottery.runs.planning.plan import Echo
 from mt_lottery.ticket.certify_levels import (
     LevelCertificate,
     Suggestion,
@@ -66,7 +64,7 @@ class Certificate:
     """What ``mt-ticket certify`` found.
 
     Attributes:
-        record, plan: of the first run.
+        run: the first one.
         runs: run directories, in the order given.
         settings: as asked for.
         correction: of p before it is compared with α.
@@ -83,8 +81,7 @@ class Certificate:
         peak_memory: bytes.
     """
 
-    record: Record
-    plan: Plan
+    run: Run
     runs: list[Path]
     settings: Settings
     correction: str
@@ -121,8 +118,8 @@ def certify_runs(
     """Certify a run's test set at every α, and check the certificate.
 
     Args:
-        run_dirs: a finished run of ``ks_lottery``, ``ks_transfer``, ``ks_freeze`` or ``embed``;
-            behind it, runs of ``ks_lottery`` at other α.
+        run_dirs: a finished run whose method has an embedding-tuned probe; behind it, runs of
+            partial tuning at other α.
         settings: how.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         echo: prints a line for the user.
@@ -133,24 +130,23 @@ def certify_runs(
     """
     settings = settings or Settings()
     settings.check()
-    given = read_runs(run_dirs, device)
+    given = read_runs(run_dirs, device, echo)
     wanted, have = settings.sentences, len(given[0].plan.test.pairs)
     if wanted is not None and wanted > have:
         raise ConfigError(f"--sentences is {wanted}; the test set of {run_dirs[0]} has {have}.")
-    source = open_source(run_dirs[0], device, echo)
-    start_peak(source.plan.device)
+    run = given[0]
+    _ = run.probe
+    start_peak(run.plan.device)
     began = time.monotonic()
-    work = _Work(source, settings, echo)
+    work = _Work(run, settings, echo)
     correction = common_correction(given)
-    ks = source.ks()
+    ks = run.ks()
     statistic, pvalue = ks.statistic, ks.adjusted(correction)
     original = work.predict("Original model")
-    probe = source.probe
+    probe = run.probe
     embed = work.predict("Embed-tuned model", probe.token_ids, probe.values)
     partial = {
-        run.alpha: work.partially_tuned(run, pvalue)
-        for run in given
-        if run.partial and run.alpha is not None
+        each.alpha: work.partially_tuned(each, pvalue) for each in given if each.alpha is not None
     }
     checked = work.alphas_to_check(statistic, pvalue, list(partial))
     margins = (embed if settings.margin == "embed" else original).margins
@@ -160,7 +156,7 @@ def certify_runs(
         work.positions.references,
         statistic=statistic,
         pvalue=pvalue,
-        dimension=source.table.shape[1],
+        dimension=run.table.shape[1],
         alphas=sorted({*map(float, settings.alphas), *partial, *checked}),
         tau=settings.tau,
     )
@@ -175,18 +171,17 @@ def certify_runs(
             margins,
             statistic=statistic,
             pvalue=pvalue,
-            dimension=source.table.shape[1],
+            dimension=run.table.shape[1],
             share=settings.suggest,
             tau=settings.tau,
         )
     return Certificate(
-        record=source.record,
-        plan=source.plan,
-        runs=[run.run_dir for run in given],
+        run=run,
+        runs=[each.folder for each in given],
         settings=settings,
         correction=correction,
-        vocabulary=int(source.table.shape[0]),
-        dimension=int(source.table.shape[1]),
+        vocabulary=int(run.table.shape[0]),
+        dimension=int(run.table.shape[1]),
         probe_rows=len(probe.token_ids),
         positions=work.positions,
         original=original,
@@ -197,23 +192,23 @@ def certify_runs(
         quantiles=margin_quantiles(margins),
         suggestion=suggestion,
         seconds=time.monotonic() - began,
-        peak_memory=peak_memory(source.plan.device),
+        peak_memory=peak_memory(run.plan.device),
     )
 
 
 class _Work:
     """The forward passes: one model in memory, whose rows are replaced in turn."""
 
-    def __init__(self, source: Source, settings: Settings, echo: Echo) -> None:
-        self.source, self.settings, self.echo = source, settings, echo
-        plan, tokenizer = source.plan, source.loaded.tokenizer
-        self.model = source.loaded.model
-        self.scope = plan.tuner.scope or "input"
+    def __init__(self, run: Run, settings: Settings, echo: Echo) -> None:
+        self.run, self.settings, self.echo = run, settings, echo
+        tokenizer = run.original.tokenizer
+        self.model = run.original.model
+        self.scope = run.tuner.scope or "input"
         self.pad_id = pad_id_of(tokenizer)
         self.positions = make_positions(
-            plan.test.pairs[: settings.sentences],
-            plan.text.template,
-            plan.pair,
+            run.plan.test.pairs[: settings.sentences],
+            run.text.template,
+            run.text.pair,
             tokenizer,
             settings.positions,
         )
@@ -240,20 +235,20 @@ class _Work:
     def partially_tuned(self, run: GivenRun, pvalue: Tensor) -> PartialResult:
         """One pass of a given run's model."""
         began = time.monotonic()
-        title = f"Partially tuned model ({run.run_dir}, α = {run.alpha:.6g})"
-        check_files(run.run_dir, run.record)
+        title = f"Partially tuned model ({run.folder}, α = {run.alpha:.6g})"
+        run.check_files()
         try:
-            model = run.plan.tuner.restore(self.model, run.run_dir)
+            model = run.tuner.restore(self.model, run.folder)
             found = predict(model, self.positions, self.pad_id, title="Partially tuned model")
         finally:
             detach(self.model)
         self._said(title, found, began)
-        rows = load_rows(run.run_dir / "adapter")[0]
+        rows = load_rows(run.folder / "adapter")[0]
         assert run.alpha is not None
         beyond = int((pvalue[rows] > run.alpha).sum())
         if beyond:
             self.echo(
-                f"{run.run_dir}: {beyond} of its {len(rows)} rows have p > α now: the probe was "
+                f"{run.folder}: {beyond} of its {len(rows)} rows have p > α now: the probe was "
                 "trained again, with another result."
             )
         return PartialResult(run, len(rows), found)
@@ -275,7 +270,7 @@ class _Work:
     ) -> list[Check]:
         """Transfer, partial tuning and the permutation, at one α."""
         ticket = (pvalue <= level.alpha).nonzero().flatten()
-        probe, table = self.source.probe, self.source.table
+        probe, table = self.run.probe, self.run.table
         at = f"α = {level.alpha:.6g}, {len(ticket)} rows"
         tried: list[tuple[str, int, Predictions, str | None, float | None]] = []
         if passes:
@@ -283,7 +278,7 @@ class _Work:
             found = self.predict(f"Transfer ({at})", rows, values) if len(rows) else original
             tried.append(("transfer", len(ticket), found, None, None))
         if partial is not None:
-            run = str(partial.run.run_dir)
+            run = str(partial.run.folder)
             tried.append(("partial", partial.rows, partial.predictions, run, None))
         if passes:
             rows = self.positions.tokens if self.scope == "input" else torch.arange(len(table))

@@ -36,7 +36,7 @@ def draw_levels(certificate: Certificate, folder: Path) -> list[Path]:
         ConfigError: matplotlib is not installed.
     """
     figure, (top, middle, bottom) = new_figure(3, 1, width=6.4, height=7.6)
-    record, settings = certificate.record, certificate.settings
+    record, settings = certificate.run.record, certificate.settings
     levels = certificate.levels
     alphas = [level.alpha for level in levels]
     said = [level.certification for level in levels]
@@ -111,6 +111,7 @@ def draw_levels(certificate: Certificate, folder: Path) -> list[Path]:
 
 def draw_checks(certificate: Certificate, folder: Path) -> list[Path]:
     """Write ``certificate_checks.png`` and ``.svg``: how many certified predictions changed."""
+    record = certificate.run.record
     figure, axes = new_figure(width=6.4, height=4.0)
     alphas = sorted({check.alpha for check in certificate.checks})
     kept = {level.alpha: level.rows_kept for level in certificate.levels}
@@ -145,7 +146,7 @@ def draw_checks(certificate: Certificate, folder: Path) -> list[Path]:
     axes.set_xlabel("ticket (rows with p ≤ α)")
     axes.set_ylabel("certified predictions that change (%)")
     axes.set_title(
-        f"{certificate.record.model.name}, {certificate.record.lang}: the certificate checked "
+        f"{record.model.name}, {record.lang}: the certificate checked "
         "(95% intervals over sentences)",
         fontsize=10,
     )

@@ -62,7 +62,7 @@ def check_numbers(check: Check) -> dict[str, Any]:
 
 def to_dict(certificate: Certificate) -> dict[str, Any]:
     """Everything but the predictions; an infinite τ is None."""
-    record, settings = certificate.record, certificate.settings
+    record, settings = certificate.run.record, certificate.settings
     levels = [level_numbers(certificate, level) for level in certificate.levels]
     for level in levels:
         if math.isinf(level["tau_analytic"]):
@@ -76,7 +76,7 @@ def to_dict(certificate: Certificate) -> dict[str, Any]:
         "model": dataclasses.asdict(record.model),
         "test": dataclasses.asdict(record.data.test),
         "template": record.data.template,
-        "scope": certificate.plan.tuner.scope,
+        "scope": certificate.run.plan.tuner.scope,
         "probe_rows": certificate.probe_rows,
         "vocabulary": certificate.vocabulary,
         "dimension": certificate.dimension,
@@ -99,7 +99,7 @@ def to_dict(certificate: Certificate) -> dict[str, Any]:
         "checks": [check_numbers(check) for check in certificate.checks],
         "seconds": round(certificate.seconds, 1),
         "peak_memory_bytes": certificate.peak_memory,
-        "environment": record.environment | {"device": certificate.plan.device},
+        "environment": record.environment | {"device": certificate.run.plan.device},
     }
 
 

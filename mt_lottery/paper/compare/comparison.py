@@ -12,7 +12,6 @@ from torch import Tensor
 from mt_lottery.errors import TuningError
 from mt_lottery.paper.compare.runs import TicketRun
 from mt_lottery.paper.compare.settings_apart import in_what
-from mt_lottery.runs.folder.integrity import check_files
 from mt_lottery.ticket.analysis import (
     GROUPS,
     Unchanged,
@@ -157,8 +156,8 @@ class UnchangedRows:
     """Table 6 for one partial-tuning run.
 
     Attributes:
-        run: label of the ``ks_lottery`` run.
-        transfer: label of the ``ks_transfer`` run, or ``its probe``.
+        run: label of the run of partial tuning.
+        transfer: label of the run of partial transfer, or ``its probe``.
         own_alpha: the α of the run's ticket.
         levels: one row an α.
     """
@@ -170,14 +169,14 @@ class UnchangedRows:
 
 
 def can_be_tuned_side(run: TicketRun) -> bool:
-    """Whether a run is partial tuning whose ticket has nominal p (``ks_lottery``)."""
-    return run.record.method == "ks_lottery" and run.has_distances
+    """Whether a run is partial tuning whose ticket has nominal p."""
+    return run.can(lambda tuner: tuner.tunes_chosen) and run.has_distances
 
 
 def transfer_partner(run: TicketRun, runs: Sequence[TicketRun]) -> TicketRun | None:
-    """The ``ks_transfer`` run of the same probe: its D is the same in every row."""
+    """The run of partial transfer of the same probe: its D is the same in every row."""
     for other in runs:
-        if other.record.method != "ks_transfer" or not other.has_distances:
+        if not other.can(lambda tuner: tuner.copies_chosen) or not other.has_distances:
             continue
         same_model = (other.record.model.sha256, other.record.model.revision) == (
             run.record.model.sha256,
@@ -194,23 +193,23 @@ def unchanged_of(
     """Table 6: partial tuning against partial transfer (see ``lottery.analysis.unchanged_rows``).
 
     Args:
-        run: a ``ks_lottery`` run.
-        transfer: the ``ks_transfer`` run of the same probe, or the probe itself.
+        run: of partial tuning.
+        transfer: the run of partial transfer of the same probe, or the probe itself.
         alphas: levels; a few and the run's own if None.
 
     Raises:
         TuningError: the run has no nominal p; or the two share no row.
     """
     run.distances()  # says so where there is no test
-    assert run.pvalue is not None
+    assert run.ticket.scores is not None and run.ticket.scores.pvalue is not None
     own = None if run.record.tickets is None else run.record.tickets.alpha
     levels = sorted({*ALPHAS, *([] if own is None else [own])}) if alphas is None else alphas
-    check_files(run.folder, run.record)
+    run.check_files()
     ids, tuned = load_rows(run.folder / "adapter")
     if isinstance(transfer, Probe):
         there, values, label = transfer.token_ids, transfer.values.float().cpu(), "its probe"
     else:
-        check_files(transfer.folder, transfer.record)
+        transfer.check_files()
         there, values = load_rows(transfer.folder / "adapter")
         label = transfer.label
     place = {int(token_id): index for index, token_id in enumerate(there)}
@@ -218,5 +217,5 @@ def unchanged_of(
     if not both:
         raise TuningError(f"{run.folder} and {label} have no row in common.")
     theirs = [place[int(ids[index])] for index in both]
-    found = unchanged_rows(run.pvalue, ids[both], tuned[both], values[theirs], levels)
+    found = unchanged_rows(run.ticket.scores.pvalue, ids[both], tuned[both], values[theirs], levels)
     return UnchangedRows(run.label, label, own, tuple(found))

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from mt_lottery.errors import TuningError
 from mt_lottery.paper.compare.runs import TicketRun
-from mt_lottery.paper.source import open_source
 from mt_lottery.runs.context import make_context
+from mt_lottery.runs.finished import Run
 from mt_lottery.runs.planning.plan import Echo, make_plan
 from mt_lottery.runs.probe import probe_of
 from mt_lottery.ticket.analysis import empirical_pvalues, null_quantiles
@@ -111,7 +111,7 @@ def measure_null(
         run: of a method that has an embedding-tuned probe, with D.
         kind: ``seeds`` or ``shuffled``.
         seed: of the other probe, or of the shuffle.
-        device: as for ``open_source``.
+        device: as for ``Run``.
         echo: prints a line for the user.
 
     Returns:
@@ -119,13 +119,14 @@ def measure_null(
 
     Raises:
         TuningError: an unknown kind; the run's own seed or shuffle; a probe of another method.
-        RecordError: as ``open_source``.
+        RecordError: as ``Run``.
     """
     if kind not in KINDS:
         raise TuningError(f"--null {kind}: allowed: {', '.join(KINDS)}.")
     run.distances()
-    source = open_source(run.folder, device, echo)
-    config = source.plan.config
+    opened = Run(run.folder, device, echo=echo)
+    opened.need_probe()
+    config = opened.plan.config
     if kind == "seeds":
         if seed == config.seed:
             raise TuningError(
@@ -141,16 +142,16 @@ def measure_null(
             )
         data = dataclasses.replace(config.data, shuffle_targets=seed)
         changed = dataclasses.replace(config, data=data)
-    plan = dataclasses.replace(make_plan(changed, lambda _: None), tuner=source.plan.tuner)
-    context, encoded, dev = make_context(plan, source.loaded, echo)
+    plan = dataclasses.replace(make_plan(changed, lambda _: None), tuner=opened.tuner)
+    context, encoded, dev = make_context(plan, opened.original, echo)
     assert encoded is not None
     echo(f"{run.label}: the null's probe ({kind}, seed {seed}).")
     other = probe_of(plan, context, encoded, dev, (), echo).probe
-    table = source.table
-    own = source.ks().statistic
+    table = opened.table
+    own = opened.ks().statistic
     moved = score_probe("ks", table, other).statistic
-    null = between_probes(source.probe, other, table) if kind == "seeds" else moved
-    trained = torch.unique(torch.cat([source.probe.token_ids, other.token_ids]))
+    null = between_probes(opened.probe, other, table) if kind == "seeds" else moved
+    trained = torch.unique(torch.cat([opened.probe.token_ids, other.token_ids]))
     if len(trained) == len(table):  # scope=tied trains all; those that moved are meant
         trained = torch.nonzero((own > 0) | (null > 0)).flatten()
-    return Null(run.label, kind, seed, own, null, moved, trained, run.rows), source.probe
+    return Null(run.label, kind, seed, own, null, moved, trained, run.rows), opened.probe

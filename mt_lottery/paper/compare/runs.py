@@ -2,74 +2,67 @@
 
 from __future__ import annotations
 
-import dataclasses
-import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor
 
-from mt_lottery.errors import RecordError, TuningError
-from mt_lottery.runs.folder.preparing import TICKETS
-from mt_lottery.runs.folder.record import Record, read_record
+from mt_lottery.errors import MTLotteryError, RecordError, TuningError
+from mt_lottery.runs.finished import Run
+from mt_lottery.runs.folder.record import Record
 from mt_lottery.ticket.analysis import most_changed
+from mt_lottery.tuners.base import Tuner
+from mt_lottery.tuners.recipes import tuner_of
 
 
-@dataclass(frozen=True)
-class TicketRun:
-    """A finished run and its ``tickets.csv``.
+class TicketRun(Run):
+    """A finished run whose ticket is compared.
 
     Attributes:
-        folder: the run directory.
-        record: its record.
         label: a short name, unlike that of the runs beside it.
-        rows: the ticket's token ids, most changed first.
-        tokens: token id → token, of every row in the file.
-        statistic, pvalue: D (or another selector's measure) and nominal p of every row of
-            the vocabulary, [V] float64, 0 and 1 where the file has none; None for a method
-            without a measure, or without p.
     """
 
-    folder: Path
-    record: Record
-    label: str
-    rows: tuple[int, ...]
-    tokens: dict[int, str]
-    statistic: Tensor | None
-    pvalue: Tensor | None
+    label = ""
+
+    @cached_property
+    def rows(self) -> tuple[int, ...]:
+        """The ticket's token ids, most changed first."""
+        return tuple(self.ticket)
+
+    @property
+    def tokens(self) -> Mapping[int, str]:
+        """Token id → token, of every row in ``tickets.csv``."""
+        return self.ticket.names or {}
+
+    def can(self, what: Callable[[Tuner], bool]) -> bool:
+        """Whether its recipe's tuner can do something; False for a recipe that is not known here.
+
+        A ticket and its record are all that a comparison needs: ``config.yaml`` may be missing.
+        """
+        try:
+            return what(tuner_of(self.record.method))
+        except MTLotteryError:
+            return False
 
     @property
     def has_distances(self) -> bool:
-        """Whether ``statistic`` is the KS distance D."""
-        return self.statistic is not None and self.pvalue is not None
+        """Whether the rows were scored by the KS distance D."""
+        return self.ticket.pvalue is not None
 
     def distances(self) -> Tensor:
-        """D of every row, [V].
+        """D of every row of the vocabulary, [V] float64; 0 where the file has none.
 
         Raises:
             TuningError: this run has none.
         """
-        if self.statistic is None or self.pvalue is None:
+        scores = self.ticket.scores
+        if scores is None or scores.pvalue is None:
             raise TuningError(
                 f"{self.folder}: its rows were not chosen by KS distance (method "
                 f"{self.record.method}): there is no D to compare."
             )
-        return self.statistic
-
-
-def _read(folder: Path) -> TicketRun:
-    record = read_record(folder)
-    path = folder / TICKETS
-    if record.tickets is None or not os.path.lexists(path):
-        raise RecordError(
-            f"{folder}: a run of {record.method} has no {TICKETS}; allowed: runs that choose "
-            "rows (ks_lottery, ks_transfer, ks_freeze, random, frequency, …)."
-        )
-    ticket = record.tickets.ticket(path, record.model.vocab_size)
-    scores = ticket.scores
-    numbers = (None, None) if scores is None else (scores.statistic, scores.pvalue)
-    return TicketRun(folder, record, "", tuple(ticket), dict(ticket.names or {}), *numbers)
+        return scores.statistic
 
 
 def _train(record: Record) -> str:
@@ -152,23 +145,20 @@ def open_runs(folders: Sequence[str | Path], top: int | None = None) -> list[Tic
     for place, whole in zip(places, resolved, strict=True):
         if resolved.count(whole) > 1:
             raise RecordError(f"{place} is given more than once.")
-    runs = [_read(place) for place in places]
+    runs = [TicketRun(place) for place in places]
+    for run in runs:
+        _ = run.ticket
     for run in runs[1:]:
         _check_vocabulary(runs[0], run)
     if top is not None:
-        for index, run in enumerate(runs):
+        for run in runs:
             try:
-                rows = most_changed(run.distances(), top)
+                run.rows = tuple(most_changed(run.distances(), top).tolist())
             except TuningError as error:
                 raise TuningError(f"--top {top}: {run.folder}: {error}") from error
-            chosen = tuple(int(row) for row in rows)
-            runs[index] = _with(run, rows=chosen)
-    labels = _labels(runs)
-    return [_with(run, label=label) for run, label in zip(runs, labels, strict=True)]
-
-
-def _with(run: TicketRun, **changes: object) -> TicketRun:
-    return dataclasses.replace(run, **changes)  # type: ignore[arg-type]
+    for run, label in zip(runs, _labels(runs), strict=True):
+        run.label = label
+    return runs
 
 
 def _check_vocabulary(first: TicketRun, second: TicketRun) -> None:

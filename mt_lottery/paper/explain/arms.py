@@ -14,7 +14,6 @@ from mt_lottery.config import digest
 from mt_lottery.data.prompts.templates import get_template
 from mt_lottery.decoding.translation import Hypothesis, translate
 from mt_lottery.errors import ConfigError, RecordError, TuningError
-from mt_lottery.languages import parse_pair
 from mt_lottery.model.tables import eos_ids
 from mt_lottery.paper.explain.positions import (
     BOS,
@@ -27,12 +26,12 @@ from mt_lottery.paper.explain.positions import (
 )
 from mt_lottery.reading import read_bytes
 from mt_lottery.runs.decode import Progress, pad_id
-from mt_lottery.runs.folder.files import read_hypotheses
-from mt_lottery.runs.folder.preparing import HYPOTHESES, locked, write_hypotheses
-from mt_lottery.runs.folder.record import read_record
+from mt_lottery.runs.finished import Run
+from mt_lottery.runs.folder.files import read_hypotheses, write_hypotheses
+from mt_lottery.runs.folder.preparing import locked
 from mt_lottery.runs.planning.plan import Echo
-from mt_lottery.runs.tuned import TunedRun, open_run
 from mt_lottery.ticket.analysis import norm_matched
+from mt_lottery.tuners.recipes import recipes_that
 from mt_lottery.tuners.rows.adapter_file import WEIGHTS
 from mt_lottery.tuners.rows.module import TiedHead, TokenRows
 
@@ -106,7 +105,7 @@ class Explained:
         seconds: decoding seconds of the arms that were decoded now.
     """
 
-    run: TunedRun
+    run: Run
     template: str
     sources: list[str]
     references: list[str]
@@ -117,23 +116,23 @@ class Explained:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def _rows_of(run: TunedRun, folder: Path) -> TokenRows:
-    embedding = run.loaded.model.get_input_embeddings()
+def _rows_of(run: Run) -> TokenRows:
+    embedding = run.tuned.model.get_input_embeddings()
     if not isinstance(embedding, TokenRows):
         raise TuningError(
-            f"{folder}: a run of {run.record.method} has no tuned vocabulary rows; allowed: runs "
-            "of ks_lottery, ks_transfer, embed and the others that tune or copy rows."
+            f"{run.folder}: a run of {run.record.method} has no tuned vocabulary rows; allowed: "
+            f"runs that tune or copy rows ({recipes_that(lambda tuner: tuner.scope)})."
         )
-    if isinstance(run.loaded.model.get_output_embeddings(), TiedHead):
+    if isinstance(run.tuned.model.get_output_embeddings(), TiedHead):
         raise TuningError(
-            f"{folder}: with tuner.scope=tied the output head uses the rows too, at every "
+            f"{run.folder}: with tuner.scope=tied the output head uses the rows too, at every "
             "position: what is read where cannot be told apart. Allowed: scope=input."
         )
     return embedding
 
 
-def _test_set(folder: Path, sentences: int | None) -> list[dict[str, Any]]:
-    lines = read_hypotheses(folder / HYPOTHESES, read_record(folder).data.test.pairs)
+def _test_set(run: Run, sentences: int | None) -> list[dict[str, Any]]:
+    lines = run.hypotheses
     if sentences is not None and sentences > len(lines):
         raise ConfigError(
             f"--sentences {sentences}: the run's test set has {len(lines)} sentences."
@@ -141,18 +140,18 @@ def _test_set(folder: Path, sentences: int | None) -> list[dict[str, Any]]:
     return lines[:sentences]
 
 
-def _key(folder: Path, run: TunedRun, template: str, sources: Sequence[str]) -> str:
+def _key(run: Run, template: str, sources: Sequence[str]) -> str:
     """Hash of what every arm's output depends on beside the arm itself."""
     settings = run.config.translate
-    weights = read_bytes(folder / "adapter" / WEIGHTS, RecordError)
+    weights = read_bytes(run.folder / "adapter" / WEIGHTS, RecordError)
     adapter = hashlib.sha256(weights).hexdigest()
     model = run.record.model
     return digest(
         {
             "version": VERSION,
             "adapter": adapter,
-            "model": [model.sha256, model.revision, str(run.loaded.model.dtype)],
-            "device": str(run.loaded.model.device.type),
+            "model": [model.sha256, model.revision, str(run.tuned.model.dtype)],
+            "device": str(run.tuned.model.device.type),
             "lang": run.config.lang,
             "template": template,
             "sources": list(sources),
@@ -173,29 +172,25 @@ def _kept(path: Path, sentences: int, echo: Echo) -> list[Hypothesis] | None:
 
 
 def explain(
-    run_dir: str | Path,
+    run: Run,
     out: Path,
     *,
     template: str | None = None,
     sentences: int | None = None,
     seeds: Sequence[int] = (0, 1, 2),
     wanted: Collection[str] = CHOICES,
-    device: str = "auto",
-    echo: Echo = print,
 ) -> Explained:
     """Decode every arm, greedily, with the run's model, template and limits.
 
     Each arm's hypotheses are kept under ``out``; those already there are not decoded again.
 
     Args:
-        run_dir: a finished run that tuned or copied rows of the input table.
+        run: one that tuned or copied rows of the input table.
         out: folder for the hypotheses.
         template: another registered wording of the prompt; the run's own if None.
         sentences: the first so many of the run's test set; all if None.
         seeds: of the random controls.
         wanted: arms beside ``original`` and ``tuned``, of :data:`CHOICES`.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        echo: prints a line for the user.
 
     Raises:
         RecordError: no finished run there.
@@ -204,16 +199,15 @@ def explain(
     """
     import time
 
-    folder = Path(run_dir).expanduser()
-    lines = _test_set(folder, sentences)
-    run = open_run(folder, device)
+    lines = _test_set(run, sentences)
+    loaded, echo = run.tuned, run.echo
     name = template or run.config.data.template
     wording = get_template(name)
-    rows = _rows_of(run, folder)
-    model, tokenizer = run.loaded.model, run.loaded.tokenizer
+    rows = _rows_of(run)
+    model, tokenizer = loaded.model, loaded.tokenizer
     sources = [str(x["source"]) for x in lines]
     references = [str(x["reference"]) for x in lines]
-    prompts = split_prompts(sources, wording, parse_pair(run.config.lang), tokenizer, name)
+    prompts = split_prompts(sources, wording, run.text.pair, tokenizer, name)
     ids = [int(i) for i in rows.token_ids]
     arms = arms_of(ids, prompts, seeds, wanted)
     counts = [prompt.count(set(ids)) for prompt in prompts]
@@ -225,7 +219,7 @@ def explain(
     stops = eos_ids(model, tokenizer)
     model.set_input_embeddings(embedding)
     own = name == run.config.data.template and len(lines) == run.record.data.test.pairs
-    kept = out / f"arms-{_key(folder, run, name, sources)[:16]}"
+    kept = out / f"arms-{_key(run, name, sources)[:16]}"
     settings = run.config.translate
     found = Explained(run, name, sources, references, arms, {}, reads, None)
     with locked(kept):

@@ -64,7 +64,7 @@ def report(found: Explained, resamples: int = 1000) -> Report:
     Raises:
         ScoreError: none of the metrics can be computed from sentences.
     """
-    loaded = found.run.loaded
+    loaded = found.run.tuned
     target = parse_pair(found.run.config.lang).target.code
     context = MetricContext(loaded.tokenizer, tokenizer_name(loaded), target)
     groups = {arm.name: [found.outputs[arm.name]] for arm in found.arms if arm.random is None}
@@ -122,7 +122,7 @@ def to_json(found: Explained, made: Report, cost: dict[str, float]) -> dict[str,
             "lang": record.lang,
             "seed": record.seed,
             "model": record.model.name,
-            "rows": int(found.run.loaded.model.get_input_embeddings().rows.token_ids.numel()),
+            "rows": int(found.run.tuned.model.get_input_embeddings().rows.token_ids.numel()),
             "trained_template": found.run.config.data.template,
             "config_hash": record.config_hash,
         },

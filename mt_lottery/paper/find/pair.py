@@ -13,13 +13,10 @@ from typing import Any, TypeAlias
 import torch
 
 from mt_lottery.config import RunConfig
-from mt_lottery.config.compose import compose_saved
 from mt_lottery.data.corpora import load_corpora
-from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.errors import ConfigError, ModelError, MTLotteryError, RecordError, TuningError
-from mt_lottery.languages import parse_pair
 from mt_lottery.model.hf import load_tokenizer
-from mt_lottery.model.loading import fingerprint, load
+from mt_lottery.model.loading import load
 from mt_lottery.model.tables import input_table
 from mt_lottery.paper.find.given import TableLike, open_given, table_of
 from mt_lottery.paper.find.tables import (
@@ -30,13 +27,11 @@ from mt_lottery.paper.find.tables import (
     Table,
     open_model,
 )
-from mt_lottery.paper.source import open_source
-from mt_lottery.registry import TUNERS
-from mt_lottery.runs.folder.integrity import check_run
+from mt_lottery.runs.finished import Run
 from mt_lottery.runs.folder.preparing import CONFIG
-from mt_lottery.runs.folder.record import NAME, SWAP, Record, read_record
+from mt_lottery.runs.folder.record import NAME, SWAP
 from mt_lottery.runs.planning.plan import Echo
-from mt_lottery.runs.search import as_chosen
+from mt_lottery.tuners.recipes import recipes_that
 from mt_lottery.tuners.rows.adapter_file import load_rows
 
 #: From an argument of a Python call, and what it is to be, to how a message writes it.
@@ -198,7 +193,7 @@ def open_side(where: TableLike, name: str, device: str, echo: Echo) -> Side:
         return Side(name, table_of(where, name), False)
     path = os.fspath(where)
     if is_run(path):
-        return _open_run(path, device, echo)
+        return _open_run(Run(path, device, echo=echo), path, echo)
     folder = open_given(path)
     tokenizer = None if folder.path.is_file() else _tokenizer(folder)
     # a hub id is no name that `open_model` takes
@@ -213,60 +208,35 @@ def _tokenizer(folder: ModelFolder) -> Any | None:
         return None
 
 
-def _open_run(where: str, device: str, echo: Echo) -> Side:
-    path = Path(where).expanduser()
-    record = read_record(path)
-    config = compose_saved(path / CONFIG)
-    check_run(path, record, config)
-    config = as_chosen(config, record)
-    check_model(path, record, config)
-    tied = record.model.tied_embeddings
-    tuner = TUNERS.get(config.tuner.name)(config.tuner)
-    if tuner.probe is not None and config.tuner.name != "embed":
-        source = open_source(path, device, echo)
-        before: Table = MemoryTable(source.table)
-        after: Table = PatchedTable(before, source.probe.token_ids, source.probe.values)
-        tokenizer, counts = source.loaded.tokenizer, source.context.counts
-        return Side(where, after, tied, before, tokenizer, counts, config)
-    if not (path / "model").is_dir():
-        rows = _adapter_rows(path, config)
-    before, tokenizer = base_table(config)
-    if (path / "model").is_dir():
-        after = open_model(path / "model").table()
-    else:
-        after = PatchedTable(before, *rows)
-    found = _training_counts(config, record, tokenizer, echo)
-    return Side(where, after, tied, before, tokenizer, found, config)
+def _open_run(run: Run, where: str, echo: Echo) -> Side:
+    run.check()
+    tied = run.record.model.tied_embeddings
+    if run.tuner.has_probe and not run.tuner.is_probe:
+        probe = run.probe
+        before: Table = MemoryTable(run.table)
+        after: Table = PatchedTable(before, probe.token_ids, probe.values)
+        tokenizer, counts = run.original.tokenizer, run.context.counts
+        return Side(where, after, tied, before, tokenizer, counts, run.config)
+    model = run.folder / "model"
+    rows = None if model.is_dir() else _adapter_rows(run)
+    before, tokenizer = base_table(run.config)
+    after = open_model(model).table() if rows is None else PatchedTable(before, *rows)
+    found = _training_counts(run, tokenizer, echo)
+    return Side(where, after, tied, before, tokenizer, found, run.config)
 
 
-def _adapter_rows(path: Path, config: RunConfig) -> tuple[torch.Tensor, torch.Tensor]:
+def _adapter_rows(run: Run) -> tuple[torch.Tensor, torch.Tensor]:
+    adapter = run.folder / "adapter"
     try:
-        return load_rows(path / "adapter")
+        return load_rows(adapter)
     except RecordError as error:
-        if (path / "adapter" / "adapter_config.json").is_file() and "not an adapter" not in str(
-            error
-        ):
+        if (adapter / "adapter_config.json").is_file() and "not an adapter" not in str(error):
             raise
         raise TuningError(
-            f"{path}: recipe={config.recipe} leaves the embedding table as it is: there is "
-            "nothing to compare. Allowed: runs of embed, full, ks_lottery, ks_transfer, and "
-            "others that tune vocabulary rows."
+            f"{run.folder}: recipe={run.config.recipe} leaves the embedding table as it is: there "
+            "is nothing to compare. Allowed: runs that keep a whole model, or vocabulary rows "
+            f"({recipes_that(lambda tuner: tuner.scope)})."
         ) from error
-
-
-def check_model(path: Path, record: Record, config: RunConfig) -> None:
-    """Make sure that a run's original model is still the one that it was tuned from.
-
-    Raises:
-        ModelError: it is not, or it cannot be had.
-    """
-    found = fingerprint(config.model)
-    if found not in (record.model.sha256, record.model.revision):
-        raise ModelError(
-            f"{config.model.name_or_path or config.model.name} is not the model that {path} was "
-            f"tuned from: its hash is {found[:12]}…, the record's "
-            f"{(record.model.sha256 or record.model.revision or '?')[:12]}…."
-        )
 
 
 def base_folder(config: RunConfig) -> ModelFolder | None:
@@ -298,21 +268,20 @@ def base_table(config: RunConfig) -> tuple[Table, Any | None]:
     return folder.table(dtype), _tokenizer(folder)
 
 
-def _training_counts(
-    config: RunConfig, record: Record, tokenizer: Any | None, echo: Echo
-) -> Counter[int] | None:
+def _training_counts(run: Run, tokenizer: Any | None, echo: Echo) -> Counter[int] | None:
     """Token counts of a run's training text, if that is still what it was."""
-    if tokenizer is None or record.data.train is None:
+    train = run.record.data.train
+    if tokenizer is None or train is None:
         return None
     try:
-        split = load_corpora(config.data, parse_pair(config.lang), ("train",)).train
+        split = load_corpora(run.config.data, run.text.pair, ("train",)).train
     except MTLotteryError as error:
         echo(f"Note: the training text is not there any more, so tokens are not counted: {error}")
         return None
-    if split is None or split.sha256 != record.data.train.sha256:
+    if split is None or split.sha256 != train.sha256:
         echo("Note: the training text has changed since, so tokens are not counted.")
         return None
-    return PreparedText.of(config).counts(split, tokenizer)
+    return run.text.counts(split, tokenizer)
 
 
 def original(model: str | RunConfig, dtype: str | None = None) -> Any:

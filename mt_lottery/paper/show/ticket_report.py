@@ -13,9 +13,9 @@ from torch import Tensor
 
 from mt_lottery.errors import RecordError
 from mt_lottery.paper.show.frequencies import PositionCounts, count_positions, frequency_ranks
-from mt_lottery.paper.source import Source
 from mt_lottery.report.plain import csv_text
 from mt_lottery.report.tokens import token_strings
+from mt_lottery.runs.finished import Run
 from mt_lottery.runs.folder.preparing import TICKETS
 from mt_lottery.system.atomic import write_text
 from mt_lottery.ticket.rows import Histogram, histogram, normalised_ranks
@@ -95,13 +95,11 @@ class TicketReport:
         return content
 
 
-def show_source(
-    source: Source, *, corpus: str | None = None, among: str = "changed"
-) -> TicketReport:
+def show_run(run: Run, *, corpus: str | None = None, among: str = "changed") -> TicketReport:
     """Everything about a run whose probe is at hand.
 
     Args:
-        source: the run, opened.
+        run: one whose method has a probe.
         corpus: a text file, one sentence a line, to count tokens in; the run's training text
             if None.
         among: rank ``changed`` rows, or ``all`` of the vocabulary.
@@ -109,16 +107,17 @@ def show_source(
     Raises:
         TuningError: the corpus cannot be read.
     """
-    name, counts, places = _counted(source, corpus)
-    scores = source.ks()
+    name, counts, places = _counted(run, corpus)
+    scores = run.ks()
     order = torch.argsort(scores.statistic, descending=True, stable=True)
     order = order[: int((scores.statistic > 0).sum())]
-    table = rank_table(source.table, source.probe.token_ids, source.probe.values, order, among)
-    selected = _selected(source.run_dir)
+    table = rank_table(run.table, run.probe.token_ids, run.probe.values, order, among)
+    chose = run.record.tickets is not None and (run.folder / TICKETS).is_file()
+    selected = set(run.ticket) if chose else set()
     frequency = frequency_ranks(counts)
     assert scores.pvalue is not None
     ids = order.tolist()
-    tokens = token_strings(source.loaded.tokenizer, ids)
+    tokens = token_strings(run.original.tokenizer, ids)
     lines = []
     for place, (token_id, token) in enumerate(zip(ids, tokens, strict=True)):
         line = TokenLine(
@@ -134,30 +133,27 @@ def show_source(
         for part, found in places.items():
             line.counts[part] = found.get(token_id, 0)
         lines.append(line)
-    rows, dimension = source.table.shape
+    rows, dimension = run.table.shape
     bins = histogram(scores.statistic, 1 / dimension)
-    return TicketReport(str(source.run_dir), rows, dimension, name, among, lines, bins)
+    return TicketReport(str(run.folder), rows, dimension, name, among, lines, bins)
 
 
-def _counted(
-    source: Source, corpus: str | None
-) -> tuple[str, Counter[int], dict[str, Counter[int]]]:
+def _counted(run: Run, corpus: str | None) -> tuple[str, Counter[int], dict[str, Counter[int]]]:
     """What the corpus is called, its counts, and those of template, source and target."""
     if corpus is not None:
-        counts = count_file(corpus, source.loaded.tokenizer, setting="--corpus ")
+        counts = count_file(corpus, run.original.tokenizer, setting="--corpus ")
         return corpus, counts, {}
-    plan = source.plan
-    train = plan.corpora.train
+    train = run.plan.corpora.train
     assert train is not None
     found: PositionCounts = count_positions(
         train.pairs,
-        source.encoded.examples,
-        plan.text.template,
-        plan.pair,
-        source.loaded.tokenizer,
+        run.encoded.examples,
+        run.text.template,
+        run.text.pair,
+        run.original.tokenizer,
     )
     name = f"training text ({train.name}, {len(train.pairs):,} pairs)"
-    return name, source.context.counts, vars(found)
+    return name, run.context.counts, vars(found)
 
 
 def rank_table(
@@ -189,11 +185,6 @@ def rank_table(
             scores = torch.cat((scores, unmoved.expand(table.shape[0] - len(rows))))
         ranks[measure] = normalised_ranks(scores)[: len(rows)]
     return ranks
-
-
-def _selected(run_dir: Path) -> set[int]:
-    path = run_dir / TICKETS
-    return set(Ticket.load(path)) if path.is_file() else set()
 
 
 def show_file(

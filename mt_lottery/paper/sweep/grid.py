@@ -11,7 +11,6 @@ from typing import Any
 from mt_lottery import registry
 from mt_lottery.benchmark.choosing import choose_langs
 from mt_lottery.benchmark.plan import Bench, Cell, Variant
-from mt_lottery.benchmark.recipes import all_recipes, settings_of
 from mt_lottery.benchmark.run import check, overrides_of
 from mt_lottery.config import RunConfig
 from mt_lottery.config.compose import compose
@@ -21,6 +20,7 @@ from mt_lottery.languages import parse_pair
 from mt_lottery.paper.sweep.limits import Limit, limits, vocabulary_use
 from mt_lottery.registry import SELECTORS, TUNERS
 from mt_lottery.system.values import wholes
+from mt_lottery.tuners.recipes import all_recipes, settings_of, tuner_of
 
 #: Sizes of ``--sizes`` where none is given: the paper's smallest tickets, and the prototype's.
 SIZES = (1, 5, 18, 50, 100, 400)
@@ -122,7 +122,7 @@ def ask(given: Any) -> Sweep:
     if given.dev:
         # one trial, the settings as they are: trained once, scored on dev, then on the test set
         overrides["tune"] = "1"
-    overrides |= _embed_as_probe(overrides, langs[0])
+    overrides |= _embed_as_probe(overrides, langs[0], series)
     bench = Bench(
         out=(given.out or Path("sweep") / "+".join(langs)).expanduser(),
         recipes=[*BASELINES, *dict.fromkeys(s.recipe for s in series)],
@@ -195,7 +195,9 @@ def _variants(series: Sequence[Series], sizes: Sequence[int]) -> dict[str, list[
     return made
 
 
-def _embed_as_probe(overrides: dict[str, str], lang: str) -> dict[str, str]:
+def _embed_as_probe(
+    overrides: dict[str, str], lang: str, series: Sequence[Series]
+) -> dict[str, str]:
     """Settings that make ``embed`` the probe itself: the curve of transfer ends there.
 
     ``train.lr=0.01`` on the command line is meant for the rows, not for the whole table.  What
@@ -212,7 +214,9 @@ def _embed_as_probe(overrides: dict[str, str], lang: str) -> dict[str, str]:
         fixed = [f"recipe={recipe}", f"lang={lang}"]
         return compose([*fixed, *(f"{k}={v}" for k, v in (plain | own).items())])
 
-    probe = dataclasses.asdict(composed("ks_transfer").probe)
+    asked = [*(one.recipe for one in series), *RECIPES]
+    copying = next(recipe for recipe in asked if tuner_of(recipe).copies_chosen)
+    probe = dataclasses.asdict(composed(copying).probe)
     embed = dataclasses.asdict(composed("embed").train)
     return {
         f"embed:train.{key}": _written(value)
@@ -245,7 +249,7 @@ def _within_limits(sweep: Sweep, *, explicit: bool) -> Sweep:
         sweep.used[lang] = len(use.seen)
         for series in sweep.series:
             cell = sweep.cell(series, sweep.sizes[0], lang, bench.seeds[0])
-            limit = limits(series.recipe, series.selector, bench.config(cell), use)
+            limit = limits(bench.config(cell), use)
             if limit is not None:
                 sweep.limits[lang, series] = limit
     smallest = min((limit.rows for limit in sweep.limits.values()), default=None)

@@ -9,8 +9,9 @@ from mt_lottery.config import RunConfig
 from mt_lottery.data.corpora import Corpora
 from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.model.loading import tokenizer_of
+from mt_lottery.registry import TUNERS
 from mt_lottery.runs.context import input_counts
-from mt_lottery.ticket.selection import looks_at_values
+from mt_lottery.tuners.rows.base import RowTuner
 
 
 @dataclass(frozen=True)
@@ -54,32 +55,15 @@ def vocabulary_use(config: RunConfig, corpora: Corpora) -> VocabularyUse | None:
     return VocabularyUse(rows, input_counts(encoded), text.counts(corpora.train, tokenizer))
 
 
-def limits(recipe: str, selector: str, config: RunConfig, use: VocabularyUse) -> Limit | None:
-    """Most rows that a recipe can be asked for; None where that is not known ahead.
-
-    It may turn out to be fewer: a row that occurs need not have moved.
+def limits(config: RunConfig, use: VocabularyUse) -> Limit | None:
+    """Most rows that a run can be asked for; None where that is not known ahead.
 
     Args:
-        recipe: recipe.
-        selector: measure of change, or empty.
-        config: of one of its cells (``tuner.scope``).
+        config: of one of a recipe's cells.
         use: what the training text uses.
     """
-    whole = Limit(use.rows, "rows of the vocabulary")
-    seen = Limit(len(use.seen), "tokens in the training inputs: no other row can have moved")
-    counted = Limit(len(use.counted), "different tokens in the training text")
-    if getattr(config.tuner, "scope", "input") == "tied":
-        seen = whole  # the softmax moves every row
-    if recipe in ("random_seen", "frequency"):
-        return None if getattr(config.tuner, "corpus", None) else counted
-    if recipe == "random":
-        return whole
-    if selector == "frequency":
-        chosen = counted
-    else:
-        chosen = seen if selector and looks_at_values(selector) else whole
-    if recipe == "ks_freeze" and selector and looks_at_values(selector):
-        return Limit(chosen.rows - 1, f"{chosen.why}; one must be left to tune")
-    if recipe == "frequency_matched":
-        return Limit(min(chosen.rows, len(use.seen) // 2), f"{seen.why}; half of them are matched")
-    return chosen if recipe in ("ks_lottery", "ks_transfer", "ks_freeze") else None
+    tuner = TUNERS.get(config.tuner.name)(config.tuner)
+    if not isinstance(tuner, RowTuner):
+        return None
+    found = tuner.most_rows(use.rows, len(use.seen), len(use.counted))
+    return None if found is None else Limit(*found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from filelock import FileLock, Timeout
 from mt_lottery.config import RunConfig, file_settings
 from mt_lottery.config.compose import to_yaml
 from mt_lottery.config.written import text_of
-from mt_lottery.decoding.translation import Hypothesis
 from mt_lottery.errors import RecordError
 from mt_lottery.runs.folder.claims import CONFIG as CONFIG
 from mt_lottery.runs.folder.claims import STATE as STATE
@@ -22,7 +21,7 @@ from mt_lottery.runs.folder.claims import check_inputs, check_ours
 from mt_lottery.runs.folder.files import read_state
 from mt_lottery.runs.folder.record import NAME, Record, read_record
 from mt_lottery.system import parallel
-from mt_lottery.system.atomic import DiskError, sweep, write_bytes, write_text
+from mt_lottery.system.atomic import DiskError, sweep, write_text
 from mt_lottery.system.removing import remove
 
 HYPOTHESES = "hypotheses.jsonl"
@@ -184,29 +183,3 @@ def tidy(run_dir: Path) -> None:
     for file in run_dir.glob("trials/*/*.safetensors"):
         file.unlink()
     (run_dir / STATE).unlink(missing_ok=True)
-
-
-def write_hypotheses(
-    path: Path, sources: Sequence[str], references: Sequence[str], outputs: Sequence[Hypothesis]
-) -> None:
-    """One JSON object a test sentence, in the order of the test set."""
-    lines = [
-        json.dumps(
-            {
-                "source": source,
-                "reference": reference,
-                "hypothesis": output.text,
-                "first_line": output.first_line,
-                "stopped": output.stopped,
-                "tokens": output.tokens,
-            },
-            ensure_ascii=False,
-        )
-        for source, reference, output in zip(sources, references, outputs, strict=True)
-    ]
-    write_bytes(path, "".join(line + "\n" for line in lines).encode())
-
-
-def write_sentence_scores(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-    """One JSON object a test sentence: what it adds to each score, raw and first line."""
-    write_text(path, "".join(json.dumps(line) + "\n" for line in lines))

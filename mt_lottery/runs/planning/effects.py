@@ -35,7 +35,7 @@ def _matches(key: str, rule: str) -> bool:
 
 def _of_method(config: RunConfig, tuner: Tuner) -> Iterator[tuple[str, str]]:
     recipe = f"recipe={config.recipe}"
-    by_probe = tuner.probe is not None and tuner.probe_section == "train"
+    by_probe = tuner.is_probe
     if not tuner.trains and not by_probe:
         yield "train.", f"{recipe} trains nothing" + (" but its probe" if tuner.probe else "")
     if tuner.probe is None or by_probe:

@@ -35,8 +35,19 @@ class RowsConfig(TunerConfig):
     )
 
 
+#: Why no more rows can be asked for (:meth:`RowTuner.most_rows`).
+VOCABULARY = "rows of the vocabulary"
+SEEN = "tokens in the training inputs: no other row can have moved"
+COUNTED = "different tokens in the training text"
+
+
 class RowTuner(Tuner):
-    """Base of the tuners that tune (or copy) vocabulary rows."""
+    """Base of the tuners that tune (or copy) vocabulary rows.
+
+    One that does not choose them (:attr:`chosen` stays None) sets ``chooses_rows = False``.
+    """
+
+    chooses_rows = True
 
     @property
     def search_space(self) -> dict[str, list[Any]]:
@@ -85,6 +96,18 @@ class RowTuner(Tuner):
     def count_rows(self, vocab_size: int) -> int:
         """How many rows are trained, as far as the settings tell."""
         return int(getattr(self.config, "tickets", None) or DEFAULT_TICKETS)
+
+    def most_rows(self, vocabulary: int, seen: int, counted: int) -> tuple[int, str] | None:
+        """Most rows that can be asked for, and why; None where that is not known ahead.
+
+        It may turn out to be fewer: a row that occurs need not have moved.
+
+        Args:
+            vocabulary: rows of the table.
+            seen: different tokens in the training inputs, template and special tokens included.
+            counted: different tokens in sources and targets alone.
+        """
+        return None
 
     def cannot_move(self, context: TuningContext) -> bool:
         rows = context.model.get_input_embeddings().token_ids.cpu()

@@ -31,6 +31,7 @@ class EmbedTuner(RowTuner):
     """The embedding-tuned probe itself, trained with the ``train`` section's settings."""
 
     trains = False
+    chooses_rows = False
     probe_section = "train"
 
     @property

@@ -18,7 +18,7 @@ from mt_lottery.registry import register_tuner
 from mt_lottery.system.values import user_path
 from mt_lottery.ticket.ticket import Ticket
 from mt_lottery.tuners.base import TuningContext
-from mt_lottery.tuners.rows.base import CountedRowsConfig, RowTuner, enough
+from mt_lottery.tuners.rows.base import COUNTED, CountedRowsConfig, RowTuner, enough
 
 _LINES = 1000  # tokenised at a time
 
@@ -79,6 +79,9 @@ def count_file(path: str, tokenizer: Any, *, setting: str = "tuner.corpus=") -> 
 @register_tuner("frequency", dataclass=FrequencyConfig)
 class FrequencyTuner(RowTuner):
     """Most frequent first, ties by token id; template and special tokens are not counted."""
+
+    def most_rows(self, vocabulary: int, seen: int, counted: int) -> tuple[int, str] | None:
+        return (counted, COUNTED) if self.config.corpus is None else None
 
     def rows(self, context: TuningContext) -> Tensor:
         corpus = self.config.corpus

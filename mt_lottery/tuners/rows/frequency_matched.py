@@ -13,6 +13,7 @@ from mt_lottery.errors import TuningError
 from mt_lottery.registry import register_tuner
 from mt_lottery.ticket.ticket import Ticket
 from mt_lottery.tuners.base import TuningContext
+from mt_lottery.tuners.rows.base import SEEN, VOCABULARY
 from mt_lottery.tuners.rows.ks_lottery import KSLotteryConfig, KSLotteryTuner
 
 
@@ -33,6 +34,12 @@ class FrequencyMatchedTuner(KSLotteryTuner):
     """
 
     leaderboard = False
+    tunes_chosen = False  # its rows are not those of the test
+
+    def most_rows(self, vocabulary: int, seen: int, counted: int) -> tuple[int, str]:
+        why = VOCABULARY if self.scope == "tied" else SEEN
+        most = super().most_rows(vocabulary, seen, counted)[0]
+        return min(most, seen // 2), f"{why}; half of them are matched"
 
     def rows(self, context: TuningContext) -> Tensor:
         ticket = super().rows(context)

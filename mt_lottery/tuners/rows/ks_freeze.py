@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mt_lottery.errors import TuningError
 from mt_lottery.registry import register_tuner
+from mt_lottery.ticket.selection import looks_at_values
 from mt_lottery.tuners.base import TuningContext
 from mt_lottery.tuners.rows.base import DEFAULT_TICKETS
 from mt_lottery.tuners.rows.embed import probe_rows
@@ -24,6 +25,12 @@ class KSFreezeTuner(KSLotteryTuner):
     """
 
     leaderboard = False
+    tunes_chosen = False
+
+    def most_rows(self, vocabulary: int, seen: int, counted: int) -> tuple[int, str]:
+        most, why = super().most_rows(vocabulary, seen, counted)
+        moved = looks_at_values(self.config.selector)
+        return (most - 1, f"{why}; one must be left to tune") if moved else (most, why)
 
     def rows(self, context: TuningContext) -> Tensor:
         frozen = super().rows(context)

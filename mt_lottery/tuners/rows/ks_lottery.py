@@ -30,7 +30,14 @@ from mt_lottery.ticket.selection import (
 )
 from mt_lottery.ticket.ticket import Ticket
 from mt_lottery.tuners.base import Probe, TuningContext
-from mt_lottery.tuners.rows.base import DEFAULT_TICKETS, RowsConfig, RowTuner
+from mt_lottery.tuners.rows.base import (
+    COUNTED,
+    DEFAULT_TICKETS,
+    SEEN,
+    VOCABULARY,
+    RowsConfig,
+    RowTuner,
+)
 from mt_lottery.tuners.rows.rows_file import read_rows_file
 
 
@@ -139,6 +146,14 @@ class KSLotteryTuner(RowTuner):
     def probe(self) -> str | None:
         needed = self.config.rows_file is None and looks_at_values(self.config.selector)
         return "embed" if needed else None
+
+    def most_rows(self, vocabulary: int, seen: int, counted: int) -> tuple[int, str]:
+        selector = self.config.selector
+        if selector == "frequency":
+            return counted, COUNTED
+        if not looks_at_values(selector) or self.scope == "tied":  # the softmax moves every row
+            return vocabulary, VOCABULARY
+        return seen, SEEN
 
     def scores(self, context: TuningContext) -> RowScores:
         """How much each row of the vocabulary changed, by the chosen selector."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from mt_lottery.registry import register_tuner
 from mt_lottery.ticket.ticket import Ticket
 from mt_lottery.tuners.base import TuningContext
-from mt_lottery.tuners.rows.base import CountedRowsConfig, RowTuner, enough
+from mt_lottery.tuners.rows.base import COUNTED, VOCABULARY, CountedRowsConfig, RowTuner, enough
 
 
 @register_tuner("random", dataclass=CountedRowsConfig)
@@ -16,6 +16,9 @@ class RandomTuner(RowTuner):
     """Rows drawn from the whole vocabulary."""
 
     what = "rows in the vocabulary"
+
+    def most_rows(self, vocabulary: int, seen: int, counted: int) -> tuple[int, str]:
+        return vocabulary, VOCABULARY
 
     def pool(self, context: TuningContext) -> Tensor:
         """Token ids to draw from, ascending."""
@@ -39,6 +42,9 @@ class RandomSeenTuner(RandomTuner):
     """
 
     what = "rows whose tokens occur in the training text"
+
+    def most_rows(self, vocabulary: int, seen: int, counted: int) -> tuple[int, str]:
+        return counted, COUNTED
 
     def pool(self, context: TuningContext) -> Tensor:
         return torch.tensor(sorted(context.counts), dtype=torch.int64)

@@ -1,0 +1,349 @@
+"""A finished run, opened: each part is read, checked and kept when it is first asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mt_lottery.config import RunConfig
+from mt_lottery.config.compose import compose_saved
+from mt_lottery.config.stored import allowing, permission
+from mt_lottery.data.prompts.batches import Encoded
+from mt_lottery.data.prompts.prepared import PreparedText
+from mt_lottery.errors import ModelError, RecordError, TuningError
+from mt_lottery.model.handed_out import weight_names
+from mt_lottery.model.loading import LoadedModel, fingerprint, load
+from mt_lottery.model.tables import input_table
+from mt_lottery.registry import TUNERS
+from mt_lottery.runs.context import make_context
+from mt_lottery.runs.decode import decode
+from mt_lottery.runs.folder.files import read_hypotheses, read_sentence_scores
+from mt_lottery.runs.folder.integrity import check_files, check_run
+from mt_lottery.runs.folder.preparing import CONFIG, HYPOTHESES, SENTENCES, TICKETS
+from mt_lottery.runs.folder.record import Record, read_record
+from mt_lottery.runs.planning.chosen import as_chosen
+from mt_lottery.runs.planning.plan import Echo, Plan, check_packages, make_plan, pick_device
+from mt_lottery.scoring.metric import Floats
+from mt_lottery.system.values import user_path
+from mt_lottery.ticket.level import RowScores
+from mt_lottery.ticket.ticket import Ticket
+from mt_lottery.tuners.base import Probe, Tuner, TuningContext
+from mt_lottery.tuners.kept import check_restored
+from mt_lottery.tuners.recipes import recipes_that
+from mt_lottery.tuners.rows.ks_lottery import score_probe
+
+if TYPE_CHECKING:
+    from mt_lottery.runs.handed_out import Merged
+
+
+class Run:
+    """A finished run.
+
+    Nothing is read before it is asked for: the record costs a file, the plan the text, the
+    original and the tuned model one loading each.  A run is data: what its configuration would
+    import is named in the error, and imported only if you say so.
+
+    Args:
+        run_dir: a run directory.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or a ``torch.device``.
+        user_dir: a folder of plugins to import, for a run that needs one.
+        trust_remote_code: run Python code that comes with the original model.
+        echo: prints a line for the user.
+
+    Every attribute raises RecordError where there is no finished run, or a damaged one.
+    """
+
+    def __init__(
+        self,
+        run_dir: str | Path,
+        device: str | torch.device = "auto",
+        *,
+        user_dir: str | Path | None = None,
+        trust_remote_code: bool = False,
+        echo: Echo = print,
+    ) -> None:
+        self.folder = user_path(run_dir, RecordError)
+        self.device = str(device)
+        self.echo = echo
+        self._permission = permission()
+        if user_dir is not None or trust_remote_code:
+            with allowing(user_dir, trust_remote_code):
+                self._permission = permission()
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    # what its files say
+
+    @cached_property
+    def record(self) -> Record:
+        """``record.json``: what it was, cost and scored."""
+        return read_record(self.folder)
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """Metric → its raw and first-line scores, as in the record."""
+        return self.record.scores
+
+    @cached_property
+    def stored(self) -> RunConfig:
+        """``config.yaml``, for this device and without a tracker.
+
+        Raises:
+            ConfigError: damaged, or it asks for what is not allowed here.
+        """
+        _ = self.record  # says what is there, if it is no finished run
+        with allowing(self._permission.user_dir, self._permission.trust_remote_code):
+            config = compose_saved(self.folder / CONFIG)
+        return dataclasses.replace(config, device=self.device, tracker="none")
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """The settings that the run ended with: :attr:`stored`, and what its trials chose."""
+        return as_chosen(self.stored, self.record)
+
+    @cached_property
+    def tuner(self) -> Tuner:
+        """What the recipe uses."""
+        made: Tuner = TUNERS.get(self.config.tuner.name)(self.config.tuner)
+        return made
+
+    @cached_property
+    def text(self) -> PreparedText:
+        """The wording of the prompt, and the direction."""
+        return PreparedText.of(self.config)
+
+    @cached_property
+    def hypotheses(self) -> list[dict[str, Any]]:
+        """``hypotheses.jsonl``: source, reference and translation of every test sentence."""
+        return read_hypotheses(self.folder / HYPOTHESES, self.record.data.test.pairs)
+
+    @cached_property
+    def ticket(self) -> Ticket:
+        """The rows that its tuner chose, with the evidence of ``tickets.csv``.
+
+        Raises:
+            RecordError: a tuner that chooses none, or the file is missing or damaged.
+        """
+        path = self.folder / TICKETS
+        if self.record.tickets is None or not os.path.lexists(path):
+            raise RecordError(
+                f"{self.folder}: a run of {self.record.method} has no {TICKETS}; allowed: runs "
+                f"that choose rows ({recipes_that(lambda tuner: tuner.chooses_rows)})."
+            )
+        return self.record.tickets.ticket(path, self.record.model.vocab_size)
+
+    @cached_property
+    def sentence_scores(self) -> dict[str, dict[str, Floats]]:
+        """Metric → ``raw`` or ``first_line`` → what each test sentence adds to the score, [N, S].
+
+        Empty for a run of an early version, which has no ``sentence_scores.jsonl``.
+        """
+        path = self.folder / SENTENCES
+        return read_sentence_scores(path, self.record) if path.exists() else {}
+
+    # whether it still is what was scored
+
+    def check_files(self) -> None:
+        """Make sure that what the run learnt is as it was scored."""
+        check_files(self.folder, self.record)
+
+    def check(self) -> None:
+        """As :meth:`check_files`, of the settings that decide a translation and the model too.
+
+        Raises:
+            RecordError: a file or a setting has changed.
+            ModelError: the original model has, or cannot be had.
+        """
+        check_run(self.folder, self.record, self.stored)
+        self._check_model()
+
+    def _check_model(self) -> None:
+        found, record = fingerprint(self.stored.model), self.record.model
+        if found not in (record.sha256, record.revision):
+            raise ModelError(
+                f"{self.stored.model.name_or_path or self.stored.model.name} is not the model that "
+                f"{self.folder} was tuned from: its hash is {found[:12]}…, the record's "
+                f"{(record.sha256 or record.revision or '?')[:12]}…."
+            )
+
+    # what it was made from
+
+    @cached_property
+    def plan(self) -> Plan:
+        """Text, device, tuner and engine; RecordError if text, model or defaults have changed."""
+        plan = make_plan(self.stored, lambda _: None)
+        if plan.config_hash != self.record.config_hash:
+            raise RecordError(
+                f"{self.folder}: what the run depends on has changed since (its text, its model, "
+                "or this package's defaults): its config_hash is "
+                f"{self.record.config_hash[:12]}, now it would be {plan.config_hash[:12]}. Run it "
+                "again (overwrite=true)."
+            )
+        return dataclasses.replace(plan, config=self.config, tuner=self.tuner, text=self.text)
+
+    @cached_property
+    def original(self) -> LoadedModel:
+        """The original model (frozen, eval mode) and its tokenizer.
+
+        Raises:
+            ModelError: it has changed since, or cannot be had.
+        """
+        device = pick_device(self.device)
+        if "plan" not in vars(self):  # whose hash is the model's too
+            self._check_model()
+        return load(self.config.model, device)
+
+    @property
+    def table(self) -> Tensor:
+        """The original embedding table, [V, d]."""
+        return input_table(self.original.model).detach()
+
+    @cached_property
+    def _prepared(self) -> tuple[TuningContext, Encoded]:
+        """What the tuner looked at, the probe included, and the encoded training pairs."""
+        from mt_lottery.runs.probe import probe_of
+
+        plan = self.plan
+        self.need_probe()
+        context, encoded, dev = make_context(plan, self.original, self.echo)
+        assert encoded is not None
+        context.probe = probe_of(plan, context, encoded, dev, (), self.echo).probe
+        return context, encoded
+
+    def need_probe(self) -> None:
+        """Make sure that the run's tuner has an embedding-tuned probe.
+
+        Raises:
+            TuningError: it has none.
+        """
+        if not self.tuner.has_probe:
+            raise TuningError(
+                f"{self.folder}: recipe={self.config.recipe} has no embedding-tuned probe; "
+                f"allowed: runs of {recipes_that(lambda tuner: tuner.has_probe)}."
+            )
+
+    @property
+    def context(self) -> TuningContext:
+        """What the tuner looked at; ``context.probe`` is the embedding-tuned probe.
+
+        Raises:
+            RecordError: as :attr:`plan`.
+            TuningError: the tuner has no probe.
+        """
+        return self._prepared[0]
+
+    @property
+    def encoded(self) -> Encoded:
+        """The training pairs as token ids."""
+        return self._prepared[1]
+
+    @property
+    def probe(self) -> Probe:
+        """The embedding-tuned rows.
+
+        They come from the cache (``MT_LOTTERY_CACHE``), or are trained again, with the run's own
+        settings and seed, where the cache was emptied.
+        """
+        probe = self.context.probe
+        assert probe is not None
+        return probe
+
+    def ks(self) -> RowScores:
+        """KS distance and nominal p of every row of the vocabulary, [V] each."""
+        return score_probe("ks", self.table, self.probe)
+
+    # what it learnt
+
+    @cached_property
+    def _restored(self) -> tuple[LoadedModel, torch.dtype, bool]:
+        """The tuned model, the dtype of the original's weights, and :attr:`is_plain`."""
+        device = pick_device(self.device)  # before anything is read
+        check_packages(("tuner", TUNERS, self.stored.tuner.name))
+        self.check()
+        loaded = load(self.config.model, device)
+        dtype, names = loaded.model.dtype, weight_names(loaded.model)
+        self.tuner.tokenizer = loaded.tokenizer
+        model = self.tuner.restore(loaded.model, self.folder)
+        if model is not None:  # a plugin may change the model in place and return nothing
+            loaded = dataclasses.replace(loaded, model=model)
+        loaded.model.eval()
+        check_restored(self.tuner, loaded.model, self.folder)
+        # told by its tuner, without importing PEFT for runs that have none of it
+        plain = hasattr(loaded.model, "peft_config") or weight_names(loaded.model) == names
+        return loaded, dtype, plain
+
+    @property
+    def tuned(self) -> LoadedModel:
+        """The tuned model, ready to translate, and its tokenizer.
+
+        Raises:
+            RecordError: what was learnt, or a setting, has changed since.
+            ModelError: the original model has, or cannot be had.
+        """
+        return self._restored[0]
+
+    @property
+    def lead(self) -> str:
+        """The text before every prompt that is translated."""
+        _ = self._restored  # it is learnt too
+        return self.tuner.lead
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether what the tuned model would save loads as the same model.
+
+        Its weights have the names that they had before, or it is PEFT's and saves its adapter.
+        """
+        return self._restored[2]
+
+    def translate(self, sentences: Sequence[str], **decoding: Any) -> list[str]:
+        """The first line of what the tuned model says of each sentence.
+
+        Args:
+            sentences: of the source language; an empty one stays empty.
+            decoding: in place of the run's own: ``beam_size``, ``max_new_tokens``,
+                ``batch_size``, ….
+        """
+        settings = dataclasses.replace(self.config.translate, **decoding)
+        config = dataclasses.replace(self.config, translate=settings)
+        full = [text for text in sentences if text.strip()]  # else there is nothing to translate
+        found = iter(decode(config, self.tuned, full, lead=self.lead, quiet=True) if full else ())
+        return [next(found).first_line if text.strip() else "" for text in sentences]
+
+    def merge(
+        self, out: str | Path, *, dtype: str | None = None, overwrite: bool = False
+    ) -> Merged:
+        """Write the tuned model as a plain transformers folder.
+
+        Args:
+            out: the folder to write.
+            dtype: of the weights (``float32``, ``bfloat16``, ``float16``); the model's own if
+                None.  Updates smaller than a step of bfloat16 are lost in it.
+            overwrite: replace ``out`` if it is there, and ours
+                (:mod:`mt_lottery.system.replacing`).
+
+        Raises:
+            RecordError: ``out`` exists, or may not be replaced.
+            TuningError: the tuner has nothing that a plain model could hold.
+            ModelError: the original model has changed since, or cannot be had.
+        """
+        from mt_lottery.runs.handed_out import merge
+
+        return merge(self, out, dtype, overwrite)
+
+    def give_tuned(self) -> tuple[LoadedModel, torch.dtype]:
+        """:attr:`tuned` and the dtype of the original's weights, for a use that changes it.
+
+        The next one who asks for :attr:`tuned` gets it loaded anew.
+        """
+        loaded, dtype, _ = self._restored
+        del self._restored
+        return loaded, dtype
