@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mt_lottery.errors import ArgumentError, ModelError
 from mt_lottery.model.folder.quantised import is_quantised, keep_differentiable
-from mt_lottery.model.tables import input_table, is_tied, output_head
+from mt_lottery.model.tables import input_table, is_tied, output_table
 from mt_lottery.ticket_model.config import TicketConfig
 from mt_lottery.tuners.rows.module import TokenRows, attach, detach
 
@@ -42,9 +42,10 @@ def check_base(model: Any, scope: str) -> None:
         raise ModelError(f"{kind}: has an encoder of its own; tickets are for decoder-only models.")
     if isinstance(model.get_input_embeddings(), TokenRows):
         raise ModelError(f"{kind}: this model has token rows already; one ticket a model.")
-    output_head(model)
     table = input_table(model)
-    if hasattr(table, "ds_id") or hasattr(table, "full_tensor"):
+    if any(
+        hasattr(t, kept) for t in (table, output_table(model)) for kept in ("ds_id", "full_tensor")
+    ):
         raise ModelError(
             f"{kind}: its embedding table is split over processes (ZeRO-3, FSDP or tensor "
             "parallelism), and rows of it cannot be taken. Load the model whole; with DeepSpeed "
@@ -59,6 +60,19 @@ def check_base(model: Any, scope: str) -> None:
         )
 
 
+def whole(rows: Any) -> Tensor:
+    """A parameter that several processes may share out, as one tensor; every process must ask."""
+    found: Tensor
+    if hasattr(rows, "ds_id"):  # ZeRO-3
+        import deepspeed
+
+        with deepspeed.zero.GatheredParameters([rows]):
+            found = rows.detach().clone()
+    else:
+        found = (rows.full_tensor() if hasattr(rows, "full_tensor") else rows).detach()  # FSDP 2
+    return found
+
+
 class TicketLayers(nn.Module):
     """A model with its ticket in it: what a ``PeftModel`` calls its ``base_model``.
 
@@ -70,6 +84,9 @@ class TicketLayers(nn.Module):
     Attributes:
         model: the model that was given.
         embedding: what stands in its input table's place; ``rows`` is what is trained.
+        tied: its input table is its output head too.
+        head_row: row 0 of the head, [1, d], float32 (for the file; later, ZeRO-3 or FSDP may hold
+            parts of the table).
     """
 
     def __init__(
@@ -83,6 +100,8 @@ class TicketLayers(nn.Module):
         self.active_adapter = adapter_name
         if is_quantised(model):
             keep_differentiable(model)
+        self.tied = is_tied(model)
+        self.head_row = output_table(model)[:1].detach().to("cpu", torch.float32, copy=True)
         ids = torch.tensor(config.rows)
         embedding = attach(model, ids, tied=config.scope == "both")
         embedding.rows.requires_grad_(not config.inference_mode)

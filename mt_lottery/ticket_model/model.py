@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Unpack
@@ -26,11 +26,10 @@ from mt_lottery.errors import (
     checked_keywords,
 )
 from mt_lottery.model.folder.quantised import quantisation, refuse_merging
-from mt_lottery.model.tables import is_tied
 from mt_lottery.system.values import user_path
 from mt_lottery.ticket_model.config import TICKET, TicketConfig
 from mt_lottery.ticket_model.hub import HubArguments, adapter_folder
-from mt_lottery.ticket_model.layers import TicketLayers, check_base
+from mt_lottery.ticket_model.layers import TicketLayers, check_base, whole
 from mt_lottery.ticket_model.one_ticket import OneTicket
 from mt_lottery.tuners.rows.adapter_file import (
     CONFIG,
@@ -87,10 +86,7 @@ class TicketModel(OneTicket, PeftModelForCausalLM):  # type: ignore[misc]
         adapter_name: str = "default",
         **kwargs: Any,
     ) -> None:
-        if not isinstance(peft_config, TicketConfig):
-            raise ArgumentError(
-                f"A {type(peft_config).__name__} makes no TicketModel; give a TicketConfig."
-            )
+        _check_config(peft_config)
         super().__init__(model, peft_config, adapter_name, **kwargs)
 
     _adapters_disabled: bool  # PEFT's
@@ -109,6 +105,11 @@ class TicketModel(OneTicket, PeftModelForCausalLM):  # type: ignore[misc]
     def values(self) -> Tensor:
         """The rows as they are now, [k, d], a detached view of what is trained."""
         return self._embedding.rows.detach()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the original model's weights; the rows beside them may be wider."""
+        return self._embedding.weight.dtype
 
     def save_pretrained(
         self,
@@ -146,13 +147,15 @@ class TicketModel(OneTicket, PeftModelForCausalLM):  # type: ignore[misc]
             raise ArgumentError("path_initial_model_for_weight_conversion: only LoRA has that.")
         for adapter in selected_adapters or ():
             self._check_name(adapter)
-        values = self._gathered(kwargs.get("state_dict") or {})  # every process takes part
+        base = self.get_base_model()
+        name = f"{PREFIX}{module_name(base, base.get_input_embeddings())}.rows"
+        state = kwargs.get("state_dict") or {}
+        values = whole(state.get(name, self._embedding.rows))  # every process takes part
         if not is_main_process:
             return
         folder = user_path(save_directory, RecordError)
         if folder.is_file():
             raise RecordError(f"{folder}: a file; a folder is needed for an adapter.")
-        base = self.get_base_model()
         config: TicketConfig = self.active_peft_config
         save_rows(
             folder,
@@ -160,16 +163,10 @@ class TicketModel(OneTicket, PeftModelForCausalLM):  # type: ignore[misc]
             self.rows,
             values,
             base_name=str(config.base_model_name_or_path or ""),
-            input_only=config.scope == "input" and is_tied(base),
+            input_only=config.scope == "input" and self.base_model.tied,
+            head_row=self.base_model.head_row,
             readme=not (folder / README_FILE).exists(),
         )
-
-    def _gathered(self, state: Mapping[str, Tensor]) -> Tensor:
-        base = self.get_base_model()
-        name = f"{PREFIX}{module_name(base, base.get_input_embeddings())}.rows"
-        rows = state.get(name, self._embedding.rows)
-        whole: Tensor = rows.full_tensor() if hasattr(rows, "full_tensor") else rows
-        return whole.detach()
 
     @classmethod
     def from_pretrained(
@@ -299,20 +296,33 @@ class TicketModel(OneTicket, PeftModelForCausalLM):  # type: ignore[misc]
             self._adapters_disabled = was_disabled
 
 
+def _check_config(config: object) -> None:
+    if not isinstance(config, TicketConfig):
+        raise ArgumentError(
+            f"A {type(config).__name__} makes no TicketModel: give mtl.TicketConfig(rows=…)."
+        )
+
+
 def _scope(folder: Path, model: Any) -> Literal["input", "both"]:
     return "both" if scope_of(folder, model) == "tied" else "input"
 
 
-def _wrapped(cls: type[TicketModel], model: Any, config: TicketConfig, name: str) -> TicketModel:
+def _wrapped(
+    cls: type[TicketModel], model: Any, config: TicketConfig, name: str, **more: Any
+) -> TicketModel:
+    _check_config(config)
     config = copy.copy(config)
     where = getattr(getattr(model, "config", None), "_name_or_path", None)
     config.base_model_name_or_path = config.base_model_name_or_path or where or None
-    return cls(model, config, name)
+    return cls(model, config, name, **more)
 
 
 @checked_keywords
 def get_ticket_model(
-    model: Any, peft_config: TicketConfig, adapter_name: str = "default"
+    model: Any,
+    peft_config: TicketConfig,
+    adapter_name: str = "default",
+    autocast_adapter_dtype: bool = True,
 ) -> TicketModel:
     """Make a model of which only a ticket's rows are trained, as PEFT's ``get_peft_model``.
 
@@ -321,6 +331,8 @@ def get_ticket_model(
             float dtype; it is changed in place, and everything in it is frozen.
         peft_config: which rows.
         adapter_name: PEFT's name for what is trained.
+        autocast_adapter_dtype: keep the rows in float32; if False, in the table's dtype (FSDP 1
+            takes one dtype only; FSDP 2 takes both).
 
     Returns:
         the model to hand to Trainer, TRL's ``SFTTrainer``, accelerate or a loop of one's own;
@@ -340,7 +352,8 @@ def get_ticket_model(
     >>> [(name, tuple(p.shape)) for name, p in model.named_parameters() if p.requires_grad]
     [('base_model.model.model.embed_tokens.rows', (3, 16))]
     """
-    return _wrapped(TicketModel, model, peft_config, adapter_name)
+    cast = {"autocast_adapter_dtype": autocast_adapter_dtype}
+    return _wrapped(TicketModel, model, peft_config, adapter_name, **cast)
 
 
 # so that peft.get_peft_model and SFTTrainer(peft_config=…) make the same model

@@ -65,13 +65,14 @@ def _a_linear_layer(model: Any) -> tuple[str, int, int, bool]:
     head = module_name(model, model.get_output_embeddings())
     for name, module in model.named_modules():
         inside_head = f"{name}.".startswith(f"{head}.")
-        weight = getattr(module, "weight", None)
-        if inside_head or not isinstance(weight, Tensor) or weight.dim() != 2:
+        if inside_head:
             continue
         if isinstance(module, nn.Linear):
             return name, int(module.in_features), int(module.out_features), False
         if type(module).__name__ == "Conv1D":  # GPT-2 keeps its weights transposed
-            return name, int(weight.shape[0]), int(weight.shape[1]), True
+            weight = module.weight
+            inputs, outputs = getattr(weight, "ds_shape", weight.shape)  # ZeRO-3 keeps parts of it
+            return name, int(inputs), int(outputs), True
     raise ModelError(f"{type(model).__name__} has no linear layer that could carry the adapter.")
 
 
@@ -83,6 +84,7 @@ def save_rows(
     *,
     base_name: str,
     input_only: bool,
+    head_row: Tensor | None = None,
     readme: bool = True,
 ) -> None:
     """Write rows as a PEFT adapter, atomically.
@@ -94,6 +96,8 @@ def save_rows(
         values: [k, d]; written as float32.
         base_name: folder or hub id of the original model.
         input_only: the model is tied and only its input table changes.
+        head_row: row 0 of the output head, [1, d], where ``model`` has only parts of it (ZeRO-3,
+            FSDP).
         readme: write a README.md too.
     """
     name = module_name(model, model.get_input_embeddings())
@@ -105,7 +109,8 @@ def save_rows(
     note = ""
     if input_only:
         target, inputs, outputs, transposed = _a_linear_layer(model)
-        first = model.get_output_embeddings().weight[:1].detach().to("cpu", torch.float32)
+        row = model.get_output_embeddings().weight[:1] if head_row is None else head_row
+        first = row.detach().to("cpu", torch.float32)
         tensors = {
             f"{PREFIX}{name}.token_adapter{DELTA}": rows,
             f"{PREFIX}{head}.token_adapter{DELTA}": first.contiguous(),
