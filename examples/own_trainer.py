@@ -39,12 +39,7 @@ for source, target in PAIRS:
     answer.append(tokenizer.eos_token_id)  # or the model never learns to stop
     examples.append({"input_ids": prompt + answer, "labels": [-100] * len(prompt) + answer})
 
-settings = {
-    "num_train_epochs": given.epochs,
-    "learning_rate": 1e-2,
-    "report_to": "none",
-    "bf16": False,
-}
+settings = dict(num_train_epochs=given.epochs, learning_rate=1e-2, report_to="none", bf16=False)
 if given.trl:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer

@@ -60,19 +60,6 @@ def check_base(model: Any, scope: str) -> None:
         )
 
 
-def whole(rows: Any) -> Tensor:
-    """A parameter that several processes may share out, as one tensor; every process must ask."""
-    found: Tensor
-    if hasattr(rows, "ds_id"):  # ZeRO-3
-        import deepspeed
-
-        with deepspeed.zero.GatheredParameters([rows]):
-            found = rows.detach().clone()
-    else:
-        found = (rows.full_tensor() if hasattr(rows, "full_tensor") else rows).detach()  # FSDP 2
-    return found
-
-
 class TicketLayers(nn.Module):
     """A model with its ticket in it: what a ``PeftModel`` calls its ``base_model``.
 

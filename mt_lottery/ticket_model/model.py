@@ -21,23 +21,18 @@ from torch import Tensor
 from mt_lottery.errors import (
     ArgumentError,
     ModelError,
-    RecordError,
     check_keywords,
     checked_keywords,
 )
 from mt_lottery.model.folder.quantised import quantisation, refuse_merging
-from mt_lottery.system.values import user_path
 from mt_lottery.ticket_model.config import TICKET, TicketConfig
 from mt_lottery.ticket_model.hub import HubArguments, adapter_folder
-from mt_lottery.ticket_model.layers import TicketLayers, check_base, whole
+from mt_lottery.ticket_model.layers import TicketLayers, check_base
 from mt_lottery.ticket_model.one_ticket import OneTicket
+from mt_lottery.ticket_model.saving import save_ticket
 from mt_lottery.tuners.rows.adapter_file import (
     CONFIG,
-    PREFIX,
-    README_FILE,
     load_rows,
-    module_name,
-    save_rows,
     scope_of,
 )
 from mt_lottery.tuners.rows.module import TokenRows, detach, fold
@@ -136,6 +131,7 @@ class TicketModel(OneTicket, PeftModelForCausalLM):  # type: ignore[misc]
         Raises:
             ArgumentError: a pickle or another adapter is asked for.
             KeywordError: another argument.
+            ModelError: this process has only a part of the rows, and no ``state_dict`` (FSDP 1).
             RecordError: ``save_directory`` is a file.
             DiskError: it cannot be written.
         """
@@ -147,26 +143,7 @@ class TicketModel(OneTicket, PeftModelForCausalLM):  # type: ignore[misc]
             raise ArgumentError("path_initial_model_for_weight_conversion: only LoRA has that.")
         for adapter in selected_adapters or ():
             self._check_name(adapter)
-        base = self.get_base_model()
-        name = f"{PREFIX}{module_name(base, base.get_input_embeddings())}.rows"
-        state = kwargs.get("state_dict") or {}
-        values = whole(state.get(name, self._embedding.rows))  # every process takes part
-        if not is_main_process:
-            return
-        folder = user_path(save_directory, RecordError)
-        if folder.is_file():
-            raise RecordError(f"{folder}: a file; a folder is needed for an adapter.")
-        config: TicketConfig = self.active_peft_config
-        save_rows(
-            folder,
-            base,
-            self.rows,
-            values,
-            base_name=str(config.base_model_name_or_path or ""),
-            input_only=config.scope == "input" and self.base_model.tied,
-            head_row=self.base_model.head_row,
-            readme=not (folder / README_FILE).exists(),
-        )
+        save_ticket(self, save_directory, kwargs.get("state_dict") or {}, write=is_main_process)
 
     @classmethod
     def from_pretrained(
