@@ -1,4 +1,4 @@
-"""Modules that plugins of version 0.1 import, under their names of then.
+"""Modules that plugins of version 0.1 import, under their old names.
 
 They go on working in this version, with a ``DeprecationWarning``; plugins import from
 :mod:`mt_lottery.plugin`.

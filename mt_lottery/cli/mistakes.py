@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from mt_lottery.reading import reason, shown
+from mt_lottery.system.diskfault import out_of_memory
 
 #: Errors of the machine, whatever file they are about; a disk's come before, from
 #: :mod:`mt_lottery.system.diskfault`.
@@ -28,10 +29,6 @@ _PATH = (
     *(errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG),
     *(errno.ENXIO, errno.EEXIST, errno.ENOTEMPTY, errno.EBUSY, errno.EXDEV, errno.ENODEV),
     *(errno.ENOTSUP, errno.ETXTBSY),
-)
-_MEMORY = re.compile(
-    r"DefaultCPUAllocator|can't allocate memory|[Cc]annot allocate memory|out of memory"
-    r"|mmap.*memory|CUBLAS_STATUS_ALLOC_FAILED"
 )
 _LOWER = (
     "lower train.batch_size or train.max_tokens (training), translate.batch_size or "
@@ -67,15 +64,6 @@ def mistake(error: BaseException) -> str | None:
         key = getattr(error, "full_key", None)
         return f"{f'`{key}`: ' if key else ''}{str(error).splitlines()[0].rstrip('.')}."
     return None
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether Python, NumPy, PyTorch or the system had no memory left."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
-    return isinstance(error, RuntimeError) and _MEMORY.search(str(error)) is not None
 
 
 def _of_the_system(error: OSError) -> str | None:

@@ -1,6 +1,6 @@
 """Tables and lines on a terminal: as wide as they may be, whole words, nothing interpreted.
 
-What is shown holds tokens, translations and names of others: a token ``[red]`` is no markup, and
+What is shown holds tokens, translations and names of others: a token ``[red]`` is not markup, and
 an escape character is written ``\\x1b``.
 """
 

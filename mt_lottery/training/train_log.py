@@ -83,10 +83,7 @@ class TrainLog:
         values = {"loss": loss, "lr": lr, "tokens_per_second": round(speed, 1), "seconds": spent}
         values["memory_bytes"] = memory_in_use()
         values |= more
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        self._file.flush()
-        for tracker in self._trackers:
-            tracker.log(step, values)
+        self.note(step, **values)
         self._bar.update(1)
         self._bar.set_postfix_str(f"loss {loss:.3f}, {speed:.0f} tokens/s")
         if not self._live and (now - self._spoke > 15 or step == self._total):
@@ -100,7 +97,7 @@ class TrainLog:
             )
 
     def note(self, step: int, **values: float) -> None:
-        """Numbers that belong to no single step (the dev loss after an epoch)."""
+        """Write numbers of a step, or of an epoch that ends with it (the dev loss)."""
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
         for tracker in self._trackers:
