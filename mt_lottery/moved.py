@@ -53,6 +53,7 @@ MOVED = {
         "record": "runs.folder.record",
         "pipeline": "runs",
         "pipeline.tuned": "runs.handed_out",
+        "fairseq2.surroundings": "fairseq2.isolation",
     }.items()
 }
 

@@ -126,6 +126,10 @@ class NullLog(TrainLog):
         """Nothing."""
 
 
+#: The names of version 0.1, which go with the next one.
+Journal, Silence = TrainLog, NullLog
+
+
 def _lines_until(path: Path, start: int) -> list[dict[str, Any]]:
     """The lines of a log up to a step; a power cut may have damaged some, which are left out."""
     kept = []
