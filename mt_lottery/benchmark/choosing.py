@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from mt_lottery.benchmark.recipes import all_recipes, leaderboard_recipes, tuner_of
 from mt_lottery.errors import ConfigError, MTLotteryError, unknown
 from mt_lottery.languages import get_language, parse_pair
+from mt_lottery.system.values import wholes
 
 
 def choose_recipes(names: Sequence[str]) -> list[str]:
@@ -34,6 +35,17 @@ def choose_recipes(names: Sequence[str]) -> list[str]:
         raise ConfigError(problems)
     wanted.add("none")
     return [m for m in known if m in wanted] + sorted(wanted - set(known))
+
+
+def choose_numbers(
+    option: str, text: str, problems: list[str], least: int = 0, most: int = 2**32 - 1
+) -> list[int]:
+    """Numbers with commas between, each once; what is none is added to the problems."""
+    try:
+        return list(dict.fromkeys(wholes(text, least, most)))
+    except ValueError as error:
+        problems.append(f"{option}: each {error}.")
+        return []
 
 
 def choose_langs(source: str, targets: Sequence[str]) -> list[str]:
