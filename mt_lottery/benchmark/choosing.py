@@ -14,7 +14,7 @@ def choose_recipes(names: Sequence[str]) -> list[str]:
     """Recipes for ``all`` or a list of names, in the leaderboard's order; ``none`` is always in.
 
     Raises:
-        ConfigError: a name that is no recipe, or a recipe that cannot be composed.
+        ConfigError: a name that is not a recipe, or a recipe that cannot be composed.
     """
     known = leaderboard_recipes()
     possible = all_recipes()
@@ -64,7 +64,7 @@ def choose_langs(source: str, targets: Sequence[str]) -> list[str]:
         )
     for target in filter(None, given):
         try:
-            # a variety has a dash itself: pt-BR is no pair of Portuguese and Breton
+            # a variety has a dash itself: pt-BR is not a pair of Portuguese and Breton
             whole = "-" in target and not _is_language(target)
             pairs.append(str(parse_pair(target if whole else f"{source}-{target}")))
         except MTLotteryError as error:

@@ -88,7 +88,7 @@ def _has_folder() -> bool:
 
 
 def _ours(path: str) -> bool:
-    """Whether a path is part of the installed program, so that its absence is no user's doing."""
+    """Whether a path is part of the installed program, so its absence is not the user's fault."""
     with contextlib.suppress(OSError, ValueError, RuntimeError):
         place = Path(os.path.realpath(path))
         package = Path(__file__).resolve().parents[1]

@@ -99,7 +99,7 @@ class Run:
         Raises:
             ConfigError: damaged, or it asks for what is not allowed here.
         """
-        _ = self.record  # says what is there, if it is no finished run
+        _ = self.record  # says what is there, if it is not a finished run
         with allowing(self._permission.user_dir, self._permission.trust_remote_code):
             config = compose_saved(self.folder / CONFIG)
         return dataclasses.replace(config, device=self.device, tracker="none")
@@ -160,7 +160,7 @@ class Run:
 
         Raises:
             RecordError: a file or a setting has changed.
-            ModelError: the original model has, or cannot be had.
+            ModelError: the original model has, or is not available.
         """
         check_run(self.folder, self.record, self.stored)
         self._check_model()
@@ -194,7 +194,7 @@ class Run:
         """The original model (frozen, eval mode) and its tokenizer.
 
         Raises:
-            ModelError: it has changed since, or cannot be had.
+            ModelError: it has changed since, or is not available.
         """
         device = pick_device(self.device)
         if "plan" not in vars(self):  # whose hash is the model's too
@@ -286,7 +286,7 @@ class Run:
 
         Raises:
             RecordError: what was learnt, or a setting, has changed since.
-            ModelError: the original model has, or cannot be had.
+            ModelError: the original model has, or is not available.
         """
         return self._restored[0]
 
@@ -333,7 +333,7 @@ class Run:
         Raises:
             RecordError: ``out`` exists, or may not be replaced.
             TuningError: the tuner has nothing that a plain model could hold.
-            ModelError: the original model has changed since, or cannot be had.
+            ModelError: the original model has changed since, or is not available.
         """
         from mt_lottery.runs.handed_out import merge
 
