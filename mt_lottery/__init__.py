@@ -25,7 +25,9 @@ _WHERE = {
     "Ticket": "ticket.ticket",
     "Level": "ticket.level",
     "find_ticket": "paper.find.ticket",
-    "certify": "ticket.certify",
+    "certify": "api.certificates",
+    "train": "api.training",
+    "score": "api.scoring",
     "run": "runs",
     "Run": "runs",
     "load_tuned": "runs",
@@ -54,6 +56,9 @@ _WHERE = {
 __all__ = sorted([*_WHERE, "__version__"])
 
 if TYPE_CHECKING:
+    from mt_lottery.api.certificates import certify as certify
+    from mt_lottery.api.scoring import score as score
+    from mt_lottery.api.training import train as train
     from mt_lottery.errors import MTLotteryError as MTLotteryError
     from mt_lottery.paper.find.ticket import find_ticket as find_ticket
     from mt_lottery.registry import register_corpus as register_corpus
@@ -71,7 +76,6 @@ if TYPE_CHECKING:
     from mt_lottery.runs import run as run
     from mt_lottery.runs.folder.record import Record as Record
     from mt_lottery.runs.folder.record import read_record as read_record
-    from mt_lottery.ticket.certify import certify as certify
     from mt_lottery.ticket.ks import KSResult as KSResult
     from mt_lottery.ticket.ks import ks_test as ks_test
     from mt_lottery.ticket.level import Level as Level

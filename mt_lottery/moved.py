@@ -1,4 +1,4 @@
-"""Modules that plugins of version 0.1 import, under their old names.
+"""Modules that plugins of version 0.1 import, under their names of then.
 
 They go on working in this version, with a ``DeprecationWarning``; plugins import from
 :mod:`mt_lottery.plugin`.
@@ -53,7 +53,6 @@ MOVED = {
         "record": "runs.folder.record",
         "pipeline": "runs",
         "pipeline.tuned": "runs.handed_out",
-        "fairseq2.surroundings": "fairseq2.isolation",
     }.items()
 }
 

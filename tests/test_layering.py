@@ -37,7 +37,7 @@ ORDER = (
         "scoring",
         "runs",
     ),
-    *("fairseq2", "benchmark", "paper", "plugin", "cli"),
+    *("fairseq2", "benchmark", "paper", "plugin", "api", "cli"),
 )
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -220,8 +220,8 @@ def test_a_foreign_or_damaged_record(tmp_path: Path, changes: dict[str, Any], me
         (b'{"a": ' + b"[" * 200_000, "nested more than 100 deep"),
         (b'{"a": ' + b"9" * 5000 + b"}", "a whole number of 5,000 digits"),
         (b'{"schema": 1, "schema": 1}', "the key 'schema' twice"),
-        (b'{"schema": 1, "status": "done", "seed": NaN}', "damaged: NaN is not a number"),
-        (b'{"schema": 1, "x": -Infinity}', "damaged: -Infinity is not a number"),
+        (b'{"schema": 1, "status": "done", "seed": NaN}', "damaged: NaN is no number"),
+        (b'{"schema": 1, "x": -Infinity}', "damaged: -Infinity is no number"),
     ],
 )
 def test_a_file_that_is_no_record(tmp_path: Path, content: bytes, message: str) -> None:

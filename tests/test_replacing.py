@@ -242,7 +242,7 @@ def test_files_that_the_user_names(elsewhere: Path) -> None:
     Path("folder").mkdir()
     with pytest.raises(RecordError, match="folder is a folder"):
         check_new_files([Path("folder")], overwrite=True)
-    with pytest.raises(RecordError, match="/dev/null is not a regular file"):
+    with pytest.raises(RecordError, match="/dev/null is no regular file"):
         check_new_files([Path("/dev/null")], overwrite=True)
     with pytest.raises(DiskError, match="below cannot be written: Not a directory"):
         check_new_files([Path("there.csv/below")], overwrite=True)

@@ -104,11 +104,11 @@ HEADER = "token_id,token,statistic,pvalue,selected,train_frequency"
 @pytest.mark.parametrize(
     ("row", "why"),
     [
-        ("x,a,0.5,0.5,true,1", "'x' is not a token id"),
-        ("-1,a,0.5,0.5,true,1", "'-1' is not a token id"),
-        ("٣,a,0.5,0.5,true,1", "'٣' is not a token id"),
-        ("1_0,a,0.5,0.5,true,1", "'1_0' is not a token id"),
-        (f"{'9' * 5000},a,0.5,0.5,true,1", "is not a token id"),
+        ("x,a,0.5,0.5,true,1", "'x' is no token id"),
+        ("-1,a,0.5,0.5,true,1", "'-1' is no token id"),
+        ("٣,a,0.5,0.5,true,1", "'٣' is no token id"),
+        ("1_0,a,0.5,0.5,true,1", "'1_0' is no token id"),
+        (f"{'9' * 5000},a,0.5,0.5,true,1", "is no token id"),
         ("10,a,0.5,0.5,true,1", "token id 10 is outside the vocabulary of 10 rows"),
         ("7,a,0.5,0.5,true,1", "token id 7 is there twice .first in line 2"),
         ("1,a,nan,0.5,true,1", "`statistic` must be a number from 0 to 1, not 'nan'"),

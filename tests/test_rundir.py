@@ -107,7 +107,7 @@ def test_a_folder_of_somebody_else_is_never_emptied(
     precious = tmp_path / name if "." in name else tmp_path / name / "weights.bin"
     precious.parent.mkdir(exist_ok=True)
     precious.write_text("precious")
-    with pytest.raises(RecordError, match=f"not a run directory of mt-lottery, but holds {name}"):
+    with pytest.raises(RecordError, match=f"no run directory of mt-lottery, but holds {name}"):
         prepare(tmp_path, config(overwrite=overwrite), HASH)
     assert precious.read_text() == "precious"
 

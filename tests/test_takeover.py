@@ -117,7 +117,7 @@ def test_a_record_json_of_somebody_else(tmp_path: Path, name: str, content: str)
     (tmp_path / "model" / "weights").write_text("precious")
     before = tree(tmp_path)
     for changes in ({"overwrite": True}, {"resume": True}, {}):
-        with pytest.raises(RecordError, match="is not a run directory of mt-lottery, but holds"):
+        with pytest.raises(RecordError, match="is no run directory of mt-lottery, but holds"):
             begin(tmp_path, **changes)
     assert tree(tmp_path) == before
 

@@ -73,7 +73,7 @@ def read_settings(out: Path) -> dict[str, Any]:
     """
     path = out / SETTINGS
     if not path.exists():
-        raise RecordError(f"{path}: no such file; {out} is not a benchmark of mt-bench.")
+        raise RecordError(f"{path}: no such file; {out} is no benchmark of mt-bench.")
     content: dict[str, Any] = read_json(path, RecordError)
     if content.get("schema") != SCHEMA or isinstance(content["schema"], bool):
         raise RecordError(f"{path}: schema {content.get('schema')!r}; this version reads {SCHEMA}.")

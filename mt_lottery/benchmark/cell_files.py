@@ -48,6 +48,6 @@ def _check_record(path: Path, record: Record, cell: Cell) -> None:
         if not isinstance(both.get("signature"), str):
             raise damaged(path, f"scores.{metric} has no signature")
         if not isinstance(both.get("column", ""), str):
-            raise damaged(path, f"scores.{metric}.column is not text")
+            raise damaged(path, f"scores.{metric}.column is no text")
         if not is_number(both.get("shown_times", 1)) or not both.get("shown_times", 1):
-            raise damaged(path, f"scores.{metric}.shown_times is not a number")
+            raise damaged(path, f"scores.{metric}.shown_times is no number")

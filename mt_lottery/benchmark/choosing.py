@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from mt_lottery.benchmark.recipes import all_recipes, leaderboard_recipes, tuner_of
 from mt_lottery.errors import ConfigError, MTLotteryError, unknown
 from mt_lottery.languages import get_language, parse_pair
-from mt_lottery.system.values import wholes
 
 
 def choose_recipes(names: Sequence[str]) -> list[str]:
     """Recipes for ``all`` or a list of names, in the leaderboard's order; ``none`` is always in.
 
     Raises:
-        ConfigError: a name that is not a recipe, or a recipe that cannot be composed.
+        ConfigError: a name that is no recipe, or a recipe that cannot be composed.
     """
     known = leaderboard_recipes()
     possible = all_recipes()
@@ -37,17 +36,6 @@ def choose_recipes(names: Sequence[str]) -> list[str]:
     return [m for m in known if m in wanted] + sorted(wanted - set(known))
 
 
-def choose_numbers(
-    option: str, text: str, problems: list[str], least: int = 0, most: int = 2**32 - 1
-) -> list[int]:
-    """Numbers with commas between, each once; what is none is added to the problems."""
-    try:
-        return list(dict.fromkeys(wholes(text, least, most)))
-    except ValueError as error:
-        problems.append(f"{option}: each {error}.")
-        return []
-
-
 def choose_langs(source: str, targets: Sequence[str]) -> list[str]:
     """Pairs of one source language.
 
@@ -64,7 +52,7 @@ def choose_langs(source: str, targets: Sequence[str]) -> list[str]:
         )
     for target in filter(None, given):
         try:
-            # a variety has a dash itself: pt-BR is not a pair of Portuguese and Breton
+            # a variety has a dash itself: pt-BR is no pair of Portuguese and Breton
             whole = "-" in target and not _is_language(target)
             pairs.append(str(parse_pair(target if whole else f"{source}-{target}")))
         except MTLotteryError as error:

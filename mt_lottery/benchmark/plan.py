@@ -52,7 +52,7 @@ class Variant:
 
     Attributes:
         name: of its folders, ``ks-18``.
-        settings: key → value; ``{seed}`` in a value is replaced by the cell's seed.
+        settings: key → value; ``{seed}`` in a value stands for the cell's seed.
     """
 
     name: str

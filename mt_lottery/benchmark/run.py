@@ -17,7 +17,7 @@ from mt_lottery.benchmark.board.presenting import present, tell
 from mt_lottery.benchmark.board.report import write_reports
 from mt_lottery.benchmark.board.terminal import Board, time_line
 from mt_lottery.benchmark.board.tracked import log_leaderboard
-from mt_lottery.benchmark.choosing import choose_langs, choose_numbers, choose_recipes
+from mt_lottery.benchmark.choosing import choose_langs, choose_recipes
 from mt_lottery.benchmark.executors import slurm_plan
 from mt_lottery.benchmark.executors.runner import (
     DONE,
@@ -46,7 +46,7 @@ from mt_lottery.runs.planning.plan import (
     check_packages,
     trackers_and_metrics,
 )
-from mt_lottery.system.values import LONGEST_NAME
+from mt_lottery.system.values import LONGEST_NAME, wholes
 from mt_lottery.tracking import given_up
 
 
@@ -85,12 +85,16 @@ def ask(given: Any) -> Bench:
     problems = []
     if not names:
         problems.append("No recipe is given: name some, or `all`.")
-    for key, value, least in (("--jobs", asked.jobs, 1), ("--tune", asked.tune, 0)):
-        if value < least:
-            problems.append(f"{key} must be at least {least}, not {value}.")
+    for key, value in (("--jobs", asked.jobs), ("--tune", asked.tune)):
+        if value < (1 if key == "--jobs" else 0):
+            problems.append(f"{key} must be at least {1 if key == '--jobs' else 0}, not {value}.")
     if asked.slurm and asked.executor != "slurm":
         problems.append(f"--slurm {asked.slurm[0]}: it goes with --executor slurm.")
-    seeds = choose_numbers("--seeds", asked.seeds, problems)
+    try:
+        seeds = wholes(asked.seeds, 0, 2**32 - 1)
+    except ValueError as error:
+        seeds = []
+        problems.append(f"--seeds: each {error}.")
     langs: list[str] = []
     out = (asked.out or Path("bench") / (asked.preset or "default")).expanduser()
     for choose in (
@@ -109,7 +113,7 @@ def ask(given: Any) -> Bench:
         out=out,
         recipes=choose_recipes(names),
         langs=langs,
-        seeds=seeds,
+        seeds=list(dict.fromkeys(seeds)),
         overrides=overrides_of(asked, [(k, v) for k, _, v in pairs]),
         tune=asked.tune,
     )

@@ -62,21 +62,22 @@ def list_recipes(given: argparse.Namespace) -> int:
     if given.model is None:
         if given.json:
             listed = [
-                {"method": name, "what": summary(name), "in_all": in_all}
-                for in_all, names in ((True, leaderboard_recipes()), (False, others()))
-                for name in names
+                {"method": m, "what": summary(m), "in_all": True} for m in leaderboard_recipes()
             ]
+            listed += [{"method": m, "what": summary(m), "in_all": False} for m in others()]
             print(json.dumps(listed, indent=1))
             return 0
-        for title, names in (
-            ("Recipes of the leaderboard (mt-bench all)", leaderboard_recipes()),
-            ("Your recipes (mt-bench NAME)", others()),
-        ):
-            table = Grid(title, ["recipe", "what it does"], left=2)
-            for name in names:
-                table.add(name, summary(name))
-            if names:
-                console.print(table)
+        table = Grid(
+            "Recipes of the leaderboard (mt-bench all)", ["recipe", "what it does"], left=2
+        )
+        for recipe in leaderboard_recipes():
+            table.add(recipe, summary(recipe))
+        console.print(table)
+        if own := others():
+            more = Grid("Your recipes (mt-bench NAME)", ["recipe", "what it does"], left=2)
+            for recipe in own:
+                more.add(recipe, summary(recipe))
+            console.print(more)
         print("Trainable parameters for a model: mt-bench list --model FOLDER")
         return 0
     from mt_lottery.model.folder.shape import shape_of

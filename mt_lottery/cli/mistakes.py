@@ -15,7 +15,6 @@ import sys
 from pathlib import Path
 
 from mt_lottery.reading import reason, shown
-from mt_lottery.system.diskfault import out_of_memory
 
 #: Errors of the machine, whatever file they are about; a disk's come before, from
 #: :mod:`mt_lottery.system.diskfault`.
@@ -29,6 +28,10 @@ _PATH = (
     *(errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG),
     *(errno.ENXIO, errno.EEXIST, errno.ENOTEMPTY, errno.EBUSY, errno.EXDEV, errno.ENODEV),
     *(errno.ENOTSUP, errno.ETXTBSY),
+)
+_MEMORY = re.compile(
+    r"DefaultCPUAllocator|can't allocate memory|[Cc]annot allocate memory|out of memory"
+    r"|mmap.*memory|CUBLAS_STATUS_ALLOC_FAILED"
 )
 _LOWER = (
     "lower train.batch_size or train.max_tokens (training), translate.batch_size or "
@@ -66,6 +69,15 @@ def mistake(error: BaseException) -> str | None:
     return None
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether Python, NumPy, PyTorch or the system had no memory left."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and _MEMORY.search(str(error)) is not None
+
+
 def _of_the_system(error: OSError) -> str | None:
     name = error.filename
     path = os.fsdecode(name) if isinstance(name, (str, bytes, os.PathLike)) else None
@@ -88,7 +100,7 @@ def _has_folder() -> bool:
 
 
 def _ours(path: str) -> bool:
-    """Whether a path is part of the installed program, so its absence is not the user's fault."""
+    """Whether a path is part of the installed program, so that its absence is no user's doing."""
     with contextlib.suppress(OSError, ValueError, RuntimeError):
         place = Path(os.path.realpath(path))
         package = Path(__file__).resolve().parents[1]

@@ -21,7 +21,7 @@ KEPT = "What was finished is kept; the same command goes on (mt-train: with resu
 
 
 def echo(text: str) -> None:
-    """A line for the user that is not a result: to stderr."""
+    """A line for the user that is no result: to stderr."""
     print(redacted(text), file=sys.stderr, flush=True)
 
 
@@ -32,7 +32,7 @@ def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:
 
     Args:
         command: what to do.
-        interrupted: what Ctrl-C says, if the KeyboardInterrupt has no message.
+        interrupted: what Ctrl-C says, if the KeyboardInterrupt has no message of its own.
     """
     streams.prepare()
     quieten()

@@ -71,9 +71,14 @@ def command(arguments: Sequence[str]) -> int:
 
     outcome = run(config, echo=echo)
     if parallel.is_main():
+        from mt_lottery.api.training import as_python
         from mt_lottery.cli.summary import show
 
-        present(lambda: show(outcome), f"The run is finished, in {outcome.run_dir}.")
+        def shown() -> None:
+            show(outcome)
+            print(f"\nThe same in Python:\n  import mt_lottery as mtl\n  {as_python(arguments)}")
+
+        present(shown, f"The run is finished, in {outcome.run_dir}.")
     return 0
 
 

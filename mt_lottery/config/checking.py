@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from mt_lottery.errors import nearest
 from mt_lottery.system.values import LARGEST
 
-_SIGNS = {
-    "ge": ("≥", operator.ge),
-    "gt": (">", operator.gt),
-    "le": ("≤", operator.le),
-    "lt": ("<", operator.lt),
-}
-
-
-def _bounds(meta: Any) -> list[tuple[str, Callable[[Any, Any], bool], Any]]:
-    """Sign, comparison and value of each bound of a setting."""
-    return [(*_SIGNS[key], meta[key]) for key in _SIGNS if meta.get(key) is not None]
-
 
 def _allowed(meta: Any) -> str:
-    shown = ((sign, b, "," if isinstance(b, int) else "g") for sign, _, b in _bounds(meta))
-    return " and ".join(f"{sign} {bound:{how}}" for sign, bound, how in shown)
+    bounds = [
+        f"{sign} {meta[key]:{',' if isinstance(meta[key], int) else 'g'}}"
+        for key, sign in (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
+        if meta.get(key) is not None
+    ]
+    return " and ".join(bounds)
 
 
 def problems(config: Any, prefix: str = "") -> Iterator[str]:
@@ -51,7 +42,12 @@ def problems(config: Any, prefix: str = "") -> Iterator[str]:
             elif not math.isfinite(value):
                 wanted = f"a finite number {bounds}".rstrip()
                 yield f"`{key}` must be {wanted}, not {value}."
-            elif not all(holds(value, bound) for _, holds, bound in _bounds(meta)):
+            elif (
+                (meta.get("ge") is not None and value < meta["ge"])
+                or (meta.get("gt") is not None and value <= meta["gt"])
+                or (meta.get("le") is not None and value > meta["le"])
+                or (meta.get("lt") is not None and value >= meta["lt"])
+            ):
                 yield f"`{key}` must be {bounds}, not {value}."
         elif isinstance(value, str) and meta.get("choices") and value not in meta["choices"]:
             listed = ", ".join(meta["choices"])

@@ -66,7 +66,7 @@ def _assign(config: Any, key: str, value: Any, found: list[str], origin: str) ->
         )
         return
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        # both would silently be converted: 12e4567 to the text "inf", 5 to true
+        # both would be converted in silence: 12e4567 to the text "inf", 5 to true
         if annotation.startswith("str"):
             found.append(f"`{key}` is the number {value}{origin}; quote it if text is meant.")
             return
@@ -168,7 +168,7 @@ def build(
             if schema is not None:
                 try:
                     config[section] = OmegaConf.structured(schema)
-                # a type that is not imported is a NameError; other mistakes have other classes
+                # a type that is not imported is a NameError, of its own kind each
                 except (OmegaConfBaseException, NameError, TypeError, AttributeError) as error:
                     raise PluginError(
                         f"The settings of the {kind.kind} '{name}' ({schema.__module__}."

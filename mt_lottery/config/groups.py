@@ -53,7 +53,7 @@ def _load_groups(chosen: dict[str, str | None], found: list[str]) -> dict[str, A
             node = OmegaConf.create(read_yaml(file, ConfigError, object))
             store.store(group="recipe", name=stem, node=node, provider=str(file))
         except Exception as error:
-            if stem == chosen["recipe"]:  # other YAML files may be there that are not ours
+            if stem == chosen["recipe"]:  # any other YAML may lie there, and is none of ours
                 if isinstance(error, ConfigError):
                     raise
                 raise ConfigError(f"{file}: not a readable YAML file: {error}") from error
@@ -82,7 +82,7 @@ def _load_groups(chosen: dict[str, str | None], found: list[str]) -> dict[str, A
             node = hydra_compose("config", overrides=overrides)
             content = OmegaConf.to_container(node, resolve=True)
             content = _with_calls(content, OmegaConf.to_container(node))
-        # a `defaults` that is not a list is a ValueError or TypeError of Hydra's
+        # a `defaults` that is no list is a ValueError or TypeError of Hydra's
         except (HydraException, OmegaConfBaseException, TypeError, ValueError) as error:
             where = ", ".join(f"{group}={name}" for group, name in chosen.items() if name)
             reason = str(error).partition("\n")[0].rstrip(".")

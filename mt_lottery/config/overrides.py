@@ -69,7 +69,7 @@ def _stray(
     recipes: Callable[[], Sequence[str]],
     found: list[str],
 ) -> int:
-    """Explain an argument that is not key=value; returns how many arguments it takes up."""
+    """Explain an argument that is no key=value; returns how many arguments it takes up."""
     word, equals, value = text.lstrip("-").partition("=")
     word = word.replace("-", "_")
     meant = [word] if word in keys else alike(word, keys)
@@ -122,7 +122,7 @@ def parse_override(text: str, keys: Sequence[str], problems: list[str]) -> tuple
         problems: a mistake is added to it.
     """
     home = re.fullmatch(r"([\w.]+)=~(/.*)?", text)
-    if home:  # the shell leaves `key=~/x` alone, and `~` is not in the grammar
+    if home:  # the shell leaves `key=~/x` alone, and `~` is no character of the grammar
         return home[1], os.path.expanduser("~") + (home[2] or "")
     if re.fullmatch(r"[\w.]+=[\w./ -]*[^\x00-\x7f][\w./ -]*", text):
         key, _, value = text.partition("=")  # letters beyond ASCII: the grammar knows none

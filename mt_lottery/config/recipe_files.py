@@ -1,4 +1,4 @@
-"""Where the YAML files of recipes, models and data are: built in, and next to plugins."""
+"""Where the YAML files of recipes, models and data lie: built in, and beside plugins."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def names_in(group: str) -> list[str]:
 
 
 def refuse_taken_names() -> None:
-    """A plugin's YAML named as a built-in one would silently be ignored."""
+    """A plugin's YAML named as a built-in one would be ignored in silence."""
     owners = {(g, f.stem): f for g in GROUPS for f in (recipes_folder() / g).glob("*.yaml")}
     for folder in search_path():
         files = [(g, f) for g in GROUPS for f in sorted((folder / g).glob("*.yaml"))]
@@ -61,7 +61,7 @@ def refuse_taken_names() -> None:
 def recipe_files() -> dict[str, Path]:
     """Every recipe's YAML by its name: the built-in ones, then those of plugins.
 
-    A loose YAML next to a plugin may not be a recipe; composing it will tell.
+    A loose YAML beside a plugin may be none of ours; whoever composes it finds out.
     """
     found: dict[str, Path] = {}
     for folder in (recipes_folder(), *search_path()):

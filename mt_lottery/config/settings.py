@@ -76,12 +76,12 @@ class DataConfig:
     train_pairs: int | None = setting(
         None, "training pairs, from the front; all if null", ge=1, most=10**9
     )
-    dev: str | None = setting(None, "corpus of the dev set, if different")
+    dev: str | None = setting(None, "corpus of the dev set, if another")
     dev_path: str | None = setting(None, "its folder or file")
     dev_pairs: int | None = setting(
         None, "dev pairs; all if null (100 where training shares the corpus)", ge=1, most=10**9
     )
-    test: str | None = setting(None, "corpus of the test set, if different")
+    test: str | None = setting(None, "corpus of the test set, if another")
     test_path: str | None = setting(None, "its folder or file")
     test_pairs: int | None = setting(
         None, "test pairs; all if null (200 where training shares the corpus)", ge=1, most=10**9
@@ -160,7 +160,7 @@ class TranslateConfig:
 
 @dataclass
 class CometConfig:
-    """The COMET metric (``metrics=[spbleu,comet]``): a program in a separate environment."""
+    """The COMET metric (``metrics=[spbleu,comet]``): a program of an environment of its own."""
 
     command: str | None = setting(
         None, "comet-score program; null: on PATH, or made by mt-bench setup-comet"

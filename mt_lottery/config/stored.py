@@ -82,7 +82,7 @@ class _Ask:
         key: the setting.
         what: what would happen; ``{}`` is its value.
         how: what to write to allow it, on mt-train's command line; in other commands.
-        default: the value that needs no permission.
+        default: the value that asks for nothing.
     """
 
     key: str

@@ -23,7 +23,7 @@ def resolver_calls(value: Any) -> Iterator[tuple[str, str]]:
     """The resolvers that a value calls, innermost first, with their arguments as written.
 
     ``${oc.decode:${oc.env:N}}`` gives ``("oc.env", "N")`` and ``("oc.decode", "\\0")``; a text
-    that cannot be taken apart gives ``("?", text)``.  ``${other.key}`` is not a call.
+    that cannot be taken apart gives ``("?", text)``.  ``${other.key}`` is no call.
     """
     for text in value if isinstance(value, (list, tuple)) else [value]:
         if not isinstance(text, str) or "${" not in text:

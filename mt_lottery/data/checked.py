@@ -18,7 +18,7 @@ def checked_pool(name: str, corpus: Any, role: str) -> str:
     """The pool of a role.
 
     Raises:
-        PluginError: it is not text.
+        PluginError: it is no text.
     """
     found = corpus.pool(role)
     good = isinstance(found, str)
@@ -30,7 +30,7 @@ def checked_pairs(name: str, corpus: Any, pool: str, pair: LanguagePair) -> Sequ
     """The pairs of a pool.
 
     Raises:
-        PluginError: they are not pairs of texts.
+        PluginError: they are no pairs of texts.
         DataError: there are none.
     """
     found, call = corpus.read(pool, pair), f"read('{pool}', {pair})"

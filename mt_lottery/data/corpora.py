@@ -2,7 +2,7 @@
 
 ``mini`` comes with the package; ``ntrex`` and ``flores101`` are read from the
 folders in which they are published (``files``, ``lego_mt`` and ``opus100`` have
-separate modules).  Any registered corpus is a class::
+modules of their own).  Any registered corpus is a class::
 
     @register_corpus("mine")
     class Mine:
@@ -193,7 +193,7 @@ class Mini(FolderCorpus):
         super().__init__(path or str(Path(__file__).with_name("mini")), config)
 
     def pool(self, role: str) -> str:
-        """Each role has its own files."""
+        """Each role has files of its own."""
         return role
 
     def code(self, language: Language) -> str:

@@ -13,9 +13,9 @@ Each role (``train``, ``dev``, ``test``) is one of
   ``{"en": …, "ro": …}`` in each line.
 
 ``data.path`` (``data.dev_path``, ``data.test_path``) may name the TSV or JSONL
-instead, or the folder that holds the named files.  A role without files of
+instead, or the folder in which the named files lie.  A role without files of
 its own shares those of ``data.path``, else the training files, and gets a
-separate block (:mod:`mt_lottery.data.blocks`).  All files are UTF-8.
+block of its own (:mod:`mt_lottery.data.blocks`).  All files are UTF-8.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def read_tsv(path: Path, pair: LanguagePair) -> list[Pair]:
     return pairs
 
 
-def _sides(value: Any, pair: LanguagePair) -> tuple[Any, Any]:
+def sides_of(value: Any, pair: LanguagePair) -> tuple[Any, Any]:
     """Source and target of one JSON object.
 
     Raises:
@@ -135,7 +135,7 @@ def _sides(value: Any, pair: LanguagePair) -> tuple[Any, Any]:
     return sides[0], sides[1]
 
 
-def _check_text(side: str, text: Any) -> str:
+def check_text(side: str, text: Any) -> str:
     """One side's text without whitespace at its end.
 
     Raises:
@@ -179,7 +179,7 @@ def read_jsonl(path: Path, pair: LanguagePair) -> list[Pair]:
     """Read a file with one JSON object a line; blank lines are skipped.
 
     Raises:
-        DataError: a line that is not a JSON object, lacks a side or has an empty one.
+        DataError: a line that is no JSON object, lacks a side or has an empty one.
     """
     problems = Problems()
     lines = read_lines(path, problems)
@@ -189,8 +189,8 @@ def read_jsonl(path: Path, pair: LanguagePair) -> list[Pair]:
         if not line:
             continue
         try:
-            source, target = _sides(_parse(line), pair)
-            pairs.append(Pair(_check_text("source", source), _check_text("target", target)))
+            source, target = sides_of(_parse(line), pair)
+            pairs.append(Pair(check_text("source", source), check_text("target", target)))
         except json.JSONDecodeError as error:
             problems.add(path, number, f"not valid JSON: {error.msg} (column {error.colno}).")
         except RecursionError:
@@ -219,7 +219,7 @@ class Files:
         path = user_path(name, DataError)
         base = self._path
         if base is None or (base.suffix.lower() in (*TSV, *JSONL) and not os.path.isdir(base)):
-            base = Path()  # the path is a separate file, for the roles without named files
+            base = Path()  # the path is a file of its own, for the roles without named files
         else:
             open_folder(str(base), "data.path is the folder of the files that data names.")
         return (base / path).absolute()  # links stay: messages name what was given

@@ -63,7 +63,7 @@ def settings_for(config: DataConfig, schema: type[C]) -> C:
 
     A run has one ``data`` section, of the schema of ``data.name``.  For a corpus
     that is named by ``data.dev`` or ``data.test``, what all corpora and all
-    filters share is taken over; its own settings have their defaults.
+    filters share is taken over; the settings of its own have their defaults.
     """
     if isinstance(config, schema):
         return config

@@ -173,7 +173,7 @@ def read_lines(path: Path, problems: Problems) -> list[str]:
 
     Raises:
         DataError: there is no such file, it cannot be read, is empty or no text, or has a line
-            that is not a sentence by its length.
+            that is no sentence by its length.
     """
     lines = []
     for number, line in enumerate(_raw_lines(path), 1):

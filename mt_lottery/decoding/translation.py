@@ -20,7 +20,6 @@ from mt_lottery.decoding.prefix import SharedPrefix, learned_prefix, share_prefi
 from mt_lottery.errors import ConfigError, DataError, ModelError
 from mt_lottery.model.positions import learned_positions
 from mt_lottery.report.tokens import decode_text
-from mt_lottery.system.diskfault import out_of_memory
 
 T = TypeVar("T")
 
@@ -229,7 +228,7 @@ def _unless_out_of_memory(
     try:
         return decode(batch)
     except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
+        if not _is_out_of_memory(error):
             raise
         if len(batch) == 1:
             raise ModelError(
@@ -241,6 +240,15 @@ def _unless_out_of_memory(
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return None
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    text = str(error).lower()
+    return (
+        isinstance(error, (torch.OutOfMemoryError, MemoryError))
+        or "out of memory" in text
+        or "can't allocate memory" in text
+    )
 
 
 @contextmanager

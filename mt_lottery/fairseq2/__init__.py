@@ -1,4 +1,4 @@
-"""fairseq2 (0.8.1) as the trainer: ``engine=fairseq2``, and a separate recipe.
+"""fairseq2 (0.8.1) as the trainer: ``engine=fairseq2``, and a recipe of its own.
 
 ``extension`` makes our tuners, optimizers, criteria, models and corpora known to fairseq2 by
 name; ``engine`` hands a training to fairseq2's trainer; ``recipe`` is what

@@ -100,7 +100,7 @@ def begin(folder: Path, resume: bool, layout: str) -> None:
     """
     if not resume:
         remove(folder, quiet=True)
-    chosen = sealing.newest(folder, _check, STEP)
+    chosen = sealing.newest(folder, _problem_with, STEP)
     written = layout if chosen is None else read_json(chosen / SEAL, TrainingError)["layout"]
     if written != layout:
         raise TrainingError(
@@ -111,13 +111,12 @@ def begin(folder: Path, resume: bool, layout: str) -> None:
         remove(path, quiet=True)
 
 
-def _check(checkpoint: Path) -> None:
-    """Make sure that a training can go on from a checkpoint.
-
-    Raises:
-        TrainingError: it cannot.
-    """
+def _problem_with(checkpoint: Path) -> str | None:
+    """Why a training cannot go on from a checkpoint; None if it can."""
     if not (checkpoint / SEAL).exists():  # cut short, or of a version whose files run code
-        raise TrainingError(f"it has no {SEAL}")
-    if not isinstance(sealing.check_seal(checkpoint).get("layout"), str):
-        raise TrainingError(f"{SEAL} is damaged")
+        return f"it has no {SEAL}"
+    try:
+        layout = sealing.check_seal(checkpoint).get("layout")
+    except (TrainingError, OSError, ValueError) as error:
+        return " ".join(str(error).split())[:300]
+    return None if isinstance(layout, str) else f"{SEAL} is damaged"

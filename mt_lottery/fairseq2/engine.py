@@ -8,20 +8,22 @@ from __future__ import annotations
 import copy
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mt_lottery.config import RunConfig
+from mt_lottery.config import RunConfig, TrainConfig
+from mt_lottery.data.prompts.batches import Example
 from mt_lottery.errors import TrainingError
 from mt_lottery.registry import register_engine
 from mt_lottery.system import interrupts, parallel
 from mt_lottery.system.diskfault import disk_error
+from mt_lottery.tracking.trackers import Tracker
 from mt_lottery.training.engine import TrainResult
-from mt_lottery.training.job import Job
 from mt_lottery.training.objective import Objective
-from mt_lottery.training.train_log import TrainLog
+from mt_lottery.training.train_log import NullLog, TrainLog
 
 OUTPUT = Path("fairseq2/train")  # its log and metrics, beside our own
 
@@ -54,7 +56,22 @@ class Fairseq2Engine:
             return ["`data_parallelism` is fsdp, but recipe=qlora has 4-bit weights; allowed: ddp."]
         return []
 
-    def train(self, *given: Any, **options: Any) -> TrainResult:
+    def train(
+        self,
+        model: Any,
+        config: TrainConfig,
+        examples: Sequence[Example],
+        *,
+        pad_id: int,
+        seed: int,
+        folder: Path,
+        log: Path,
+        title: str,
+        dev: Sequence[Example] | None = None,
+        autocast: torch.dtype | None = None,
+        resume: bool = False,
+        trackers: Sequence[Tracker] = (),
+    ) -> TrainResult:
         """As :meth:`mt_lottery.training.engine.Engine.train`."""
         from fairseq2.checkpoint import CheckpointError, CheckpointNotFoundError
         from fairseq2.error import OperationalError
@@ -68,33 +85,40 @@ class Fairseq2Engine:
         )
         from mt_lottery.fairseq2.training import TrainingRecipe
 
-        job = Job(*given, **options)
-        model, folder = job.model, job.folder
         sharded = self._config.data_parallelism == "fsdp" and parallel.processes() > 1
-        if sharded:  # FSDP2 shards a model irreversibly: it gets a copy
-            job.model = copy.deepcopy(model)
-        objective = Objective(job)
+        # FSDP2 shards a model irreversibly: it gets a copy
+        worked_on = copy.deepcopy(model) if sharded else model
+        objective = Objective(
+            worked_on, config, examples, pad_id=pad_id, seed=seed, dev=dev, autocast=autocast
+        )
+        if config.gradient_checkpointing:
+            worked_on.gradient_checkpointing_enable({"use_reentrant": False})
         layout = _layout(sharded)
-        parallel.on_main(lambda: checkpoints.begin(folder, job.resume, layout))
+        parallel.on_main(lambda: checkpoints.begin(folder, resume, layout))
         opened: list[TrainLog] = []
 
-        def open_log(start: int) -> TrainLog:
-            opened.append(job.open_log(objective.total, start))
+        def train_log(start: int) -> TrainLog:
+            main = parallel.is_main()
+            opened.append(
+                TrainLog(log, title, objective.total, start, trackers) if main else NullLog()
+            )
             return opened[0]
 
         began = time.monotonic()
         try:
+            quiet = not parallel.is_main()
             with (
-                job.computing(),
                 only_harmless_variables() as reveal,
                 own_logging(),
                 shared_group(),
-                interrupts.until_step_ends(),
+                interrupts.until_step_ends(
+                    quiet=quiet,
+                    patience=interrupts.PATIENCE if parallel.processes() > 1 else None,
+                ),
             ):
-                recipe = TrainingRecipe(objective, open_log, folder, job.log, layout, reveal)
-                device = str(job.model.device)
-                sections = self._training_config(objective, job.seed, folder, device)
-                output = job.log.parent / OUTPUT
+                recipe = TrainingRecipe(objective, train_log, folder, log, layout, reveal)
+                sections = self._training_config(objective, seed, folder, str(worked_on.device))
+                output = log.parent / OUTPUT
                 run(recipe, sections, output, checkpoint_dir=folder, no_rich=True, no_progress=True)
                 assert recipe.unit is not None
                 recipe.unit.end_epoch(objective.total)
@@ -115,8 +139,10 @@ class Fairseq2Engine:
         finally:
             for each in opened:
                 each.close()
+            if config.gradient_checkpointing:
+                worked_on.gradient_checkpointing_disable()
             model.eval()
-        return objective.result(opened[0], job.log, time.monotonic() - began)
+        return objective.result(opened[0], log, time.monotonic() - began)
 
     def _training_config(self, objective: Objective, seed: int, folder: Path, device: str) -> Any:
         """Our settings in fairseq2's words."""

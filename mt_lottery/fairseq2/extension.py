@@ -37,7 +37,7 @@ from mt_lottery.fairseq2.text import ParallelText
 from mt_lottery.model.loading import load
 from mt_lottery.tuners.base import Tuner
 
-PREFIX = "mt_lottery/"  # fairseq2 has its own "adamw"
+PREFIX = "mt_lottery/"  # fairseq2 has an "adamw" of its own
 SCHEDULE = f"{PREFIX}transformers"
 
 

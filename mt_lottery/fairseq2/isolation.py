@@ -17,7 +17,7 @@ from typing import Any
 import torch
 import torch.distributed
 
-HARMLESS = re.compile(
+TOLD = re.compile(
     r"RANK|WORLD_SIZE|MASTER_(ADDR|PORT)|PATH|HOME|LANG|TERM|TMPDIR|VIRTUAL_ENV|LD_LIBRARY_PATH"
     r"|(LOCAL|GROUP|ROLE|TORCH|TORCHELASTIC|OMP|MKL|NCCL|GLOO|CUDA|SLURM|LC|PYTHON|FAIRSEQ2"
     r"|PYTORCH|XDG|MT_LOTTERY)(_[A-Z0-9_]+|[A-Z]*)"
@@ -26,9 +26,9 @@ SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|PWD|CRED|AUTH|JWT")
 PASSWORD = re.compile(r"://[^/\s]*@")  # https://me:password@host
 
 
-def may_be_logged(name: str, value: str) -> bool:
-    """Whether an environment variable may be logged: of a known kind, and not secret."""
-    return bool(HARMLESS.fullmatch(name)) and not (SECRET.search(name) or PASSWORD.search(value))
+def may_be_told(name: str, value: str) -> bool:
+    """Whether an environment variable may stand in a log: of a known kind, and no secret."""
+    return bool(TOLD.fullmatch(name)) and not (SECRET.search(name) or PASSWORD.search(value))
 
 
 @contextlib.contextmanager
@@ -40,7 +40,7 @@ def only_harmless_variables() -> Iterator[Callable[[], None]]:
         On leaving, everything is as it was.
     """
     before = dict(os.environ)
-    hidden = {k: v for k, v in before.items() if not may_be_logged(k, v)}
+    hidden = {k: v for k, v in before.items() if not may_be_told(k, v)}
     for name in hidden:
         del os.environ[name]
     # else fairseq2 takes over the log of PyTorch's C++ parts, which can be done once
@@ -65,7 +65,7 @@ def own_logging() -> Iterator[None]:
     show = warnings.showwarning
 
     def filtered(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
-        if not issubclass(category, DeprecationWarning):  # fairseq2 shows its own ones
+        if not issubclass(category, DeprecationWarning):  # fairseq2 shows those of its own parts
             show(message, category, *where, **more)
 
     with warnings.catch_warnings():

@@ -69,14 +69,14 @@ class LotteryConfig:
     user_dir: str | None = None
     trainer: TrainerSection = field(default_factory=TrainerSection)
     gang: GangSection = field(default_factory=GangSection)
-    # fairseq2's own files are next to the run's, in a folder of that name
+    # fairseq2's own files lie beside the run's, in a folder of that name
     common: CommonSection = field(
         default_factory=lambda: CommonSection(seed=0, sweep_format=OUTPUT.parent.name)
     )
 
 
 TRUST = "model.config_overrides.trust_remote_code"
-#: What would run code: in words, and the value that needs no permission.
+#: What would run code: in words, and the value that asks for nothing.
 ASKS: dict[str, tuple[str, object]] = {
     "user_dir": ("import the plugins in {}", None),
     TRUST: ("run Python code that comes with the model", False),
@@ -160,7 +160,7 @@ def run_config(config: LotteryConfig, run_dir: Path, device: str) -> RunConfig:
         if not chosen.family.startswith(PREFIX):
             given = "dataset" if key == "data" else key
             raise ConfigError(
-                f"`{given}.family` is {chosen.family}; this recipe has its own families: "
+                f"`{given}.family` is {chosen.family}; this recipe has families of its own: "
                 f"{PREFIX}NAME."
             )
         settings[key] = chosen.family.removeprefix(PREFIX)

@@ -118,7 +118,7 @@ class Trained(DataParallelFacade):
 class Steps(Reader):
     """The batches of a training, which end early if it is asked to.
 
-    fairseq2's trainer ignores a request to stop before its last step.  But it writes a checkpoint
+    fairseq2's trainer heeds no request to stop before its last step.  But it writes a checkpoint
     where the batches of an epoch end, and then asks for those of the next.
 
     Args:
@@ -241,7 +241,7 @@ class Unit(TrainUnit[Batch]):
 
 
 def _shard(holder: Tuned, granularity: str, wrapper: FSDPWrapper) -> Tuned:
-    """Each layer a unit of FSDP2; what is left (embeddings, head) is gathered once a step."""
+    """Each layer a unit of FSDP2's; what is left (embeddings, head) is gathered once a step."""
     apply_fsdp_to_hg_transformer_lm(holder.model, granularity, wrapper)
     return holder
 

@@ -1,4 +1,4 @@
-"""A model that is handed out must not silently be saved as something else.
+"""Models that are handed out must not be saved as something else in silence.
 
 transformers writes weights under the names of the modules as they are. A model with one of
 our modules in it (token rows in the embedding, a bias on the head) reads back with a random

@@ -74,7 +74,7 @@ def load(config: Any, device: str) -> LoadedModel:
 
     Raises:
         RegistryError: unknown ``config.name``.
-        ModelError: the model is not available or does not fit; the message says what to do.
+        ModelError: the model cannot be had or does not fit; the message says what to do.
     """
     made = MODELS.get(config.name)().load(config, device)
     loaded: LoadedModel = MODELS.expect(config.name, made, "load must return", LoadedModel)
@@ -85,7 +85,7 @@ def load(config: Any, device: str) -> LoadedModel:
 def quantisation_of(config: Any) -> Quantisation | None:
     """How the weights of a model are quantised, without loading it; None for plain weights.
 
-    Also None where that is not available: a plugin's loader that has no method
+    Also None where that cannot be had: a plugin's loader that has no method
     ``quantisation(config)``.
 
     Raises:
@@ -100,7 +100,7 @@ def tokenizer_of(config: Any) -> tuple[Any, int] | None:
     """The tokenizer as :func:`load` gives it, and V, without reading weights.
 
     Returns:
-        None where that is not available: a model that must be downloaded first, a GGUF file, or a
+        None where that cannot be had: a model that must be downloaded first, a GGUF file, or a
         plugin's loader that has no method ``tokenizer(config)``.
 
     Raises:

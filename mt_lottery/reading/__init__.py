@@ -7,14 +7,28 @@ Whatever it is, these functions return its content or raise the caller's class o
 never wait, and what they read is bounded.
 """
 
-from mt_lottery.reading.files import check_regular as check_regular
-from mt_lottery.reading.files import read_bytes as read_bytes
-from mt_lottery.reading.files import read_text as read_text
-from mt_lottery.reading.files import reason as reason
-from mt_lottery.reading.files import sha256_of as sha256_of
-from mt_lottery.reading.files import shown as shown
-from mt_lottery.reading.json_files import parse_json as parse_json
-from mt_lottery.reading.json_files import read_json as read_json
-from mt_lottery.reading.json_files import read_json_lines as read_json_lines
-from mt_lottery.reading.tables import read_csv_rows as read_csv_rows
-from mt_lottery.reading.yaml_files import read_yaml as read_yaml
+from mt_lottery.reading.files import (
+    check_regular,
+    read_bytes,
+    read_text,
+    reason,
+    sha256_of,
+    shown,
+)
+from mt_lottery.reading.json_files import parse_json, read_json, read_json_lines
+from mt_lottery.reading.tables import read_csv_rows
+from mt_lottery.reading.yaml_files import read_yaml
+
+__all__ = [
+    "check_regular",
+    "parse_json",
+    "read_bytes",
+    "read_csv_rows",
+    "read_json",
+    "read_json_lines",
+    "read_text",
+    "read_yaml",
+    "reason",
+    "sha256_of",
+    "shown",
+]

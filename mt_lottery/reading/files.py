@@ -31,7 +31,7 @@ _KINDS = {
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    """A path for a message: quoted if it is empty, very long, or not printable."""
+    """A path for a message: quoted if it is empty, very long, or holds what is no letter."""
     text = os.fspath(path)
     if len(text) > 1000:
         text = f"{text[:100]}…{text[-100:]}"
@@ -125,7 +125,7 @@ def read_bytes(path: str | os.PathLike[str], error: Error, *, limit: int = BYTES
     """
     with open(_open(path, error, limit), "rb") as file:
         try:
-            # read(n) asks for n bytes of memory at once: the limit is not the size
+            # read(n) asks for n bytes of memory at once: a limit is no size
             content = file.read(min(os.fstat(file.fileno()).st_size, limit) + 1)
             while len(content) <= limit and (more := file.read(_MORE)):
                 content += more  # some files grow, and those of /proc have no size

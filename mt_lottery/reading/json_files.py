@@ -37,7 +37,7 @@ def _finite(text: str) -> float:
 
 
 def _constant(text: str) -> float:
-    raise Refused(f"{text} is not a number in JSON")
+    raise Refused(f"{text} is no number in JSON")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def _inspect(content: Any, text: str) -> None:
             try:
                 node.encode("utf-8")
             except UnicodeEncodeError:
-                raise Refused("half of a surrogate pair, which is not a character") from None
+                raise Refused("half of a surrogate pair, which is no character") from None
         elif isinstance(node, (dict, list)):
             if depth > DEPTH:
                 raise Refused(f"nested more than {DEPTH} deep")
@@ -74,7 +74,7 @@ def _inspect(content: Any, text: str) -> None:
 def parse_json(
     text: str | bytes, where: str, error: Error, kind: Kind = dict, *, finite: bool = True
 ) -> Any:
-    """The value that a JSON text represents.
+    """The value that a JSON text stands for.
 
     Args:
         text: all of it.
@@ -111,7 +111,7 @@ def parse_json(
 
 
 def check_kind(content: Any, where: str, error: Error, kind: Kind) -> None:
-    """Refuse a value of another type; True is not a number."""
+    """Refuse a value of another type; True is no number."""
     kinds = kind if isinstance(kind, tuple) else (kind,)
     if not isinstance(content, kinds) or (isinstance(content, bool) and bool not in kinds):
         if object in kinds:

@@ -64,7 +64,7 @@ class Registry:
 
         Args:
             name: what users write in a recipe or on the command line.
-            dataclass: the schema of its settings, where it has any.
+            dataclass: the schema of its own settings, where it has any.
             needs: packages that are not installed with mt-lottery, as pip writes them
                 (``"bitsandbytes>=0.46"``).
             extra: the extra of mt-lottery that brings them, where there is one.

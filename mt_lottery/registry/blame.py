@@ -11,7 +11,6 @@ from types import FrameType
 from mt_lottery.errors import MTLotteryError, PluginError
 from mt_lottery.registry import REGISTRIES
 from mt_lottery.registry import loading as plugins
-from mt_lottery.system.diskfault import out_of_memory
 
 TRACEBACK = "MT_LOTTERY_TRACEBACK"
 
@@ -29,9 +28,11 @@ def as_plugin_error(error: BaseException) -> PluginError | None:
         None where no plugin took part, or where the cause is elsewhere (a full disk, no memory,
         Ctrl-C, a mistake of the user that the plugin itself explains).
     """
-    if isinstance(error, (MTLotteryError, KeyboardInterrupt, GeneratorExit)):
+    if isinstance(error, (MTLotteryError, KeyboardInterrupt, GeneratorExit, MemoryError)):
         return None
-    if out_of_memory(error) or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return None
+    if "out of memory" in str(error).lower():
         return None
     theirs: list[FrameType] = []
     found: tuple[FrameType, int] | None = None

@@ -66,7 +66,7 @@ def _schema_problems(contract: Contract, schema: object) -> Iterator[str]:
         )
     elif "__dataclass_fields__" not in vars(schema):
         yield (
-            f"the class of its settings, {schema.__qualname__}, is not a dataclass: write "
+            f"the class of its settings, {schema.__qualname__}, is no dataclass: write "
             "@dataclass above it (its settings would be those of its base class alone)"
         )
 
@@ -113,7 +113,7 @@ LIBRARIES = {"mt_lottery", "numpy", "peft", "sacrebleu", "torch", "transformers"
 
 
 def _is_ours(cls: type) -> bool:
-    """A class of the toolkit or of a library: what it defines is not a plugin's misspelling."""
+    """A class of the toolkit or of a library: what it defines is no plugin's misspelling."""
     package = cls.__module__.partition(".")[0]
     return package in LIBRARIES or package in sys.stdlib_module_names
 
@@ -170,7 +170,7 @@ def _hook_problem(target: type, hook: str, expected: Any) -> Iterator[str]:
     if isinstance(found, (staticmethod, classmethod)):
         call = found.__get__(None, target)
     elif static:
-        if isinstance(found, FunctionType) and not any(_signature_problem("", found, wanted)):
+        if isinstance(found, FunctionType) and _takes(found, wanted):
             return
         yield f"{where} is called on the class, without an object: write @staticmethod above it"
         return
@@ -184,12 +184,20 @@ def _hook_problem(target: type, hook: str, expected: Any) -> Iterator[str]:
     yield from _signature_problem(where, call, wanted)
 
 
+def _arguments(wanted: Sequence[inspect.Parameter]) -> tuple[list[str], dict[str, str]]:
+    places = [p.name for p in wanted if p.kind is p.POSITIONAL_OR_KEYWORD]
+    return places, {p.name: p.name for p in wanted if p.kind is p.KEYWORD_ONLY}
+
+
+def _takes(call: Any, wanted: Sequence[inspect.Parameter]) -> bool:
+    return next(_signature_problem("", call, wanted), None) is None
+
+
 def _signature_problem(
     where: str, call: Any, wanted: Sequence[inspect.Parameter], *, more: bool = False
 ) -> Iterator[str]:
     """Whether something can be called as the toolkit will call it; with ``more``, with others."""
-    places = [p.name for p in wanted if p.kind is p.POSITIONAL_OR_KEYWORD]
-    names = {p.name: p.name for p in wanted if p.kind is p.KEYWORD_ONLY}
+    places, names = _arguments(wanted)
     shown = ", ".join([*places, *(["*", *names] if names else [])])
     try:
         signature = inspect.signature(call)

@@ -24,7 +24,7 @@ class Contract:
         factory: parameters of a function that may be registered in place of a class.
         base: a plugin's class must extend ``shape``.
         schema: dotted name of the class that ``dataclass=`` must extend; None where a kind has
-            no settings.
+            no settings of its own.
     """
 
     wanted: str

@@ -77,7 +77,7 @@ def _import(describe: str, load: Callable[[], Any], advice: str = "") -> Any:
 
 
 def _place_of(error: BaseException) -> str:
-    """The innermost line of a file outside Python's import machinery and ours."""
+    """The innermost line of a file that is no part of Python's import machinery or of ours."""
     place = ""
     trace = error.__traceback__
     while trace is not None:
@@ -185,11 +185,11 @@ def is_plugin_file(file: str | Path) -> bool:
 
 
 def _below_sources(path: Path) -> tuple[str, ...]:
-    """The parts of a path below the plugin's folder that holds it (a .venv may be there)."""
+    """The parts of a path below the plugin's folder that holds it (a .venv may lie there)."""
     holders = [s for s in _plugin_sources if path.is_relative_to(s)]
     return path.relative_to(max(holders, key=lambda s: len(s.parts))).parts if holders else ()
 
 
 def plugin_folders() -> list[Path]:
-    """Folders of the loaded plugins, where their recipes may be."""
+    """Folders of the loaded plugins, where their recipes may lie."""
     return list(dict.fromkeys(_plugin_folders.values()))

@@ -65,7 +65,7 @@ def csv_records(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
     """As :func:`csv_text`, from dictionaries; a missing key is an empty cell.
 
     Raises:
-        ValueError: a key that is not a column.
+        ValueError: a key that is no column.
     """
     lines = []
     for row in rows:

@@ -1,13 +1,15 @@
 """Tables and lines on a terminal: as wide as they may be, whole words, nothing interpreted.
 
-What is shown holds tokens, translations and names of others: a token ``[red]`` is not markup, and
+What is shown holds tokens, translations and names of others: a token ``[red]`` is no markup, and
 an escape character is written ``\\x1b``.
 """
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterable
+from html import escape
 from typing import IO, Any
 
 from rich.cells import cell_len
@@ -60,6 +62,13 @@ def printer(width: int = 110, *, file: IO[str] | None = None, stderr: bool = Fal
         markup=False,
         emoji=False,
     )
+
+
+def as_text(table: RenderableType, width: int = 110) -> str:
+    """A table as the lines that :func:`printer` writes to a file."""
+    stream = io.StringIO()
+    printer(width, file=stream).print(table)
+    return stream.getvalue().rstrip("\n")
 
 
 class Grid:
@@ -148,6 +157,23 @@ class Grid:
             widths[index] += 1
             left -= 1
         return widths
+
+    def html(self) -> str:
+        """The table for a notebook; nothing in a cell is markup."""
+        heads = "".join(f"<th>{escape(visible(head))}</th>" for head in self.columns)
+        lines = []
+        for row, style in self._rows:
+            kind = "strong" if style == "bold" else "span"
+            cells = [
+                f'<td style="text-align:{"left" if place < self.left else "right"}">'
+                f"<{kind}>{escape(cell.plain)}</{kind}></td>"
+                for place, cell in enumerate(row)
+            ]
+            lines.append(f"<tr>{''.join(cells)}</tr>")
+        title = f"<caption>{escape(visible(self.title))}</caption>" if self.title else ""
+        return (
+            f"<table>{title}<thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+        )
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         parts, beside = self._laid_out(options.max_width)

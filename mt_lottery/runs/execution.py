@@ -29,7 +29,7 @@ from mt_lottery.runs.folder.preparing import (
     tidy,
 )
 from mt_lottery.runs.folder.record import CostRecord, Record, read_record
-from mt_lottery.runs.folder.takeover import NEW, final_names
+from mt_lottery.runs.folder.takeover import NEW, told_of
 from mt_lottery.runs.outcome import make_record, peak_memory, score_outputs, start_peak
 from mt_lottery.runs.planning.plan import Echo, Plan, make_plan
 from mt_lottery.runs.probe import probe_of
@@ -62,7 +62,7 @@ def do(
     """
     config = plan.config
     if work.name == NEW:
-        echo = final_names(echo, work, work.parent)
+        echo = told_of(echo, work, work.parent)
     echo(f"Loading {config.model.name_or_path or config.model.name} on {plan.device} …")
     loaded = load(config.model, plan.device)
     plan.tuner.check_model(loaded.model)

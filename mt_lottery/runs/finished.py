@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +13,10 @@ from torch import Tensor
 
 from mt_lottery.config import RunConfig
 from mt_lottery.config.compose import compose_saved
-from mt_lottery.config.stored import allowing, permission
+from mt_lottery.config.stored import allowing
 from mt_lottery.data.prompts.batches import Encoded
 from mt_lottery.data.prompts.prepared import PreparedText
+from mt_lottery.data.prompts.wording import prompts_of
 from mt_lottery.errors import ModelError, RecordError, TuningError
 from mt_lottery.model.handed_out import weight_names
 from mt_lottery.model.loading import LoadedModel, fingerprint, load
@@ -24,16 +24,12 @@ from mt_lottery.model.tables import input_table
 from mt_lottery.registry import TUNERS
 from mt_lottery.runs.context import make_context
 from mt_lottery.runs.decode import decode
-from mt_lottery.runs.folder.files import read_hypotheses, read_sentence_scores
 from mt_lottery.runs.folder.integrity import check_files, check_run
-from mt_lottery.runs.folder.preparing import CONFIG, HYPOTHESES, SENTENCES, TICKETS
-from mt_lottery.runs.folder.record import Record, read_record
+from mt_lottery.runs.folder.preparing import CONFIG
 from mt_lottery.runs.planning.chosen import as_chosen
-from mt_lottery.runs.planning.plan import Echo, Plan, check_packages, make_plan, pick_device
-from mt_lottery.scoring.metric import Floats
-from mt_lottery.system.values import user_path
+from mt_lottery.runs.planning.plan import Plan, check_packages, make_plan, pick_device
+from mt_lottery.runs.run_files import RunFiles
 from mt_lottery.ticket.level import RowScores
-from mt_lottery.ticket.ticket import Ticket
 from mt_lottery.tuners.base import Probe, Tuner, TuningContext
 from mt_lottery.tuners.kept import check_restored
 from mt_lottery.tuners.recipes import recipes_that
@@ -43,7 +39,7 @@ if TYPE_CHECKING:
     from mt_lottery.runs.handed_out import Merged
 
 
-class Run:
+class Run(RunFiles):
     """A finished run.
 
     Nothing is read before it is asked for: the record costs a file, the plan the text, the
@@ -60,38 +56,6 @@ class Run:
     Every attribute raises RecordError where there is no finished run, or a damaged one.
     """
 
-    def __init__(
-        self,
-        run_dir: str | Path,
-        device: str | torch.device = "auto",
-        *,
-        user_dir: str | Path | None = None,
-        trust_remote_code: bool = False,
-        echo: Echo = print,
-    ) -> None:
-        self.folder = user_path(run_dir, RecordError)
-        self.device = str(device)
-        self.echo = echo
-        self._permission = permission()
-        if user_dir is not None or trust_remote_code:
-            with allowing(user_dir, trust_remote_code):
-                self._permission = permission()
-
-    def __repr__(self) -> str:
-        return f"Run({str(self.folder)!r})"
-
-    # what its files say
-
-    @cached_property
-    def record(self) -> Record:
-        """``record.json``: what it was, cost and scored."""
-        return read_record(self.folder)
-
-    @property
-    def scores(self) -> dict[str, Any]:
-        """Metric → its raw and first-line scores, as in the record."""
-        return self.record.scores
-
     @cached_property
     def stored(self) -> RunConfig:
         """``config.yaml``, for this device and without a tracker.
@@ -99,7 +63,7 @@ class Run:
         Raises:
             ConfigError: damaged, or it asks for what is not allowed here.
         """
-        _ = self.record  # says what is there, if it is not a finished run
+        _ = self.record  # says what is there, if it is no finished run
         with allowing(self._permission.user_dir, self._permission.trust_remote_code):
             config = compose_saved(self.folder / CONFIG)
         return dataclasses.replace(config, device=self.device, tracker="none")
@@ -120,35 +84,6 @@ class Run:
         """The wording of the prompt, and the direction."""
         return PreparedText.of(self.config)
 
-    @cached_property
-    def hypotheses(self) -> list[dict[str, Any]]:
-        """``hypotheses.jsonl``: source, reference and translation of every test sentence."""
-        return read_hypotheses(self.folder / HYPOTHESES, self.record.data.test.pairs)
-
-    @cached_property
-    def ticket(self) -> Ticket:
-        """The rows that its tuner chose, with the evidence of ``tickets.csv``.
-
-        Raises:
-            RecordError: a tuner that chooses none, or the file is missing or damaged.
-        """
-        path = self.folder / TICKETS
-        if self.record.tickets is None or not os.path.lexists(path):
-            raise RecordError(
-                f"{self.folder}: a run of {self.record.method} has no {TICKETS}; allowed: runs "
-                f"that choose rows ({recipes_that(lambda tuner: tuner.chooses_rows)})."
-            )
-        return self.record.tickets.ticket(path, self.record.model.vocab_size)
-
-    @cached_property
-    def sentence_scores(self) -> dict[str, dict[str, Floats]]:
-        """Metric → ``raw`` or ``first_line`` → what each test sentence adds to the score, [N, S].
-
-        Empty for a run of an early version, which has no ``sentence_scores.jsonl``.
-        """
-        path = self.folder / SENTENCES
-        return read_sentence_scores(path, self.record) if path.exists() else {}
-
     # whether it still is what was scored
 
     def check_files(self) -> None:
@@ -160,7 +95,7 @@ class Run:
 
         Raises:
             RecordError: a file or a setting has changed.
-            ModelError: the original model has, or is not available.
+            ModelError: the original model has, or cannot be had.
         """
         check_run(self.folder, self.record, self.stored)
         self._check_model()
@@ -194,7 +129,7 @@ class Run:
         """The original model (frozen, eval mode) and its tokenizer.
 
         Raises:
-            ModelError: it has changed since, or is not available.
+            ModelError: it has changed since, or cannot be had.
         """
         device = pick_device(self.device)
         if "plan" not in vars(self):  # whose hash is the model's too
@@ -286,7 +221,7 @@ class Run:
 
         Raises:
             RecordError: what was learnt, or a setting, has changed since.
-            ModelError: the original model has, or is not available.
+            ModelError: the original model has, or cannot be had.
         """
         return self._restored[0]
 
@@ -318,6 +253,12 @@ class Run:
         found = iter(decode(config, self.tuned, full, lead=self.lead, quiet=True) if full else ())
         return [next(found).first_line if text.strip() else "" for text in sentences]
 
+    def prompt(self, sentence: str) -> str:
+        """What the tuned model is given to translate a sentence, special tokens left out."""
+        _ = self.tuned  # the examples of few_shot are read with it
+        (prompt,) = prompts_of(self.text.template, [sentence], self.text.pair)
+        return str(self.tuner.lead + prompt)
+
     def merge(
         self, out: str | Path, *, dtype: str | None = None, overwrite: bool = False
     ) -> Merged:
@@ -333,7 +274,7 @@ class Run:
         Raises:
             RecordError: ``out`` exists, or may not be replaced.
             TuningError: the tuner has nothing that a plain model could hold.
-            ModelError: the original model has changed since, or is not available.
+            ModelError: the original model has changed since, or cannot be had.
         """
         from mt_lottery.runs.handed_out import merge
 

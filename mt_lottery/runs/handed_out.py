@@ -40,7 +40,7 @@ def load_tuned(
 
     Raises:
         RecordError: no finished run there, or damaged.
-        ModelError: the original model has changed since, or is not available.
+        ModelError: the original model has changed since, or cannot be had.
         ConfigError: the run asks for code that is not allowed here.
     """
     run = Run(run_dir, device, user_dir=user_dir, trust_remote_code=trust_remote_code)

@@ -71,7 +71,7 @@ def _checked(content: bytes, rows: Tensor, width: int) -> Probe:
     """The probe in a file, without its seconds.
 
     Raises:
-        ValueError (or its like): it is not a probe of these rows.
+        ValueError (or its like): it is no probe of these rows.
     """
     tensors = load(content)
     if tensors.keys() != {"token_ids", "values"}:

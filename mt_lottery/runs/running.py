@@ -57,7 +57,7 @@ def run(
         config: from :func:`mt_lottery.config.compose.compose`.
         echo: prints a line for the user.
         engine: what trains, in place of the registered ``config.engine``.
-        unsearched: where a run of the same settings without ``tune`` may be: if it is finished,
+        unsearched: where a run of the same settings without ``tune`` may lie: if it is finished,
             it serves as the search's first trial, and as its result where no other did better.
 
     Started by torchrun, all processes must call it; they do the run together.

@@ -174,7 +174,7 @@ class SubwordBleu(SacrebleuMetric):
 
 @register_metric("spbleu")
 def spbleu(context: MetricContext) -> SacrebleuMetric:
-    """spBLEU, or BLEU over the model's own subwords where spBLEU's model is not available.
+    """spBLEU, or BLEU over the model's own subwords where spBLEU's model cannot be had.
 
     Raises:
         ScoreError: neither can be computed.
@@ -184,7 +184,7 @@ def spbleu(context: MetricContext) -> SacrebleuMetric:
         return SpBleu(context)
     if context.tokenizer is None:
         raise ScoreError(
-            "spBLEU's SentencePiece model is not available (see the log), and no tokenizer was "
+            "spBLEU's SentencePiece model cannot be had (see the log), and no tokenizer was "
             "given to take its place."
         )
     return SubwordBleu(context)

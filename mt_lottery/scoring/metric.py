@@ -139,7 +139,7 @@ class MetricExtras:
 def make_metric(name: str, context: MetricContext) -> Metric:
     """The metric registered under ``name``.
 
-    ``spbleu`` gives ``bleu_subword`` where its SentencePiece model is not available: look at
+    ``spbleu`` gives ``bleu_subword`` where its SentencePiece model cannot be had: look at
     ``key`` and ``column``.
 
     Raises:
@@ -167,7 +167,7 @@ def one_line(text: str) -> str:
 
 
 def check_parallel(hypotheses: Sequence[str], references: Sequence[str]) -> None:
-    """Refuse what sacrebleu would silently cut to the shorter side.
+    """Refuse what sacrebleu would cut to the shorter side in silence.
 
     Raises:
         ScoreError: unequal numbers, or none at all.

@@ -150,7 +150,7 @@ class Bootstrap:
             [[self.corpus_score(totals) for totals in counts @ part] for part in seeds]
         )  # [seeds, resamples]
         if len(seeds) > 1 and name is not None:
-            # seeds of two systems are not pairs: each system draws its own
+            # seeds of a system are no pairs of another's: each system draws its own
             rng = np.random.default_rng([self.seed, sum(name.encode())])
             drawn = rng.integers(len(seeds), size=(self.resamples, len(seeds)))
             resampled = each[drawn, np.arange(self.resamples)[:, None]].mean(axis=1)

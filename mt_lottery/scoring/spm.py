@@ -23,7 +23,7 @@ _found: dict[Path, Path | None] = {}
 
 
 def find_spm() -> Path | None:
-    """The file that sacrebleu's tokenizer ``flores101`` will load, or None if it is not available.
+    """The file that sacrebleu's tokenizer ``flores101`` will load, or None if it cannot be had.
 
     Looked for in ``$SACREBLEU/models`` (default ``~/.sacrebleu/models``), then downloaded there.
     Tried once a process; a failure is logged once.
@@ -35,7 +35,7 @@ def find_spm() -> Path | None:
         problem = _problem(path) if path.exists() else _download(url, path)
         if problem:
             logger.warning(
-                "spBLEU's SentencePiece model is not available (%s). BLEU over the model's own "
+                "spBLEU's SentencePiece model cannot be had (%s). BLEU over the model's own "
                 "subwords takes its place, in a column BLEU[MODEL subwords]; it is not comparable "
                 "with spBLEU. To get spBLEU, put %s at %s.",
                 problem,
@@ -47,7 +47,7 @@ def find_spm() -> Path | None:
 
 
 def _problem(path: Path) -> str:
-    """Why the file is not a SentencePiece model; empty if it is one."""
+    """Why the file is no SentencePiece model; empty if it is one."""
     import sentencepiece
 
     try:
@@ -76,7 +76,7 @@ def _download(url: str, path: Path) -> str:
             if not problem and not given_up.is_set():
                 os.replace(partial, path)
             outcome.append(problem)
-        except Exception as error:  # whatever it was, spBLEU is not available
+        except Exception as error:  # whatever it was, spBLEU is not to be had
             outcome.append(f"download failed: {error}")
         finally:
             partial.unlink(missing_ok=True)

@@ -60,7 +60,7 @@ class LaterTokenizer:
 def try_metric(name: str, context: MetricContext) -> str | None:
     """Make a metric, and have it score two sentences.
 
-    One that has a ``check`` (COMET: its model takes long to load) is only made.
+    One that has a ``check`` of its own (COMET: its model takes long to load) is only made.
 
     Args:
         name: as registered.

@@ -1,4 +1,4 @@
-"""What the machine refuses (disk, memory), whoever reports it: Python, torch or safetensors."""
+"""What a disk refuses, whoever reports it: Python, torch or safetensors."""
 
 from __future__ import annotations
 
@@ -24,31 +24,17 @@ REASONS = {
     errno.ESTALE: "The network file system has lost the file.",
 }
 #: What a message alone can tell; "Permission denied" may come from anywhere.
-RECOGNISED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+TOLD = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 # safetensors: "... Os { code: 28, kind: StorageFull ..." or "I/O error: ... (os error 28)"
 _NUMBER = re.compile(r"\(os error (\d+)\)|\bOs \{ code: (\d+)|\bE?rrno[ :]+(\d+)")
 # torch says what it was doing, not why it failed
 _TORCH = ("PytorchStreamWriter failed", "iostream error", "basic_ios::clear", "unexpected pos ")
-_MEMORY = re.compile(
-    r"DefaultCPUAllocator|can(?:'t|not) allocate memory|out of memory|mmap.*memory"
-    r"|CUBLAS_STATUS_ALLOC_FAILED",
-    re.IGNORECASE,
-)
 LEAST = 1 << 20  # bytes; with less, an unexplained failure to write is a full disk
 
 
 class DiskError(MTLotteryError):
     """A file cannot be written: no space, no permission, a file where a folder should be."""
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether Python, NumPy, PyTorch or the system had no memory left."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
-    return isinstance(error, RuntimeError) and _MEMORY.search(str(error)) is not None
 
 
 def reason_of(error: BaseException, path: Path | None = None) -> tuple[str, str] | None:
@@ -72,7 +58,7 @@ def reason_of(error: BaseException, path: Path | None = None) -> tuple[str, str]
     texts = [str(each) for each in chain]
     for text in texts:
         numbers = [int(next(filter(None, match.groups()))) for match in _NUMBER.finditer(text)]
-        numbers += [number for number in RECOGNISED if os.strerror(number) in text]
+        numbers += [number for number in TOLD if os.strerror(number) in text]
         for number in numbers:
             if number in REASONS:
                 return os.strerror(number), REASONS[number]
@@ -103,10 +89,9 @@ def disk_error(
     """
     found = reason_of(error, None if path is None else Path(path))
     if found is None:
-        loop = isinstance(error, RuntimeError) and "Symlink loop" in str(error)  # Python < 3.13
-        if path is None or not (loop or isinstance(error, OSError)):
+        if path is None or not isinstance(error, OSError):
             return None
-        found = getattr(error, "strerror", None) or str(error), ""
+        found = error.strerror or str(error), ""
     reason, advice = found
     name = path if path is not None else _name_in(error)
     if path is not None:

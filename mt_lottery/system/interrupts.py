@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from mt_lottery.system import parallel
-
 AGAIN = 1.0  # seconds: a launcher repeats the terminal's signal, a person takes longer
 #: Seconds that a step has to end where one process may wait for another; torchrun kills after 30.
 PATIENCE = 15.0
@@ -71,11 +69,14 @@ def leave_sigterm() -> None:
 
 
 @contextlib.contextmanager
-def until_step_ends() -> Iterator[None]:
+def until_step_ends(*, quiet: bool = False, patience: float | None = None) -> Iterator[None]:
     """Within it, a first Ctrl-C or SIGTERM is noted for :func:`asked`, a second one ends at once.
 
-    A signal that is ignored (by ``nohup``, or in a shell's background job) stays ignored.  Of
-    several processes the main one says so, and none waits longer than :data:`PATIENCE`.
+    A signal that is ignored (by ``nohup``, or in a shell's background job) stays ignored.
+
+    Args:
+        quiet: say nothing (all processes of a run but the main one).
+        patience: seconds after which a step that has not ended is given up; None for never.
     """
     global _training
     if threading.current_thread() is not threading.main_thread():
@@ -88,11 +89,11 @@ def until_step_ends() -> Iterator[None]:
         now = time.monotonic()
         if request.number is None:
             request.number, request.at = number, now
-            if parallel.is_main():
+            if not quiet:
                 with contextlib.suppress(OSError, ValueError, RuntimeError):
                     print(f"\n{SAID}", file=sys.stderr, flush=True)
-            if parallel.processes() > 1:
-                timers.append(threading.Timer(PATIENCE, os.kill, (os.getpid(), number)))
+            if patience is not None:
+                timers.append(threading.Timer(patience, os.kill, (os.getpid(), number)))
                 timers[0].daemon = True
                 timers[0].start()
         elif now - request.at > AGAIN and number in (signal.SIGINT, request.number):

@@ -1,7 +1,7 @@
 """One run on several processes: which one this is, and what they tell each other.
 
 ``torchrun --nproc-per-node N`` starts N processes that all do the run.  Rank 0,
-the main one, is the only one that writes files and prints; each trains and translates a share.
+the main one, alone writes files and speaks; each trains and translates a share.
 Every process must come to the functions of this module in the same order.
 Without torchrun there is one process, and torch.distributed is not even loaded.
 """
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 # one process may work for hours (a probe, a conversion, scores) while the others wait for it
 PATIENCE = timedelta(days=7)
-FAILED, REPORTED = "failed", "reported"  # keys of the launcher's store
+FAILED, TOLD = "failed", "told"  # keys of the launcher's store
 GRACE = 2.0  # seconds that the main process has to come to the same error by itself
 NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
 
@@ -43,7 +43,7 @@ class _World:
     Attributes:
         rank: which one this is, from 0.
         processes: how many there are.
-        group: for what is not part of a model, on the CPU (gloo).
+        group: for what is no part of a model, on the CPU (gloo).
         store: where a process that fails says so; None if the group was made by the caller.
         over: set when nobody needs to watch the store any more.
     """
@@ -88,7 +88,7 @@ def start() -> None:
         store = distributed.PrefixStore("mt_lottery_errors", root)
     group: Any = distributed.new_group(backend="gloo", timeout=PATIENCE)
     _world = _World(distributed.get_rank(), distributed.get_world_size(), group, store)
-    if not is_main():  # one process prints
+    if not is_main():  # one process speaks
         logging.getLogger("mt_lottery").setLevel(logging.ERROR)
         warnings.simplefilter("ignore")
     elif store is not None:
@@ -126,7 +126,7 @@ def processes() -> int:
 
 
 def is_main() -> bool:
-    """Whether this process writes the files and prints."""
+    """Whether this process writes the files and speaks."""
     return rank() == 0
 
 
@@ -259,14 +259,14 @@ def report(text: str, code: int) -> None:
     with contextlib.suppress(Exception):  # the launcher, and its store, may be gone
         if world.rank == 0:
             _end_watch(world)
-            if not world.store.check([REPORTED]):
+            if not world.store.check([TOLD]):
                 print(text, file=sys.stderr, flush=True)
-                world.store.set(REPORTED, "")
+                world.store.set(TOLD, "")
             return
         world.store.set(FAILED, json.dumps([text, code]))
         deadline = time.monotonic() + 15 * GRACE
         while time.monotonic() < deadline:
-            if world.store.check([REPORTED]):
+            if world.store.check([TOLD]):
                 return
             time.sleep(0.05)
     print(text, file=sys.stderr, flush=True)
@@ -292,7 +292,7 @@ def _watch(world: _World) -> None:
             if world.over.wait(GRACE):  # the same mistake, found here too
                 return
             print(text, file=sys.stderr, flush=True)
-            world.store.set(REPORTED, "")
+            world.store.set(TOLD, "")
         except Exception:  # nobody is left who would end the processes
             if world.over.is_set():
                 return

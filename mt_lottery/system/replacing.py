@@ -20,6 +20,7 @@ from mt_lottery import __version__
 from mt_lottery.errors import MTLotteryError, RecordError
 from mt_lottery.reading import read_json
 from mt_lottery.system.atomic import (
+    DiskError,
     held_folder,
     share,
     sweep,
@@ -67,7 +68,7 @@ def check_replaceable(
     if not str(out).strip():
         raise _InTheWay("No name of a folder is given, but an empty text; give one.")
     given = user_path(out, _InTheWay)
-    with writing(Path(out)):
+    try:
         folder = given.parent.resolve() / given.name
         if given.name in ("", ".", ".."):
             folder = given.resolve()
@@ -82,44 +83,40 @@ def check_replaceable(
         _check_ours(folder, out)
         _check_apart(folder, out, inputs or {})
         _check_writable(folder)
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DiskError(f"{out} cannot be written: {reason}.") from error
     return folder
 
 
 def _check_apart(folder: Path, out: str | Path, inputs: Mapping[str, str | Path | None]) -> None:
     """That nothing else is lost with a folder that is replaced."""
-    for name, place in (("the current folder", Path.cwd()), ("your home folder", Path.home())):
-        if (what := relation(folder, place)) in ("is", "holds"):
-            raise _InTheWay(f"{out} {what} {name}: it is not replaced; give another folder.")
     real = folder.resolve()
+    for name, place in (("the current folder", Path.cwd()), ("your home folder", Path.home())):
+        with contextlib.suppress(OSError, RuntimeError):
+            place = place.resolve()
+            if real == place or real in place.parents:
+                what = "is" if real == place else "holds"
+                raise _InTheWay(f"{out} {what} {name}: it is not replaced; give another folder.")
     if real == Path(real.anchor) or os.path.ismount(real):
         raise _InTheWay(f"{out} is the root of a file system; give another folder.")
     for name, value in inputs.items():
-        if value is not None and (what := relation(folder, Path(value))) is not None:
-            raise _InTheWay(
-                f"{out} {what} {name} ({value}), which is read: it is not replaced; give another "
-                "folder."
-            )
-
-
-def relation(entry: Path, place: Path) -> str | None:
-    """How an entry on the disk relates to a path that exists, links followed or not.
-
-    Returns:
-        ``"is"`` it, ``"holds"`` it, or ``"is inside"`` it; None for none of these.
-    """
-    with contextlib.suppress(OSError, RuntimeError, ValueError):
-        place = place.expanduser()
-        if not place.exists():
-            return None
-        for one in (entry.resolve(), Path(os.path.abspath(entry))):
-            for other in (place.resolve(), Path(os.path.abspath(place))):
-                if one == other:
-                    return "is"
-                if one in other.parents:
-                    return "holds"
-                if other in one.parents:
-                    return "is inside"
-    return None
+        if value is None:
+            continue
+        place = Path(value).expanduser()
+        with contextlib.suppress(OSError, RuntimeError):
+            for each in {place.resolve(), Path(os.path.abspath(place))}:
+                relation = (
+                    "is" if real == each
+                    else "holds" if real in each.parents
+                    else "is inside" if each in real.parents
+                    else None
+                )  # fmt: skip
+                if relation is not None and place.exists():
+                    raise _InTheWay(
+                        f"{out} {relation} {name} ({value}), which is read: it is not replaced; "
+                        "give another folder."
+                    )
 
 
 def _check_ours(folder: Path, out: str | Path) -> None:
@@ -155,7 +152,7 @@ def _check_ours(folder: Path, out: str | Path) -> None:
 
 
 def _files(folder: Path) -> dict[str, os.stat_result]:
-    """Everything in a folder but folders, and every empty folder, by relative name."""
+    """Everything in a folder that is no folder, and every empty folder, by relative name."""
     found: dict[str, os.stat_result] = {}
 
     def failed(error: OSError) -> None:
@@ -307,11 +304,16 @@ def check_new_files(
     """
     again = own is not None and own.is_file()
     for path in paths:
-        with writing(path):
+        try:
             if path.is_dir():
                 raise RecordError(f"{path} is a folder; give the name of a file.")
             if os.path.lexists(path) and not (overwrite or again):
                 raise RecordError(f"{path} exists; give another name, or {flag}.")
             if path.exists() and not path.is_file():
-                raise RecordError(f"{path} is not a regular file; give another name.")
+                raise RecordError(f"{path} is no regular file; give another name.")
             _check_writable(path.absolute())
+        except MTLotteryError:
+            raise
+        except (OSError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise DiskError(f"{path} cannot be written: {reason}.") from error

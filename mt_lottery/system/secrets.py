@@ -51,7 +51,7 @@ def _in_environment() -> Iterator[str]:
 
 
 def _read(path: Path) -> str:
-    """A small file's text; empty where it cannot be read: whatever is not read cannot be leaked."""
+    """A small file's text; empty where it cannot be had: whatever is not read cannot be leaked."""
     try:
         return path.read_text("utf-8") if path.is_file() else ""
     except (OSError, ValueError):
@@ -134,7 +134,7 @@ def _values(given: frozenset[str], weak: bool) -> tuple[str, ...]:
         if len(value) < _SHORTEST or (not weak and _is_weak(value)):
             continue
         if value.startswith(("/", "~")) and os.path.exists(os.path.expanduser(value)):
-            continue  # the path of a key is not the key: SSH_AUTH_SOCK, …_CREDENTIALS
+            continue  # where a key is kept, is no key: SSH_AUTH_SOCK, …_CREDENTIALS
         found.update(_forms(value))
     return tuple(sorted(found, key=lambda form: (-len(form), form)))
 

@@ -52,7 +52,7 @@ def jaccard(first: Collection[int], second: Collection[int]) -> float:
 
 
 def overlap_coefficient(first: Collection[int], second: Collection[int]) -> float:
-    """``|A ∩ B| / min(|A|, |B|)``: 1 where one ticket is within the other.
+    """``|A ∩ B| / min(|A|, |B|)``: 1 where one ticket lies within the other.
 
     Raises:
         TuningError: an empty ticket.

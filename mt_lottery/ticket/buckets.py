@@ -2,7 +2,7 @@
 
 Both rows fall into d buckets of equal width.  At the bucket boundaries the
 difference of the two counts is then known exactly, and inside a bucket it can
-exceed its value at the left boundary by no more than the values that are in the
+exceed its value at the left boundary by no more than the values that lie in the
 bucket.  So only the few buckets whose bound exceeds the largest difference at
 a boundary have their values sorted and merged.  The result is exact, at about
 a fifth of the time of sorting both rows at d = 4,096.
@@ -60,7 +60,7 @@ def bucket_distances(
     infinity = kind(np.inf)
     half = np.int64(0xFFFFFFFF)
     for row in range(before.shape[0]):
-        # A sample, widened by half its span on either side.  What is outside
+        # A sample, widened by half its span on either side.  What lies outside
         # falls into the first or last bucket: any range is right, few are fast.
         low = before[row, np.uint64(0)]
         high = low
@@ -75,7 +75,7 @@ def bucket_distances(
         scale = kind(top / kind(span * kind(2))) if span > zero else infinity
 
         # Subtraction, product, clamping and truncation are all monotone, so equal
-        # values share a bucket and a smaller value is never in a later one.
+        # values share a bucket and a smaller value never lies in a later one.
         nan = np.int32(0)
         for k in range(d):
             x = before[row, k]

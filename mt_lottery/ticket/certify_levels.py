@@ -180,7 +180,7 @@ def suggest_alpha(
     half = margins.double().sort(descending=True).values / 2
     # the last position that has to be verified; the product may be a hair above a whole number
     needed = max(1, math.ceil(round(share * half.numel(), 9)))
-    bound = float(half[needed - 1])  # τ must be below it
+    bound = float(half[needed - 1])  # τ must lie below it
     if not tau_of(tau, statistic, pvalue, 1.0, dimension) < bound:
         return Suggestion(share, None)
     alpha = (

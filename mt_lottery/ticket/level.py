@@ -32,7 +32,7 @@ class Level:
             error) or ``bh`` (Benjamini-Hochberg, false discovery rate).
 
     Raises:
-        TuningError: α is not a number in [0, 1], or an unknown correction.
+        TuningError: α is no number in [0, 1], or an unknown correction.
     """
 
     alpha: float
@@ -55,7 +55,7 @@ class Level:
 
 
 def check_correction(name: str) -> None:
-    """Refuse what is not a correction.
+    """Refuse what is no correction.
 
     Raises:
         TuningError: unknown; the nearest match is named.

@@ -304,7 +304,7 @@ def _checked(row: Mapping[str, str], where: str, vocab_size: int | None) -> dict
         except ValueError:
             raise RecordError(f"{where} {what.format(f'{row[column]!r:.60}')}") from None
 
-    token_id = whole("token_id", "{} is not a token id.")
+    token_id = whole("token_id", "{} is no token id.")
     if vocab_size is not None and token_id >= vocab_size:
         raise RecordError(
             f"{where} token id {token_id} is outside the vocabulary of {vocab_size:,} rows."

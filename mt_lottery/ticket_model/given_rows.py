@@ -43,7 +43,7 @@ def token_ids(rows: RowsLike) -> list[int]:
         k ids, in the order given.
 
     Raises:
-        ArgumentError: nothing in it, an id twice, or something that is not an id.
+        ArgumentError: nothing in it, an id twice, or something that is no id.
 
     >>> token_ids([5, 3])
     [5, 3]
@@ -100,5 +100,5 @@ def _index(one: Any) -> int:
     except TypeError:
         found = -1
     if not 0 <= found < MOST:
-        raise ArgumentError(f"rows: {one!r} is not a token id (a whole number, 0 or above).")
+        raise ArgumentError(f"rows: {one!r} is no token id (a whole number, 0 or above).")
     return found

@@ -30,7 +30,7 @@ def adapter_folder(where: str | os.PathLike[str], hub: HubArguments) -> Path:
         hub: arguments of ``hf_hub_download``; ``subfolder`` counts for a folder too.
 
     Raises:
-        ModelError: it is not a folder, and the hub does not give it.
+        ModelError: it is no folder, and the hub does not give it.
     """
     folder = user_path(where, RecordError) / (hub.get("subfolder") or "")
     if folder.is_dir():
@@ -38,7 +38,7 @@ def adapter_folder(where: str | os.PathLike[str], hub: HubArguments) -> Path:
     name = os.fspath(where)
     looks_local = name.startswith((".", "/", "~")) or name.count("/") != 1
     if looks_local:
-        raise ModelError(f"{folder}: no such folder, and '{name}' is not a hub id ('owner/name').")
+        raise ModelError(f"{folder}: no such folder, and '{name}' is no hub id ('owner/name').")
     from huggingface_hub import hf_hub_download
 
     try:

@@ -55,7 +55,7 @@ class TicketModel(OneTicket, PeftModelForCausalLM):  # type: ignore[misc]
         adapter_name: PEFT's name for what is trained.
 
     Raises:
-        ModelError: a model that cannot take rows (with an encoder, quantised or split
+        ModelError: a model that cannot take rows (an encoder of its own, quantised or split
             embeddings, an adapter in it already).
         ArgumentError: a ValueError: the rows or the scope do not fit the model.
 
@@ -166,7 +166,7 @@ class TicketModel(OneTicket, PeftModelForCausalLM):  # type: ignore[misc]
 
         Raises:
             RecordError: no adapter of rows there, damaged, or of another model.
-            ModelError: not available from the hub; or as :class:`TicketModel`.
+            ModelError: not to be had from the hub; or as :class:`TicketModel`.
             KeywordError: another argument.
         """
         known = ["model", "model_id", "adapter_name", "is_trainable", *_HUB]
@@ -229,7 +229,7 @@ class TicketModel(OneTicket, PeftModelForCausalLM):  # type: ignore[misc]
         """The plain transformers model, the rows written into its own table.
 
         Of a tied model whose head keeps its rows (``scope="input"``) it makes one with two
-        tables, and its configuration says so; PEFT's own merge would silently tie them again.
+        tables, and its configuration says so; PEFT's own merge would tie them again, in silence.
         In bfloat16 or float16 updates smaller than a step of the dtype are lost.
 
         Args:

@@ -17,7 +17,7 @@ def require(url: str, seconds: float = SECONDS) -> None:
     """Open a connection to a URL's server (or its proxy) and close it.
 
     Args:
-        url: of the service; one that is not an http address is not asked.
+        url: of the service; one that is no http address is not asked.
         seconds: to wait.
 
     Raises:

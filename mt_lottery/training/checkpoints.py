@@ -19,8 +19,8 @@ from mt_lottery.training.sealing import (
     CHECKPOINT,
     TRAINED,
     candidates,
-    check_checkpoint,
     newest,
+    problem_with,
     publish,
     size_of,
 )
@@ -35,7 +35,7 @@ def last_checkpoint(folder: Path, model: Any) -> Path | None:
         model: with its tuner applied.
     """
     trained = trained_parameters(model)
-    return newest(folder, lambda checkpoint: check_checkpoint(checkpoint, trained))
+    return newest(folder, lambda checkpoint: problem_with(checkpoint, trained))
 
 
 def trained_parameters(model: Any) -> dict[str, nn.Parameter]:

@@ -3,7 +3,7 @@
 ``torch.nn.functional.cross_entropy`` holds four [N, V] tables in float32 (logits,
 log-probabilities and two gradients), each written to main memory and read back.
 Here a block of rows is widened, turned into probabilities and into its gradient
-while it is in the processor's cache, and only the gradient, in the logits' own
+while it lies in the processor's cache, and only the gradient, in the logits' own
 dtype, is kept.
 """
 

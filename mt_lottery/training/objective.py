@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import set_seed
 
+from mt_lottery.config import TrainConfig
 from mt_lottery.data.prompts.batches import (
     IGNORE,
     BucketBatchSampler,
@@ -30,7 +31,6 @@ from mt_lottery.system import interrupts, parallel
 from mt_lottery.training.checkpoints import trained_parameters
 from mt_lottery.training.engine import Engine as Engine  # where plugins of version 0.1 find it
 from mt_lottery.training.engine import TrainResult as TrainResult
-from mt_lottery.training.job import Job
 from mt_lottery.training.label_loss import check_logits, label_loss
 from mt_lottery.training.reached import GradientWatch
 from mt_lottery.training.train_log import TrainLog, read_log
@@ -45,7 +45,13 @@ class Objective:
     """The loss of a model on its training batches, and on the dev set.
 
     Args:
-        job: the training; PyTorch's random state is set to its seed.
+        model: causal LM with its tuner applied, on its device.
+        config: the ``train`` (or ``probe``) section.
+        examples: training examples; their ``index`` is named in errors.
+        pad_id: token id that fills up batches.
+        seed: of batch order and dropout; PyTorch's random state is set to it.
+        dev: examples whose loss is measured after each epoch.
+        autocast: dtype of the computation, where the parameters are wider.
 
     Attributes:
         batches: of all epochs; iterated, this process's share of each.
@@ -59,24 +65,33 @@ class Objective:
         ModelError: a model whose logits are not understood.
     """
 
-    def __init__(self, job: Job) -> None:
-        model, config, examples = job.model, job.config, job.examples
+    def __init__(
+        self,
+        model: Any,
+        config: TrainConfig,
+        examples: Sequence[Example],
+        *,
+        pad_id: int,
+        seed: int,
+        dev: Sequence[Example] | None = None,
+        autocast: torch.dtype | None = None,
+    ) -> None:
         if not examples:
             raise TrainingError("No training example is left; see data.max_length.")
         self.model = model
         self.config = config
         self.examples = examples
-        self.dev = job.dev
-        self.pad_id = job.pad_id
+        self.dev = dev
+        self.pad_id = pad_id
         self.criterion = CRITERIA.get(config.criterion)
-        self._autocast = job.autocast
+        self._autocast = autocast
         model.eval()
         first = examples[0].prompt_ids + examples[0].target_ids
-        with _computing(model.device.type, job.autocast):
+        with _computing(model.device.type, autocast):
             check_logits(model, torch.tensor([first[:8]], device=model.device))
-        set_seed(job.seed)
+        set_seed(seed)
         lengths = [len(e.prompt_ids) + len(e.target_ids) for e in examples]
-        sampler = BucketBatchSampler(lengths, config.batch_size, config.max_tokens, seed=job.seed)
+        sampler = BucketBatchSampler(lengths, config.batch_size, config.max_tokens, seed=seed)
         self.batches = EpochBatches(sampler, config.epochs, parallel.rank(), parallel.processes())
         self.total = -(-len(self.batches) // config.accumulate)
         self.ends = {-(-end // config.accumulate) for end in self.batches.ends}

@@ -1,4 +1,4 @@
-"""Whether a gradient reached what is trained: without one, training silently changes nothing."""
+"""Whether a gradient reached what is trained: without one, training changes nothing in silence."""
 
 from __future__ import annotations
 

@@ -27,8 +27,6 @@ SEAL = "seal.json"
 STATE = "trainer_state.json"
 TRAINED = "trained.safetensors"
 CHECKPOINT = "checkpoint-"
-#: What is raised over a damaged checkpoint.
-UNUSABLE = (TrainingError, OSError, SafetensorError, ValueError, KeyError, TypeError)
 
 
 def candidates(folder: Path, prefix: str = CHECKPOINT) -> list[Path]:
@@ -48,26 +46,25 @@ def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def newest(folder: Path, check: Callable[[Path], object], prefix: str = CHECKPOINT) -> Path | None:
+def newest(
+    folder: Path, problem_with: Callable[[Path], str | None], prefix: str = CHECKPOINT
+) -> Path | None:
     """The newest checkpoint that a training can go on from; damaged ones are removed.
 
     Args:
         folder: of the checkpoints; emptied where there is none to go on from.
-        check: raises where a checkpoint cannot be used.
+        problem_with: why a checkpoint cannot be used; None if it can.
         prefix: of the checkpoints' names.
     """
     chosen, damaged = None, False
     for checkpoint in reversed(candidates(folder, prefix)):
-        try:
-            check(checkpoint)
-        except UNUSABLE as error:
-            damaged = True
-            problem = " ".join(str(error).split())[:300]
-            logger.warning("%s cannot be used: %s", checkpoint, redacted(problem))
-            remove(checkpoint, quiet=True)
-        else:
+        problem = problem_with(checkpoint)
+        if problem is None:
             chosen = checkpoint
             break
+        damaged = True
+        logger.warning("%s cannot be used: %s", checkpoint, redacted(problem))
+        remove(checkpoint, quiet=True)
     if damaged:
         how = "begins anew" if chosen is None else f"goes on from step {step_of(chosen)}"
         logger.warning("The training %s.", how)
@@ -78,7 +75,7 @@ def newest(folder: Path, check: Callable[[Path], object], prefix: str = CHECKPOI
 
 
 def _files(checkpoint: Path) -> dict[str, Path]:
-    """Name → path of what a seal covers, in the order of the names."""
+    """Name → path of what a seal vouches for, in the order of the names."""
     found = {p.relative_to(checkpoint).as_posix(): p for p in checkpoint.rglob("*") if p.is_file()}
     return {name: found[name] for name in sorted(found) if name != SEAL}
 
@@ -132,25 +129,26 @@ def publish(staged: Path, final: Path) -> None:
     sync(final.parent)
 
 
-def check_checkpoint(checkpoint: Path, trained: Mapping[str, Tensor]) -> None:
-    """Make sure that a training can go on from a checkpoint.
+def problem_with(checkpoint: Path, trained: Mapping[str, Tensor]) -> str | None:
+    """Why a training cannot go on from a checkpoint; None if it can.
 
     Args:
         checkpoint: its folder.
         trained: name → parameter of all that this run trains.
-
-    Raises:
-        UNUSABLE: it cannot, and why.
     """
-    if (checkpoint / SEAL).exists():
-        if not {STATE, TRAINED} <= check_seal(checkpoint)["files"].keys():
-            raise TrainingError(f"{SEAL} is damaged")
-    else:  # of an earlier version
-        _check_readable(checkpoint)
-    state = read_json(checkpoint / STATE, TrainingError)
-    if state.get("global_step") != step_of(checkpoint):
-        raise TrainingError(f"{STATE} is of step {state.get('global_step')!r}")
-    _check_names(checkpoint / TRAINED, trained)
+    try:
+        if (checkpoint / SEAL).exists():
+            if not {STATE, TRAINED} <= check_seal(checkpoint)["files"].keys():
+                raise TrainingError(f"{SEAL} is damaged")
+        else:  # of an earlier version
+            _check_readable(checkpoint)
+        state = read_json(checkpoint / STATE, TrainingError)
+        if state.get("global_step") != step_of(checkpoint):
+            raise TrainingError(f"{STATE} is of step {state.get('global_step')!r}")
+        _check_names(checkpoint / TRAINED, trained)
+    except (TrainingError, OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        return " ".join(str(error).split())[:300]
+    return None
 
 
 def _check_readable(checkpoint: Path) -> None:

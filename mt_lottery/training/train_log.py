@@ -83,7 +83,10 @@ class TrainLog:
         values = {"loss": loss, "lr": lr, "tokens_per_second": round(speed, 1), "seconds": spent}
         values["memory_bytes"] = memory_in_use()
         values |= more
-        self.note(step, **values)
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+        for tracker in self._trackers:
+            tracker.log(step, values)
         self._bar.update(1)
         self._bar.set_postfix_str(f"loss {loss:.3f}, {speed:.0f} tokens/s")
         if not self._live and (now - self._spoke > 15 or step == self._total):
@@ -97,7 +100,7 @@ class TrainLog:
             )
 
     def note(self, step: int, **values: float) -> None:
-        """Write numbers of a step, or of an epoch that ends with it (the dev loss)."""
+        """Numbers that belong to no single step (the dev loss after an epoch)."""
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
         for tracker in self._trackers:
@@ -124,10 +127,6 @@ class NullLog(TrainLog):
 
     def close(self) -> None:
         """Nothing."""
-
-
-#: The names of version 0.1, which go with the next one.
-Journal, Silence = TrainLog, NullLog
 
 
 def _lines_until(path: Path, start: int) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,19 @@ from torch.utils.data import DataLoader
 from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from mt_lottery.config import RunConfig
+from mt_lottery.config import RunConfig, TrainConfig
+from mt_lottery.data.prompts.batches import Example
 from mt_lottery.errors import TrainingError
 from mt_lottery.registry import OPTIMIZERS, register_engine
 from mt_lottery.system import interrupts, parallel
 from mt_lottery.system.removing import remove
+from mt_lottery.tracking.trackers import Tracker
 from mt_lottery.training.arguments import training_arguments
 from mt_lottery.training.checkpoints import CheckpointTrainer, last_checkpoint
 from mt_lottery.training.engine import TrainResult
-from mt_lottery.training.job import Job
 from mt_lottery.training.objective import Objective
 from mt_lottery.training.sealing import step_of
-from mt_lottery.training.train_log import TrainLog
+from mt_lottery.training.train_log import NullLog, TrainLog
 
 
 @contextmanager
@@ -140,53 +141,72 @@ class _Steps(TrainerCallback):  # type: ignore[misc]
             control.should_save = control.should_training_stop = True
 
 
-def train(*given: Any, **options: Any) -> TrainResult:
+def train(
+    model: Any,
+    config: TrainConfig,
+    examples: Sequence[Example],
+    *,
+    pad_id: int,
+    seed: int,
+    folder: Path,
+    log: Path,
+    title: str,
+    dev: Sequence[Example] | None = None,
+    autocast: torch.dtype | None = None,
+    resume: bool = False,
+    trackers: Sequence[Tracker] = (),
+) -> TrainResult:
     """As :meth:`mt_lottery.training.engine.Engine.train`."""
-    job = Job(*given, **options)
-    model, config = job.model, job.config
-    objective = Objective(job)
+    objective = Objective(
+        model, config, examples, pad_id=pad_id, seed=seed, dev=dev, autocast=autocast
+    )
     total = objective.total
 
     def begin() -> Path | None:
-        if not job.resume:
-            remove(job.folder, quiet=True)
-        return last_checkpoint(job.folder, model)
+        if not resume:
+            remove(folder, quiet=True)
+        return last_checkpoint(folder, model)
 
     last = parallel.on_main(begin)
     start = step_of(last) if last else 0
-    with job.computing():
-        arguments = training_arguments(model, config, job.folder, total, job.seed)
-        trainer = LotteryTrainer(model, arguments, objective)
-        for callback in (PrinterCallback, ProgressCallback):
-            trainer.remove_callback(callback)
-        if parallel.started():
-            trainer.find_unreached()
-            # each process draws its own dropout
-            torch.manual_seed(job.seed + (parallel.rank() << 32))
-        train_log = job.open_log(total, start)
-        trainer.add_callback(_Steps(trainer, train_log))
-        began = time.monotonic()
-        try:
-            if last is None or start < total:
-                stopping = interrupts.until_step_ends()
-                with stopping, _within_range(model, job.autocast) as trainer.scale:
-                    trainer.train(resume_from_checkpoint=None if last is None else str(last))
-                    if objective.stopped_at is not None:
-                        raise objective.interruption()
-            else:
-                trainer._load_from_checkpoint(str(last))
-            objective.check_reached()
-            objective.check_finite()
-        except RuntimeError as error:
-            if "without overflow" not in str(error):
-                raise
-            raise TrainingError(
-                f"The learning rate {config.lr:g} makes steps that the parameters' dtype cannot "
-                "hold; a lower train.lr (probe.lr) helps."
-            ) from error
-        finally:
-            train_log.close()
-    return objective.result(train_log, job.log, time.monotonic() - began)
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    arguments = training_arguments(model, config, folder, total, seed)
+    trainer = LotteryTrainer(model, arguments, objective)
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(callback)
+    if parallel.started():
+        trainer.find_unreached()
+        torch.manual_seed(seed + (parallel.rank() << 32))  # each process draws its own dropout
+    main = parallel.is_main()
+    train_log = TrainLog(log, title, total, start, trackers) if main else NullLog()
+    trainer.add_callback(_Steps(trainer, train_log))
+    began = time.monotonic()
+    try:
+        if last is None or start < total:
+            patience = interrupts.PATIENCE if parallel.processes() > 1 else None
+            stopping = interrupts.until_step_ends(quiet=not main, patience=patience)
+            with stopping, _within_range(model, autocast) as trainer.scale:
+                trainer.train(resume_from_checkpoint=None if last is None else str(last))
+                if objective.stopped_at is not None:
+                    raise objective.interruption()
+        else:
+            trainer._load_from_checkpoint(str(last))
+        objective.check_reached()
+        objective.check_finite()
+    except RuntimeError as error:
+        if "without overflow" not in str(error):
+            raise
+        raise TrainingError(
+            f"The learning rate {config.lr:g} makes steps that the parameters' dtype cannot hold; "
+            "a lower train.lr (probe.lr) helps."
+        ) from error
+    finally:
+        train_log.close()
+        if config.gradient_checkpointing:
+            model.gradient_checkpointing_disable()
+        model.eval()
+    return objective.result(train_log, log, time.monotonic() - began)
 
 
 @register_engine("transformers")

@@ -257,7 +257,7 @@ class Tuner(ABC):
             TuningError: a plain model cannot hold what this tuner learnt.
         """
         raise TuningError(
-            f"A run of {self.config.name} cannot be merged: what it learnt is not part of a plain "
+            f"A run of {self.config.name} cannot be merged: what it learnt is no part of a plain "
             "model's weights. Translate with mt-translate, or load it with mtl.load_tuned."
         )
 

@@ -136,11 +136,11 @@ def _checked(tuner: Tuner, model: Any, returned: Any) -> list[nn.Parameter]:
     for number, parameter in enumerate(found):
         if not isinstance(parameter, nn.Parameter):
             shown = type(parameter).__name__
-            raise TuningError(f"{of}: element {number} of its list is not a Parameter but {shown}.")
+            raise TuningError(f"{of}: element {number} of its list is no Parameter but {shown}.")
         shape = [*parameter.shape]
         if id(parameter) not in names:
             raise TuningError(
-                f"{of}: element {number} of its list, of shape {shape}, is not a parameter of the "
+                f"{of}: element {number} of its list, of shape {shape}, is no parameter of the "
                 "model: it could be neither trained with it nor restored. Assign it to one of "
                 "the model's modules (or put a wrapper that holds it into context.model)."
             )

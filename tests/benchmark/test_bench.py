@@ -331,7 +331,7 @@ def test_report_again_and_of_two(commands: Commands, models: Models) -> None:
     assert bench(commands, models, *other).code == 0
     said = commands.call("bench", "report", "one", "three", "--out", "neither").mistake()
     assert "cannot stand in one table: test data (sha256) differ" in said
-    assert "not a benchmark of mt-bench" in commands.call("bench", "report", "nowhere").mistake()
+    assert "no benchmark of mt-bench" in commands.call("bench", "report", "nowhere").mistake()
 
 
 @pytest.mark.parametrize(

@@ -155,12 +155,12 @@ def test_runs_that_do_not_belong_together(commands: Commands, models: Models) ->
     ("arguments", "said"),
     [
         (["--alphas", "0.5,1.5"], "alpha must be a number in [0, 1], got 1.5"),
-        (["--alphas", "0.5,x"], "'x' is not a number"),
+        (["--alphas", "0.5,x"], "'x' is no number"),
         (["--check-alphas", "-1"], "--check-alphas"),
         (["--positions", "0"], "--positions is 0"),
         (["--sentences", "0"], "--sentences is 0"),
         (["--suggest", "1.5"], "--suggest is 1.5"),
-        (["--out", "file/there"], "file is not a folder"),
+        (["--out", "file/there"], "file is no folder"),
         ([], "no such file"),
     ],
 )

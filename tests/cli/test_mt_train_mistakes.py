@@ -238,7 +238,7 @@ def test_tickets(refused: Refused, commands: Commands) -> None:
         ("token_id,token,selected\n5,x,false\n", ("rows.txt",)),
         ("token_id,token,selected\n5,x,yes\n", ("rows.txt, line 2", "'yes'")),
         ("token_ids\n5\n", ("rows.txt, line 1", "no column token_id")),
-        ("\u0661\u0668\n", ("rows.txt, line 1", "not a token id")),  # int() reads them
+        ("\u0661\u0668\n", ("rows.txt, line 1", "no token id")),  # int() reads them
         ("9" * 5000, ("rows.txt, line 1", "outside the vocabulary")),
         ('token_id,token\n5,"' + "x" * 200_000 + '"\n', ("rows.txt, line 2", "damaged")),
     ):

@@ -26,7 +26,7 @@ def test_show_and_layers(commands: Commands, models: Models) -> None:
     figure = ("ticket", "show", "tickets.csv", "--figure", "mine")
     assert commands.call(*figure).mistake().startswith("mine.png exists; give another name, or")
     assert "is a folder" in commands.call(*call, "/tmp", "--overwrite").mistake()
-    assert "not a regular file" in commands.call(*call, "/dev/null", "--overwrite").mistake()
+    assert "no regular file" in commands.call(*call, "/dev/null", "--overwrite").mistake()
     assert "cannot be written" in commands.call(*call, "mine.csv/x", "--overwrite").mistake()
     assert Path("mine.csv").read_text() == Path("mine.png").read_text() == "years of work"
     assert not Path("mine.svg").exists()

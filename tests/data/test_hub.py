@@ -57,7 +57,7 @@ def test_from_the_hub_and_from_its_cache_when_it_is_gone(tmp_path: Path) -> None
         "Read dev from another corpus: data.dev=NAME."
     )
     assert "data.repo=nobody/nothing: the hub has no such data set" in no_repo
-    assert "data.repo=no id is not a hub id" in no_id
+    assert "data.repo=no id is no hub id" in no_id
     assert "data.revision=v9: Helsinki-NLP/opus-100 has no such revision." in no_revision
 
     again = asked(NOWHERE, tmp_path / "home", *wanted, ("lego_mt", "en-ro", {}))

@@ -19,7 +19,6 @@ from transformers import (
 import mt_lottery as mtl
 from mt_lottery.config import TrainConfig
 from mt_lottery.data.prompts.batches import Example, collate
-from mt_lottery.training.job import Job
 from mt_lottery.training.objective import Objective
 from mt_lottery.training.trainer import train
 from mt_lottery.tuners.rows.module import attach
@@ -61,7 +60,7 @@ def ours(kind: str, scope: str, folder: Path, accumulate: int = 1) -> Tensor:
 def in_order() -> list[Example]:
     """The examples as our trainer's batches have them, epoch after epoch."""
     examples = tiny.examples(16)
-    plan = Objective(Job(base(), config(), examples, pad_id=tiny.PAD, seed=SEED))
+    plan = Objective(base(), config(), examples, pad_id=tiny.PAD, seed=SEED)
     batches = plan.batches.batches
     assert {len(batch) for batch in batches} == {SIZE}
     return [examples[i] for batch in batches for i in batch]

@@ -44,7 +44,7 @@ def test_rows_of_a_file(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match=r"^rows=.*no\.csv"):
         mtl.TicketConfig(rows=tmp_path / "no.csv")
     (tmp_path / "ids.txt").write_text("17\nx\n")
-    with pytest.raises(ArgumentError, match=r"^rows=.*line 2: 'x' is not a token id"):
+    with pytest.raises(ArgumentError, match=r"^rows=.*line 2: 'x' is no token id"):
         mtl.TicketConfig(rows=tmp_path / "ids.txt")
 
 
@@ -53,16 +53,16 @@ def test_rows_of_a_file(tmp_path: Path) -> None:
     [
         ([], "the ticket is empty"),
         ([5, 5], "5 is given more than once"),
-        ([5, -1], "-1 is not a token id"),
-        ([5, 1.5], "1.5 is not a token id"),
-        ([5, True], "True is not a token id"),
-        ([2**31], "2147483648 is not a token id"),
-        (torch.tensor([0.5]), "0.5 is not a token id"),
+        ([5, -1], "-1 is no token id"),
+        ([5, 1.5], "1.5 is no token id"),
+        ([5, True], "True is no token id"),
+        ([2**31], "2147483648 is no token id"),
+        (torch.tensor([0.5]), "0.5 is no token id"),
         (torch.tensor([True, False]), r"mask\.nonzero\(\)\.flatten\(\)"),
         (torch.zeros(2, 3), "not of 2 dimensions"),
         (18, r"find_ticket\(base, tuned, rows=18\)\.rows"),
         (None, "NoneType; allowed: a ticket"),
-        (["a"], "'a' is not a token id"),
+        (["a"], "'a' is no token id"),
     ],
 )
 def test_what_is_no_row(rows: Any, said: str) -> None:

@@ -21,7 +21,7 @@ from training import fit, log_of, rows_of, steps_of, with_rows
 from mt_lottery.errors import RecordError, TrainingError
 from mt_lottery.system import interrupts
 from mt_lottery.training.checkpoints import load_trained, trained_parameters
-from mt_lottery.training.sealing import SEAL, STATE, TRAINED, UNUSABLE, check_checkpoint
+from mt_lottery.training.sealing import SEAL, STATE, TRAINED, problem_with
 from mt_lottery.training.sealing import candidates as checkpoints
 from mt_lottery.training.train_log import read_log
 
@@ -214,14 +214,10 @@ def test_damage_is_found(harm: Any, part: str, interrupted: Path, tmp_path: Path
     trained = trained_parameters(with_rows())
     folder = tmp_path / "checkpoint-4"
     shutil.copytree(interrupted / "checkpoints" / folder.name, folder)
-    check_checkpoint(folder, trained)
+    assert problem_with(folder, trained) is None
     harm(folder / part)
     # without its seal it counts as one of an earlier version, and is whole
-    found = None
-    try:
-        check_checkpoint(folder, trained)
-    except UNUSABLE as error:
-        found = str(error)
+    found = problem_with(folder, trained)
     assert (found is None) == (part == SEAL and harm is Path.unlink)
     assert found is None or part in found or part == SEAL
 

@@ -188,5 +188,5 @@ def test_damaged_or_foreign_folders(
 
 
 def test_module_of_another_model() -> None:
-    with pytest.raises(ModelError, match="Linear is not part of LlamaForCausalLM"):
+    with pytest.raises(ModelError, match="Linear is no part of LlamaForCausalLM"):
         module_name(tiny.model(), torch.nn.Linear(1, 1))

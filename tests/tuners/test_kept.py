@@ -348,9 +348,9 @@ def returning(value: Callable[[Any], Any], trains: bool = True) -> Tuner:
         (lambda model: model.lm_head.weight, "must return the list .* not Parameter"),
         (lambda model: "norm", "must return the list .* not str"),
         (lambda model: [], "no parameter: there is nothing to train"),
-        (lambda model: ["norm"], "element 0 of its list is not a Parameter but str"),
+        (lambda model: ["norm"], "element 0 of its list is no Parameter but str"),
         (lambda model: [model.lm_head.weight, torch.zeros(3)], "element 1 .* but Tensor"),
-        (lambda model: [nn.Parameter(torch.zeros(4))], "is not a parameter of the model"),
+        (lambda model: [nn.Parameter(torch.zeros(4))], "is no parameter of the model"),
     ],
 )
 def test_a_return_value_that_cannot_be_trained(value: Callable[[Any], Any], message: str) -> None:

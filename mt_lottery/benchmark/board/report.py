@@ -27,7 +27,7 @@ def load(folders: Sequence[Path]) -> Results:
     """The results of one benchmark, or of several joined.
 
     Raises:
-        RecordError: a folder is not a benchmark, or they cannot be compared.
+        RecordError: a folder is no benchmark, or they cannot be compared.
     """
     parts = [collect(folder) for folder in folders]
     return parts[0] if len(parts) == 1 else join(parts)

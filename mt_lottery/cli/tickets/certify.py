@@ -53,7 +53,7 @@ def parse_alphas(text: str, option: str = "--alphas") -> list[float]:
             number(word)
         except ValueError:
             raise ConfigError(
-                f"{option} {text:.200}: '{word:.40}' is not a number; for example 0.05,0.5 or "
+                f"{option} {text:.200}: '{word:.40}' is no number; for example 0.05,0.5 or "
                 "0,0.05,…,1."
             ) from None
         found.append(Decimal(word))

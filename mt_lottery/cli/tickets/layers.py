@@ -122,7 +122,7 @@ def add(commands: Commands) -> None:
         help="test every parameter of a model, layer by layer",
         description=(
             "The KS test on every parameter of two model folders, row by row (the paper's Figure "
-            "6), streamed from safetensors: neither model is loaded. A run of full is read as its "
+            "6), streamed from safetensors: neither model is loaded. A run of full stands for its "
             "model; of other runs write one with mt-ticket merge."
         ),
     )

@@ -231,7 +231,7 @@ class HubCorpus(ABC):
         """Load a dataset.
 
         Args:
-            files: names of its files, all of one ending, where it is in a folder.
+            files: names of its files, all of one ending, where it lies in a folder.
             what: the part of the repository, for messages.
             hub: arguments of ``datasets.load_dataset`` where it comes from the hub.
 
@@ -258,7 +258,7 @@ class HubCorpus(ABC):
             arguments = {"path": reader, "data_files": [str(p) for p in paths], "split": "train"}
         try:
             return datasets.load_dataset(**arguments), where
-        except Exception as error:  # Arrow, pandas, the hub: every layer has its own classes
+        except Exception as error:  # Arrow, pandas, the hub: every layer has classes of its own
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise  # the commands have words for it
             raise DataError(
@@ -285,7 +285,7 @@ class HubCorpus(ABC):
         try:
             info = HfApi().dataset_info(repo, revision=revision, timeout=TIMEOUT)
         except HFValidationError as error:
-            raise DataError(f"data.repo={repo} is not a hub id ('owner/name'): {error}") from error
+            raise DataError(f"data.repo={repo} is no hub id ('owner/name'): {error}") from error
         except GatedRepoError as error:
             raise DataError(
                 f"data.repo={repo} is gated: accept its terms at "

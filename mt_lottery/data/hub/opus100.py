@@ -67,7 +67,7 @@ class Opus100(HubCorpus):
     settings: Opus100Config
 
     def pool(self, role: str) -> str:
-        """Each role has its own split."""
+        """Each role has a split of its own."""
         return SPLITS[role]
 
     def _subset(self, pair: LanguagePair, names: list[str]) -> str:
@@ -86,7 +86,7 @@ class Opus100(HubCorpus):
             return given or usual
         asked = f"data.subset={given}" if given else f"{pair}: {usual}"
         shown = ", ".join(have) or f"none. Expected: {self.layout}"
-        # not taken by itself where codes differ: en-nb is not part of en-no
+        # not taken by itself where codes differ: en-nb is no part of en-no
         raise DataError(
             f"The corpus 'opus100' ({self.place}) has no subset for {asked}."
             f"{nearest(given or usual, have)} There are: {shown}. data.subset=NAME chooses one."
@@ -124,7 +124,7 @@ class Opus100(HubCorpus):
         if self.local is None and not by_split:  # named anew: as above
             return []
         found = by_split.get(split, [])
-        for ending in READERS:  # the hub's Parquet first, where both are there
+        for ending in READERS:  # the hub's Parquet first, where both lie there
             if same := [name for name in found if name.endswith(ending)]:
                 return same
         role = next(role for role, name in SPLITS.items() if name == split)

@@ -185,7 +185,7 @@ class BucketBatchSampler(Sampler[list[int]]):
         lengths: tokens of each example.
         batch_size: most examples in a batch.
         max_tokens: most tokens in a batch, padding included; an example longer
-            than that is a separate batch.
+            than that is a batch of its own.
         seed: of the order.
         shuffle: False gives the batches from short to long, the same each epoch.
 

@@ -178,7 +178,7 @@ def _leaks(specials: Specials, tokenizer: Any, text: str, encoding: Encoding, be
 
 
 def _own_ends(text: str, own: Sequence[Found], specials: Specials, eos_id: int | None) -> int:
-    """How many EOS tokens a text itself ends with."""
+    """With how many EOS tokens of its own a text ends."""
     count, end = 0, len(text)
     for start, stop, token in reversed(own):
         if stop != end or specials.ids[token] != eos_id:

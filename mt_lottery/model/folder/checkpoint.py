@@ -211,7 +211,7 @@ def says_plain_tokenizer(folder: Path) -> bool:
     """Whether ``tokenizer.json`` alone defines the tokenizer, according to the folder.
 
     transformers 5 puts the usual class of some model types (Qwen2) in place of the one that
-    the folder names, and a different vocabulary then silently loses words.
+    the folder names, and a vocabulary of another make then loses words in silence.
     """
     settings = folder / "tokenizer_config.json"
     if not settings.is_file() or not (folder / "tokenizer.json").is_file():
@@ -222,7 +222,7 @@ def says_plain_tokenizer(folder: Path) -> bool:
 
 
 def check_causal(where: str, config: Any) -> None:
-    """Refuse what is not a decoder-only language model.
+    """Refuse what is no decoder-only language model.
 
     Args:
         where: folder or hub id, for the message.

@@ -121,7 +121,7 @@ def _check_rope(config: Any, where: str) -> None:
 
 
 def check_sizes(stored: dict[str, Any], where: str) -> None:
-    """Refuse a size that is not a positive whole number, or beyond all models.
+    """Refuse a size that is no positive whole number, or beyond all models.
 
     Raises:
         ModelError: it names the key, the value and what is allowed.

@@ -20,7 +20,7 @@ TIMEOUT = 5.0
 
 @dataclass(frozen=True)
 class HubModel:
-    """A model of the hub that is available.
+    """A model of the hub that can be had.
 
     Attributes:
         name: the hub id.

@@ -126,7 +126,7 @@ def _config(reader: Any, tied: bool) -> dict[str, Any]:
         "sliding_window": _field(reader, "gemma3.attention.sliding_window"),
         "sliding_window_pattern": pattern,
         "layer_types": kinds,
-        # Two spellings of one thing: transformers 4.57 silently ignores `rope_parameters`,
+        # Two spellings of one thing: transformers 4.57 ignores `rope_parameters` in silence,
         # 5.x prefers it.
         "rope_theta": theta,
         "rope_local_base_freq": _LOCAL_ROPE_THETA,

@@ -31,7 +31,7 @@ def check_folder(folder: Path) -> None:
     """
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
-        raise DiskError(f"--out {folder}: cannot be written: {there} is not a folder.")
+        raise DiskError(f"--out {folder}: cannot be written: {there} is no folder.")
     if not os.access(there, os.W_OK | os.X_OK):
         raise DiskError(f"--out {folder}: cannot be written: no permission for {there}.")
 

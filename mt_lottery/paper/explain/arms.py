@@ -195,7 +195,7 @@ def explain(
     Raises:
         RecordError: no finished run there.
         TuningError: it has no rows of the input table alone.
-        ConfigError, RegistryError: ``template`` or ``sentences`` is not available.
+        ConfigError, RegistryError: ``template`` or ``sentences`` cannot be had.
     """
     import time
 

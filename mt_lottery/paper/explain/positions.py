@@ -65,7 +65,7 @@ class Prompt:
 
 
 def source_span(template: Template, pair: LanguagePair, prompt: str, name: str) -> tuple[int, int]:
-    """Where the source sentence is in a prompt, in characters [start, end).
+    """Where the source sentence stands in a prompt, in characters [start, end).
 
     Args:
         template: the wording.
@@ -80,7 +80,7 @@ def source_span(template: Template, pair: LanguagePair, prompt: str, name: str) 
     if len(parts) != 2:
         raise ConfigError(
             f"Template '{name}' puts the source sentence into its prompt {len(parts) - 1} times; "
-            "positions can be told apart where it occurs there once."
+            "positions can be told apart where it stands there once."
         )
     before, after = parts
     start, end = len(before), len(prompt) - len(after)
@@ -114,7 +114,7 @@ def split_prompts(
     """
     if not getattr(tokenizer, "is_fast", False):
         raise ModelError(
-            f"{type(tokenizer).__name__} does not say which characters a token represents; a fast "
+            f"{type(tokenizer).__name__} does not say which characters a token stands for; a fast "
             "tokenizer (tokenizer.json) is needed."
         )
     prompts = []

@@ -28,7 +28,7 @@ def recovery(
 ) -> Measured | None:
     """R of an arm with its paired bootstrap interval over sentences.
 
-    0 is the original, 1 the tuned model; it may be outside.
+    0 is the original, 1 the tuned model; it may lie outside.
 
     Returns:
         None where the gain itself is not clear of 0 (its 95% interval reaches 0 or below):

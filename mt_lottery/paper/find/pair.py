@@ -196,7 +196,7 @@ def open_side(where: TableLike, name: str, device: str, echo: Echo) -> Side:
         return _open_run(Run(path, device, echo=echo), path, echo)
     folder = open_given(path)
     tokenizer = None if folder.path.is_file() else _tokenizer(folder)
-    # `open_model` does not take a hub id
+    # a hub id is no name that `open_model` takes
     again = path if path == DEFAULT_MODEL or Path(path).expanduser().exists() else folder.path
     return Side(path, folder.table(), folder.tied, tokenizer=tokenizer, folder=str(again))
 

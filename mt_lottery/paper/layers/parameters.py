@@ -233,7 +233,7 @@ def _order(name: str) -> list[Any]:
 
 
 def _stored_as_columns(folder: ModelFolder, matched: list[tuple[str, str]]) -> set[str]:
-    """Matrices that are stored transposed: a unit's coordinates are in a column (GPT-2)."""
+    """Matrices that are stored transposed: a unit's coordinates lie in a column (GPT-2)."""
     try:
         named = folder.model.named_modules()
     except MTLotteryError:
@@ -268,7 +268,7 @@ def _parts(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Samples of both, [rows, d] at a time."""
     shape = after.shapes[name]
-    if columns:  # a column is scattered over the whole tensor
+    if columns:  # a column lies scattered over the whole tensor
         yield before.read(mine).T.contiguous(), after.read(name).T.contiguous()
         return
     if len(shape) < 2:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mt_lottery import registry
-from mt_lottery.benchmark.choosing import choose_langs, choose_numbers
+from mt_lottery.benchmark.choosing import choose_langs
 from mt_lottery.benchmark.plan import Bench, Cell, Variant
 from mt_lottery.benchmark.run import check, overrides_of
 from mt_lottery.config import RunConfig
@@ -19,7 +19,7 @@ from mt_lottery.errors import ConfigError, MTLotteryError, unknown
 from mt_lottery.languages import parse_pair
 from mt_lottery.paper.sweep.limits import Limit, limits, vocabulary_use
 from mt_lottery.registry import SELECTORS, TUNERS
-from mt_lottery.system.values import LARGEST
+from mt_lottery.system.values import wholes
 from mt_lottery.tuners.recipes import all_recipes, settings_of, tuner_of
 
 #: Sizes of ``--sizes`` where none is given: the paper's smallest tickets, and the prototype's.
@@ -106,10 +106,12 @@ def ask(given: Any) -> Sweep:
         for key, value in settings.items()
         if key.rpartition(":")[2] in OWN
     ]
-    sizes = list(SIZES)
-    if given.sizes is not None:
-        sizes = sorted(choose_numbers("--sizes", given.sizes, problems, 1, LARGEST))
-    seeds = choose_numbers("--seeds", given.seeds, problems)
+    sizes = _sizes(given.sizes, problems)
+    try:
+        seeds = wholes(given.seeds, 0, 2**32 - 1)
+    except ValueError as error:
+        seeds = []
+        problems.append(f"--seeds: each {error}.")
     if given.jobs < 1:
         problems.append(f"--jobs must be at least 1, not {given.jobs}.")
     series = _series(given.recipes, given.selectors, problems)
@@ -125,13 +127,23 @@ def ask(given: Any) -> Sweep:
         out=(given.out or Path("sweep") / "+".join(langs)).expanduser(),
         recipes=[*BASELINES, *dict.fromkeys(s.recipe for s in series)],
         langs=langs,
-        seeds=seeds,
+        seeds=list(dict.fromkeys(seeds)),
         overrides=overrides,
         variants=_variants(series, sizes),
     )
     check(bench)
     sweep = Sweep(bench, series, sizes, given.dev, {}, {})
     return _within_limits(sweep, explicit=given.sizes is not None)
+
+
+def _sizes(text: str | None, problems: list[str]) -> list[int]:
+    if text is None:
+        return list(SIZES)
+    try:
+        return sorted(set(wholes(text, 1)))
+    except ValueError as error:
+        problems.append(f"--sizes: each {error}.")
+        return []
 
 
 def _series(recipes: str, selectors: str, problems: list[str]) -> list[Series]:

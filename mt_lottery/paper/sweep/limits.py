@@ -41,7 +41,7 @@ def vocabulary_use(config: RunConfig, corpora: Corpora) -> VocabularyUse | None:
     """Tokens that the training text uses, without loading the model.
 
     Returns:
-        None where the tokenizer is not available without it; the runs find out then.
+        None where the tokenizer cannot be had without it; the runs find out then.
 
     Raises:
         ModelError: the model is not there, or damaged.

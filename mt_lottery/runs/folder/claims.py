@@ -15,7 +15,6 @@ from mt_lottery.errors import ConfigError, MTLotteryError, RecordError
 from mt_lottery.reading import read_json, read_text
 from mt_lottery.runs.folder.files import read_state
 from mt_lottery.runs.folder.record import NAME
-from mt_lottery.system.replacing import relation
 
 CONFIG = "config.yaml"
 STATE = ".run.json"
@@ -42,7 +41,7 @@ def check_ours(run_dir: Path, names: Sequence[str]) -> None:
     there = [name for name in names if os.path.lexists(run_dir / name)]
     if there and not _is_run(run_dir):
         raise RecordError(
-            f"out_dir={run_dir} is not a run directory of mt-lottery, but holds "
+            f"out_dir={run_dir} is no run directory of mt-lottery, but holds "
             f"{', '.join(there)}, which a run would replace. Give another out_dir."
         )
 
@@ -83,8 +82,7 @@ def check_inputs(run_dir: Path, names: Sequence[str], config: RunConfig) -> None
         places = [Path(value)]
         if config.data.path is not None and key.startswith("data."):
             places.append(Path(config.data.path) / value)
-        held = {"is", "holds"}
-        for name in (n for n, e in entries if held & {relation(e, place) for place in places}):
+        for name in (n for n, entry in entries if any(_inside(p, entry) for p in places)):
             problems.append(
                 f"`{key}` is {value}, which belongs to the run in out_dir={run_dir} and would be "
                 f"replaced with its `{name}`: give another out_dir, or a copy of the input."
@@ -103,3 +101,16 @@ def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
             yield from _texts(each, key)
     elif isinstance(value, str) and value:
         yield key, value
+
+
+def _inside(place: Path, entry: Path) -> bool:
+    """Whether an existing path is ``entry`` or inside it; links are followed on both sides."""
+    with contextlib.suppress(OSError, RuntimeError, ValueError):
+        place = place.expanduser()
+        if not place.exists():
+            return False
+        for one in (place.resolve(), Path(os.path.abspath(place))):
+            for other in (entry.resolve(), Path(os.path.abspath(entry))):
+                if one == other or other in one.parents:
+                    return True
+    return False

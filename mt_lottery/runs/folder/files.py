@@ -119,7 +119,7 @@ def _column(path: Path, lines: list[tuple[int, Any]], metric: str, which: str) -
         both = line.get(metric)
         row = both.get(which) if isinstance(both, dict) else None
         if not isinstance(row, list) or not row or not all(map(is_number, row)):
-            raise damaged(path, f"line {number}: {metric}.{which} is not a list of numbers")
+            raise damaged(path, f"line {number}: {metric}.{which} is no list of numbers")
         if rows and len(row) != len(rows[0]):
             raise damaged(
                 path, f"line {number}: {metric}.{which} has {len(row)} numbers, not {len(rows[0])}"

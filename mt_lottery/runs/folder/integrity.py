@@ -45,7 +45,7 @@ def _plain(value: Any) -> Any:
 def _settings(run_dir: Path, config: RunConfig, tuning: dict[str, Any] | None) -> dict[str, Any]:
     """Key → value of all that decides how a run translates, as ``config.yaml`` has it.
 
-    Not the base model, which has its own hash and may move, nor the place of a file.
+    Not the base model, which has a hash of its own and may move, nor the place of a file.
     """
     content = read_yaml(run_dir / CONFIG, RecordError)
 

@@ -33,7 +33,7 @@ FOLDERS = (
     *("adapter", "model", "control", "trials", "checkpoints"),
     *("trackers", "fairseq2/train"),
 )
-#: What a resumed run continues with.
+#: What a run that is resumed goes on with.
 RESUMED = ("checkpoints", LOG, "trials", "trackers", "fairseq2/train")
 OURS = (NAME, CONFIG, HYPOTHESES, SENTENCES, TICKETS, LOG, STATE, *FOLDERS)
 
@@ -74,7 +74,7 @@ def locked(run_dir: Path, *, wait: bool = False) -> Iterator[None]:
 
 
 def finished(run_dir: Path, config_hash: str, overwrite: bool) -> Record | None:
-    """The record in ``run_dir`` if it is this run, finished; None if there is none.
+    """The record in ``run_dir`` if it is this very run, done; None if there is none.
 
     Raises:
         RecordError: a run of another configuration is there, and ``overwrite`` is off.

@@ -281,7 +281,7 @@ def read_record(path: str | Path) -> Record:
         RecordError: missing, damaged, not of schema 1, or of a run that is not done.
     """
     file = Path(path)
-    file = file / NAME if os.path.isdir(file) else file  # a name too long is not a folder either
+    file = file / NAME if os.path.isdir(file) else file  # a name too long is no folder either
     try:
         content = read_json(file, RecordError)
     except RecordError as error:

@@ -21,7 +21,7 @@ from mt_lottery.runs.folder.claims import check_inputs, check_ours, state_hash
 from mt_lottery.runs.folder.preparing import OURS, STATE, finished, is_begun, prepare, tidy
 from mt_lottery.runs.folder.record import NAME, SWAP, Record
 from mt_lottery.runs.planning.plan import Echo
-from mt_lottery.system.atomic import DiskError, sync, write_bytes, writing
+from mt_lottery.system.atomic import DiskError, sync, write_bytes
 from mt_lottery.system.removing import remove
 
 NEW, OLD = ".mt_lottery.new", ".mt_lottery.old"
@@ -89,8 +89,10 @@ def place(run_dir: Path, config: RunConfig, config_hash: str, echo: Echo) -> tup
     new = run_dir / NEW
     if not staged:
         remove(new, quiet=True)
-    with writing(run_dir):
+    try:
         new.mkdir(exist_ok=True)
+    except OSError as error:
+        raise DiskError(f"{run_dir} cannot be written: {error.strerror or error}.") from error
     goes_on = dataclasses.replace(config, resume=staged, overwrite=not staged)
     resume = prepare(new, goes_on, config_hash)
     if resume:
@@ -135,7 +137,7 @@ def swap(run_dir: Path) -> None:
     """
     new = run_dir / NEW
     tidy(new)
-    _rename_in_trackers(new, run_dir)
+    _retell(new, run_dir)
     coming = [name for name in os.listdir(new) if name not in (NAME, "fairseq2", ".lock")]
     coming += [name for name in ("fairseq2/train",) if (new / name).exists()]
     # the record goes first and comes last: with it the folder counts as a finished run
@@ -176,8 +178,10 @@ def settle(run_dir: Path) -> bool:
                 f"{journal}: damaged; {run_dir / OLD} holds the old run, {run_dir / NEW} the new "
                 "one: move one of them into its place."
             ) from error
-        with writing(run_dir):
+        try:
             _go_on(run_dir, names)
+        except OSError as error:
+            raise DiskError(f"{run_dir} cannot be written: {error.strerror or error}.") from error
         return True
     remove(run_dir / OLD, quiet=True)
     return False
@@ -221,7 +225,7 @@ def _move(source: Path, target: Path) -> None:
     os.rename(source, target)
 
 
-def _rename_in_trackers(new: Path, run_dir: Path) -> None:
+def _retell(new: Path, run_dir: Path) -> None:
     """Where MLflow's files name the folder in which they were written, the one to come."""
     here, there = new.resolve().as_uri(), run_dir.resolve().as_uri()
     for path in (new / "trackers").rglob("meta.yaml"):
@@ -231,8 +235,8 @@ def _rename_in_trackers(new: Path, run_dir: Path) -> None:
                 write_bytes(path, text.replace(here, there).encode())
 
 
-def final_names(echo: Echo, work: Path, run_dir: Path) -> Echo:
-    """What is said of the folder in which a new run is made, reported with its final path."""
+def told_of(echo: Echo, work: Path, run_dir: Path) -> Echo:
+    """What is said of the folder in which a new run is made, said of where it will be."""
     names = [(str(work.resolve()), str(run_dir.resolve())), (str(work), str(run_dir))]
 
     def told(text: str) -> None:

@@ -19,7 +19,7 @@ def inputs_of(source: str | Path) -> dict[str, Any]:
     """What a model folder or a run directory is read from, by what a message calls it.
 
     Args:
-        source: a folder, a file, or a name that is not a path.
+        source: a folder, a file, or a name that is no path.
     """
     place = Path(source).expanduser()
     found: dict[str, Any] = {}

@@ -107,7 +107,7 @@ def _pick_own(wanted: str) -> str:
     """As :func:`pick_device`, for one of the processes that torchrun started."""
     if wanted not in ("auto", "cpu", "cuda"):
         raise ConfigError(
-            f"`device` is {wanted}, but under torchrun each process takes a separate device; "
+            f"`device` is {wanted}, but under torchrun each process takes a device of its own; "
             "allowed: auto, cpu, cuda."
         )
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0

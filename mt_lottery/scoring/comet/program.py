@@ -1,7 +1,7 @@
 """``comet-score``, the program of unbabel-comet: found, checked, and run.
 
-unbabel-comet needs numpy < 2, transformers < 5 and huggingface_hub < 1, so it lives in a
-separate environment (``mt-bench setup-comet``); only lines of text go there, and scores
+unbabel-comet needs numpy < 2, transformers < 5 and huggingface_hub < 1, so it lives in an
+environment of its own (``mt-bench setup-comet``); only lines of text go there, and scores
 come back.
 """
 
@@ -271,7 +271,7 @@ def parse(content: Any, triples: Sequence[Triple], program: Path) -> list[float]
     """The scores in what ``--to_json`` wrote: one list of segments for the one file.
 
     Raises:
-        ScoreError: another number of segments, another order, or a score that is not a number.
+        ScoreError: another number of segments, another order, or a score that is no number.
     """
     segments = next(iter(content.values())) if isinstance(content, dict) and content else None
     if not isinstance(segments, list) or len(segments) != len(triples):

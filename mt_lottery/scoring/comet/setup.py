@@ -63,7 +63,7 @@ def set_up(folder: Path | None, python: str | None, more: Sequence[str] = ()) ->
         the program.
 
     Raises:
-        ScoreError: something else is there, or pip fails (its output is on stderr).
+        ScoreError: something else lies there, or pip fails (its output is on stderr).
     """
     folder = (folder or environment_folder()).expanduser().absolute()
     program = folder / "bin" / PROGRAM
@@ -86,7 +86,7 @@ def _check_ours(folder: Path) -> None:
     """That what ``venv --clear`` empties is an environment of ours, whole or half made.
 
     Raises:
-        ScoreError: something else is there, an environment of the user's included.
+        ScoreError: something else lies there, an environment of the user's included.
     """
     try:
         if not os.path.lexists(folder) or (not folder.is_symlink() and not any(folder.iterdir())):

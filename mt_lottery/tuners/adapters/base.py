@@ -143,7 +143,7 @@ class PeftTuner(Tuner):
 
         self.prepare(context.model)
         settings = self.peft_config(context.model)
-        with quiet(), own_randomness(context.seed):  # a separate stream for start values
+        with quiet(), own_randomness(context.seed):  # a stream of its own for start values
             try:
                 context.model = peft.get_peft_model(context.model, settings)
             except (ValueError, KeyError, NotImplementedError) as error:

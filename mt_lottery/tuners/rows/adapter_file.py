@@ -1,6 +1,6 @@
 """Vocabulary rows on disk, in PEFT's layout.
 
-Where the head has a separate table, or the rows belong to both, the folder is
+Where the head has a table of its own, or the rows belong to both, the folder is
 a plain ``TrainableTokens`` adapter.  For a tied model whose input table alone
 changes, such a folder would change the output head too when plain PEFT loads
 it.  There the rows are written as a LoRA adapter of rank 1 whose update is zero
@@ -52,12 +52,12 @@ def module_name(model: nn.Module, wanted: nn.Module) -> str:
     """Dotted name of a sub-module.
 
     Raises:
-        ModelError: ``wanted`` is not part of ``model``.
+        ModelError: ``wanted`` is no part of ``model``.
     """
     for name, module in model.named_modules():
         if module is wanted:
             return str(name)
-    raise ModelError(f"{type(wanted).__name__} is not part of {type(model).__name__}.")
+    raise ModelError(f"{type(wanted).__name__} is no part of {type(model).__name__}.")
 
 
 def _a_linear_layer(model: Any) -> tuple[str, int, int, bool]:

@@ -1,6 +1,6 @@
 """Trainable vocabulary rows beside a frozen embedding table.
 
-The rows are in a separate float32 matrix, whatever the model's dtype, and
+The rows live in a float32 matrix of their own, whatever the model's dtype, and
 are looked up in place of the table's: forward and backward cost O(tokens · d),
 there is no copy of the [V, d] table and no dense gradient of it.
 """
@@ -99,7 +99,7 @@ class TokenRows(nn.Module):
 
     @property
     def base_layer(self) -> nn.Module:
-        """The model's own embedding, as PEFT calls what a layer replaces."""
+        """The model's own embedding, as PEFT calls what a layer stands for."""
         return self.base
 
     @property
@@ -154,7 +154,7 @@ class TiedHead(nn.Module):
 
     @property
     def base_layer(self) -> nn.Module:
-        """The model's own head, as PEFT calls what a layer replaces."""
+        """The model's own head, as PEFT calls what a layer stands for."""
         return self.base
 
     @property
@@ -184,14 +184,14 @@ class TiedHead(nn.Module):
 
 
 def check_scope(model: Any, scope: str) -> None:
-    """Refuse ``scope=tied`` for a model whose head has a separate table.
+    """Refuse ``scope=tied`` for a model whose head has a table of its own.
 
     Raises:
         TuningError: always in that case.
     """
     if scope == "tied" and not is_tied(model):
         raise TuningError(
-            "`tuner.scope` is tied, but this model's output head has a separate table; "
+            "`tuner.scope` is tied, but this model's output head has a table of its own; "
             "allowed for it: input."
         )
 
@@ -228,7 +228,7 @@ def detach(model: Any) -> None:
 def fold(model: Any) -> Any:
     """Write the token rows of a model into its own tables, in place.
 
-    A tied model whose output head does not use the rows gets a separate head, and its
+    A tied model whose output head does not use the rows gets a head of its own, and its
     configuration says so.
 
     Returns:

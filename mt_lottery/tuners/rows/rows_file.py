@@ -29,7 +29,7 @@ def read_rows_file(
         setting: what gave the path, for messages.
 
     Raises:
-        TuningError: no such file, a line that is not an id, an id out of range or given twice.
+        TuningError: no such file, a line that is no id, an id out of range or given twice.
     """
     try:
         text = read_text(user_path(path, TuningError), TuningError, limit=ROWS_BYTES)
@@ -44,7 +44,7 @@ def read_rows_file(
         where = f"{setting}{path}, line {number}"
         # "١٨" is decimal too, and int() reads it
         if not (word.isascii() and word.isdecimal()):
-            raise TuningError(f"{where}: '{word[:60]}' is not a token id (0 or above).")
+            raise TuningError(f"{where}: '{word[:60]}' is no token id (0 or above).")
         token_id = int(word) if len(word) <= DIGITS else vocab_size
         if token_id >= vocab_size:
             raise TuningError(

@@ -1,0 +1,90 @@
+"""``mtl.certify``: Theorem 2 on numbers, or Algorithm 1 on a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from torch import Tensor
+
+from mt_lottery.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from mt_lottery.paper.certify.certificate import Certificate
+    from mt_lottery.runs.finished import Run
+    from mt_lottery.ticket.certify import Certification
+
+
+@overload
+def certify(
+    run: Tensor, predictions: Tensor, references: Tensor, tau: float, /
+) -> Certification: ...
+
+
+@overload
+def certify(
+    *, margins: Tensor, predictions: Tensor, references: Tensor, tau: float
+) -> Certification: ...
+
+
+@overload
+def certify(
+    run: Tensor, /, predictions: Tensor, references: Tensor, *, tau: float
+) -> Certification: ...
+
+
+@overload
+def certify(
+    run: Run | str | Path, *, more: Sequence[Run | str | Path] = (), **settings: Any
+) -> Certificate: ...
+
+
+def certify(run: Any = None, *numbers: Any, more: Sequence[Any] = (), **settings: Any) -> Any:
+    """Which predictions of the embed-tuned model no row outside the ticket can change (Theorem 2).
+
+        >>> import torch, mt_lottery as mtl
+        >>> margins, said = torch.tensor([0.9, 0.1]), torch.tensor([3, 5])
+        >>> mtl.certify(margins, said, said, tau=0.2).certified_accuracy
+        0.5
+        >>> mtl.certify("runs/en-ro/ks_lottery/seed-0", alphas=[0.05, 1.0])  # doctest: +SKIP
+
+    Args:
+        run: a finished run with an embedding-tuned probe, or its directory; or the margins,
+            [N], of :func:`mt_lottery.ticket.certify.certify`, with predictions, references and
+            τ after them.
+        numbers: predictions [N], references [N] and τ, after margins.
+        more: for a run: runs of partial tuning at other α, for the accuracy there.
+        settings: for a run: ``alphas``, ``margin``, ``tau``, ``positions``, ``sentences``,
+            ``check_alphas``, ``suggest``, ``seed``
+            (:class:`mt_lottery.paper.certify.settings.Settings`), ``device``, ``echo``.
+
+    Returns:
+        for numbers, which positions are certified; for a run, the certificate at every α, with
+        the test of what it promises.
+
+    Raises:
+        ConfigError: an unknown setting, with the nearest match, or one out of its range.
+        TuningError: shapes that differ; a run without a probe.
+        RecordError: no finished run there.
+    """
+    if isinstance(run, Tensor) or "margins" in settings:
+        from mt_lottery.ticket.certify import certify as of_numbers
+
+        return of_numbers(*([] if run is None else [run]), *numbers, **settings)
+    import dataclasses
+
+    from mt_lottery.paper.certify.certificate import certify_runs
+    from mt_lottery.paper.certify.settings import Settings
+
+    if numbers or run is None:
+        raise ConfigError("certify takes one run (others: more=[…]), or margins and what follows.")
+    known = [field.name for field in dataclasses.fields(Settings)]
+    how = {key: settings.pop(key) for key in ("device", "echo") if key in settings}
+    for key in settings:
+        if key not in known:
+            raise ConfigError(
+                f"certify has no setting '{key}'.{nearest(key, known)} Known: {', '.join(known)}."
+            )
+    runs = [getattr(each, "folder", each) for each in (run, *more)]
+    return certify_runs(runs, Settings(**settings), **how)

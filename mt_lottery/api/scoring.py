@@ -1,0 +1,121 @@
+"""``mtl.score``: translations of any origin, scored as the toolkit scores its own."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+from mt_lottery.decoding.translation import Hypothesis
+from mt_lottery.errors import ScoreError
+from mt_lottery.report.printing import Grid, as_text
+from mt_lottery.scoring.metric import Metric, MetricContext, check_parallel
+from mt_lottery.scoring.report import evaluate
+
+
+class Scores(dict[str, dict[str, Any]]):
+    """Metric key → ``{"raw": {"score", "ci95"}, "first_line": {…}, "signature", "column"}``.
+
+    A dictionary, ready for JSON; it prints as a table.
+    """
+
+    def grid(self) -> Grid:
+        """A row a metric: raw and first-line score with their 95% intervals."""
+        table = Grid("95% intervals by bootstrap over sentences", ["metric", "raw", "first line"])
+        for key, one in self.items():
+            times = one.get("shown_times", 1)
+            shown = []
+            for which in ("raw", "first_line"):
+                score, low, high = (times * x for x in (one[which]["score"], *one[which]["ci95"]))
+                shown.append(f"{score:.1f} [{low:.1f}, {high:.1f}]")
+            column = one.get("column", key)
+            table.add(column if times == 1 else f"{column} ×{times:g}", *shown)
+        return table
+
+    def __str__(self) -> str:
+        return as_text(self.grid())
+
+    def _repr_html_(self) -> str:
+        signatures = "<br>".join(html.escape(one["signature"]) for one in self.values())
+        return f"{self.grid().html()}<small>{signatures}</small>"
+
+    def to_pandas(self) -> Any:
+        """A ``pandas.DataFrame``: a row a metric and kind of output (raw, first_line)."""
+        import pandas
+
+        rows = [
+            {
+                "metric": key,
+                "output": which,
+                "score": one[which]["score"],
+                "low": one[which]["ci95"][0],
+                "high": one[which]["ci95"][1],
+                "signature": one["signature"],
+            }
+            for key, one in self.items()
+            for which in ("raw", "first_line")
+        ]
+        return pandas.DataFrame(rows)
+
+
+def score(
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    sources: Sequence[str] | None = None,
+    metrics: Sequence[str | Metric] = ("spbleu", "chrf"),
+    *,
+    target: str = "",
+    tokenizer: Any = None,
+    bootstrap: int = 1000,
+    seed: int = 12345,
+) -> Scores:
+    """Score whole outputs and their first lines, with intervals.
+
+    A language model that does not stop goes on after its translation: the score of the first
+    line tells what the translation is worth, the raw score what a user would get.
+
+        >>> import mt_lottery as mtl
+        >>> found = mtl.score(["the cat sat on the mat\\n\\nFrench: le"],
+        ...                   ["the cat sat on the mat"], metrics=["chrf"], bootstrap=20)
+        >>> found["chrf"]["first_line"]["score"] > found["chrf"]["raw"]["score"]
+        True
+
+    Args:
+        hypotheses: N outputs as they came, line breaks included.
+        references: N.
+        sources: N, for a metric that reads them (COMET).
+        metrics: registered names, or objects as ``@register_metric`` describes them.
+        target: code of the target language (``ro``), for a metric that asks for it.
+        tokenizer: of the model; for BLEU over its subwords, which takes spBLEU's place where
+            spBLEU's own model cannot be had.
+        bootstrap: resamples for the intervals.
+        seed: of the resampling; the default is sacrebleu's.
+
+    Raises:
+        ScoreError: different numbers of texts, none, or a text that is none; a metric that
+            cannot be computed here.
+        RegistryError: unknown metric, with the nearest match.
+    """
+    for name, texts in (("hypotheses", hypotheses), ("references", references)):
+        _check_texts(name, texts)
+    check_parallel(hypotheses, references)
+    if sources is not None:
+        _check_texts("sources", sources)
+        if len(sources) != len(references):
+            raise ScoreError(
+                f"{len(sources)} sources, but {len(references)} references: give one each."
+            )
+    if isinstance(metrics, str):
+        metrics = [metrics]
+    name = "model" if tokenizer is None else type(tokenizer).__name__
+    context = MetricContext(tokenizer, name, target, bootstrap, seed, sources)
+    outputs = [Hypothesis(text, 0, True) for text in hypotheses]
+    return Scores(evaluate(outputs, references, metrics, context))
+
+
+def _check_texts(name: str, texts: Any) -> None:
+    if isinstance(texts, str):
+        raise ScoreError(f"{name} is one text; give a list of them.")
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ScoreError(f"{name}[{place}] must be a text, not {type(text).__name__}.")

@@ -1,0 +1,197 @@
+"""``mtl.train``: one run from Python, by the way that ``mt-train`` takes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mt_lottery.api.pairs import Pairs, pair_settings
+from mt_lottery.config.recipe_files import GROUPS
+from mt_lottery.errors import ConfigError
+from mt_lottery.languages import parse_pair
+from mt_lottery.runs.finished import Run
+from mt_lottery.runs.planning.plan import Echo
+
+ROLES = ("train", "dev", "test")
+
+
+def settings_from(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments as settings: sections are mappings, ``tuner=dict(tickets=18)``.
+
+    Returns:
+        dotted key → value, ``{"tuner.tickets": 18}``; what is None is left out at the top level,
+        paths are texts.
+    """
+    made: dict[str, Any] = {}
+    for key, value in given.items():
+        if isinstance(value, Mapping):
+            for name, own in value.items():
+                group = key in GROUPS and name == "name"  # model=dict(name="hf", …)
+                made[key if group else f"{key}.{name}"] = _plain(own)
+        elif value is not None:
+            made[key] = _plain(value)
+    return made
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def run_settings(
+    recipe: str | None,
+    lang: str | None,
+    texts: Mapping[str, Pairs | Mapping[str, Any] | None],
+    columns: tuple[str, str] | None,
+    more: Mapping[str, Any],
+    settings: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """All settings of a call of :func:`train`, in the form of the command line's keys.
+
+    Raises:
+        ConfigError: text that is given in two ways.
+        DataError: as :func:`~mt_lottery.api.pairs.pair_settings`.
+    """
+    sections: dict[str, Mapping[str, Any]] = {}
+    pairs: dict[str, Pairs] = {}
+    for role, own in texts.items():
+        if isinstance(own, Mapping):
+            sections[role] = own
+        elif own is not None:
+            pairs[role] = own
+    found = settings_from({"recipe": recipe, "lang": lang, **more, **sections})
+    found |= {str(key): _plain(value) for key, value in (settings or {}).items()}
+    if pairs:
+        if found.get("data", "files") != "files":
+            raise ConfigError(
+                f"data={found['data']} and pairs for {', '.join(pairs)}: give the one or the other."
+            )
+        if lang is None:
+            raise ConfigError("lang is missing: pairs need a direction, for example lang='en-ro'.")
+        found["data"] = "files"
+        direction = parse_pair(lang)
+        for role, own in pairs.items():
+            found |= pair_settings(role, own, direction, columns)
+    return found
+
+
+def train(
+    recipe: str | None = None,
+    lang: str | None = None,
+    *,
+    model: str | Mapping[str, Any] | None = None,
+    name_or_path: str | Path | None = None,
+    train: Pairs | Mapping[str, Any] | None = None,
+    dev: Pairs | None = None,
+    test: Pairs | None = None,
+    columns: tuple[str, str] | None = None,
+    data: str | Mapping[str, Any] | None = None,
+    tuner: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    metrics: Sequence[str] | None = None,
+    out_dir: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    echo: Echo = print,
+    **more: Any,
+) -> Run:
+    """Tune a model for one direction with one recipe, translate the test set and score it.
+
+    It is ``mt-train``: the same settings, checks, run directory and record; a run that is
+    finished already is found and handed out.
+
+        >>> import mt_lottery as mtl
+        >>> run = mtl.train("ks_lottery", "en-ro", tuner=dict(tickets=18))  # doctest: +SKIP
+        >>> run.scores["spbleu"]["first_line"]["score"]  # doctest: +SKIP
+        >>> run.translate(["Where is the station?"])  # doctest: +SKIP
+
+    Args:
+        recipe: what is run: ``ks_lottery``, ``lora``, …, or your own.
+        lang: the direction, ``en-ro``. Both are left out with ``config=FILE``, a stored one.
+        model: a file of ``recipes/model`` (``hf``, ``gemma3_270m``, …), or its settings.
+        name_or_path: a model folder, or an id of the Hugging Face hub; means ``model="hf"``.
+        train: training pairs: a TSV or JSONL file; a tuple of two file names; a list of
+            (source, target); a ``datasets.Dataset``; a pandas frame. A mapping is the section
+            ``train`` instead: ``train=dict(epochs=3)`` (``settings={"train.epochs": 3}`` beside
+            pairs).
+        dev, test: likewise; without them a block of the training pairs is kept for each.
+        columns: names of the source's and target's column of a table or dataset.
+        data: a corpus by name (``mini``, ``ntrex``, …) in place of pairs, or its settings.
+        tuner: settings of the method: ``dict(tickets=18)``.
+        seed: of the run, 0 if None.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        metrics: of :func:`mt_lottery.score`.
+        out_dir: the run directory; ``runs/LANG/RECIPE/seed-N`` if None.
+        settings: dotted keys as on the command line, ``{"train.lr": 1e-3}``.
+        echo: prints a line about what is going on.
+        more: any other setting of ``mt-train``, a section as a mapping: ``preset="paper"``,
+            ``translate=dict(beam_size=4)``, ``overwrite=True``.
+
+    Returns:
+        the finished run.
+
+    Raises:
+        ConfigError: with every mistake in the settings; unknown keys with the nearest match.
+        DataError: pairs that cannot be read, or too few of them.
+        MTLotteryError: anything else that a user can fix; no record is left then.
+    """
+    from mt_lottery.config.compose import compose_settings
+    from mt_lottery.runs import run
+
+    if name_or_path is not None:
+        if isinstance(model, Mapping):
+            raise ConfigError("name_or_path goes with a model's name; put it into model=dict(…).")
+        settings = {"model.name_or_path": name_or_path, **(settings or {})}
+        model = model or "hf"
+    given = dict(
+        model=model, data=data, tuner=tuner, seed=seed, device=device, metrics=metrics,
+        out_dir=out_dir, **more,
+    )  # fmt: skip
+    texts = {"train": train, "dev": dev, "test": test}
+    composed = compose_settings(run_settings(recipe, lang, texts, columns, given, settings))
+    outcome = run(composed, echo=echo)
+    return Run(
+        outcome.run_dir,
+        composed.device,
+        user_dir=composed.user_dir,
+        trust_remote_code=composed.model.trust_remote_code,
+        echo=echo,
+    )
+
+
+def as_python(arguments: Sequence[str]) -> str:
+    """The call of :func:`train` that does what a command line does.
+
+    Args:
+        arguments: of ``mt-train``, ``key=value`` each.
+
+    Returns:
+        a line of Python.
+    """
+    from mt_lottery.config.overrides import parse_override
+
+    found: dict[str, Any] = {}
+    for argument in arguments:
+        pair = parse_override(argument, [], [])
+        if pair is not None:
+            found[pair[0]] = getattr(pair[1], "value", pair[1])
+    sections: dict[str, dict[str, Any]] = {}
+    deeper: dict[str, Any] = {}
+    calls = [repr(found.pop(key)) for key in ("recipe", "lang") if key in found]
+    for key, value in found.items():
+        section, dot, name = key.partition(".")
+        if not dot:
+            calls.append(f"{key}={value!r}")
+        elif "." in name or section in found or not name.isidentifier():
+            deeper[key] = value  # data=ntrex data.path=…: the name and its section
+        else:
+            sections.setdefault(section, {})[name] = value
+    for section, own in sections.items():
+        named = ", ".join(f"{name}={value!r}" for name, value in own.items())
+        calls.append(f"{section}=dict({named})")
+    if deeper:
+        calls.append(f"settings={deeper!r}")
+    return f"run = mtl.train({', '.join(calls)})"

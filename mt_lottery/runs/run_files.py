@@ -1,0 +1,102 @@
+"""What the files of a finished run say: each is read and checked when it is first asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from mt_lottery.config.stored import allowing, permission
+from mt_lottery.errors import RecordError
+from mt_lottery.runs import summary
+from mt_lottery.runs.folder.files import read_hypotheses, read_sentence_scores
+from mt_lottery.runs.folder.preparing import HYPOTHESES, SENTENCES, TICKETS
+from mt_lottery.runs.folder.record import Record, read_record
+from mt_lottery.runs.planning.plan import Echo
+from mt_lottery.scoring.metric import Floats
+from mt_lottery.system.values import user_path
+from mt_lottery.ticket.ticket import Ticket
+from mt_lottery.tuners.recipes import recipes_that
+
+if TYPE_CHECKING:
+    import torch
+
+
+class RunFiles:
+    """A run directory without its models; :class:`~mt_lottery.runs.finished.Run` adds those."""
+
+    def __init__(
+        self,
+        run_dir: str | Path,
+        device: str | torch.device = "auto",
+        *,
+        user_dir: str | Path | None = None,
+        trust_remote_code: bool = False,
+        echo: Echo = print,
+    ) -> None:
+        self.folder = user_path(run_dir, RecordError)
+        self.device = str(device)
+        self.echo = echo
+        self._permission = permission()
+        if user_dir is not None or trust_remote_code:
+            with allowing(user_dir, trust_remote_code):
+                self._permission = permission()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.folder)!r})"
+
+    def __str__(self) -> str:
+        return summary.as_lines(self)
+
+    def _repr_html_(self) -> str:
+        return summary.as_html(self)
+
+    @cached_property
+    def record(self) -> Record:
+        """``record.json``: what it was, cost and scored."""
+        return read_record(self.folder)
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """Metric → its raw and first-line scores, as in the record."""
+        return self.record.scores
+
+    @cached_property
+    def hypotheses(self) -> list[dict[str, Any]]:
+        """``hypotheses.jsonl``: source, reference and translation of every test sentence."""
+        return read_hypotheses(self.folder / HYPOTHESES, self.record.data.test.pairs)
+
+    @cached_property
+    def ticket(self) -> Ticket:
+        """The rows that its tuner chose, with the evidence of ``tickets.csv``.
+
+        Raises:
+            RecordError: a tuner that chooses none, or the file is missing or damaged.
+        """
+        path = self.folder / TICKETS
+        if self.record.tickets is None or not os.path.lexists(path):
+            raise RecordError(
+                f"{self.folder}: a run of {self.record.method} has no {TICKETS}; allowed: runs "
+                f"that choose rows ({recipes_that(lambda tuner: tuner.chooses_rows)})."
+            )
+        return self.record.tickets.ticket(path, self.record.model.vocab_size)
+
+    @cached_property
+    def sentence_scores(self) -> dict[str, dict[str, Floats]]:
+        """Metric → ``raw`` or ``first_line`` → what each test sentence adds to the score, [N, S].
+
+        Empty for a run of an early version, which has no ``sentence_scores.jsonl``.
+        """
+        path = self.folder / SENTENCES
+        return read_sentence_scores(path, self.record) if path.exists() else {}
+
+    @cached_property
+    def baseline(self) -> Self | None:
+        """The original model's run; None where there was none, or it is gone."""
+        where = self.record.baseline
+        found = None if where is None else type(self)(where, self.device, echo=self.echo)
+        with contextlib.suppress(RecordError):
+            return found if found is not None and found.record else None
+        return None

@@ -1,0 +1,119 @@
+"""A finished run as tables: its scores beside the original model's, some of its translations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mt_lottery.report.printing import Grid, as_text
+from mt_lottery.runs.folder.record import Record
+
+if TYPE_CHECKING:
+    from mt_lottery.runs.run_files import RunFiles
+
+SHOWN_EXAMPLES = 3
+
+
+def _score(record: Record, key: str, which: str) -> str:
+    found = record.scores.get(key)
+    if found is None:
+        return "—"
+    times = found.get("shown_times", 1)
+    score, low, high = (times * x for x in (found[which]["score"], *found[which]["ci95"]))
+    return f"{score:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def _column(record: Record, key: str) -> str:
+    times = record.scores[key].get("shown_times", 1)
+    return f"{record.scores[key].get('column', key)}{'' if times == 1 else f' ×{times:g}'}"
+
+
+def comparison(records: list[Record]) -> Grid:
+    """Recipes side by side: parameters, rows, raw and first-line score, share stopped."""
+    last = records[-1]
+    key = next(iter(last.scores))
+    column = _column(last, key)
+    title = (
+        f"{last.lang}, {last.data.test.name}, {last.data.test.pairs} sentences: {column} "
+        "with 95% interval"
+    )
+    heads = ["recipe", "trained", "rows", "raw", "first line", "stopped", "length"]
+    table = Grid(title, heads)
+    for record in records:
+        rows = "—" if record.tickets is None else f"{record.tickets.count:,}"
+        table.add(
+            "none (original)" if record.method == "none" else record.method,
+            f"{record.trainable_parameters:,}",
+            rows,
+            _score(record, key, "raw"),
+            _score(record, key, "first_line"),
+            f"{record.generation.stopped:.0%}",
+            f"{record.generation.length_ratio:.2f}",
+        )
+    return table
+
+
+def other_metrics(records: list[Record]) -> Grid | None:
+    """The metrics after the first one: raw and first-line score of each recipe."""
+    last = records[-1]
+    keys = list(last.scores)[1:]
+    if not keys:
+        return None
+    heads = [head for key in keys for head in (_column(last, key), "first line")]
+    table = Grid("Other metrics with 95% interval: raw, first line", ["recipe", *heads])
+    for record in records:
+        shown = [_score(record, key, which) for key in keys for which in ("raw", "first_line")]
+        table.add("none (original)" if record.method == "none" else record.method, *shown)
+    return table
+
+
+def examples(
+    after: Sequence[dict[str, Any]], before: Sequence[dict[str, Any]] | None
+) -> list[list[tuple[str, str]]]:
+    """A few test sentences, evenly spaced: source, reference, original model, tuned model.
+
+    Args:
+        after: the lines of the run's ``hypotheses.jsonl``, [N].
+        before: of the original model's; None, or another number of lines, leaves it out.
+    """
+    step = max(1, len(after) // SHOWN_EXAMPLES)
+    chosen = []
+    for i in list(range(0, len(after), step))[:SHOWN_EXAMPLES]:
+        lines = [("source", after[i]["source"]), ("reference", after[i]["reference"])]
+        if before is not None and len(before) == len(after):
+            lines.append(("original", _clip(before[i]["hypothesis"])))
+        chosen.append([*lines, ("tuned", _clip(after[i]["hypothesis"]))])
+    return chosen
+
+
+def examples_table(chosen: Sequence[Sequence[tuple[str, str]]]) -> Grid:
+    """The :func:`examples` as one table, a row a text."""
+    table = Grid("Translations", ["", "text"], left=2)
+    for lines in chosen:
+        for name, text in lines:
+            table.add(name, text, style="bold" if name == "tuned" else None)
+        table.section()
+    return table
+
+
+def _clip(text: str, width: int = 200) -> str:
+    shown = text.strip().replace("\n", " ⏎ ")
+    return shown if len(shown) <= width else shown[: width - 1] + "…"
+
+
+def _records(run: RunFiles) -> list[Record]:
+    return [*([] if run.baseline is None else [run.baseline.record]), run.record]
+
+
+def as_lines(run: RunFiles) -> str:
+    """The comparison, as text."""
+    return as_text(comparison(_records(run)))
+
+
+def as_html(run: RunFiles) -> str:
+    """Scores beside the original model's, and some translations, for a notebook."""
+    records = _records(run)
+    before = None if run.baseline is None else run.baseline.hypotheses
+    shown = examples_table(examples(run.hypotheses, before))
+    tables = [comparison(records), other_metrics(records), shown]
+    return "".join(table.html() for table in tables if table is not None)
