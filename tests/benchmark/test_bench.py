@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 from tiny_runs import Commands, Ended, Models, hypotheses, record
 
 from mt_lottery.benchmark.executors.runner import held
+from mt_lottery.benchmark.plan import Cell
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +51,20 @@ def states(content: dict[str, Any]) -> dict[tuple[str, str], str]:
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="module")
+def finished(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Two finished benchmarks, ``eos_bias`` and ``few_shot`` on en-ro, to be copied."""
+    folder = tmp_path_factory.mktemp("finished")
+    commands = Commands(folder, lambda: ("", ""))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MT_LOTTERY_CACHE", str(folder / "cache"))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        for recipe in ("eos_bias", "few_shot"):
+            given = (recipe, "--langs", "ro", "--out", folder / recipe)
+            assert bench(commands, models, *given).code == 0
+        yield folder
 
 
 def test_every_cell_is_the_run_of_mt_train(commands: Commands, models: Models) -> None:
@@ -118,13 +134,13 @@ def test_every_cell_is_the_run_of_mt_train(commands: Commands, models: Models) -
     assert all(p.stat().st_mtime_ns == time_ for p, time_ in before.items())
 
 
-def test_dry_run_runs_nothing(commands: Commands, models: Models) -> None:
+def test_dry_run_runs_nothing(commands: Commands, models: Models, finished: Path) -> None:
     ended = bench(commands, models, "all", "--langs", "ro", "--out", "out", "--dry-run")
     assert ended.code == 0, ended.err
     assert "14 cells, 0 done" in ended.out
     assert "1 embedding-tuned probes (used by embed, ks_lottery, ks_transfer)" in ended.out
     assert not Path("out").exists()
-    assert bench(commands, models, "few_shot", "--langs", "ro", "--out", "out").code == 0
+    shutil.copytree(finished / "few_shot", "out")
     ended = bench(
         commands, models, "few_shot", "lora", "--langs", "ro,es", "--out", "out", "--dry-run"
     )
@@ -286,9 +302,9 @@ def test_two_at_once_in_one_process_too(commands: Commands, models: Models) -> N
     assert said == "out: another mt-bench is working in this folder."
 
 
-def test_a_damaged_record_is_named(commands: Commands, models: Models) -> None:
+def test_a_damaged_record_is_named(commands: Commands, models: Models, finished: Path) -> None:
     arguments = ("eos_bias", "--langs", "ro", "--out", "out")
-    assert bench(commands, models, *arguments).code == 0
+    shutil.copytree(finished / "eos_bias", "out")
     path = Path("out/runs/eos_bias/en-ro/seed-0/record.json")
     path.write_text(path.read_text()[:100])
     ended = bench(commands, models, *arguments)
@@ -307,13 +323,18 @@ def test_equal_tuning_budget_is_a_second_block(commands: Commands, models: Model
     assert [r["method"] for r in tuned["rows"]] == ["none", "few_shot", "eos_bias"]
     assert tuned["rows"][0]["cells"] == recipe["rows"][0]["cells"]
     chosen = record(Path("out/tuned/eos_bias/en-ro/seed-0"))["tuning"]
-    assert chosen["trials"] == 2
+    assert chosen["trials"] == len(chosen["tried"]) == 2
+    assert json.loads(Path("out/bench.json").read_text())["settings"]["tune"] == 2
+    # the run with the recipe's settings is the first trial, and a worker is told so
+    log = Path("out/tuned/eos_bias/en-ro/seed-0/log.txt").read_text()
+    assert "out/runs/eos_bias/en-ro/seed-0 is this very training, done" in log
+    assert Cell("runs", "eos_bias", "en-ro", 0).unsearched is None
     assert tuned["rows"][2]["cells"]["en-ro"]["chosen"] == [chosen["chosen"]]
 
 
-def test_report_again_and_of_two(commands: Commands, models: Models) -> None:
-    assert bench(commands, models, "eos_bias", "--langs", "ro", "--out", "one").code == 0
-    assert bench(commands, models, "few_shot", "--langs", "ro", "--out", "two").code == 0
+def test_report_again_and_of_two(commands: Commands, models: Models, finished: Path) -> None:
+    shutil.copytree(finished / "eos_bias", "one")
+    shutil.copytree(finished / "few_shot", "two")
     before = board(Path("one"))
     for kind in ("md", "csv", "tex", "json", "html"):
         (Path("one") / f"leaderboard.{kind}").unlink()

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from tiny_runs import Commands, Models
 
+pytestmark = pytest.mark.slow
+
 LLAMA_7B = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",

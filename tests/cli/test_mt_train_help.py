@@ -47,6 +47,7 @@ def test_of_one_recipe(recipe: str, commands: Commands) -> None:
     assert settings(ended.out) == wanted(f"recipe={recipe}", "lang=en-ca")
 
 
+@pytest.mark.slow
 def test_what_recipes_change_in_the_help_of_all(commands: Commands) -> None:
     text = commands.train("--help").out
     said: dict[str, list[tuple[str, str, set[str]]]] = {}  # key → value, methods, by recipe
@@ -130,6 +131,7 @@ class T(NoTuner): ...
 """
 
 
+@pytest.mark.slow
 def test_a_plugins_recipe(commands: Commands, tmp_path: Path) -> None:
     before = len(plugins._registered)
     (tmp_path / "helped_plugin.py").write_text(PLUGIN)

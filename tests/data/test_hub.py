@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+import pytest
 from fake_hub import asked, serving
 from hub_folders import lego, opus
 
 NOWHERE = "http://127.0.0.1:9"  # the port "discard": nobody listens
 
 
+@pytest.mark.slow
 def test_from_the_hub_and_from_its_cache_when_it_is_gone(tmp_path: Path) -> None:
     lego(tmp_path / "hub/Lego-MT/Parallel_Dataset")
     lego(tmp_path / "hub/Lego-MT/Parallel_Dataset", "ro", each=9)

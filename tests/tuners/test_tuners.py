@@ -342,6 +342,10 @@ HEAD = "token_id,token,statistic,pvalue,selected,train_frequency\n"
         (HEAD + "x,a,0.5,0.1,true,1\n", "line 2: 'x' is no token id"),
         (HEAD + "5,a,1,1,true,1\n99,b,1,1,true,1\n", "line 3: token id 99 is outside"),
         (HEAD + "5,a,1,1,true,1\n5,b,1,1,true,1\n", "line 3: token id 5 is given more than once"),
+        ("token_id,token,selected\n5,x,yes\n", "line 2: selected is 'yes', not true or false"),
+        ("token_ids\n5\n", "no column token_id"),
+        ("9" * 5000, "line 1: token id"),
+        ('token_id,token\n5,"' + "x" * 200_000 + '"\n', "line 2: damaged"),
     ],
 )
 def test_rows_file_errors_give_the_file_and_the_line(
