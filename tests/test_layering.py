@@ -141,17 +141,20 @@ def test_importing_costs_nothing(code: str) -> None:
     assert not loaded_by(code) & HEAVY
 
 
+@pytest.mark.slow
 def test_ks_test_loads_no_transformers() -> None:
     code = "import torch, mt_lottery as m; m.ks_test(torch.rand(3, 8), torch.rand(3, 8))"
     assert not loaded_by(code) & {"transformers", "peft", "sacrebleu", "hydra"}
 
 
+@pytest.mark.slow
 def test_composing_loads_no_model_code() -> None:
     given = "['recipe=ks_lottery', 'lang=en-ro']"
     code = f"from mt_lottery.config.compose import compose; compose({given})"
     assert not loaded_by(code) & {"transformers", "peft", "sacrebleu"}
 
 
+@pytest.mark.slow
 def test_the_public_names_are_there_and_stay() -> None:
     """``mtl.x`` twice: a submodule of that name must not take its place."""
     code = (

@@ -50,6 +50,7 @@ def test_a_module_of_an_old_room_is_never_loaded_twice() -> None:
         importlib.import_module("mt_lottery.lottery.nothing")
 
 
+@pytest.mark.slow
 def test_a_plugin_of_the_version_before_works(tmp_path: Path) -> None:
     """What CONTRIBUTING and the example of version 0.1 imported, in a fresh process."""
     (tmp_path / "old.py").write_text(

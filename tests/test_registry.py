@@ -407,6 +407,7 @@ def install(folder: Path, name: str, value: str) -> None:
     write(info / "entry_points.txt", f"[mt_lottery.plugins]\n{name} = {value}\n")
 
 
+@pytest.mark.slow
 def test_entry_point_with_a_recipe(tmp_path: Path) -> None:
     install(tmp_path, "mt_extra", "mt_extra.tuners")
     write(tmp_path / "mt_extra" / "__init__.py", "")

@@ -186,6 +186,7 @@ with replacing.written_folder(Path(sys.argv[1]), marked=True) as staging:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("swaps", ["yes", "no"])
 def test_a_kill_at_any_moment_leaves_either(elsewhere: Path, swaps: str) -> None:
     seen = set()

@@ -219,6 +219,7 @@ def hold(folder: Path) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 def test_two_processes(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "run"
     process = hold(folder)
@@ -232,6 +233,7 @@ def test_two_processes(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_a_baseline_waits_for_the_other_process(tmp_path: Path) -> None:
     process = hold(tmp_path)
     began = time.monotonic()
@@ -241,6 +243,7 @@ def test_a_baseline_waits_for_the_other_process(tmp_path: Path) -> None:
     process.wait()
 
 
+@pytest.mark.slow
 def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
     process = hold(tmp_path)
     process.send_signal(signal.SIGKILL)

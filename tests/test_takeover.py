@@ -192,6 +192,7 @@ def killed_in_swap(folder: Path, after: int) -> int:
     return os.waitpid(child, 0)[1]
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_of_the_swap(tmp_path: Path) -> None:
     expected = None
     for after in range(60):

@@ -247,6 +247,7 @@ def test_saved_config(commands: Commands) -> None:
     assert "trian" in commands.train("config=config.yaml").mistake()
 
 
+@pytest.mark.slow
 def test_as_a_program(commands: Commands) -> None:
     ended = commands.process("mt-train", "recipe=ks_lotery", "lang=en-es")
     assert "Did you mean 'ks_lottery'" in ended.mistake() and ended.err.count("\n") == 1

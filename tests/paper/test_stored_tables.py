@@ -118,6 +118,7 @@ def test_rows_of_another_model() -> None:
         PatchedTable(before, torch.tensor([3]), torch.zeros(1, 7))
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_table(tmp_path: Path) -> None:
     """Two tables of 256 MB each, mapped files included: far less than one of them."""
     shape = {"vocab_size": 1 << 16, "hidden_size": 1024, "num_hidden_layers": 1}

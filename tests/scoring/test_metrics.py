@@ -203,6 +203,7 @@ def test_a_damaged_model_is_named(
     assert f"{no_network} is damaged" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_environment_names_the_folder(no_network: Path) -> None:
     train_spm(no_network)
     code = "from mt_lottery.scoring import spm; print(spm.find_spm())"

@@ -175,6 +175,7 @@ def test_corrections_only_raise_p(p: list[float]) -> None:
     assert bonferroni.max() <= 1
 
 
+@pytest.mark.slow
 def test_the_package_is_light() -> None:
     code = (
         "import sys, mt_lottery.ticket as l; assert 'torch' not in sys.modules;"

@@ -13,6 +13,8 @@ import torch
 import mt_lottery as mtl
 from mt_lottery.errors import ArgumentError, KeywordError
 
+pytestmark = pytest.mark.slow
+
 TICKETS = "token_id,token,selected\n17,a,true\n4,b,true\n9,c,false\n"
 
 

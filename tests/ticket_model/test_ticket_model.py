@@ -18,6 +18,8 @@ import mt_lottery as mtl
 from mt_lottery.data.prompts.batches import collate
 from mt_lottery.errors import ArgumentError, KeywordError, ModelError, RecordError
 
+pytestmark = pytest.mark.slow
+
 #: kind, tied, scope
 CASES = [
     *((kind, True, scope) for kind in tiny.KINDS for scope in ("input", "both")),

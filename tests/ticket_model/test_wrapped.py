@@ -19,6 +19,8 @@ import mt_lottery as mtl
 from mt_lottery.data.prompts.batches import collate
 from mt_lottery.errors import ModelError
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parent / "wrapped.py"
 scopes = pytest.mark.parametrize("scope", ["input", "both"])
 

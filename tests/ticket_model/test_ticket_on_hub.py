@@ -16,6 +16,8 @@ from launch import environment
 import mt_lottery as mtl
 from mt_lottery.errors import KeywordError, ModelError
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 
 
