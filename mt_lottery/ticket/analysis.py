@@ -63,16 +63,16 @@ def overlap_coefficient(first: Collection[int], second: Collection[int]) -> floa
     return len(one & other) / min(len(one), len(other))
 
 
-def most_changed(statistic: Tensor, count: int) -> Tensor:
-    """The ``count`` rows of largest D, ties by id, [count] int64.
+def most_changed(statistic: Tensor, rows: int) -> Tensor:
+    """The ``rows`` rows of largest D, ties by id, [rows] int64.
 
     Raises:
         TuningError: fewer rows than that have changed.
     """
     changed = int((statistic > 0).sum())
-    if not 1 <= count <= changed:
-        raise TuningError(f"{count} rows were asked for, but {changed} rows have changed.")
-    return torch.argsort(statistic, descending=True, stable=True)[:count]
+    if not 1 <= rows <= changed:
+        raise TuningError(f"{rows} rows were asked for, but {changed} rows have changed.")
+    return torch.argsort(statistic, descending=True, stable=True)[:rows]
 
 
 def rank_correlation(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
-import io
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("token_id", "token", "statistic", "pvalue", "selected", "train_frequency")
 SHOWN = 20  # rows of a table for a reader
+TITLE = "Most changed tokens (• in the ticket)"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -218,37 +217,30 @@ class Ticket:
             **known,
         )
 
-    def table(self, shown: int = SHOWN) -> Grid:
-        """The first :meth:`listed` rows, for a terminal."""
-        from mt_lottery.report.printing import Grid
-
-        heads, rows = self._cells(shown)
-        grid = Grid("Most changed tokens (• in the ticket)", heads, left=2)
-        for row in rows:
-            grid.add(*row)
-        return grid
-
-    def _cells(self, shown: int) -> tuple[list[str], list[list[str]]]:
+    def table(self, shown: int = SHOWN, title: str = TITLE) -> Grid:
+        """The first :meth:`listed` rows, for a reader."""
+        from mt_lottery.report.numbers import number
+        from mt_lottery.report.table import Column, Table
         from mt_lottery.report.tokens import shown_tokens
 
         lines = list(self.lines())
-        test = any(line["pvalue"] is not None for line in lines)
-        scored = any(line["statistic"] is not None for line in lines)
-        heads = ["", "token", "id"]
-        heads += ["KS distance D", "nominal p"] if test else ["score"] if scored else []
-        heads += [] if self.counts is None else ["count in training text"]
-        names = shown_tokens([x["token"] for x in lines[:shown]], (x["token"] for x in lines))
-        rows = []
-        for name, line in zip(names, lines, strict=False):
-            row = ["•" if line["selected"] else "", name, str(line["token_id"])]
-            if scored:
-                row.append("—" if line["statistic"] is None else f"{line['statistic']:.4f}")
-            if test:
-                row.append("—" if line["pvalue"] is None else f"{line['pvalue']:.3g}")
-            if self.counts is not None:
-                row.append(str(line["train_frequency"]))
-            rows.append(row)
-        return heads, rows
+        among = [line["token"] for line in lines]
+        names = dict(zip(self.listed(), shown_tokens(among[:shown], among), strict=False))
+        columns = [
+            Column("", lambda line: "•" if line["selected"] else ""),
+            Column("token", lambda line: names[line["token_id"]]),
+            Column("id", lambda line: str(line["token_id"])),
+        ]
+        if self.scores is not None:
+            head = "score" if self.scores.pvalue is None else "KS distance D"
+            columns.append(Column(head, lambda line: number(line["statistic"], ".4f")))
+            if self.scores.pvalue is not None:
+                columns.append(Column("nominal p", lambda line: number(line["pvalue"], ".3g")))
+        if self.counts is not None:
+            columns.append(
+                Column("count in training text", lambda line: str(line["train_frequency"]))
+            )
+        return Table(columns, lines[:shown], title, left=2).grid()
 
     def summary(self) -> str:
         """One line: how many rows, by which selector, α and τ."""
@@ -262,24 +254,13 @@ class Ticket:
         return f"<{self.summary()}>"
 
     def __str__(self) -> str:
-        from mt_lottery.report.printing import printer
+        from mt_lottery.report.printing import as_text
 
-        text = io.StringIO()
-        printer(file=text).print(self.table())
-        return f"{text.getvalue()}{self.summary()}."
+        return f"{as_text(self.table())}\n{self.summary()}."
 
     def _repr_html_(self) -> str:
         """A table of tokens, for a notebook."""
-        heads, rows = self._cells(SHOWN)
-
-        def line(cells: Iterable[str], kind: str) -> str:
-            return "".join(f"<{kind}>{html.escape(cell)}</{kind}>" for cell in cells)
-
-        body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)
-        return (
-            f"<table><caption>{html.escape(self.summary())}</caption>"
-            f"<thead><tr>{line(heads, 'th')}</tr></thead><tbody>{body}</tbody></table>"
-        )
+        return self.table(title=self.summary()).html()
 
 
 def _checked(row: Mapping[str, str], where: str, vocab_size: int | None) -> dict[str, Any]:
