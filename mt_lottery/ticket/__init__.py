@@ -27,24 +27,14 @@ if TYPE_CHECKING:
     from mt_lottery.ticket.selection import ticket_of as ticket_of
     from mt_lottery.ticket.ticket import Ticket as Ticket
 
-_MODULE_OF = {
-    "Certification": "certify",
-    "tau_analytic": "certify",
-    "tau_estimated": "certify",
-    "top_two": "certify",
-    "KSResult": "ks",
-    "ks_test": "ks",
-    "Level": "level",
-    "RowScores": "level",
-    "correct": "level",
-    "find_ticket": "selection",
-    "implied_alpha": "selection",
-    "score_rows": "selection",
-    "select": "selection",
-    "selector_context": "selection",
-    "ticket_of": "selection",
-    "Ticket": "ticket",
+_NAMES = {
+    "certify": "Certification tau_analytic tau_estimated top_two",
+    "ks": "KSResult ks_test",
+    "level": "Level RowScores correct",
+    "selection": "find_ticket implied_alpha score_rows select selector_context ticket_of",
+    "ticket": "Ticket",
 }
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = sorted(_MODULE_OF)
 

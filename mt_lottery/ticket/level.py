@@ -114,6 +114,27 @@ class RowScores:
             self._adjusted[correction] = correct(self.pvalue, correction)
         return self._adjusted[correction]
 
+    def among(self, rows: Tensor, size: int) -> RowScores:
+        """The scores of a whole vocabulary, of which only these rows can have moved.
+
+        Every other row has D = 0 and p = 1; without p-values, where a score may be negative, it
+        is never to be chosen.
+
+        Args:
+            rows: token ids of these scores, [k].
+            size: V.
+        """
+        import torch
+
+        unmoved = 0.0 if self.pvalue is not None else -float("inf")
+        statistic = torch.full((size,), unmoved, dtype=torch.float64)
+        statistic[rows] = self.statistic
+        if self.pvalue is None:
+            return RowScores(statistic)
+        pvalue = torch.ones(size, dtype=torch.float64)
+        pvalue[rows] = self.pvalue
+        return RowScores(statistic, pvalue)
+
     def eligible(self) -> int:
         """Rows that may be chosen by number: those that changed, where there is a test."""
         # a test's distance of 0 says that the row has not moved: no lottery ticket

@@ -205,13 +205,21 @@ class Ticket:
             seen[token_id] = number
             lines.append(line)
         size = vocab_size or max(seen, default=-1) + 1
+        statistic, pvalue = _column(lines, "statistic"), _column(lines, "pvalue")
+        scores = None
+        if statistic:
+            numbers = [torch.tensor(list(statistic.values()), dtype=torch.float64)]
+            if pvalue:
+                listed = [pvalue.get(token_id, 1.0) for token_id in statistic]
+                numbers.append(torch.tensor(listed, dtype=torch.float64))
+            scores = RowScores(*numbers).among(torch.tensor(list(statistic)), size)
         names = {line["token_id"]: line["token"] for line in lines}
         counts = _column(lines, "train_frequency")
         rows = [line["token_id"] for line in lines if line["selected"]]
         return cls(
             torch.tensor(rows, dtype=torch.int64),
             known.pop("selector", "file"),
-            scores=_scores(_column(lines, "statistic"), _column(lines, "pvalue"), size),
+            scores=scores,
             names=names if any(names.values()) else None,
             counts=counts or None,
             **known,
@@ -308,21 +316,3 @@ def _checked(row: Mapping[str, str], where: str, vocab_size: int | None) -> dict
 
 def _column(lines: Iterable[Mapping[str, Any]], name: str) -> dict[int, Any]:
     return {line["token_id"]: line[name] for line in lines if line[name] is not None}
-
-
-def _scores(
-    statistic: Mapping[int, float], pvalue: Mapping[int, float], size: int
-) -> RowScores | None:
-    """[V] numbers; those that a file does not list have not changed."""
-    if not statistic:
-        return None
-    found = RowScores(
-        torch.zeros(size, dtype=torch.float64),
-        torch.ones(size, dtype=torch.float64) if pvalue else None,
-    )
-    for token_id, value in statistic.items():
-        found.statistic[token_id] = value
-    if found.pvalue is not None:
-        for token_id, value in pvalue.items():
-            found.pvalue[token_id] = value
-    return found

@@ -206,6 +206,7 @@ def _vector(counts: Counter[int], rows: int) -> Tensor:
 def _score_parts(pair: Pair, selector: str, context: Mapping[str, Any]) -> RowScores:
     from tqdm import tqdm
 
+    # written in place: what is kept between two parts keeps the allocator from giving memory back
     statistic = torch.full((pair.rows,), -math.inf, dtype=torch.float64)
     pvalue: Tensor | None = None
     wider = max(pair.before.dtype.itemsize, pair.after.dtype.itemsize)

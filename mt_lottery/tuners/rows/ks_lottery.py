@@ -8,7 +8,6 @@ model; *partial transfer* copies their probe values over.
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -110,18 +109,8 @@ def score_probe(
         if "counts" in context:
             context["counts"] = context["counts"][probe.token_ids]
         scores = score_rows(selector, before, probe.values.to(before.device), **context)
-    else:
-        scores = score_rows(selector, table, table, **context)
-        return RowScores(scores.statistic.cpu(), scores.pvalue)
-    # without p-values a score may be negative: an untouched row must not outrank it
-    unmoved = -math.inf if scores.pvalue is None else 0.0
-    statistic = torch.full((table.shape[0],), unmoved, dtype=torch.float64)
-    statistic[probe.token_ids] = scores.statistic.cpu()
-    pvalue = None
-    if scores.pvalue is not None:
-        pvalue = torch.ones(table.shape[0], dtype=torch.float64)
-        pvalue[probe.token_ids] = scores.pvalue.cpu()
-    return RowScores(statistic, pvalue)
+        return scores.among(probe.token_ids, table.shape[0])
+    return score_rows(selector, table, table, **context)
 
 
 def nearest_rows(scores: RowScores, level: Level, tokenizer: Any | None, count: int = 5) -> str:
