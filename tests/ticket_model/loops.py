@@ -8,7 +8,7 @@ from typing import Any
 import tiny
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, SequentialSampler
 from transformers import (
     Trainer,
     TrainingArguments,
@@ -66,14 +66,23 @@ def in_order() -> list[Example]:
     return [examples[i] for batch in batches for i in batch]
 
 
+def sequential(trainer: Any) -> Any:
+    """A class of trainers that takes the examples in order: a setting since transformers 5."""
+    if hasattr(TrainingArguments, "train_sampling_strategy"):
+        return trainer
+    in_turn = {"_get_train_sampler": lambda self, *_: SequentialSampler(self.train_dataset)}
+    return type(trainer.__name__, (trainer,), in_turn)
+
+
 def arguments(folder: Path, *, accumulate: int = 1, **more: Any) -> dict[str, Any]:
     """Trainer's arguments for the same training, whichever class of them takes them."""
+    if hasattr(TrainingArguments, "train_sampling_strategy"):
+        more["train_sampling_strategy"] = "sequential"
     return {
         "output_dir": str(folder),
         "num_train_epochs": 1,
         "per_device_train_batch_size": SIZE,
         "gradient_accumulation_steps": accumulate,
-        "train_sampling_strategy": "sequential",
         "learning_rate": LR,
         "lr_scheduler_type": "linear",
         "max_grad_norm": 1.0,
@@ -91,13 +100,14 @@ def arguments(folder: Path, *, accumulate: int = 1, **more: Any) -> dict[str, An
 
 def by_trainer(model: Any, folder: Path, **more: Any) -> Trainer:
     """transformers' Trainer, made and not yet run."""
-    return Trainer(
+    made: Trainer = sequential(Trainer)(
         model=model,
         args=TrainingArguments(**arguments(folder, **more)),
         train_dataset=in_order(),
         eval_dataset=in_order()[:SIZE],
         data_collator=lambda examples: collate(examples, tiny.PAD),
     )
+    return made
 
 
 def by_loop(model: Any) -> None:

@@ -51,7 +51,7 @@ def sft(model: Any, folder: Path, peft_config: Any = None, **more: Any) -> Any:
         }
         for e in loops.in_order()
     ]
-    return trl.SFTTrainer(
+    return loops.sequential(trl.SFTTrainer)(
         model=model,
         args=trl.SFTConfig(**loops.arguments(folder, **more)),
         train_dataset=datasets.Dataset.from_list(rows),
