@@ -27,6 +27,8 @@ _WHERE = {
     "find_ticket": "paper.find.ticket",
     "certify": "api.certificates",
     "train": "api.training",
+    "bench": "api.benchmarks",
+    "Leaderboard": "api.benchmarks",
     "score": "api.scoring",
     "run": "runs",
     "Run": "runs",
@@ -56,6 +58,8 @@ _WHERE = {
 __all__ = sorted([*_WHERE, "__version__"])
 
 if TYPE_CHECKING:
+    from mt_lottery.api.benchmarks import Leaderboard as Leaderboard
+    from mt_lottery.api.benchmarks import bench as bench
     from mt_lottery.api.certificates import certify as certify
     from mt_lottery.api.scoring import score as score
     from mt_lottery.api.training import train as train

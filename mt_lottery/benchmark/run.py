@@ -6,8 +6,9 @@ import dataclasses
 import os
 import stat
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from mt_lottery import registry
 from mt_lottery.benchmark.bench_file import check_settings, read_settings
@@ -50,24 +51,39 @@ from mt_lottery.system.values import LONGEST_NAME, wholes
 from mt_lottery.tracking import given_up
 
 
-class Asked(Protocol):
-    """What the command line gave."""
+@dataclass
+class Asked:
+    """What is asked for; the command line's arguments have the same names.
+
+    Attributes:
+        recipes: names, and ``key=value`` settings of every cell.
+        langs: target languages, separated by commas.
+        source: the source language.
+        seeds: whole numbers, separated by commas.
+        preset, model, data: as :mod:`mt_lottery.benchmark.plan` knows them.
+        tune: trials a recipe on dev.
+        out: its folder.
+        executor, jobs, slurm: where cells run, and how many at a time.
+        user_dir: plugins to import first.
+        force: go on in ``out`` with other settings.
+        command_line: what the reports say that it was.
+    """
 
     recipes: list[str]
     langs: str
-    source: str
-    seeds: str
-    preset: str | None
-    model: str | None
-    data: str | None
-    tune: int
-    out: Path | None
-    executor: str
-    jobs: int
-    slurm: list[str]
-    user_dir: str | None
-    force: bool
-    command_line: str
+    source: str = "en"
+    seeds: str = "0"
+    preset: str | None = None
+    model: str | None = None
+    data: str | None = None
+    tune: int = 0
+    out: Path | None = None
+    executor: str = "local"
+    jobs: int = 1
+    slurm: list[str] = field(default_factory=list)
+    user_dir: str | None = None
+    force: bool = False
+    command_line: str = "mt-bench"
 
 
 def ask(given: Any) -> Bench:
@@ -237,8 +253,13 @@ def describe(bench: Bench, jobs: int, executor: str = "local") -> str:
     return "\n".join([*lines, *time_line(todo, jobs, "cell")])
 
 
-def execute(bench: Bench, given: Any) -> int:
+def execute(bench: Bench, given: Any, *, shown: bool = True) -> int:
     """Do the cells, write the leaderboard, show it.
+
+    Args:
+        bench: from :func:`ask`.
+        given: what it was asked with.
+        shown: print the leaderboard.
 
     Returns:
         0, or 1 if a cell failed; as ``Written.status`` says if an output could not be made.
@@ -260,7 +281,8 @@ def execute(bench: Bench, given: Any) -> int:
         results = collect(bench.out)
         if results.records:
             command = read_settings(bench.out)["settings"].get("command", asked.command_line)
-            status = present(write_reports(results, bench.out, command=command), log)
+            written = write_reports(results, bench.out, command=command)
+            status = present(written, log, shown=shown)
     tell(failed, bench.out)
     return 1 if failed else status
 

@@ -68,7 +68,7 @@ def as_text(table: RenderableType, width: int = 110) -> str:
     """A table as the lines that :func:`printer` writes to a file."""
     stream = io.StringIO()
     printer(width, file=stream).print(table)
-    return stream.getvalue().rstrip("\n")
+    return "\n".join(line.rstrip() for line in stream.getvalue().rstrip("\n").split("\n"))
 
 
 class Grid:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from mt_lottery.benchmark.board.tables import metrics, summary
 from mt_lottery.benchmark.executors.runner import Status
 from mt_lottery.benchmark.executors.worker import echo
 from mt_lottery.report.plain import visible
-from mt_lottery.report.printing import printer
+from mt_lottery.report.printing import Grid, printer
 
 
 def tell(failed: list[Status], out: Path) -> None:
@@ -38,17 +38,19 @@ def tell_failures(results: Results, block: str | None = None) -> None:
             echo(f"FAILED, and left out: {visible(f'{cell}: {reason}'.partition(chr(10))[0])}")
 
 
-def present(written: Written, *more: Callable[[dict[str, Any]], None]) -> int:
+def present(written: Written, *more: Callable[[dict[str, Any]], None], shown: bool = True) -> int:
     """Show the leaderboard, where its files are, and what could not be made.
 
     Args:
         written: from :func:`write_reports`.
         more: what else is done with the leaderboard.
+        shown: the leaderboard is printed.
 
     Returns:
         the exit status.
     """
-    written.attempt("the leaderboard on the terminal", lambda: show(written.board))
+    if shown:
+        written.attempt("the leaderboard on the terminal", lambda: show(written.board))
     list_files(written)
     for each in more:
         written.attempt("the trackers", lambda each=each: each(written.board))  # type: ignore[misc]
@@ -68,16 +70,24 @@ def list_problems(written: Written) -> int:
     return written.status
 
 
-def show(board: dict[str, Any]) -> None:
-    """The leaderboard on the terminal."""
-    console = printer(140)
+def tables(board: dict[str, Any]) -> Iterator[Grid]:
+    """The leaderboard for a terminal or a notebook: a table or two a block."""
     for block in board["blocks"]:
-        console.print(summary(board, block).grid())
+        yield summary(board, block).grid()
         if len(block.get("metrics") or []) > 1:
-            console.print(metrics(board, block, "recipe", whole=False).grid())
+            yield metrics(board, block, "recipe", whole=False).grid()
+
+
+def notes(board: dict[str, Any]) -> list[str]:
+    """What is said below :func:`tables`."""
     unseen = {SECONDS}  # notes on columns that the files have, and a terminal has no room for
     if all(len(block.get("metrics") or []) < 2 for block in board["blocks"]):
         unseen.add(NOTE)
-    for note in board["notes"]:
-        if note not in unseen:
-            console.print(note)
+    return [note for note in board["notes"] if note not in unseen]
+
+
+def show(board: dict[str, Any]) -> None:
+    """The leaderboard on the terminal."""
+    console = printer(140)
+    for each in (*tables(board), *notes(board)):
+        console.print(each)

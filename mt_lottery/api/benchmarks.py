@@ -1,0 +1,164 @@
+"""``mtl.bench``: recipes over language pairs from Python, by the way that ``mt-bench`` takes."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mt_lottery.api.training import settings_from
+from mt_lottery.benchmark.board.presenting import notes, tables
+from mt_lottery.benchmark.board.report import read_board
+from mt_lottery.errors import RecordError
+from mt_lottery.report.printing import as_text
+from mt_lottery.system.values import user_path
+
+
+class Leaderboard:
+    """A benchmark's leaderboard, as its folder has it.
+
+    Args:
+        folder: of a benchmark, or of a published one (``benchmarks/results/…``).
+
+    Raises:
+        RecordError: no leaderboard there, or a damaged one.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = user_path(folder, RecordError)
+        self.board: dict[str, Any] = read_board(self.folder / "leaderboard.json")
+
+    @property
+    def failed(self) -> list[str]:
+        """The cells without a score, each with the reason."""
+        return [
+            f"{row['label']} {lang}: {cell.get('reason') or ''}"
+            for row in self._rows()
+            for lang, cell in row["cells"].items()
+            if cell["state"] == "failed"
+        ]
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        for block in self.board["blocks"]:
+            yield from block["rows"]
+
+    @cached_property
+    def page(self) -> Path:
+        """The page with plot, tables, sentences and figures: open it in a browser."""
+        return self.folder / "leaderboard.html"
+
+    def to_pandas(self) -> Any:
+        """A ``pandas.DataFrame`` of ``leaderboard.csv``: a row a recipe and language."""
+        import pandas
+
+        return pandas.read_csv(self.folder / "leaderboard.csv")
+
+    def __repr__(self) -> str:
+        return f"Leaderboard({str(self.folder)!r})"
+
+    def __str__(self) -> str:
+        said = [as_text(table, 140) for table in tables(self.board)]
+        return "\n".join([*said, *notes(self.board)])
+
+    def _repr_html_(self) -> str:
+        below = "".join(f"<p><small>{html.escape(note)}</small></p>" for note in notes(self.board))
+        return "".join(table.html() for table in tables(self.board)) + below
+
+
+def bench(
+    recipes: str | Sequence[str],
+    langs: str | Sequence[str],
+    *,
+    source: str = "en",
+    seeds: int | Sequence[int] = 0,
+    preset: str | None = None,
+    model: str | Path | None = None,
+    data: str | None = None,
+    tune: int = 0,
+    out: str | Path | None = None,
+    executor: str = "local",
+    jobs: int = 1,
+    slurm: Mapping[str, Any] | None = None,
+    user_dir: str | Path | None = None,
+    force: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> Leaderboard:
+    """Run recipes over language pairs and seeds, and compare them.
+
+    It is ``mt-bench``: the same checks, cells and files; cells that are finished are not run
+    again, and a call that was interrupted goes on where it stopped.
+
+        >>> import mt_lottery as mtl
+        >>> board = mtl.bench(["ks_lottery", "lora"], ["ro"], preset="smoke")  # doctest: +SKIP
+        >>> board.to_pandas()  # doctest: +SKIP
+
+    Args:
+        recipes: names, or ``"all"``: the leaderboard's. The original model is always in.
+        langs: target languages, or pairs (``de-en``).
+        source: source language of those that are no pairs.
+        seeds: one run of each recipe and pair a seed.
+        preset: ``smoke`` (minutes), ``small`` or ``paper``.
+        model: a file of ``recipes/model``, a model folder or a hub id.
+        data: a corpus.
+        tune: trials on dev for each recipe, in a second block.
+        out: the folder; ``bench/PRESET`` if None.
+        executor: ``local``, or ``slurm`` with what each job asks for in ``slurm``.
+        jobs: cells at a time.
+        slurm: ``dict(partition="gpu", gpus=1)``.
+        user_dir: a folder of plugins to import first.
+        force: go on in ``out`` with other settings.
+        settings: of every cell, dotted keys as on the command line; ``"lora:tuner.r"`` is one
+            recipe's.
+        more: sections as mappings: ``train=dict(epochs=1)``; a key must be one of every recipe,
+            the original model's included.
+
+    Returns:
+        the leaderboard.
+
+    Raises:
+        ConfigError: with every mistake; a name that is none with the nearest match.
+        DataError: a language that the corpus does not have.
+        RecordError: no cell could be finished; the reasons are printed and in ``out``.
+    """
+    from mt_lottery.benchmark.run import Asked, ask, execute
+
+    given = settings_from(more) | {str(key): value for key, value in (settings or {}).items()}
+    asked = Asked(
+        recipes=[*_names(recipes), *(f"{key}={_written(value)}" for key, value in given.items())],
+        langs=",".join(_names(langs)),
+        source=source,
+        seeds=",".join(map(str, [seeds] if isinstance(seeds, int) else seeds)),
+        preset=preset,
+        model=None if model is None else str(model),
+        data=data,
+        tune=tune,
+        out=None if out is None else user_path(out, RecordError),
+        executor=executor,
+        jobs=jobs,
+        slurm=[f"{key}={value}" for key, value in (slurm or {}).items()],
+        user_dir=None if user_dir is None else str(user_path(user_dir, RecordError)),
+        force=force,
+        command_line=f"mtl.bench({recipes!r}, {langs!r}, …)",
+    )
+    planned = ask(asked)
+    execute(planned, asked, shown=False)
+    return Leaderboard(planned.out)
+
+
+def _names(given: str | Sequence[str]) -> list[str]:
+    return given.split(",") if isinstance(given, str) else list(given)
+
+
+def _written(value: Any) -> str:
+    """A value in the grammar of the command line."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_written, value))}]"
+    if isinstance(value, str | Path):
+        escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return repr(value)
