@@ -10,6 +10,8 @@ import pytest
 import tiny
 from launch import environment
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = Path(__file__).parent.parent / "examples" / "own_trainer.py"
 
 

@@ -14,6 +14,8 @@ import mt_lottery as mtl
 sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
 from tiny_runs import MINI, Models, make_models
 
+pytestmark = pytest.mark.slow
+
 SMALL: dict[str, Any] = {
     "metrics": ["chrf"],
     "settings": {"train.epochs": 1, "probe.epochs": 1, "translate.max_new_tokens": 8},

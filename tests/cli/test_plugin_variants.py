@@ -11,6 +11,8 @@ from tiny_runs import Commands, Models, small
 
 import mt_lottery as mtl
 
+pytestmark = pytest.mark.slow
+
 PLUGIN = '''
 from mt_lottery.plugin import KSLotteryConfig, KSLotteryTuner, KSTransferTuner, register_tuner
 from mt_lottery.tuners.rows.ks_freeze import KSFreezeTuner

@@ -17,9 +17,11 @@ import mt_lottery as mtl
 from mt_lottery.config import ModelConfig
 from mt_lottery.model.loading import load
 from mt_lottery.registry import TUNERS
-from mt_lottery.runs import open_run
+from mt_lottery.runs import Run
 from mt_lottery.runs.decode import decode
 from mt_lottery.tuners.base import TuningContext
+
+pytestmark = pytest.mark.slow
 
 PEFTS = ("lora", "prefix", "prompt")
 RECIPES = (
@@ -50,11 +52,11 @@ def test_a_run_from_the_command_line(
         # of the device: a process with PyTorch and CUDA in it takes a gigabyte
         assert 0 < made["cost"]["peak_memory_bytes"] < 1 << 29
     lines = hypotheses(Path("run"))
-    again = open_run("run", device)
+    again = Run("run", device)
     sources = [line["source"] for line in lines]
-    found = decode(again.config, again.loaded, sources, lead=again.tuner.lead, quiet=True)
+    found = decode(again.config, again.tuned, sources, lead=again.lead, quiet=True)
     assert [h.text for h in found] == [line["hypothesis"] for line in lines]
-    assert {p.device.type for p in again.loaded.model.parameters()} == {device}
+    assert {p.device.type for p in again.tuned.model.parameters()} == {device}
 
 
 @pytest.mark.parametrize("recipe", ["none", "random"])

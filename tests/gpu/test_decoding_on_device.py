@@ -17,6 +17,8 @@ from translate_models import ARCHITECTURES, EOS, PAD, random_prompts, tiny_model
 from mt_lottery.decoding import Hypothesis, translate
 from mt_lottery.tuners.rows.module import attach
 
+pytestmark = pytest.mark.slow
+
 NEW = 24
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 LIBRARIES = {"TRL": "trl", "qlora": "bitsandbytes"}
 GPU_ONLY = ("Liger", "cut-cross-entropy")

@@ -12,6 +12,8 @@ from mt_lottery.registry import SELECTORS
 from mt_lottery.ticket.ks import ks_test
 from mt_lottery.ticket.selection import score_rows, select
 
+pytestmark = pytest.mark.slow
+
 
 def tables(
     rows: int, d: int, dtype: torch.dtype = torch.float32

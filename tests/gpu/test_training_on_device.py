@@ -22,6 +22,8 @@ from mt_lottery.training.label_loss import label_loss
 from mt_lottery.tuners.declared import own_randomness
 from mt_lottery.tuners.rows.module import attach
 
+pytestmark = pytest.mark.slow
+
 SMOOTHED = TrainConfig(label_smoothing=0.2)
 LONG: dict[str, Any] = {"max_position_embeddings": 512, "hidden_size": 64, "head_dim": 64}
 
