@@ -15,6 +15,7 @@ import pytest
 
 import mt_lottery as mtl
 
+pytestmark = pytest.mark.slow
 NAMES = [name for name in mtl.__all__ if name != "__version__"]
 
 
