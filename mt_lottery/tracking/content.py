@@ -11,7 +11,6 @@ from typing import Any
 from mt_lottery.config.stored import flat
 from mt_lottery.report.tokens import shown_tokens
 from mt_lottery.system.secrets import without_secrets
-from mt_lottery.ticket.ticket import Ticket
 
 #: Rows of a ticket that are shown; the recipe `frequency` may choose a hundred thousand.
 TICKET_ROWS = 2000
@@ -111,6 +110,8 @@ def _ticket(path: Path) -> tuple[list[str], list[list[Any]]] | None:
     """The chosen rows: token id, token, KS distance, nominal p, count in the training text."""
     if not path.is_file():
         return None
+    from mt_lottery.ticket.ticket import Ticket  # with PyTorch, which a client's process needs not
+
     lines = [line for line in Ticket.load(path).lines() if line["selected"]]
     among = [line["token"] for line in lines]
     names = shown_tokens(among[:TICKET_ROWS], among)
