@@ -44,7 +44,8 @@ def registered() -> Iterator[None]:
     before = {kind: dict(registry._objects) for kind, registry in REGISTRIES.items()}
     yield
     for kind, registry in REGISTRIES.items():
-        registry._objects.clear()
+        for name in registry._objects.keys() - before[kind].keys():
+            registry._forget(name)
         registry._objects.update(before[kind])
 
 
