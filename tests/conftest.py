@@ -45,7 +45,8 @@ def registered() -> Iterator[None]:
     yield
     for kind, registry in REGISTRIES.items():
         for name in registry._objects.keys() - before[kind].keys():
-            registry._forget(name)
+            if registry.is_plugin(name):  # what is built in was only imported, and stays so
+                registry._forget(name)
         registry._objects.update(before[kind])
 
 
