@@ -37,22 +37,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 @pytest.fixture
-def registered() -> Iterator[None]:
-    """What the test registers is forgotten after it."""
-    from mt_lottery.registry import REGISTRIES
-
-    before = {kind: dict(registry._objects) for kind, registry in REGISTRIES.items()}
-    yield
-    for kind, registry in REGISTRIES.items():
-        for name in registry._objects.keys() - before[kind].keys():
-            if registry.is_plugin(name):  # what is built in was only imported, and stays so
-                registry._forget(name)
-        registry._objects.update(before[kind])
-
-
-@pytest.fixture
-def forgets_plugins(tmp_path: Path) -> Iterator[None]:
-    """Plugins that the test loads from its folder are forgotten after it, their recipes too."""
+def registered(tmp_path: Path) -> Iterator[None]:
+    """What the test registers, or loads from its folder, is forgotten after it; built-ins stay."""
     from hydra.core.config_store import ConfigStore
 
     from mt_lottery.registry import REGISTRIES

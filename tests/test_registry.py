@@ -50,7 +50,7 @@ class MyTuner(NoTuner):
 """
 
 
-pytestmark = pytest.mark.usefixtures("forgets_plugins")
+pytestmark = pytest.mark.usefixtures("registered")
 
 
 def write(path: Path, text: str) -> Path:

@@ -17,7 +17,7 @@ from mt_lottery.registry import REGISTRIES
 
 TOP = Path(__file__).parents[2]
 EXAMPLES = TOP / "examples" / "plugins"
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forgets_plugins")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("registered")]
 
 
 @pytest.fixture
