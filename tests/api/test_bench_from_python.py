@@ -14,6 +14,8 @@ import mt_lottery as mtl
 sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
 from tiny_runs import make_models
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Any:
