@@ -38,9 +38,10 @@ class Share:
 
 SHARES = {
     "right": Share(240, 0.45),
-    "ks": Share(90, 0.5),
-    "train": Share(300, 0.6),
-    "decode": Share(240, 0.8),
+    "train_rows": Share(130, 0.4),
+    "decode": Share(120, 0.5),
+    "ks": Share(45, 0.4),
+    "train": Share(300, 0.8),
     "decode_compiled": Share(240, 0.8),
     "full": Share(120, 1.0),
 }

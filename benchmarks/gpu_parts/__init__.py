@@ -6,7 +6,7 @@ import importlib
 
 from gpu_parts.work import Given
 
-PARTS = ("right", "ks", "train", "decode", "decode_compiled", "full")
+PARTS = ("right", "train_rows", "decode", "ks", "train", "decode_compiled", "full")
 
 
 def run_part(name: str, given: Given) -> None:

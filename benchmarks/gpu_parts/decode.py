@@ -9,13 +9,15 @@ from __future__ import annotations
 import random
 import time
 from typing import Any
+from unittest import mock
 
 import torch
 
-from gpu_parts.work import Given, Report, attempt, clear, make_model, peak, wait
-from mt_lottery.decoding import translate
+from gpu_parts.work import Given, Report, attempt, clear, make_model, peak, profiled, wait
+from mt_lottery.decoding import greedy, translate
 from mt_lottery.decoding.continuation import cut_at_eos, left_pad
 from mt_lottery.decoding.greedy import greedy_batch
+from mt_lottery.model.attention import of_any_shape
 
 PAD = 0
 
@@ -41,11 +43,14 @@ class Work:
         self.ends = sorted(choose.sample(range(3, vocabulary), vocabulary // 64))
 
 
-def by_ours(model: Any, work: Work) -> list[list[int]]:
-    found = translate(
-        model, Ids(), work.prompts, max_new_tokens=work.new, max_tokens=32_768, batch_size=128,
-        eos_ids=work.ends, pad_id=PAD,
-    )  # fmt: skip
+def by_ours(model: Any, work: Work, *, recorded: bool = False, size: int = 128) -> list[list[int]]:
+    """As mt-train does; with its steps recorded as CUDA graphs, or as it is by default."""
+    kinds = frozenset([model.device.type]) if recorded else frozenset()
+    with mock.patch.object(greedy, "REPLAY_ON", kinds):
+        found = translate(
+            model, Ids(), work.prompts, max_new_tokens=work.new, max_tokens=size * 256,
+            batch_size=size, eos_ids=work.ends, pad_id=PAD,
+        )  # fmt: skip
     return [[int(i) for i in h.text.split()] for h in found]
 
 
@@ -70,8 +75,11 @@ STATIC = {"cache_implementation": "static"}
 ARMS: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
     "decode": {
         "ours": (by_ours, {}),
-        "generate, dynamic cache": (by_generate, {}),
+        "ours, recorded": (by_ours, {"recorded": True}),
         "generate, static cache": (by_generate, {**STATIC, "disable_compile": True}),
+        "ours, 256 at a time": (by_ours, {"size": 256}),
+        "ours, recorded, 256 at a time": (by_ours, {"recorded": True, "size": 256}),
+        "generate, dynamic cache": (by_generate, {}),
     },
     "decode_compiled": {
         "ours": (by_ours, {}),
@@ -105,11 +113,16 @@ def measured(decode: Any, settings: dict[str, Any], model: Any, work: Work, give
     }
 
 
-def steps_of(model: Any, work: Work, given: Given) -> dict[str, Any]:
+def steps_of(model: Any, work: Work, given: Given, *, recorded: bool = False) -> dict[str, Any]:
     """One batch that nothing ends: seconds a step, and how busy the device is meanwhile."""
-    prompts = work.prompts[: work.batch]
+    prompts = work.prompts[: 2 * work.batch]
+    kinds = frozenset([model.device.type]) if recorded else frozenset()
 
     def run(new: int) -> float:
+        with mock.patch.object(greedy, "REPLAY_ON", kinds), of_any_shape():
+            return decoded(new)
+
+    def decoded(new: int) -> float:
         wait(given.device)
         start = time.perf_counter()
         with torch.no_grad():
@@ -133,6 +146,8 @@ def steps_of(model: Any, work: Work, given: Given) -> dict[str, Any]:
             busy.append(sum(e.self_device_time_total for e in profile.key_averages()) / 1e6)
         found["device_busy_seconds_a_step"] = round((busy[1] - busy[0]) / 8, 5)
         found["host_share"] = round(1 - (busy[1] - busy[0]) / 8 / step, 4)
+    name = "decode, recorded" if recorded else "decode"
+    found["profile"] = profiled(lambda: run(few + 8), few + 8, name, given)
     return found
 
 
@@ -144,6 +159,12 @@ def run(given: Given, name: str) -> None:
         given, name, shape=shape, sentences=len(work.prompts), max_new_tokens=work.new,
         prompt_tokens=sum(map(len, work.prompts)),
     )  # fmt: skip
+    if name == "decode":
+        for recorded in (False, True):
+            attempt(
+                report, "arms", "a step of ours" + ", recorded" * recorded,
+                lambda recorded=recorded: steps_of(model, work, given, recorded=recorded),
+            )  # fmt: skip
     results: dict[str, list[list[int]]] = {}
     for arm, (decode, settings) in ARMS[name].items():
         if given.left() < 15 and not given.check:
@@ -163,5 +184,3 @@ def run(given: Given, name: str) -> None:
             arm: sum(a == b for a, b in zip(found, results["ours"], strict=True))
             for arm, found in results.items()
         })  # fmt: skip
-    if name == "decode" and given.left() > 10:
-        attempt(report, "arms", "a step of ours", lambda: steps_of(model, work, given))

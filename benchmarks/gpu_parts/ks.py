@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gpu_parts.work import Given, Report, attempt, clear, median, peak, seconds
 from mt_lottery.ticket.ks import ks_test
+from mt_lottery.ticket.ks_torch import distances_torch
 
 CASES = {"llama_7b": (32_000, 4096), "llama_3_70b": (128_256, 8192)}
 TINY = {"tiny": (600, 640)}
@@ -46,6 +47,12 @@ def measure(rows: int, d: int, given: Given) -> dict[str, object]:
     base = peak(given.device) or 0
     ours = seconds(lambda: ks_test(before, after), given.device)
     beside = (peak(given.device) or 0) - base
+    sizes = {
+        f"{mebibytes} MiB": seconds(
+            lambda room=mebibytes << 20: distances_torch(before, after, memory=room), given.device
+        )
+        for mebibytes in (96, 192, 384, 768, 1536)
+    }
     sorting = seconds(lambda: in_pieces(sort_both, before, after), given.device)
     sample = torch.linspace(0, rows - 1, min(SAMPLE, rows)).long().to(given.device)
     x, y = before[sample].cpu(), after[sample].cpu()
@@ -67,6 +74,7 @@ def measure(rows: int, d: int, given: Given) -> dict[str, object]:
             torch.equal(found.statistic, wanted.statistic)
             and torch.equal(found.pvalue, wanted.pvalue)
         ),
+        "seconds_of_distances_with": {size: median(found) for size, found in sizes.items()},
         "all": {"ours": ours, "sorting": sorting},
     }
 

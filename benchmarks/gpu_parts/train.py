@@ -7,6 +7,7 @@ same batches in a plain loop: forward, backward, clip, step.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
 import tempfile
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 
@@ -29,10 +31,12 @@ from gpu_parts.work import (
     make_model,
     matmul_parameters,
     peak,
+    profiled,
     wait,
 )
 from mt_lottery.config import TrainConfig
 from mt_lottery.data.prompts.batches import BucketBatchSampler, Example, collate
+from mt_lottery.model.attention import of_any_shape
 from mt_lottery.registry import TUNERS
 from mt_lottery.tracking.trackers import Tracker
 from mt_lottery.training.trainer import train
@@ -47,7 +51,7 @@ PAD, EOS = 0, 2
 class Work:
     """The text: as many batches as there are steps, in one order for every arm."""
 
-    def __init__(self, vocabulary: int, check: bool) -> None:
+    def __init__(self, vocabulary: int, check: bool, steps: int = WARM + TIMED) -> None:
         self.budget = 512 if check else 8192
         self.longest, shortest = (60, 12) if check else (400, 60)
         choose = random.Random(0)
@@ -56,7 +60,7 @@ class Work:
             half = choose.randint(shortest // 2, self.longest // 2)
             parts = [choose.choices(range(3, vocabulary), k=half) for _ in range(2)]
             self.examples.append(Example(len(self.examples), parts[0], [*parts[1][:-1], EOS]))
-            if len(self.examples) % 8 == 0 and len(self._planned()) >= WARM + TIMED:
+            if len(self.examples) % 8 == 0 and len(self._planned()) >= steps:
                 break
         self.batches = self._planned()
 
@@ -138,6 +142,7 @@ def measured(
         best: FLOPs a second of a large product on this device.
     """
     clear(given.device)
+    began = time.perf_counter()
     ends = run()
     wait(given.device)
     tokens = sum(work.tokens(batch) for batch in work.batches[WARM : len(ends)])
@@ -148,6 +153,7 @@ def measured(
         "share_of_measured_peak": round(flops * speed / best, 4),
         "share_of_h100_peak": round(flops * speed / H100_PEAK, 4),
         "steps": len(ends) - WARM,
+        "seconds_in_all": round(time.perf_counter() - began, 3),
         "seconds_of_steps": [round(b - a, 4) for a, b in itertools.pairwise(ends)],
     }
 
@@ -195,15 +201,60 @@ def peer(
     return trains
 
 
+def rows_arms(model: Any, work: Work, given: Given) -> dict[str, Callable[[], list[float]]]:
+    """Token rows, ours and PEFT's, with and without cuDNN's attention and the mask of padding."""
+    ours, theirs = mine(model, "rows", work, given), peer(model, "rows", peers.plain, work, given)
+    return {
+        "rows: ours": ours,
+        "rows: PEFT, transformers' loss": theirs,
+        "rows: ours, with cuDNN's attention": with_cudnn(ours),
+        "rows: ours, without a mask": without_mask(model, ours),
+        "rows: PEFT, without cuDNN's attention": without_cudnn(theirs),
+    }
+
+
+def with_cudnn(run: Callable[[], list[float]]) -> Callable[[], list[float]]:
+    """Our training with PyTorch's own choice of attention kernels."""
+
+    def trains() -> list[float]:
+        with mock.patch("mt_lottery.training.trainer.of_any_shape", contextlib.nullcontext):
+            return run()
+
+    return trains
+
+
+def without_cudnn(run: Callable[[], list[float]]) -> Callable[[], list[float]]:
+    """A peer's training with the attention kernels that ours has."""
+
+    def trains() -> list[float]:
+        with of_any_shape():
+            return run()
+
+    return trains
+
+
+def without_mask(model: Any, run: Callable[[], list[float]]) -> Callable[[], list[float]]:
+    """Padding on the right is behind all that counts: causal attention needs no mask for it."""
+
+    def trains() -> list[float]:
+        handle = model.register_forward_pre_hook(
+            lambda _, args, given: (args, given | {"attention_mask": None}), with_kwargs=True
+        )
+        try:
+            return run()
+        finally:
+            handle.remove()
+
+    return trains
+
+
 def arms_of(model: Any, work: Work, given: Given) -> dict[str, Callable[[], list[float]]]:
     """Name → what trains it, in order of worth."""
     return {
-        "rows: ours": mine(model, "rows", work, given),
-        "rows: PEFT, transformers' loss": peer(model, "rows", peers.plain, work, given),
         "lora: ours": mine(model, "lora", work, given),
         "lora: PEFT, transformers' loss": peer(model, "lora", peers.plain, work, given),
-        "lora: PEFT, cut-cross-entropy": peer(model, "lora", peers.cut_cross_entropy, work, given),
         "lora: PEFT, TRL's chunked loss": peer(model, "lora", peers.trl, work, given),
+        "lora: PEFT, cut-cross-entropy": peer(model, "lora", peers.cut_cross_entropy, work, given),
         "prefix: ours": mine(model, "prefix", work, given),
         "prefix: PEFT, transformers' loss": peer(model, "prefix", peers.plain, work, given),
     }
@@ -223,15 +274,32 @@ def run(given: Given, name: str) -> None:
     )  # fmt: skip
 
     def measure(arms: dict[str, Callable[[], list[float]]]) -> None:
-        for arm, trains in arms.items():
-            if given.left() < 20 and not given.check:
-                report.add("arms", arm, {"failed": "no time was left for it"})
-                continue
-            attempt(
-                report, "arms", arm,
-                lambda trains=trains: measured(trains, work, given, 4 * count, best),
-            )  # fmt: skip
+        """Twice, by turns: what is built once for a shape of batch is the first turn's."""
+        room = 45 if name == "train_rows" else 20  # there are profiles to come
+        for turn in ("first_turn", "arms"):
+            for arm, trains in arms.items():
+                if given.left() < room and not given.check:
+                    report.add(turn, arm, {"failed": "no time was left for it"})
+                    continue
+                attempt(
+                    report, turn, arm,
+                    lambda trains=trains: measured(trains, work, given, 4 * count, best),
+                )  # fmt: skip
 
+    if name == "train_rows":
+        measure(rows_arms(model, work, given))
+        few = Work(int(model.config.vocab_size), given.check, 3)
+        for arm, trains in {
+            "rows: ours": mine(model, "rows", few, given),
+            "rows: PEFT": peer(model, "rows", peers.plain, few, given),
+        }.items():
+            if given.left() > 15:
+                steps = len(few.batches)
+                attempt(
+                    report, "profiles", arm,
+                    lambda arm=arm, trains=trains, n=steps: profiled(trains, n, arm, given),
+                )  # fmt: skip
+        return
     measure(arms_of(model, work, given))
     # the base is put into 4 bits once, in place, by our own code, and serves both arms
     measure({

@@ -139,6 +139,34 @@ def peak(device: str) -> int | None:
     return torch.cuda.max_memory_allocated() if device.startswith("cuda") else common.peak()
 
 
+CALLS = ("cudaStreamSynchronize", "cudaMemcpyAsync", "cudaLaunchKernel", "cuLaunchKernelEx")
+
+
+def profiled(work: Callable[[], object], steps: int, name: str, given: Given) -> dict[str, Any]:
+    """Profile some steps: tables of kernels and of what the host does, and counts a step."""
+    from torch.profiler import ProfilerActivity
+
+    kinds = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * given.cuda
+    start = time.perf_counter()
+    with torch.profiler.profile(activities=kinds) as profile:
+        work()
+        wait(given.device)
+    spent = time.perf_counter() - start
+    found = profile.key_averages()
+    orders = ["self_cpu_time_total", *["self_device_time_total"] * given.cuda]
+    text = "\n".join(found.table(sort_by=order, row_limit=15) for order in orders)
+    file = "".join(c if c.isalnum() else "-" for c in name)
+    (given.out / f"profile-{file}.txt").write_text(text, "utf-8")
+    busy = sum(event.self_device_time_total for event in found) / 1e6
+    counts = {event.key: round(event.count / steps, 1) for event in found}
+    return {
+        "steps": steps,
+        "seconds": round(spent, 3),
+        "device_busy_seconds_a_step": round(busy / steps, 4),
+        **{f"{call} a step": counts[call] for call in CALLS if call in counts},
+    }
+
+
 def bf16_peak(device: str, size: int = 8192) -> float:
     """FLOPs a second of a large bfloat16 product: what this very device reaches."""
     a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))

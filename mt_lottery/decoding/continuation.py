@@ -38,11 +38,16 @@ def check_logits(logits: torch.Tensor) -> None:
         ModelError: NaN or infinity among them.
     """
     if not bool(torch.isfinite(logits).all()):
-        raise ModelError(
-            "The model's logits are not finite (NaN or infinity): it cannot translate. Its "
-            "weights may be damaged or too large for float16 (take model.dtype=float32 or "
-            "bfloat16), or its training diverged (lower train.lr)."
-        )
+        raise not_finite()
+
+
+def not_finite() -> ModelError:
+    """What to raise where :func:`check_logits` would."""
+    return ModelError(
+        "The model's logits are not finite (NaN or infinity): it cannot translate. Its "
+        "weights may be damaged or too large for float16 (take model.dtype=float32 or "
+        "bfloat16), or its training diverged (lower train.lr)."
+    )
 
 
 def left_pad(

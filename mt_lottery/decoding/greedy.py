@@ -11,15 +11,30 @@ from mt_lottery.decoding.caches import base_model, forward_arguments, is_plain, 
 from mt_lottery.decoding.continuation import (
     Continuation,
     OnStep,
-    check_logits,
     device_of,
     left_pad,
+    not_finite,
 )
 from mt_lottery.decoding.prefix import SharedPrefix, learned_prefix
 
 #: Finished share of a batch at which its rows are dropped.  Dropping copies the cache once, which
 #: is what every step does anyway to append to it; so it pays early, but not for each sentence.
 COMPACT_SHARE = 1 / 8
+#: Types of devices on which steps are recorded and replayed (:mod:`mt_lottery.decoding.replay`).
+REPLAY_ON: frozenset[str] = frozenset()
+REPLAY_SHARE = 1 / 4  # as COMPACT_SHARE, where other rows cost a new recording too
+
+
+def _choose(logits: torch.Tensor) -> torch.Tensor:
+    """The most probable tokens of logits [B, T, V], and 1 if they are finite, else 0: [B + 1].
+
+    In one tensor, so that the host waits for the device once a step.
+    """
+    scores = logits[:, -1].float()
+    chosen = scores.argmax(-1)
+    # NaN counts as the largest, and infinity is
+    finite = torch.isfinite(scores.gather(-1, chosen[:, None])).all()
+    return torch.cat([chosen, finite[None].long()])
 
 
 def _begin(
@@ -83,8 +98,9 @@ def greedy_batch(
     positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -step_ids.shape[1] :]
     results = [Continuation() for _ in prompts]
     rows = list(range(len(prompts)))  # which sentence each row of the batch is
+    recorded, replayed = False, None
 
-    for step in range(max_new_tokens):
+    def read() -> torch.Tensor | None:
         placed = {"position_ids": positions} if "position_ids" in arguments else {}
         output = run(
             input_ids=step_ids,
@@ -99,14 +115,19 @@ def greedy_batch(
             filled = output.past_key_values is cache and cache.get_seq_length() == mask.shape[1]
             if not filled or not is_plain(cache.layers):
                 return None
-        scores = output.logits[:, -1].float()
-        chosen = scores.argmax(-1)
-        # NaN counts as the largest, and infinity is
-        check_logits(scores.gather(-1, chosen[:, None]))
-        del output  # the prompt's logits are large where `logits_to_keep` is not supported
+        # the prompt's logits are large where `logits_to_keep` is not supported
+        return _choose(output.logits)
 
+    for step in range(max_new_tokens):
+        found = read() if replayed is None else replayed()
+        if found is None:
+            return None
+        *tokens, finite = found.tolist()
+        if not finite:
+            raise not_finite()
+        chosen = found[:-1]
         added = finished = 0
-        for row, token in zip(rows, chosen.tolist(), strict=True):
+        for row, token in zip(rows, tokens, strict=True):
             if results[row].stopped:
                 continue
             if token in eos_ids:
@@ -121,12 +142,27 @@ def greedy_batch(
         if last:
             break
 
-        positions = positions[:, -1:] + 1
-        if len(rows) - len(running) >= COMPACT_SHARE * len(rows) and len(running) < len(rows):
+        if step == 0 and step_ids.device.type in REPLAY_ON:
+            from mt_lottery.decoding import replay
+
+            recorded = replay.replayable(run, cache)
+        share = REPLAY_SHARE if recorded else COMPACT_SHARE
+        fewer = len(rows) - len(running) >= share * len(rows) and len(running) < len(rows)
+        if replayed is not None and not fewer and replayed.left:
+            continue
+        if replayed is None:
+            positions = positions[:, -1:] + 1
+        else:
+            mask, positions = replayed.state()
+        if fewer:
             keep = torch.tensor(running, device=mask.device)
             cache.batch_select_indices(keep)
             mask, positions, chosen = mask[keep], positions[keep], chosen[keep]
             rows = [rows[i] for i in running]
-        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-        step_ids = chosen[:, None]
+        if recorded:
+            left = max_new_tokens - step - 1
+            replayed = replay.Replayed(run, cache, _choose, chosen, mask, positions, left)
+        else:
+            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+            step_ids = chosen[:, None]
     return results

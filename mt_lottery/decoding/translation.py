@@ -18,6 +18,7 @@ from mt_lottery.decoding.continuation import Continuation
 from mt_lottery.decoding.greedy import greedy_batch
 from mt_lottery.decoding.prefix import SharedPrefix, learned_prefix, share_prefix
 from mt_lottery.errors import ConfigError, DataError, ModelError
+from mt_lottery.model.attention import of_any_shape
 from mt_lottery.model.positions import learned_positions
 from mt_lottery.report.tokens import decode_text
 
@@ -179,7 +180,7 @@ def translate(
     learned = learned_prefix(model) is not None
     # `no_grad`, not `inference_mode`: some models keep buffers made in a forward pass (dynamic
     # RoPE), and an inference tensor among them would break the training that goes on after.
-    with _evaluating(model), _contiguous_head_input(model), torch.no_grad():
+    with _evaluating(model), _contiguous_head_input(model), of_any_shape(), torch.no_grad():
         if beam_size == 1 and plain:
             longest_prompt = prompts[order[0]]
             prefix = _unless_out_of_memory(lambda _: share_prefix(model, prompts), [longest_prompt])

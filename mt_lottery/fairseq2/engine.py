@@ -17,6 +17,7 @@ import torch
 from mt_lottery.config import RunConfig, TrainConfig
 from mt_lottery.data.prompts.batches import Example
 from mt_lottery.errors import TrainingError
+from mt_lottery.model.attention import of_any_shape
 from mt_lottery.registry import register_engine
 from mt_lottery.system import interrupts, parallel
 from mt_lottery.system.diskfault import disk_error
@@ -119,7 +120,15 @@ class Fairseq2Engine:
                 recipe = TrainingRecipe(objective, train_log, folder, log, layout, reveal)
                 sections = self._training_config(objective, seed, folder, str(worked_on.device))
                 output = log.parent / OUTPUT
-                run(recipe, sections, output, checkpoint_dir=folder, no_rich=True, no_progress=True)
+                with of_any_shape():
+                    run(
+                        recipe,
+                        sections,
+                        output,
+                        checkpoint_dir=folder,
+                        no_rich=True,
+                        no_progress=True,
+                    )
                 assert recipe.unit is not None
                 recipe.unit.end_epoch(objective.total)
                 if objective.asked_to_stop():  # in the last step

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# Bytes per value while a chunk is sorted: both rows together, sorted values, int64 order,
-# workspace of the sort, steps, running counts and masks.
-_BYTES_PER_VALUE = 64
+# Bytes per coordinate of the pair while a piece is sorted, in float32: rows, sorted values, int64
+# order and workspace of the sort, ranks.
+_BYTES_PER_COORDINATE = 64
 
 
 def distances_torch(
@@ -35,27 +35,33 @@ def distances_torch(
     if dtype.itemsize < 4:
         dtype = torch.float32
     count = torch.zeros(rows, dtype=torch.int64, device=before.device)
-    size = max(1, memory * 4 // (dtype.itemsize * 2 * d * _BYTES_PER_VALUE))
-    for start in range(0, rows, size):
-        x = before[start : start + size].to(dtype)
-        y = after[start : start + size].to(dtype)
-        part = count[start : start + size]
-        # Equal values that are not bit-identical are 0.0 and -0.0: D = 0 either way.
-        todo = (x != y).any(dim=1).nonzero().squeeze(1)
-        if todo.numel():
-            part[todo] = _sorted_distances(x[todo], y[todo])
-        part[(x.isnan() | y.isnan()).any(dim=1)] = -1
+    size = max(1, memory * 4 // (dtype.itemsize * d * _BYTES_PER_COORDINATE))
+    # Equal values that are not bit-identical are 0.0 and -0.0: D = 0 either way.
+    differs = [
+        (x.to(dtype) != y.to(dtype)).any(dim=1)
+        for x, y in zip(before.split(size), after.split(size), strict=True)
+    ]
+    # The one place where the host waits for the device: known sizes let it run ahead.
+    changed = torch.cat(differs).nonzero().squeeze(1)
+    if advance is not None:
+        advance(rows - len(changed))
+    for part in changed.split(size) if len(changed) else ():
+        count[part] = _sorted_distances(before[part].to(dtype), after[part].to(dtype))
         if advance is not None:
-            advance(x.shape[0])
+            advance(len(part))
     return count.cpu()
 
 
 def _sorted_distances(x: Tensor, y: Tensor) -> Tensor:
-    """[R, d] and [R, d] of one dtype → [R] int64."""
-    d = x.shape[1]
-    values, order = torch.cat((x, y), dim=1).sort(dim=1)
-    step = torch.where(order < d, 1, -1).to(torch.int32)
-    difference = step.cumsum(dim=1, dtype=torch.int32).abs_()
-    # Only behind the last of equal values have both counts taken in the whole run.
-    difference[:, :-1].masked_fill_(values[:, 1:] == values[:, :-1], 0)
-    return difference.amax(dim=1).long()
+    """[R, d] and [R, d] of one dtype → [R] int64, -1 where a row holds a NaN.
+
+    Between two values of x its share of values is constant and y's grows: the distance is taken at
+    a value of x (x's share is ahead) or just before one (y's is).  Of equal values the last has
+    the whole share at them, the first that before them; the others cannot give more.
+    """
+    x, y = x.sort(dim=1).values, y.sort(dim=1).values
+    before = torch.arange(x.shape[1], dtype=torch.int32, device=x.device)
+    ahead = before + 1 - torch.searchsorted(y, x, right=True, out_int32=True)
+    behind = torch.searchsorted(y, x, out_int32=True) - before
+    distance = torch.maximum(ahead.amax(dim=1), behind.amax(dim=1)).long()
+    return distance.masked_fill_(x[:, -1].isnan() | y[:, -1].isnan(), -1)  # sorted to the end

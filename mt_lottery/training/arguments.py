@@ -42,6 +42,7 @@ def training_arguments(
         seed=seed,
         data_seed=seed,
         logging_strategy="no",
+        logging_nan_inf_filter=False,  # the objective looks itself; this waits for the device
         save_strategy="steps",
         save_steps=config.save_steps,
         report_to=[],

@@ -182,7 +182,8 @@ def label_loss(
         model: a transformers causal LM (an adapter's wrapper included).
         inputs: ``input_ids`` and ``attention_mask``, int64 [B, T].
         labels: [B, T], -100 where there is no label; position t is predicted
-            from the hidden state at t − 1.
+            from the hidden state at t − 1.  On the CPU: elsewhere the host must wait
+            for the device, to learn how many there are.
         criterion: logits [N, V], labels [N] → summed loss.
         run: what to call instead of ``model`` (a data-parallel wrapper of it).
         widen: hand the criterion float32 (or wider); False for one that widens by itself.
@@ -193,10 +194,11 @@ def label_loss(
     """
     head = output_head(model)
     hidden = hidden_before_head(model, head, inputs, run)
-    shifted = labels[:, 1:]
-    where = shifted != IGNORE
-    wanted = shifted[where]
-    states = hidden[:, :-1][where]
+    where = torch.zeros_like(labels, dtype=torch.bool)
+    where[:, :-1] = labels[:, 1:] != IGNORE
+    wanted = labels[:, 1:][where[:, :-1]].to(hidden.device, non_blocking=True)
+    index = where.flatten().nonzero().squeeze(1).to(hidden.device, non_blocking=True)
+    states = hidden.flatten(0, 1).index_select(0, index)
     config = model.config
 
     def loss_of(piece: Tensor, piece_labels: Tensor) -> Tensor:

@@ -110,12 +110,13 @@ class Objective:
         return trained_parameters(self.model)
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Any]:
-        """Tensors [B, T] of one batch, which examples they are, [B], and whether they count."""
+        """Tensors [B, T] of one batch, which examples they are, and their tokens if they count."""
         # a process without a share computes one too: the others wait for its gradient
         present = examples or [min(self.examples, key=len)]
         batch: dict[str, Any] = dict(collate(present, self.pad_id))
-        batch["example"] = torch.tensor([e.index for e in present])
-        batch["counts"] = bool(examples)
+        # lists and numbers stay on the host, which need not wait for the device to read them
+        batch["example"] = [e.index for e in present]
+        batch["tokens"] = sum(map(len, examples))
         return batch
 
     def sum_loss(self, inputs: dict[str, Tensor], run: Callable[..., Any] | None = None) -> Tensor:
@@ -150,14 +151,13 @@ class Objective:
         Raises:
             TrainingError: it is not finite.
         """
-        self._last_batch = inputs["example"].tolist()
+        self._last_batch = inputs["example"]
         total = self.sum_loss(inputs, run)
-        tokens = inputs["attention_mask"].sum()
-        if not inputs["counts"]:
-            total, tokens = total * 0.0, tokens * 0
-        loss = total / torch.tensor(self.labels_of(step), device=total.device)
+        if not inputs["tokens"]:
+            total = total * 0.0
+        loss = total / self.labels_of(step)
         asked = float(interrupts.asked())
-        value, count, asked = parallel.add(float(loss.detach()), int(tokens), asked)
+        value, count, asked = parallel.add(float(loss.detach()), inputs["tokens"], asked)
         self._asked = self._asked or asked > 0
         if not math.isfinite(value):
             raise TrainingError(
@@ -251,9 +251,10 @@ class Objective:
         return any(gradient is None for gradient in grads)
 
     def to_device(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """The tensors of a batch on the model's device."""
+        """What the model reads of a batch on its device; the labels stay, to be counted."""
         device = self.model.device
-        return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
+        read = ("input_ids", "attention_mask")
+        return batch | {k: batch[k].to(device, non_blocking=True) for k in read}
 
     def dev_loss(self, run: Callable[..., Any] | None = None) -> float:
         """Mean loss over the labels of the dev examples, in nats; leaves the model in train mode.

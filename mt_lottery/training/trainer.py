@@ -17,6 +17,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from mt_lottery.config import RunConfig, TrainConfig
 from mt_lottery.data.prompts.batches import Example
 from mt_lottery.errors import TrainingError
+from mt_lottery.model.attention import of_any_shape
 from mt_lottery.registry import OPTIMIZERS, register_engine
 from mt_lottery.system import interrupts, parallel
 from mt_lottery.system.removing import remove
@@ -84,6 +85,9 @@ class LotteryTrainer(CheckpointTrainer):
             batch_sampler=self.objective.batches,  # type: ignore[arg-type]
             collate_fn=self.objective.collate,
         )
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:  # type: ignore[override]
+        return self.objective.to_device(inputs)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None:  # type: ignore[has-type]
@@ -186,7 +190,8 @@ def train(
         if last is None or start < total:
             patience = interrupts.PATIENCE if parallel.processes() > 1 else None
             stopping = interrupts.until_step_ends(quiet=not main, patience=patience)
-            with stopping, _within_range(model, autocast) as trainer.scale:
+            scaled = _within_range(model, autocast)
+            with of_any_shape(), stopping, scaled as trainer.scale:
                 trainer.train(resume_from_checkpoint=None if last is None else str(last))
                 if objective.stopped_at is not None:
                     raise objective.interruption()

@@ -49,6 +49,26 @@ def test_equals_the_cpus(device: str, name: str, beams: int) -> None:
         assert found == wanted
 
 
+@pytest.mark.parametrize("name", ["llama", "qwen2", "gemma3"])
+@pytest.mark.parametrize("room", [3, 64])
+def test_recorded_steps(device: str, name: str, room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the CPU the same steps, not recorded; of a model with windows none are."""
+    monkeypatch.setattr("mt_lottery.decoding.replay.ROOM", room)
+    prompts = [[5, 6, 7, *prompt] for prompt in random_prompts(14)]
+    model = tiny_model(name)
+    endless = [h.text.split() for h in translated(model, prompts, eos_ids=[])]
+    eos = [EOS, *(int(endless[i][3 + i]) for i in range(0, 14, 2))]
+    wanted = translated(model, prompts, eos_ids=eos)
+    monkeypatch.setattr("mt_lottery.decoding.greedy.REPLAY_ON", frozenset([device]))
+    for change in (lambda same: same, rows):
+        changed = change(copy.deepcopy(model).to(device))
+        found = translated(changed, prompts, eos_ids=eos)
+        if change is not rows:
+            assert found == wanted
+    monkeypatch.setattr("mt_lottery.decoding.greedy.REPLAY_ON", frozenset())
+    assert translated(changed, prompts, eos_ids=eos) == found
+
+
 def lora(model: Any) -> Any:
     import peft
 

@@ -27,7 +27,7 @@ def unneeded(arm: str) -> bool:
     return absent or any(name in arm for name in GPU_ONLY)
 
 
-@pytest.mark.parametrize("part", ["ks", "train", "decode", "decode_compiled", "full"])
+@pytest.mark.parametrize("part", ["train_rows", "ks", "train", "decode", "decode_compiled", "full"])
 def test_every_part(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     from gpu_parts import Given, run_part
@@ -55,4 +55,4 @@ def test_it_ends_in_time_with_what_it_has(tmp_path: Path) -> None:
     ends = [part["ended"] for part in report["parts"].values()]
     assert done.returncode == int(ends != ["well", "well"])
     wrong = subprocess.run([*command, "--parts", "speed"], capture_output=True, text=True)
-    assert wrong.returncode == 2 and "allowed: right, ks" in wrong.stderr
+    assert wrong.returncode == 2 and "allowed: right, train_rows" in wrong.stderr
