@@ -162,6 +162,8 @@ def measured(
 def tuned(model: Any, method: str, work: Work) -> Iterator[Any]:
     """The model with a method of mt-lottery applied, and as it was afterwards."""
     context = TuningContext(model, None, 0)
+    if any(type(module).__name__ == "Linear4bit" for module in model.modules()):
+        method = "lora"  # the base is in 4 bits since the turn before
     try:
         if method == "rows":
             attach(model, work.rows(), tied=False)

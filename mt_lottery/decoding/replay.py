@@ -19,7 +19,7 @@ ROOM = 64
 KNOWN = frozenset({"llama", "qwen2", "qwen3"})
 
 
-class RoomyLayer(DynamicLayer):
+class RoomyLayer(DynamicLayer):  # type: ignore[misc]
     """Keys and values with room for more; new ones are written at ``at``, [1]."""
 
     def __init__(self, layer: Any, length: int, room: int, at: Tensor) -> None:
@@ -123,7 +123,7 @@ class Replayed:
 
     def _record(self) -> Any:
         graph = torch.cuda.CUDAGraph()
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             graph.capture_begin(capture_error_mode="thread_local")

@@ -16,7 +16,7 @@ def of_any_shape() -> Iterator[None]:
     every batch has its own, and in decoding every step; the other kernels take any shape.
     It counts for the whole process, and must be around forward and backward alike.
     """
-    before = cuda.cudnn_sdp_enabled()
+    before = cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
     cuda.enable_cudnn_sdp(False)
     try:
         yield

@@ -39,13 +39,13 @@ def distances_torch(
     # Equal values that are not bit-identical are 0.0 and -0.0: D = 0 either way.
     differs = [
         (x.to(dtype) != y.to(dtype)).any(dim=1)
-        for x, y in zip(before.split(size), after.split(size), strict=True)
+        for x, y in zip(torch.split(before, size), torch.split(after, size), strict=True)
     ]
     # The one place where the host waits for the device: known sizes let it run ahead.
     changed = torch.cat(differs).nonzero().squeeze(1)
     if advance is not None:
         advance(rows - len(changed))
-    for part in changed.split(size) if len(changed) else ():
+    for part in torch.split(changed, size) if len(changed) else ():
         count[part] = _sorted_distances(before[part].to(dtype), after[part].to(dtype))
         if advance is not None:
             advance(len(part))
