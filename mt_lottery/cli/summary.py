@@ -14,14 +14,14 @@ def tokens(outcome: Outcome) -> Grid | None:
     """The most changed tokens with KS distance and nominal p, where a test was made."""
     if outcome.record.tickets is None:
         return None
-    ticket = Run(outcome.run_dir).ticket
+    ticket = outcome.opened.ticket
     return None if ticket.scores is None else ticket.table()
 
 
 def _examples(console: Console, outcome: Outcome) -> None:
     baseline = outcome.baseline_dir
     before = None if baseline is None else Run(baseline).hypotheses
-    for lines in examples(Run(outcome.run_dir).hypotheses, before):
+    for lines in examples(outcome.opened.hypotheses, before):
         for name, text in lines:
             style = "bold green" if name == "tuned" else "bold"
             console.print(Text.assemble((f"{name:<11}", style), text))

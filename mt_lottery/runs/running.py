@@ -44,6 +44,13 @@ class Outcome:
     baseline_dir: Path | None
     found: bool
 
+    @property
+    def opened(self) -> Run:
+        """The run with this record; its other parts are read when they are asked for."""
+        run = Run(self.run_dir)
+        run.record = self.record
+        return run
+
 
 def run(
     config: RunConfig,
