@@ -7,8 +7,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from tqdm import tqdm
-
 from mt_lottery.config import RunConfig
 from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.decoding.translation import Hypothesis, check_positions, translate
@@ -16,6 +14,7 @@ from mt_lottery.model.loading import LoadedModel
 from mt_lottery.model.positions import learned_positions
 from mt_lottery.model.special_tokens import check_ids
 from mt_lottery.model.tables import eos_ids, input_table
+from mt_lottery.report.progress import is_live, progress_bar
 from mt_lottery.runs.planning.plan import Plan
 from mt_lottery.system import parallel
 
@@ -30,12 +29,10 @@ class Progress:
     """A bar on a terminal, else a line every 15 seconds."""
 
     def __init__(self, total: int) -> None:
-        self._live = sys.stderr.isatty()
+        self._live = is_live()
         shares = parallel.processes()
         self._title = "Translating" if shares == 1 else f"Translating (1 of {shares} shares)"
-        self._bar: Any = tqdm(
-            total=total, desc=self._title, unit="sentence", disable=not self._live
-        )
+        self._bar: Any = progress_bar(total, self._title, unit="sentence")
         self._began = self._spoke = time.monotonic()
 
     def __call__(self, done: int, total: int, tokens: int) -> None:

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from mt_lottery.errors import RecordError
 from mt_lottery.reading import parse_json, read_bytes
+from mt_lottery.report.progress import is_live, progress_bar
 from mt_lottery.system.atomic import write_text
 from mt_lottery.tracking.trackers import Tracker
 
@@ -59,10 +58,8 @@ class TrainLog:
         self._total = total
         self._trackers = trackers
         self._began = self._spoke = self._last = time.monotonic()
-        self._live = sys.stderr.isatty()
-        self._bar: Any = tqdm(
-            total=total, initial=start, desc=title, unit="step", disable=not self._live, leave=True
-        )
+        self._live = is_live()
+        self._bar: Any = progress_bar(total, title, initial=start, unit="step")
         self.tokens = 0
 
     def step(self, step: int, loss: float, lr: float, tokens: int, **more: float) -> None:

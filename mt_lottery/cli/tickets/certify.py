@@ -16,8 +16,6 @@ from mt_lottery.ticket.level import Level
 
 if TYPE_CHECKING:
     from mt_lottery.paper.certify.certificate import Certificate
-    from mt_lottery.paper.certify.check import Check
-    from mt_lottery.report.table import Table
 
 EXAMPLES = """\
   mt-ticket certify runs/en-ro/ks_lottery/seed-0
@@ -25,11 +23,6 @@ EXAMPLES = """\
 """
 
 MOST_ALPHAS = 1001
-LEADS = {
-    "transfer": "partial transfer",
-    "partial": "partial tuning",
-    "permuted": "permuted (control)",
-}
 
 
 def parse_alphas(text: str, option: str = "--alphas") -> list[float]:
@@ -123,61 +116,9 @@ def certify(given: argparse.Namespace) -> int:
     return 0
 
 
-def _alpha(alpha: float) -> str:
-    """α near 1 with enough digits to distinguish it from 1."""
-    short = f"{alpha:.4g}"
-    return short if float(short) < 1 or alpha == 1 else f"1 − {1 - alpha:.2g}"
-
-
-def levels_table(certificate: Certificate) -> Table:
-    """A line an α: rows, τ, verified share, certified accuracy, accuracies."""
-    from mt_lottery.paper.certify.files import level_numbers
-    from mt_lottery.report.table import Table, field
-
-    columns = [
-        field("alpha", "α", _alpha),
-        field("rows_kept", "rows kept\n(p ≤ α)", ","),
-        field("rows_not_rejected", "not\nrejected", ","),
-        field("tau_estimated", "τ\nestimated", ".4f"),
-        field("tau_analytic", "τ\nanalytic", ".4f"),
-        field("verified_share", "verified\nshare", ".1%"),
-        field("certified_accuracy", "certified\naccuracy", ".1%"),
-        field("accuracy_original", "accuracy\noriginal", ".1%"),
-        field("accuracy_embed", "accuracy\nembed", ".1%"),
-        field("accuracy_partial", "accuracy\npartial", ".1%"),
-    ]
-    title = (
-        f"Certificates, {certificate.run.record.lang}: τ {certificate.settings.tau}, margin of the "
-        f"{certificate.settings.margin} model"
-    )
-    return Table(columns, [level_numbers(certificate, x) for x in certificate.levels], title)
-
-
-def checks_table(certificate: Certificate) -> Table:
-    """A line a test: how many certified predictions change after all."""
-    from mt_lottery.report.table import Column, Table, field
-
-    columns = [
-        field("alpha", "α", _alpha),
-        field("rows", "ticket rows", ","),
-        Column("model", lambda check: LEADS[check.model]),
-        field("accuracy", "accuracy", ".1%"),
-        field("certified", "certified\npositions", ","),
-        field("changed", "of them\nchanged", ","),
-        Column("violation rate\n[95% interval]", _rate),
-        field("others_rate", "changed without\ncertificate", ".1%"),
-    ]
-    title = "The certificate checked: predictions that differ from the embed-tuned model's"
-    return Table(columns, certificate.checks, title, left=3)
-
-
-def _rate(check: Check) -> str:
-    from mt_lottery.report.numbers import spread
-
-    return spread(check.rate, check.ci95, form=".1%")
-
-
 def _show(certificate: Certificate, console: Any) -> None:
+    from mt_lottery.paper.certify.tables import checks_table, levels_table, shown_alpha
+
     print_ = console.print
     print_()
     print_(levels_table(certificate).grid())
@@ -191,8 +132,8 @@ def _show(certificate: Certificate, console: Any) -> None:
         if tuned.rows != level.rows_kept:
             print_(
                 f"{tuned.run.folder}: {tuned.rows} rows were chosen by count; its α = "
-                f"{_alpha(alpha)} (p of the last one) rejects {level.rows_kept}, for some have the "
-                "same distance. τ is that of α.",
+                f"{shown_alpha(alpha)} (p of the last one) rejects {level.rows_kept}, for some "
+                "have the same distance. τ is that of α.",
                 soft_wrap=True,
             )
     if certificate.checks:

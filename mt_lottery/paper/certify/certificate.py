@@ -27,6 +27,7 @@ from mt_lottery.paper.certify.predictions import (
 )
 from mt_lottery.paper.certify.runs import GivenRun, common_correction, read_runs
 from mt_lottery.paper.certify.settings import Settings
+from mt_lottery.report.printing import Grid, as_text
 from mt_lottery.runs.decode import pad_id as pad_id_of
 from mt_lottery.runs.finished import Run
 from mt_lottery.runs.outcome import peak_memory, start_peak
@@ -59,9 +60,9 @@ class PartialResult:
     predictions: Predictions
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Certificate:
-    """What ``mt-ticket certify`` found.
+    """What ``mt-ticket certify`` found; it prints, and shows in a notebook, as tables.
 
     Attributes:
         run: the first one.
@@ -102,6 +103,20 @@ class Certificate:
     def accuracy(self, predictions: Predictions) -> float:
         """Share of positions at which a model predicts the reference token."""
         return predictions.accuracy(self.positions.references)
+
+    def _grids(self) -> list[Grid]:
+        from mt_lottery.paper.certify.tables import checks_table, levels_table
+
+        return [levels_table(self).grid(), *([checks_table(self).grid()] if self.checks else [])]
+
+    def __repr__(self) -> str:
+        return f"<Certificate of {self.run!r} at {len(self.levels)} levels>"
+
+    def __str__(self) -> str:
+        return "\n".join(as_text(grid, 120) for grid in self._grids())
+
+    def _repr_html_(self) -> str:
+        return "".join(grid.html() for grid in self._grids())
 
     def check_of(self, alpha: float, model: str) -> Check | None:
         """The test of one model at one α, where it was made."""

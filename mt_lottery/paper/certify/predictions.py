@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from mt_lottery.data.prompts.batches import IGNORE, BucketBatchSampler, Example, collate, encode
 from mt_lottery.data.prompts.templates import Template
@@ -18,6 +17,7 @@ from mt_lottery.data.text import Pair
 from mt_lottery.errors import ConfigError, DataError, ModelError
 from mt_lottery.languages import LanguagePair
 from mt_lottery.model.positions import learned_positions
+from mt_lottery.report.progress import progress_bar
 from mt_lottery.ticket.certify import top_two
 from mt_lottery.training.label_loss import (
     CHUNK_LOGITS,
@@ -146,9 +146,7 @@ def predict(
     weight = getattr(head, "weight", None)
     vocabulary = int(weight.shape[0]) if isinstance(weight, Tensor) else 2**15
     chunk = max(1, chunk_logits // vocabulary)
-    with tqdm(
-        total=len(examples), desc=title, unit="sentence", disable=not sys.stderr.isatty()
-    ) as bar:
+    with progress_bar(len(examples), title, unit="sentence") as bar:
         for batch in sampler:
             tensors = collate([examples[i] for i in batch], pad_id)
             where = (tensors.pop("labels")[:, 1:] != IGNORE).to(device)

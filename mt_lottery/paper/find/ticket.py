@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from mt_lottery.errors import TuningError, checked_keywords
 from mt_lottery.paper.find.given import TableLike
 from mt_lottery.paper.find.pair import Pair, Spelling, keyword, open_pair
 from mt_lottery.paper.find.tables import row_parts
+from mt_lottery.report.progress import progress_bar
 from mt_lottery.runs.planning.plan import Echo
 from mt_lottery.ticket.level import RowScores
 from mt_lottery.ticket.selection import (
@@ -204,14 +204,11 @@ def _vector(counts: Counter[int], rows: int) -> Tensor:
 
 
 def _score_parts(pair: Pair, selector: str, context: Mapping[str, Any]) -> RowScores:
-    from tqdm import tqdm
-
     # written in place: what is kept between two parts keeps the allocator from giving memory back
     statistic = torch.full((pair.rows,), -math.inf, dtype=torch.float64)
     pvalue: Tensor | None = None
     wider = max(pair.before.dtype.itemsize, pair.after.dtype.itemsize)
-    hidden = not sys.stderr.isatty()
-    with tqdm(total=pair.rows, desc="Rows", unit_scale=True, disable=hidden, leave=False) as bar:
+    with progress_bar(pair.rows, "Rows", unit_scale=True, leave=False) as bar:
         for start, stop in row_parts(pair.rows, pair.dimension * wider):
             before, after = pair.before.read(start, stop), pair.after.read(start, stop)
             _refuse_nan(pair, before, after, start)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 from mt_lottery.errors import ModelError, MTLotteryError, TuningError
 from mt_lottery.paper.find.tables import DTYPES, ModelFolder, row_bytes, row_parts
 from mt_lottery.report.plain import csv_records
+from mt_lottery.report.progress import progress_bar
 from mt_lottery.system.atomic import write_text
 from mt_lottery.ticket.ks import ks_test
 from mt_lottery.ticket.level import Level
@@ -169,14 +169,11 @@ def compare_layers(before: ModelFolder, after: ModelFolder, alpha: float = 0.05)
         TuningError: alpha out of range, or a NaN (the parameter is named).
         ModelError: nothing in common, or a damaged file.
     """
-    from tqdm import tqdm
-
     made = Layers(before.shown, after.shown, Level(alpha).alpha)
     matched = _match(before, after, made)
     columns = _stored_as_columns(after, matched)
     total = sum(torch.Size(after.shapes[other]).numel() for _, other in matched)
-    hidden = not sys.stderr.isatty()
-    with tqdm(total=total, unit=" values", unit_scale=True, disable=hidden, leave=False) as bar:
+    with progress_bar(total, unit=" values", unit_scale=True, leave=False) as bar:
         for mine, name in matched:
             bar.set_description(name)
             change = _test(before, mine, after, name, alpha, name in columns)

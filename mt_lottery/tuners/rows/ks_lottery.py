@@ -8,7 +8,6 @@ model; *partial transfer* copies their probe values over.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from torch import Tensor
 from mt_lottery.config import setting
 from mt_lottery.errors import TuningError, unknown
 from mt_lottery.registry import SELECTORS, register_tuner
+from mt_lottery.report.progress import is_live
 from mt_lottery.report.tokens import token_strings
 from mt_lottery.ticket.level import CORRECTIONS, Level, RowScores
 from mt_lottery.ticket.selection import (
@@ -102,7 +102,7 @@ def score_probe(
     """
     wanted = selector_context(selector)
     # a short test needs no bar
-    long = sys.stderr.isatty() and probe is not None and len(probe.token_ids) > 20_000
+    long = is_live() and probe is not None and len(probe.token_ids) > 20_000
     context = {k: v for k, v in {**(offered or {}), "progress": long}.items() if k in wanted}
     if probe is not None and looks_at_values(selector):
         before = table[probe.token_ids.to(table.device)].to(torch.float32)

@@ -1,0 +1,38 @@
+"""Progress bars: on a terminal, or in a notebook."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any
+
+
+def in_notebook() -> bool:
+    """Whether a Jupyter kernel runs this process."""
+    if "IPython" not in sys.modules:
+        return False
+    shell = sys.modules["IPython"].get_ipython()
+    return shell is not None and "IPKernelApp" in getattr(shell, "config", {})
+
+
+def is_live() -> bool:
+    """Whether somebody watches: a bar may be drawn again and again."""
+    return sys.stderr.isatty() or in_notebook()
+
+
+def progress_bar(total: int, title: str | None = None, *, always: bool = False, **how: Any) -> Any:
+    """A bar of ``tqdm``, Jupyter's own in a notebook; nothing where nobody watches.
+
+    Args:
+        total: what is to be done.
+        title: before the bar.
+        always: where nobody watches, too.
+        how: as tqdm has it (``unit``, ``unit_scale``, ``leave``, ``initial``).
+    """
+    if in_notebook():
+        with warnings.catch_warnings():  # without ipywidgets it is a line of text, which will do
+            warnings.simplefilter("ignore")
+            from tqdm.auto import tqdm
+    else:
+        from tqdm import tqdm
+    return tqdm(total=total, desc=title, disable=not (always or is_live()), **how)
