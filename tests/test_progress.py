@@ -43,3 +43,25 @@ def test_a_notebook_has_a_bar_and_no_warning(
         with progress.progress_bar(3, "Rows") as bar:
             bar.update(3)
     assert "Rows: 100%" in capfd.readouterr().err
+
+
+def test_a_quiet_call_leaves_the_libraries_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    import logging
+
+    import transformers.utils.logging as bars
+
+    from mt_lottery.system.quiet import quietly
+
+    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS", raising=False)
+    bars.enable_progress_bar()
+    filters, level = list(warnings.filters), logging.getLogger("bitsandbytes").level
+    with pytest.raises(KeyError), quietly():
+        assert not bars.is_progress_bar_enabled()
+        raise KeyError
+    assert bars.is_progress_bar_enabled() and list(warnings.filters) == filters
+    assert logging.getLogger("bitsandbytes").level == level
+    bars.disable_progress_bar()
+    with quietly():
+        pass
+    assert not bars.is_progress_bar_enabled()
+    bars.enable_progress_bar()

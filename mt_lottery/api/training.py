@@ -13,6 +13,7 @@ from mt_lottery.errors import ConfigError
 from mt_lottery.languages import parse_pair
 from mt_lottery.runs.finished import Run
 from mt_lottery.runs.planning.plan import Echo
+from mt_lottery.system.quiet import quietly
 
 ROLES = ("train", "dev", "test")
 
@@ -152,7 +153,8 @@ def train(
     )  # fmt: skip
     texts = {"train": train, "dev": dev, "test": test}
     composed = compose_settings(run_settings(recipe, lang, texts, columns, given, settings))
-    outcome = run(composed, echo=echo)
+    with quietly():
+        outcome = run(composed, echo=echo)
     return Run(
         outcome.run_dir,
         composed.device,

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from mt_lottery.model.folder.quantised import Quantisation, keep_differentiable
 from mt_lottery.registry import MODELS
+from mt_lottery.system.quiet import quietly
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,10 @@ def load(config: Any, device: str) -> LoadedModel:
         RegistryError: unknown ``config.name``.
         ModelError: the model cannot be had or does not fit; the message says what to do.
     """
-    made = MODELS.get(config.name)().load(config, device)
+    import transformers.utils.logging  # noqa: F401  # it has the bars that are kept off
+
+    with quietly():
+        made = MODELS.get(config.name)().load(config, device)
     loaded: LoadedModel = MODELS.expect(config.name, made, "load must return", LoadedModel)
     keep_differentiable(loaded.model)
     return loaded

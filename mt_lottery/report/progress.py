@@ -20,13 +20,12 @@ def is_live() -> bool:
     return sys.stderr.isatty() or in_notebook()
 
 
-def progress_bar(total: int, title: str | None = None, *, always: bool = False, **how: Any) -> Any:
+def progress_bar(total: int, title: str | None = None, **how: Any) -> Any:
     """A bar of ``tqdm``, Jupyter's own in a notebook; nothing where nobody watches.
 
     Args:
         total: what is to be done.
         title: before the bar.
-        always: where nobody watches, too.
         how: as tqdm has it (``unit``, ``unit_scale``, ``leave``, ``initial``).
     """
     if in_notebook():
@@ -35,4 +34,4 @@ def progress_bar(total: int, title: str | None = None, *, always: bool = False, 
             from tqdm.auto import tqdm
     else:
         from tqdm import tqdm
-    return tqdm(total=total, desc=title, disable=not (always or is_live()), **how)
+    return tqdm(total=total, desc=title, disable=not is_live(), **how)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 
 
 def quieten() -> None:
@@ -21,3 +23,27 @@ def quieten() -> None:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # faster kernels that it lacks
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Keep such chatter out of a notebook while a call works; then all is as it was before."""
+    slow = logging.getLogger("bitsandbytes")
+    level = slow.level
+    bars = sys.modules.get("transformers.utils.logging")
+    if "HF_HUB_DISABLE_PROGRESS_BARS" in os.environ or not (
+        bars is not None and bars.is_progress_bar_enabled()
+    ):
+        bars = None  # its user has said what is to be shown
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        warnings.filterwarnings("ignore", message=".*pin_memory.*")
+        slow.setLevel(logging.ERROR)
+        if bars is not None:
+            bars.disable_progress_bar()
+        try:
+            yield
+        finally:
+            slow.setLevel(level)
+            if bars is not None:
+                bars.enable_progress_bar()

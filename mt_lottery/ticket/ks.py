@@ -249,7 +249,7 @@ def _progress(rows: int, show: bool) -> Iterator[Callable[[int], object] | None]
     if not show:
         yield None
         return
-    from mt_lottery.report.progress import progress_bar
+    from tqdm import tqdm
 
-    with progress_bar(rows, "KS test", always=True, unit=" rows", unit_scale=True) as bar:
+    with tqdm(total=rows, desc="KS test", unit=" rows", unit_scale=True) as bar:
         yield bar.update
