@@ -1,6 +1,6 @@
 # make demo   one real run: a language model learns to translate from 18 token embeddings
-# make check  lint, types and the tests that train nothing: under a minute
-# make test   lint, types and all tests: a quarter of an hour
+# make check  the fast loop: lint, types and the tests that train nothing
+# make test   lint, types and all tests
 # make test-fairseq2   the same for fairseq2 as the trainer, in .venv-fairseq2 (8 GB)
 # Each makes its virtual environment first; PYTHON=python3.12 chooses another Python.
 
