@@ -152,8 +152,8 @@ def train(
         out_dir=out_dir, **more,
     )  # fmt: skip
     texts = {"train": train, "dev": dev, "test": test}
-    composed = compose_settings(run_settings(recipe, lang, texts, columns, given, settings))
     with quietly():
+        composed = compose_settings(run_settings(recipe, lang, texts, columns, given, settings))
         outcome = run(composed, echo=echo)
     return Run(
         outcome.run_dir,
