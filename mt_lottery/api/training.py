@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import keyword
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mt_lottery.api.pairs import Pairs, pair_settings
+from mt_lottery.config import RunConfig
+from mt_lottery.config.overrides import Number, parse_override
 from mt_lottery.config.recipe_files import GROUPS
 from mt_lottery.errors import ConfigError
 from mt_lottery.languages import parse_pair
@@ -164,30 +167,35 @@ def train(
     )
 
 
-def as_python(arguments: Sequence[str]) -> str:
+def as_python(arguments: Sequence[str], config: RunConfig | None = None) -> str:
     """The call of :func:`train` that does what a command line does.
+
+        >>> as_python(["recipe=ks_lottery", "lang=en-ro", "tuner.tickets=9", "train.lr=1e-3"])
+        "run = mtl.train('ks_lottery', 'en-ro', tuner=dict(tickets=9), train=dict(lr=0.001))"
 
     Args:
         arguments: of ``mt-train``, ``key=value`` each.
+        config: what they were composed to: it knows which settings are texts, so that
+            ``model.revision=12e4567`` is one.
 
     Returns:
         a line of Python.
     """
-    from mt_lottery.config.overrides import parse_override
-
     found: dict[str, Any] = {}
     for argument in arguments:
         pair = parse_override(argument, [], [])
         if pair is not None:
-            found[pair[0]] = getattr(pair[1], "value", pair[1])
+            found[pair[0]] = _literal(*pair, config)
     sections: dict[str, dict[str, Any]] = {}
     deeper: dict[str, Any] = {}
-    calls = [repr(found.pop(key)) for key in ("recipe", "lang") if key in found]
+    calls = [] if "recipe" not in found else [repr(found.pop("recipe"))]
+    if calls and "lang" in found:
+        calls.append(repr(found.pop("lang")))
     for key, value in found.items():
         section, dot, name = key.partition(".")
-        if not dot:
+        if not dot and value is not None:
             calls.append(f"{key}={value!r}")
-        elif "." in name or section in found or not name.isidentifier():
+        elif not dot or section in found or not _is_argument(name) or key in _NAMED:
             deeper[key] = value  # data=ntrex data.path=…: the name and its section
         else:
             sections.setdefault(section, {})[name] = value
@@ -197,3 +205,20 @@ def as_python(arguments: Sequence[str]) -> str:
     if deeper:
         calls.append(f"settings={deeper!r}")
     return f"run = mtl.train({', '.join(calls)})"
+
+
+_NAMED = frozenset(f"{group}.name" for group in GROUPS)  # model=dict(name=…) chooses a file
+
+
+def _is_argument(name: str) -> bool:
+    return name.isidentifier() and not keyword.iskeyword(name)
+
+
+def _literal(key: str, value: Any, config: RunConfig | None) -> Any:
+    """A value of the command line as Python writes it."""
+    if not isinstance(value, Number):
+        return value
+    meant: Any = config
+    for name in key.split("."):
+        meant = getattr(meant, name, None)
+    return value.written if isinstance(meant, str) else value.value

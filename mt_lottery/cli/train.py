@@ -76,7 +76,8 @@ def command(arguments: Sequence[str]) -> int:
 
         def shown() -> None:
             show(outcome)
-            print(f"\nThe same in Python:\n  import mt_lottery as mtl\n  {as_python(arguments)}")
+            print("\nThe same in Python:\n  import mt_lottery as mtl")
+            print(f"  {as_python(arguments, config)}")
 
         present(shown, f"The run is finished, in {outcome.run_dir}.")
     return 0

@@ -16,6 +16,7 @@ from mt_lottery.model.loading import quantisation_of
 from mt_lottery.runs.decode import decode
 from mt_lottery.runs.finished import Run
 from mt_lottery.runs.folder.targets import check_model_folder, inputs_of
+from mt_lottery.system.quiet import quietly
 from mt_lottery.tuners.base import Tuner
 
 CHECKED = 8  # test sentences that the merged model translates again
@@ -87,5 +88,6 @@ def merge(run: Run, out: str | Path, dtype: str | None, overwrite: bool) -> Merg
     merged = dataclasses.replace(tuned, model=model)
     outputs = decode(run.config, merged, [line["source"] for line in said], quiet=True)
     same = sum(o.text == line["hypothesis"] for o, line in zip(outputs, said, strict=True))
-    save_folder(model, tuned.tokenizer, folder, marked=True)
+    with quietly():
+        save_folder(model, tuned.tokenizer, folder, marked=True)
     return Merged(folder, len(said), same)
