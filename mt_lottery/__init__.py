@@ -12,6 +12,7 @@ Names are imported when they are first used: ``import mt_lottery`` is instant.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from mt_lottery import moved
@@ -89,7 +90,7 @@ if TYPE_CHECKING:
     from mt_lottery.ticket_model.model import TicketModel as TicketModel
     from mt_lottery.ticket_model.model import get_ticket_model as get_ticket_model
 
-moved.install()
+moved.install(sys.modules[__name__])
 
 
 def __getattr__(name: str) -> Any:

@@ -94,7 +94,21 @@ class _Alias(MetaPathFinder, Loader):
         module.__spec__ = self._specs.pop(module.__spec__.name)
 
 
-def install() -> None:
+class _Package(ModuleType):
+    """The package: a module under an old name does not take the place of a public function.
+
+    Python makes a module that is imported an attribute of its package: ``mt_lottery.score`` of
+    version 0.1 would hide :func:`mt_lottery.score`.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if isinstance(value, ModuleType) and name in self.__all__:
+            return
+        super().__setattr__(name, value)
+
+
+def install(package: ModuleType) -> None:
     """Let the old names be imported; once."""
+    package.__class__ = _Package
     if not any(isinstance(finder, _Alias) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Alias())

@@ -74,3 +74,16 @@ def test_a_plugin_of_the_version_before_works(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "mt_lottery.tuner.base is mt_lottery.tuners.base now" in done.stderr
+
+
+@pytest.mark.slow
+def test_an_old_module_hides_no_function() -> None:
+    """``mt_lottery.score`` and ``mt_lottery.train`` are functions now, and were rooms."""
+    code = (
+        "import mt_lottery as mtl\n"
+        "import mt_lottery.score.metric, mt_lottery.train.criteria\n"
+        "from mt_lottery.score import evaluate\n"
+        "assert callable(mtl.score) and callable(mtl.train) and callable(evaluate)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
