@@ -96,7 +96,11 @@ moved.install(sys.modules[__name__])
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'mt_lottery' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"mt_lottery.{_WHERE[name]}"), name)
+    from mt_lottery.system.quiet import quietly
+
+    with quietly():
+        module = importlib.import_module(f"mt_lottery.{_WHERE[name]}")
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:

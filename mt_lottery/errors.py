@@ -20,7 +20,15 @@ R = TypeVar("R")
 
 
 class MTLotteryError(Exception):
-    """Base of every error that the user can fix."""
+    """Base of every error that the user can fix.
+
+    >>> import mt_lottery as mtl
+    >>> try:
+    ...     mtl.Level(1.5)
+    ... except mtl.MTLotteryError as error:
+    ...     print(error)
+    alpha must be a number in [0, 1], got 1.5.
+    """
 
 
 class ConfigError(MTLotteryError):

@@ -30,17 +30,67 @@ def test_it_is_documented(name: str) -> None:
     assert inspect.getdoc(getattr(mtl, name)), name
 
 
+#: Examples that train, in the order in which they build on each other.
+TRAINING = ("train", "Run", "load_tuned", "Record", "read_record", "certify", "run", "bench",
+            "Leaderboard")  # fmt: skip
+
+
+def example_of(name: str) -> doctest.DocTest:
+    """The example of a public name; of ``register_…``, which share one, that of the method."""
+    found: list[doctest.DocTest] = doctest.DocTestFinder(recurse=False).find(
+        getattr(mtl, name), name, globs={}
+    )
+    return found[0]
+
+
 def examples() -> list[doctest.DocTest]:
+    """Of every module that has a public name; those that train are left out."""
     finder = doctest.DocTestFinder(exclude_empty=True)
-    return [test for module in modules() for test in finder.find(module) if test.examples]
+    return [
+        test
+        for module in modules()
+        for test in finder.find(module)
+        if test.examples and test.name.rpartition(".")[2] not in TRAINING
+    ]
 
 
-@pytest.mark.parametrize("example", examples(), ids=lambda test: test.name)
-def test_the_examples_are_true(example: doctest.DocTest, one_thread: None) -> None:
+def check(example: doctest.DocTest) -> None:
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
     said: list[str] = []
     runner.run(example, out=said.append)
     assert not runner.failures, "".join(said)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_has_an_example_that_runs(name: str) -> None:
+    examples = example_of(name).examples
+    assert examples and not any(doctest.SKIP in each.options for each in examples)
+
+
+@pytest.mark.parametrize("example", examples(), ids=lambda test: test.name)
+def test_the_examples_are_true(
+    example: doctest.DocTest, one_thread: None, registered: None
+) -> None:
+    check(example)
+
+
+@pytest.mark.slow
+def test_the_examples_that_train_are_true(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None
+) -> None:
+    sys.path.insert(0, str(Path(__file__).parent / "cli"))
+    from tiny_runs import MINI, make_models
+
+    monkeypatch.chdir(tmp_path)
+    sides = [(MINI / f"train.{code}.txt").read_text("utf-8").splitlines() for code in ("en", "ro")]
+    there = {
+        "base": str(make_models(tmp_path).untied),
+        "pairs": list(zip(*sides, strict=True))[:40],
+    }
+    for name in TRAINING:
+        example = example_of(name)
+        example.globs.update(there)
+        check(example)
 
 
 OUTSIDE = """

@@ -19,6 +19,11 @@ from mt_lottery.system.values import user_path
 class Leaderboard:
     """A benchmark's leaderboard, as its folder has it.
 
+        >>> import mt_lottery as mtl
+        >>> board = mtl.Leaderboard("bench")
+        >>> board.failed, board.page.name
+        ([], 'leaderboard.html')
+
     Args:
         folder: of a benchmark, or of a published one (``benchmarks/results/…``).
 
@@ -92,8 +97,11 @@ def bench(
     again, and a call that was interrupted goes on where it stopped.
 
         >>> import mt_lottery as mtl
-        >>> board = mtl.bench(["ks_lottery", "lora"], ["ro"], preset="smoke")  # doctest: +SKIP
-        >>> board.to_pandas()  # doctest: +SKIP
+        >>> board = mtl.bench(["random", "frequency"], ["ro"], model=base, preset="smoke",
+        ...                   metrics=["chrf"], out="bench")
+        written: bench/leaderboard.md, ...
+        >>> sorted(set(board.to_pandas()["method"]))
+        ['frequency', 'none', 'random']
 
     Args:
         recipes: names, or ``"all"``: the leaderboard's. The original model is always in.

@@ -21,7 +21,8 @@ def tokens(outcome: Outcome) -> Grid | None:
 def _examples(console: Console, outcome: Outcome) -> None:
     baseline = outcome.baseline_dir
     before = None if baseline is None else Run(baseline).hypotheses
-    for lines in examples(outcome.opened.hypotheses, before):
+    own = "original" if outcome.record.method == "none" else "tuned"
+    for lines in examples(outcome.opened.hypotheses, before, own):
         for name, text in lines:
             style = "bold green" if name == "tuned" else "bold"
             console.print(Text.assemble((f"{name:<11}", style), text))

@@ -62,6 +62,13 @@ class Registry:
     ) -> Callable[[T], T]:
         """Decorator that registers a class or function under ``name``.
 
+            >>> import torch, mt_lottery as mtl
+            >>> @mtl.register_selector("largest_step")
+            ... def largest_step(before, after):
+            ...     return (after - before).abs().amax(dim=1)  # [V, d] each → [V]
+            >>> mtl.select("largest_step", torch.zeros(3, 2), torch.eye(3, 2), rows=2)
+            tensor([0, 1])
+
         Args:
             name: what users write in a recipe or on the command line.
             dataclass: the schema of its own settings, where it has any.

@@ -160,7 +160,7 @@ class Grid:
 
     def html(self) -> str:
         """The table for a notebook; nothing in a cell is markup."""
-        heads = "".join(f"<th>{escape(visible(head))}</th>" for head in self.columns)
+        heads = "".join(f"<th>{escape(visible(head, newlines=True))}</th>" for head in self.columns)
         lines = []
         for row, style in self._rows:
             kind = "strong" if style == "bold" else "span"

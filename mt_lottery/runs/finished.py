@@ -46,6 +46,15 @@ class Run(RunFiles):
     original and the tuned model one loading each.  A run is data: what its configuration would
     import is named in the error, and imported only if you say so.
 
+        >>> import mt_lottery as mtl
+        >>> run = mtl.Run("run")
+        >>> run.record.method, run.ticket.rows.shape
+        ('ks_lottery', torch.Size([18]))
+        >>> print(run.prompt("The cat sleeps."))
+        Translate English to Romanian.
+        English: The cat sleeps.
+        Romanian:
+
     Args:
         run_dir: a run directory.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or a ``torch.device``.

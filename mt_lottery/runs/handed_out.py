@@ -31,6 +31,11 @@ def load_tuned(
 ) -> tuple[Any, Any]:
     """The tuned model and its tokenizer of a finished run.
 
+        >>> import mt_lottery as mtl
+        >>> model, tokenizer = mtl.load_tuned("run")
+        >>> model.training, len(tokenizer)
+        (False, 600)
+
     Args:
         run_dir, device, user_dir, trust_remote_code: as for :class:`Run`.
 

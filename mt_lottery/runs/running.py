@@ -60,6 +60,13 @@ def run(
 ) -> Outcome:
     """Do one run, or find it done.
 
+        >>> import mt_lottery as mtl
+        >>> from mt_lottery.config.compose import compose
+        >>> config = compose(["recipe=none", "lang=en-ro", "model=hf", "data.test_pairs=4",
+        ...                   f"model.name_or_path={base}", "out_dir=original"])
+        >>> mtl.run(config, echo=lambda line: None).record.method
+        'none'
+
     Args:
         config: from :func:`mt_lottery.config.compose.compose`.
         echo: prints a line for the user.

@@ -68,13 +68,16 @@ def other_metrics(records: list[Record]) -> Grid | None:
 
 
 def examples(
-    after: Sequence[dict[str, Any]], before: Sequence[dict[str, Any]] | None
+    after: Sequence[dict[str, Any]],
+    before: Sequence[dict[str, Any]] | None,
+    name: str = "tuned",
 ) -> list[list[tuple[str, str]]]:
     """A few test sentences, evenly spaced: source, reference, original model, tuned model.
 
     Args:
         after: the lines of the run's ``hypotheses.jsonl``, [N].
         before: of the original model's; None, or another number of lines, leaves it out.
+        name: what the run's own text is called.
     """
     step = max(1, len(after) // SHOWN_EXAMPLES)
     chosen = []
@@ -82,7 +85,7 @@ def examples(
         lines = [("source", after[i]["source"]), ("reference", after[i]["reference"])]
         if before is not None and len(before) == len(after):
             lines.append(("original", _clip(before[i]["hypothesis"])))
-        chosen.append([*lines, ("tuned", _clip(after[i]["hypothesis"]))])
+        chosen.append([*lines, (name, _clip(after[i]["hypothesis"]))])
     return chosen
 
 
@@ -114,6 +117,7 @@ def as_html(run: RunFiles) -> str:
     """Scores beside the original model's, and some translations, for a notebook."""
     records = _records(run)
     before = None if run.baseline is None else run.baseline.hypotheses
-    shown = examples_table(examples(run.hypotheses, before))
+    own = "original" if run.record.method == "none" else "tuned"
+    shown = examples_table(examples(run.hypotheses, before, own))
     tables = [comparison(records), other_metrics(records), shown]
     return "".join(table.html() for table in tables if table is not None)

@@ -38,6 +38,7 @@ def quietly() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning)
         warnings.filterwarnings("ignore", message=".*pin_memory.*")
+        warnings.filterwarnings("ignore", message="IProgress not found")  # a bar of text will do
         slow.setLevel(logging.ERROR)
         if bars is not None:
             bars.disable_progress_bar()

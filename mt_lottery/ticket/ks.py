@@ -41,6 +41,11 @@ _INFINITY[torch.float64] = 0x7FF0000000000000
 class KSResult:
     """KS distance of every row, and what it would mean under the test's null.
 
+        >>> import torch, mt_lottery as mtl
+        >>> before = torch.arange(8.0).repeat(2, 1)
+        >>> mtl.ks_test(before, before + torch.tensor([[0.0], [4.0]])).statistic
+        tensor([0.0000, 0.5000], dtype=torch.float64)
+
     Attributes:
         statistic: [V] float64 on the CPU, the distance D in [0, 1], a multiple of 1/d.
         pvalue: [V] float64 on the CPU, *nominal*: a relabelling of D for this d that
@@ -63,6 +68,10 @@ def ks_test(
     silent turns to its asymptotic form included.  Bit-identical rows have D = 0
     and p = 1.  Uses every core this process may run on, or the GPU that holds the
     tables, and at most 256 MB beside them (more only where one row alone needs more).
+
+        >>> before = torch.arange(8.0).repeat(2, 1)
+        >>> ks_test(before, before + torch.tensor([[0.0], [4.0]])).pvalue
+        tensor([1.0000, 0.2827], dtype=torch.float64)
 
     Args:
         before: [V, d] float32, float16, bfloat16 or float64; on CPU or GPU.

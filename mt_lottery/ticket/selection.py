@@ -120,6 +120,13 @@ def select(
 ) -> Tensor:
     """Choose rows by a significance level or by number.
 
+        >>> before = torch.arange(8.0).repeat(3, 1)
+        >>> after = before + torch.tensor([[0.0], [4.0], [1.0]])
+        >>> select("ks", before, after, rows=2)
+        tensor([1, 2])
+        >>> select("ks", before, after, alpha=0.5)
+        tensor([1])
+
     Args:
         selector: registered name, ``"ks"``.
         before: [V, d].

@@ -25,6 +25,7 @@ from mt_lottery.errors import (
     checked_keywords,
 )
 from mt_lottery.model.folder.quantised import quantisation, refuse_merging
+from mt_lottery.system.quiet import quietly
 from mt_lottery.ticket_model.config import TICKET, TicketConfig
 from mt_lottery.ticket_model.hub import HubArguments, adapter_folder
 from mt_lottery.ticket_model.layers import TicketLayers, check_base
@@ -82,7 +83,8 @@ class TicketModel(OneTicket, PeftModelForCausalLM):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         _check_config(peft_config)
-        super().__init__(model, peft_config, adapter_name, **kwargs)
+        with quietly():
+            super().__init__(model, peft_config, adapter_name, **kwargs)
 
     _adapters_disabled: bool  # PEFT's
 

@@ -141,7 +141,13 @@ class CostRecord:
 
 @dataclass
 class Record:
-    """One finished run. ``scores`` maps a metric's key to its raw and first-line scores."""
+    """One finished run. ``scores`` maps a metric's key to its raw and first-line scores.
+
+    >>> import mt_lottery as mtl
+    >>> record = mtl.read_record("run")
+    >>> record.method, record.tickets.count, record.trainable_parameters
+    ('ks_lottery', 18, 576)
+    """
 
     method: str
     lang: str
@@ -276,6 +282,10 @@ def _missing(file: Path) -> str:
 
 def read_record(path: str | Path) -> Record:
     """The record of a run directory (or of a ``record.json``).
+
+        >>> import mt_lottery as mtl
+        >>> mtl.read_record("run").lang
+        'en-ro'
 
     Raises:
         RecordError: missing, damaged, not of schema 1, or of a run that is not done.
