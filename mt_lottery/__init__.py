@@ -96,11 +96,13 @@ moved.install(sys.modules[__name__])
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'mt_lottery' has no attribute '{name}'")
-    from mt_lottery.system.quiet import quietly
+    where = f"mt_lottery.{_WHERE[name]}"
+    if where not in sys.modules:
+        from mt_lottery.system.quiet import quietly
 
-    with quietly():
-        module = importlib.import_module(f"mt_lottery.{_WHERE[name]}")
-    return getattr(module, name)
+        with quietly():
+            importlib.import_module(where)
+    return getattr(sys.modules[where], name)
 
 
 def __dir__() -> list[str]:
