@@ -21,7 +21,7 @@ from mt_lottery.decoding.prefix import SharedPrefix, learned_prefix
 #: is what every step does anyway to append to it; so it pays early, but not for each sentence.
 COMPACT_SHARE = 1 / 8
 #: Types of devices on which steps are recorded and replayed (:mod:`mt_lottery.decoding.replay`).
-REPLAY_ON: frozenset[str] = frozenset()
+REPLAY_ON = frozenset({"cuda"})
 REPLAY_SHARE = 1 / 4  # as COMPACT_SHARE, where other rows cost a new recording too
 
 
@@ -154,6 +154,7 @@ def greedy_batch(
             positions = positions[:, -1:] + 1
         else:
             mask, positions = replayed.state()
+            replayed = None  # its memory, before there is a new one
         if fewer:
             keep = torch.tensor(running, device=mask.device)
             cache.batch_select_indices(keep)

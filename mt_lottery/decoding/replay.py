@@ -2,21 +2,37 @@
 
 A graph needs tensors that stay where they are: keys and values get room for some steps, the mask
 says which of it counts, and each step writes the next one's inputs itself.
+
+Only what the kernels do is recorded: a module whose forward decides on the host, by what it
+counts there or by values that it reads from the device, is not followed.  What reads from the
+device is found before anything is recorded, and steps of such a model run one by one.
 """
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Callable
+from functools import cache
+from itertools import chain
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicLayer
 
+logger = logging.getLogger(__name__)
+
 #: Steps that there is room for at a time.
 ROOM = 64
 #: Models whose forward takes a mask [B, 1, 1, T] as it is, and puts each key where the mask says.
 KNOWN = frozenset({"llama", "qwen2", "qwen3"})
+#: Rotary positions whose frequencies the host chooses by the longest text so far.
+CHOSEN_BY_LENGTH = frozenset({"dynamic", "longrope"})
+
+#: Models with which recording failed.
+_refused: WeakSet[Any] = WeakSet()
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[misc]
@@ -45,14 +61,33 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
 
 
 def replayable(model: Any, cache: Any) -> bool:
-    """Whether steps of the model can be recorded: full attention by PyTorch, on one GPU."""
+    """Whether steps of the model can be recorded.
+
+    Full attention by PyTorch, all of the model on one device, no weights of fewer bits, one
+    process, no autocast (whose copies of weights come and go), and no failure so far.
+    """
     config = model.config
+    tensors = list(chain(model.parameters(), model.buffers()))
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
     return (
         config.model_type in KNOWN
         and getattr(config, "_attn_implementation", None) == "sdpa"
         and all(type(layer) in (DynamicLayer, RoomyLayer) for layer in cache.layers)
-        and {layer.keys.device for layer in cache.layers} == {model.device}
+        and {t.device for t in tensors} == {layer.keys.device for layer in cache.layers}
+        and len({t.device for t in tensors}) == 1
+        and all(p.is_floating_point() for p in model.parameters())
+        and not any(getattr(m, "rope_type", None) in CHOSEN_BY_LENGTH for m in model.modules())
+        and not torch.is_autocast_enabled(tensors[0].device.type)
+        and torch.version.hip is None
+        and not distributed
+        and model not in _refused
     )
+
+
+@cache
+def _stream(device: torch.device) -> Any:
+    """One to record on: cuBLAS keeps memory for each stream that it has seen."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 class Replayed:
@@ -82,9 +117,8 @@ class Replayed:
         batch, self.length = mask.shape
         self.left = min(steps, ROOM)
         self._at = torch.full((1,), self.length, device=mask.device)
-        cache.layers[:] = [
-            RoomyLayer(layer, self.length, self.left, self._at) for layer in cache.layers
-        ]
+        for index, layer in enumerate(cache.layers):  # one by one: not two caches at a time
+            cache.layers[index] = RoomyLayer(layer, self.length, self.left, self._at)
         self._mask = mask.new_zeros(batch, 1, 1, self.length + self.left, dtype=torch.bool)
         self._mask[:, 0, 0, : self.length] = mask.bool()
         self._ids = tokens[:, None].clone()
@@ -97,10 +131,11 @@ class Replayed:
         self.left -= 1
         self.length += 1
         self._calls += 1
-        # the first step loads what there is to be loaded, which a recording must not
-        if self._calls == 2 and self._mask.is_cuda:
-            self._graph = self._record()
-        if self._graph is None:
+        if self._calls == 2 and self._run not in _refused:
+            self._graph = self._recorded()
+        if self._calls == 1:
+            self._first_step()
+        elif self._graph is None:
             self._step()
         else:
             self._graph.replay()
@@ -121,17 +156,59 @@ class Replayed:
         self._positions += 1
         self._at += 1
 
+    def _first_step(self) -> None:
+        """A step that loads what there is to be loaded, and shows whether the host waits in it.
+
+        A wait would spoil a recording, after which PyTorch's state is not what it was.
+        """
+        if not (self._mask.is_cuda and self._step_without_waiting()):
+            self._step()  # anew, if it was left in its middle: it counts on at its end alone
+
+    def _step_without_waiting(self) -> bool:
+        """One step; False, and not all of it, where the host would have to wait in it."""
+        before = torch.cuda.get_sync_debug_mode()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "a prototype feature"
+            try:
+                torch.cuda.set_sync_debug_mode("error")
+                self._step()
+            except RuntimeError as error:
+                if "synchronizing" not in str(error):
+                    raise
+                self._refuse(error)
+                return False
+            finally:
+                torch.cuda.set_sync_debug_mode(before)
+        return True
+
+    def _recorded(self) -> Any:
+        """A step recorded, not done; None if that fails."""
+        try:
+            return self._record()
+        except Exception as error:  # whatever it is: the steps can be done without
+            self._refuse(error)
+            return None
+
+    def _refuse(self, error: Exception) -> None:
+        _refused.add(self._run)
+        logger.warning("Decoding steps cannot be recorded and run one by one: %s", error)
+
     def _record(self) -> Any:
-        graph = torch.cuda.CUDAGraph()
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
+        device = self._mask.device
+        if device.type != "cuda":
+            raise RuntimeError(f"{device} records nothing.")
+        free, whole = torch.cuda.mem_get_info(device)
+        if free < whole // 8:
+            torch.cuda.empty_cache()  # what earlier recordings had is not given back by itself
+        graph, stream = torch.cuda.CUDAGraph(), _stream(device)
+        stream.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(stream):
             graph.capture_begin(capture_error_mode="thread_local")
             try:
                 self._step()
             finally:
                 graph.capture_end()
-        torch.cuda.current_stream().wait_stream(stream)
+        torch.cuda.current_stream(device).wait_stream(stream)
         return graph
 
     def state(self) -> tuple[Tensor, Tensor]:

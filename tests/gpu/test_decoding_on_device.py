@@ -12,9 +12,11 @@ import tiny
 import torch
 import transformers
 from training import fit
+from transformers.cache_utils import DynamicSlidingWindowLayer
 from translate_models import ARCHITECTURES, EOS, PAD, random_prompts, tiny_model
 
 from mt_lottery.decoding import Hypothesis, translate
+from mt_lottery.decoding.replay import replayable
 from mt_lottery.tuners.rows.module import attach
 
 pytestmark = pytest.mark.slow
@@ -51,8 +53,14 @@ def test_equals_the_cpus(device: str, name: str, beams: int) -> None:
 
 @pytest.mark.parametrize("name", ["llama", "qwen2", "gemma3"])
 @pytest.mark.parametrize("room", [3, 64])
-def test_recorded_steps(device: str, name: str, room: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the CPU the same steps, not recorded; of a model with windows none are."""
+def test_recorded_steps(
+    device: str,
+    name: str,
+    room: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """On the CPU recording fails, and the same steps are done; of a model with windows none are."""
     monkeypatch.setattr("mt_lottery.decoding.replay.ROOM", room)
     prompts = [[5, 6, 7, *prompt] for prompt in random_prompts(14)]
     model = tiny_model(name)
@@ -67,6 +75,8 @@ def test_recorded_steps(device: str, name: str, room: int, monkeypatch: pytest.M
             assert found == wanted
     monkeypatch.setattr("mt_lottery.decoding.greedy.REPLAY_ON", frozenset())
     assert translated(changed, prompts, eos_ids=eos) == found
+    said = [r.message for r in caplog.records if "cannot be recorded" in r.message]
+    assert len(said) == (2 if device == "cpu" and name != "gemma3" else 0)
 
 
 def lora(model: Any) -> Any:
@@ -93,6 +103,44 @@ def rows(model: Any) -> Any:
             embedding.rows.shape, generator=torch.Generator().manual_seed(1)
         ).to(embedding.rows.device)
     return model
+
+
+@pytest.mark.parametrize("batch_size", [3, 5, 14])
+@pytest.mark.parametrize("change", [rows, lora, virtual("PrefixTuningConfig")])
+def test_recorded_batches(
+    device: str, batch_size: int, change: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several batches in a row, of several shapes, of tuned models."""
+    torch.manual_seed(0)
+    model = change(tiny_model("llama").to(device)).to(device)
+    prompts = [[5, 6, 7, *prompt] for prompt in random_prompts(14)]
+    monkeypatch.setattr("mt_lottery.decoding.greedy.REPLAY_ON", frozenset())
+    endless = [h.text.split() for h in translated(model, prompts, eos_ids=[])]
+    eos = [EOS, *(int(endless[i][3 + i]) for i in range(0, 14, 2))]
+    wanted = translated(model, prompts, eos_ids=eos, batch_size=batch_size)
+    monkeypatch.setattr("mt_lottery.decoding.greedy.REPLAY_ON", frozenset([device]))
+    for _ in range(2):
+        assert translated(model, prompts, eos_ids=eos, batch_size=batch_size) == wanted
+
+
+@pytest.mark.parametrize("change", ["half", "rope", "window", "autocast", "eager"])
+def test_what_is_not_recorded(device: str, change: str) -> None:
+    """Weights in part elsewhere or in fewer bits, positions and windows chosen on the host."""
+    settings: dict[str, Any] = {
+        "rope": {"rope_scaling": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}},
+        "eager": {"attn_implementation": "eager"},
+    }.get(change, {})
+    model = tiny.model("llama", **settings).to(device).eval()
+    ids = torch.tensor([[5, 6, 7]], device=device)
+    cache = model(input_ids=ids, use_cache=True).past_key_values
+    assert replayable(tiny.model("llama").to(device), cache)
+    if change == "half":
+        head = model.get_output_embeddings()
+        head.weight = torch.nn.Parameter(head.weight.to(torch.uint8), requires_grad=False)
+    if change == "window":
+        cache.layers[0] = DynamicSlidingWindowLayer(sliding_window=8)
+    with torch.autocast(device, torch.bfloat16, enabled=change == "autocast"):
+        assert not replayable(model, cache)
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,15 @@ def waits(work: Callable[[], object]) -> Counter[str]:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_a_training_step_waits_twice(optimizer: str, tmp_path: Path) -> None:
-    """transformers' look at the mask, and the loss."""
+def test_where_a_training_step_waits(optimizer: str, tmp_path: Path) -> None:
+    """For the loss once, and where transformers looks at the mask: twice if a row is padded.
+
+    On an H100 on 2026-11-26 (PyTorch 2.11, transformers 5.17) eight steps waited 30 times: 8 for
+    the loss, 8 and 6 for the mask (``masking_utils.py``, is nothing padded? is only what comes
+    later?), 8 for Trainer's count of labels.  That count is no longer made; this test has not run
+    on a GPU since.  The loss must be read before the update, which is not made if it is not
+    finite; the look at the mask is transformers' own, in every model's forward.
+    """
 
     def train(epochs: int) -> None:
         model = tiny.model("llama", tied=False).to("cuda")
@@ -46,7 +53,11 @@ def test_a_training_step_waits_twice(optimizer: str, tmp_path: Path) -> None:
     steps = len(log_of(tmp_path / "3")) - len(log_of(tmp_path / "1"))
     more = many - few
     print(steps, more)
-    assert 0 < more.total() <= 2 * steps, more
+    of_file: Counter[str] = Counter()
+    for place, count in more.items():
+        of_file[place.partition(":")[0]] += count
+    assert set(of_file) == {"objective.py", "masking_utils.py"}, more
+    assert of_file["objective.py"] == steps and of_file["masking_utils.py"] <= 2 * steps, more
 
 
 @pytest.mark.gpu
