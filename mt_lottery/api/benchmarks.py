@@ -13,6 +13,7 @@ from mt_lottery.benchmark.board.presenting import notes, tables
 from mt_lottery.benchmark.board.report import read_board
 from mt_lottery.errors import RecordError
 from mt_lottery.report.printing import as_text
+from mt_lottery.system.quiet import quietly
 from mt_lottery.system.values import user_path
 
 
@@ -72,6 +73,7 @@ class Leaderboard:
         return "".join(table.html() for table in tables(self.board)) + below
 
 
+@quietly()
 def bench(
     recipes: str | Sequence[str],
     langs: str | Sequence[str],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 from torch import Tensor
 
 from mt_lottery.errors import ConfigError, nearest
+from mt_lottery.system.quiet import quietly
 
 if TYPE_CHECKING:
     from mt_lottery.paper.certify.certificate import Certificate
@@ -40,6 +41,7 @@ def certify(
 ) -> Certificate: ...
 
 
+@quietly()
 def certify(run: Any = None, *numbers: Any, more: Sequence[Any] = (), **settings: Any) -> Any:
     """Which predictions of the embed-tuned model no row outside the ticket can change (Theorem 2).
 

@@ -82,6 +82,7 @@ def run_settings(
     return found
 
 
+@quietly()
 def train(
     recipe: str | None = None,
     lang: str | None = None,
@@ -158,9 +159,8 @@ def train(
         out_dir=out_dir, **more,
     )  # fmt: skip
     texts = {"train": train, "dev": dev, "test": test}
-    with quietly():
-        composed = compose_settings(run_settings(recipe, lang, texts, columns, given, settings))
-        outcome = run(composed, echo=echo)
+    composed = compose_settings(run_settings(recipe, lang, texts, columns, given, settings))
+    outcome = run(composed, echo=echo)
     return Run(
         outcome.run_dir,
         composed.device,
