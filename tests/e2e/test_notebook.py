@@ -54,7 +54,7 @@ def check(notebook: Any) -> None:
     assert "(True, True)" in said(notebook, "text/plain")  # the ticket, found in two ways
     text = chatter(notebook)
     assert "Embedding-tuned probe: 100%" in text and "ks_lottery: 100%" in text
-    assert "Warning" not in text and "gemm" not in text and "/tmp/" not in text
+    assert "Warning" not in text and "gemm_4bit" not in text and "/tmp/" not in text
 
 
 def test_the_committed_output_is_whole() -> None:
