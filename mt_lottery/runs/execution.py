@@ -16,6 +16,7 @@ from mt_lottery.data.prompts.batches import Encoded
 from mt_lottery.errors import RecordError
 from mt_lottery.model.loading import LoadedModel, load
 from mt_lottery.registry import ENGINES, TUNERS
+from mt_lottery.runs.card import describe_folder
 from mt_lottery.runs.context import make_context
 from mt_lottery.runs.decode import check_room, decode, pad_id
 from mt_lottery.runs.folder import integrity
@@ -239,6 +240,7 @@ def _tune_and_score(
             note_logits(tuner, context.model, run_dir)
         if saved is not None:
             cost.adapter_bytes = sum(f.stat().st_size for f in saved.rglob("*") if f.is_file())
+            describe_folder(saved, config, plan.text, loaded, tuner.lead)
         if tuner.chosen is not None:
             tuner.chosen.named(loaded.tokenizer, context.counts).save(run_dir / TICKETS)
 

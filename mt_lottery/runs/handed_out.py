@@ -13,6 +13,7 @@ from mt_lottery.model.folder.quantised import refuse_merging
 from mt_lottery.model.folder.saving import save_folder
 from mt_lottery.model.handed_out import refuse_saving
 from mt_lottery.model.loading import quantisation_of
+from mt_lottery.runs.card import describe_folder
 from mt_lottery.runs.decode import decode
 from mt_lottery.runs.finished import Run
 from mt_lottery.runs.folder.targets import check_model_folder, inputs_of
@@ -93,6 +94,10 @@ def merge(run: Run, out: str | Path, dtype: str | None, overwrite: bool) -> Merg
     merged = dataclasses.replace(tuned, model=model)
     outputs = decode(run.config, merged, [line["source"] for line in said], quiet=True)
     same = sum(o.text == line["hypothesis"] for o, line in zip(outputs, said, strict=True))
+
+    def more(staging: Path) -> None:
+        describe_folder(staging, run.config, run.text, merged, run.lead)
+
     with quietly():
-        save_folder(model, tuned.tokenizer, folder, marked=True)
+        save_folder(model, tuned.tokenizer, folder, marked=True, more=more)
     return Merged(folder, len(said), same)

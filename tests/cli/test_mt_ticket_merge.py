@@ -51,7 +51,7 @@ def test_merged_models_say_what_the_run_said(
     assert translated(Path("plain"), [x["source"] for x in said]) == [x["hypothesis"] for x in said]
     assert contents(Path("plain")) == {
         "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
-        "tokenizer_config.json", ".mt_lottery.json",
+        "tokenizer_config.json", ".mt_lottery.json", "README.md",
     }  # fmt: skip
     assert Path("plain/model.safetensors").stat().st_mode & 0o044 == 0o044  # others may read it
     config = json.loads(Path("plain/config.json").read_text())

@@ -1,0 +1,146 @@
+"""The model card of what a run leaves: prompt, stop rule, and lines that translate without us."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mt_lottery.config import RunConfig
+from mt_lottery.data.prompts.batches import encode_prompts
+from mt_lottery.data.prompts.prepared import PreparedText
+from mt_lottery.data.prompts.wording import prompts_of
+from mt_lottery.model.loading import LoadedModel
+from mt_lottery.model.tables import eos_ids
+from mt_lottery.runs.decode import pad_id
+from mt_lottery.system.atomic import write_text
+
+README = "README.md"
+PLACE = "{sentence}"
+#: Said where the tokenizer, called on the prompt, gives other ids than training saw.
+OTHER_IDS = "The tokenizer reads this prompt in another way than the run did: use mt-translate.\n"
+
+_TEXT = """
+## Translating
+
+Tuned for {direction} with this prompt, the sentence in place of `{place}`:
+
+```text
+{prompt}
+```
+
+It ends a translation with the end-of-sequence token; what follows a line break is not part of it.
+{note}"""
+
+_CODE = """
+```python
+{load}
+TEMPLATE = {template}
+
+
+def translate(sentence):
+    prompt = TEMPLATE.replace({place!r}, " ".join(sentence.strip().splitlines()))
+    ids = tokenizer(prompt{how}, return_tensors="pt")["input_ids"]{cut}
+    output = model.generate(
+        ids, max_new_tokens={new}, do_sample=False, num_beams={beams}, eos_token_id={eos}, pad_token_id={pad}
+    )
+    text = tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True)
+    return text.strip().partition("\\n")[0].rstrip()
+```
+"""  # noqa: E501
+
+_PLAIN = """from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder = "."  # where this file is
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").eval()
+"""
+
+_ADAPTER = """from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder = "."  # where this file is
+base = {base}
+tokenizer = AutoTokenizer.from_pretrained(base)
+model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
+model = PeftModel.from_pretrained(model, folder).eval()
+"""
+
+
+def how_to_translate(
+    config: RunConfig, text: PreparedText, loaded: LoadedModel, lead: str, base: str | None
+) -> str:
+    """The part of a model card on translating.
+
+    Args:
+        config: of the run: direction and decoding.
+        text: its prompt.
+        loaded: the tuned model and its tokenizer.
+        lead: what goes before each prompt.
+        base: the original model, for an adapter; None for a folder that is whole.
+
+    Returns:
+        Markdown; its Python gives what ``mt-translate`` gives with the same decoding.
+    """
+    (worded,) = prompts_of(text.template, [PLACE], text.pair)
+    template = str(lead + worded)
+    call = _call(loaded.tokenizer, template, text, lead)
+    said = _TEXT.format(
+        direction=text.pair,
+        place=PLACE,
+        prompt=template,
+        note="" if call is not None else OTHER_IDS,
+    )
+    if call is None:
+        return said
+    how, cut = call
+    settings = config.translate
+    return said + _CODE.format(
+        load=_PLAIN if base is None else _ADAPTER.format(base=json.dumps(base)),
+        template=json.dumps(template, ensure_ascii=False),
+        place=PLACE,
+        how=how,
+        cut=cut,
+        new=settings.max_new_tokens,
+        beams=settings.beam_size,
+        eos=sorted(eos_ids(loaded.model, loaded.tokenizer)),
+        pad=pad_id(loaded.tokenizer),
+    )
+
+
+def _call(tokenizer: Any, template: str, text: PreparedText, lead: str) -> tuple[str, str] | None:
+    """How a plain call of the tokenizer gives the ids that the run uses; None if none does."""
+    sentence = "This is a sentence, with 2 parts."
+    (wanted,) = encode_prompts([sentence], text.template, text.pair, tokenizer, lead=lead)
+    prompt = template.replace(PLACE, sentence)
+    ids = list(tokenizer(prompt)["input_ids"])
+    if ids == wanted:
+        return "", ""
+    if ids[:-1] == wanted:  # the tokenizer closes what it reads
+        return "", "[:, :-1]"
+    if list(tokenizer(prompt, add_special_tokens=False)["input_ids"]) == wanted:
+        return ", add_special_tokens=False", ""
+    return None
+
+
+def describe_folder(
+    folder: Path, config: RunConfig, text: PreparedText, loaded: LoadedModel, lead: str
+) -> None:
+    """Say in a folder's model card how to translate with it; other folders are left alone.
+
+    Args:
+        folder: of an adapter that PEFT reads, or of a whole model.
+        config, text, loaded, lead: as for :func:`how_to_translate`.
+
+    Raises:
+        DiskError: the card cannot be written.
+    """
+    adapter, card = folder / "adapter_config.json", folder / README
+    base = None
+    if adapter.is_file():
+        base = str(json.loads(adapter.read_text("utf-8")).get("base_model_name_or_path") or "")
+    elif not (folder / "config.json").is_file():
+        return
+    title = f"# {text.pair}, tuned by mt-lottery (recipe {config.recipe})\n"
+    before = card.read_text("utf-8") if card.is_file() else title
+    write_text(card, before + how_to_translate(config, text, loaded, lead, base))

@@ -1,0 +1,90 @@
+"""The model card of an adapter and of a merged folder: its lines translate as the run does."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mt_lottery as mtl
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
+from tiny_runs import MINI, Models, make_models
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    return make_models(tmp_path_factory.mktemp("models"))
+
+
+def trained(recipe: str, model: Path, folder: Path, **more: Any) -> Any:
+    return mtl.train(
+        recipe, "en-es", name_or_path=model, data="mini", metrics=["chrf"],
+        out_dir=folder / recipe, baseline=False, echo=lambda _: None,
+        settings={"data.train_pairs": 24, "data.test_pairs": 6, "data.dev_pairs": 4,
+                  "train.epochs": 1, "translate.max_new_tokens": 8, "train.lr": 0.05}, **more,
+    )  # fmt: skip
+
+
+def by_the_card(folder: Path, sentences: list[str]) -> list[str]:
+    """What a reader gets who runs the card's Python in the folder."""
+    text = (folder / "README.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {}
+    where = Path.cwd()
+    os.chdir(folder)
+    try:
+        exec(code, names)
+    finally:
+        os.chdir(where)
+    return [names["translate"](sentence) for sentence in sentences]
+
+
+@pytest.mark.parametrize("recipe", ["random_seen", "lora", "full"])
+@pytest.mark.parametrize("kind", ["untied", "tied"])
+def test_the_cards_lines_translate_as_the_run_does(
+    recipe: str, kind: str, models: Models, tmp_path: Path, cache: Path
+) -> None:
+    model = getattr(models, kind)
+    more = {"tuner": {"tickets": 9}} if recipe == "random_seen" else {}
+    run = trained(recipe, model, tmp_path, **more)
+    sentences = [line["source"] for line in run.hypotheses]
+    said = run.translate(sentences)
+    learnt = run.folder / ("model" if recipe == "full" else "adapter")
+    assert by_the_card(learnt, sentences) == said
+    assert "English" in (learnt / "README.md").read_text("utf-8")
+    run.check_files()  # the card belongs to what was recorded
+
+
+def test_a_merged_folder_says_how_to_translate(models: Models, tmp_path: Path, cache: Path) -> None:
+    run = trained("random_seen", models.untied, tmp_path, tuner={"tickets": 9})
+    sentences = (MINI / "test.en.txt").read_text("utf-8").splitlines()[:4]
+    said = run.translate(sentences)
+    run.merge(tmp_path / "merged")
+    assert by_the_card(tmp_path / "merged", sentences) == said
+
+
+def test_a_tokenizer_that_closes_what_it_reads(models: Models) -> None:
+    from mt_lottery.config.compose import compose
+    from mt_lottery.data.prompts.prepared import PreparedText
+    from mt_lottery.model.loading import load
+    from mt_lottery.runs.card import OTHER_IDS, how_to_translate
+
+    config = compose(
+        ["recipe=none", "lang=en-es", "model=hf", f"model.name_or_path={models.untied}"]
+    )
+    loaded = load(config.model, "cpu")
+    text = PreparedText.of(config)
+    from tokenizers import processors
+
+    loaded.tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
+    )
+    said = how_to_translate(config, text, loaded, "", None)
+    assert '["input_ids"][:, :-1]' in said and OTHER_IDS not in said
