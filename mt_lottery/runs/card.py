@@ -10,8 +10,10 @@ from mt_lottery.config import RunConfig
 from mt_lottery.data.prompts.batches import encode_prompts
 from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.data.prompts.wording import prompts_of
+from mt_lottery.errors import RecordError
 from mt_lottery.model.loading import LoadedModel
 from mt_lottery.model.tables import eos_ids
+from mt_lottery.reading import read_json
 from mt_lottery.runs.decode import pad_id
 from mt_lottery.system.atomic import write_text
 
@@ -138,7 +140,7 @@ def describe_folder(
     adapter, card = folder / "adapter_config.json", folder / README
     base = None
     if adapter.is_file():
-        base = str(json.loads(adapter.read_text("utf-8")).get("base_model_name_or_path") or "")
+        base = str(read_json(adapter, RecordError).get("base_model_name_or_path") or "")
     elif not (folder / "config.json").is_file():
         return
     title = f"# {text.pair}, tuned by mt-lottery (recipe {config.recipe})\n"
