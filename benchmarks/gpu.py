@@ -4,10 +4,12 @@
     python benchmarks/gpu.py --check               # tiny shapes, on the CPU
 
 Its parts run in order of worth, each in a process of its own with a time limit, and each writes
-DIR/PART.json as it goes; what there was no time for is said.  No network and no model is needed:
-the shapes of LLaMA-7B and Gemma 3 270M, random weights made on the device, token ids made up.
-Packages to compare with (bitsandbytes, trl, liger-kernel, cut-cross-entropy) are tried, and their
-absence is said in the result.  Every comparison is of arms that ran in one process.
+into DIR/gpu.json as it goes; what there was no time for is said.  Beside it are profiles.txt and,
+of the tests, right.log: three files, for rented machines that give few back.  No network and no
+model is needed: the shapes of LLaMA-7B and Gemma 3 270M, random weights made on the device, token
+ids made up.  Packages to compare with (bitsandbytes, trl, liger-kernel, cut-cross-entropy) are
+tried, and their absence is said in the result.  Every comparison is of arms that ran in one
+process.
 """
 
 from __future__ import annotations
@@ -18,14 +20,13 @@ import os
 import subprocess
 import sys
 import time
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import common
 from gpu_parts import PARTS, Given, run_part
-from gpu_parts.work import versions
+from gpu_parts.work import Results, versions
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,6 @@ def start_part(name: str, given: argparse.Namespace, seconds: float) -> dict[str
         ).returncode
     except subprocess.TimeoutExpired:
         code = None
-    file = given.out / f"{name}.json"
     return {
         "ended": "stopped at its limit"
         if code is None
@@ -72,7 +72,6 @@ def start_part(name: str, given: argparse.Namespace, seconds: float) -> dict[str
         else f"exit {code}",
         "seconds": round(time.monotonic() - began, 1),
         "limit": round(seconds, 1),
-        "result": json.loads(file.read_text("utf-8")) if file.is_file() else None,
     }
 
 
@@ -98,22 +97,21 @@ def main() -> int:
     if unknown := set(names) - set(PARTS):
         parser.error(f"--parts: {', '.join(sorted(unknown))}; allowed: {', '.join(PARTS)}")
     deadline = time.monotonic() + 60 * given.minutes
-    report: dict[str, Any] = {"check": given.check, "device": given.device, "parts": {}}
+    results, ended = Results(given.out), {}
+    results.begin(check=given.check, device=given.device, versions=versions())
     for name in names:
         left = deadline - time.monotonic() - ENDING
         share = SHARES[name]
         seconds = min(share.seconds, left if name == names[-1] else left * share.of_rest)
         if seconds < 20:
-            report["parts"][name] = {"ended": "no time was left for it"}
+            ended[name] = "no time was left for it"
+            results.add(name, ended=ended[name])
             continue
         print(f"== {name}: {seconds:.0f} s at most", flush=True)
-        try:
-            report["parts"][name] = start_part(name, given, seconds)
-        except (OSError, ValueError):  # a part that was stopped as it wrote
-            report["parts"][name] = {"ended": traceback.format_exc()}
-        print(f"== {name}: ended {report['parts'][name]['ended']}", flush=True)
-        common.write("gpu", report | {"versions": versions()}, given.out / "gpu.json")
-    ended = {name: part["ended"] for name, part in report["parts"].items()}
+        how = start_part(name, given, seconds)
+        ended[name] = how["ended"]
+        results.add(name, **how)
+        print(f"== {name}: ended {ended[name]}", flush=True)
     print(json.dumps(ended))
     return int(given.check and any(how != "well" for how in ended.values()))
 

@@ -256,9 +256,9 @@ def arms_of(model: Any, work: Work, given: Given) -> dict[str, Callable[[], list
         "lora: ours": mine(model, "lora", work, given),
         "lora: PEFT, transformers' loss": peer(model, "lora", peers.plain, work, given),
         "lora: PEFT, TRL's chunked loss": peer(model, "lora", peers.trl, work, given),
-        "lora: PEFT, cut-cross-entropy": peer(model, "lora", peers.cut_cross_entropy, work, given),
         "prefix: ours": mine(model, "prefix", work, given),
         "prefix: PEFT, transformers' loss": peer(model, "prefix", peers.plain, work, given),
+        "lora: PEFT, cut-cross-entropy": peer(model, "lora", peers.cut_cross_entropy, work, given),
     }
 
 

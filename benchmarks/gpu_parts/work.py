@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib.metadata
+import json
 import statistics
 import time
 import traceback
@@ -20,6 +21,7 @@ PACKAGES = (
     *("sacrebleu", "hydra-core", "omegaconf", "py3langid", "bitsandbytes", "liger-kernel"),
     *("trl", "cut-cross-entropy", "vllm"),
 )
+PROFILES = "profiles.txt"  # in the folder of results
 H100_PEAK = 989e12  # dense bfloat16 FLOPs a second, by the data sheet
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -61,19 +63,40 @@ class Given:
         return self.deadline - time.monotonic()
 
 
+class Results:
+    """The one file of all parts' results: rented machines may give few files back."""
+
+    def __init__(self, out: Path) -> None:
+        self.path = out / "gpu.json"
+
+    def begin(self, **content: Any) -> None:
+        """An empty report, and no profiles."""
+        (self.path.parent / PROFILES).unlink(missing_ok=True)
+        self._write({**content, "parts": {}})
+
+    def add(self, part: str, **content: Any) -> None:
+        """Write more of a part."""
+        whole = json.loads(self.path.read_text("utf-8")) if self.path.is_file() else {"parts": {}}
+        whole["parts"].setdefault(part, {}).update(content)
+        self._write(whole)
+
+    def _write(self, whole: dict[str, Any]) -> None:
+        partial = self.path.with_suffix(".partial")
+        common.write("gpu", whole, partial)
+        partial.replace(self.path)  # a part may be stopped at any time
+
+
 class Report:
     """A part's result; every change of it is written at once."""
 
     def __init__(self, given: Given, part: str, **content: Any) -> None:
-        self.path = given.out / f"{part}.json"
+        self.results = Results(given.out)
         self.part = part
         self.content: dict[str, Any] = {"machine": machine(given.device), **content}
         self.write()
 
     def write(self) -> None:
-        whole = self.path.with_suffix(".partial")
-        common.write(f"gpu_{self.part}", self.content, whole)
-        whole.replace(self.path)  # a part may be stopped at any time
+        self.results.add(self.part, result=self.content)
 
     def add(self, section: str, name: str, content: dict[str, Any]) -> None:
         self.content.setdefault(section, {})[name] = content
@@ -155,8 +178,8 @@ def profiled(work: Callable[[], object], steps: int, name: str, given: Given) ->
     found = profile.key_averages()
     orders = ["self_cpu_time_total", *["self_device_time_total"] * given.cuda]
     text = "\n".join(found.table(sort_by=order, row_limit=15) for order in orders)
-    file = "".join(c if c.isalnum() else "-" for c in name)
-    (given.out / f"profile-{file}.txt").write_text(text, "utf-8")
+    with (given.out / PROFILES).open("a", encoding="utf-8") as file:
+        file.write(f"== {name}, {steps} steps\n{text}\n")
     busy = sum(event.self_device_time_total for event in found) / 1e6
     counts = {event.key: round(event.count / steps, 1) for event in found}
     return {
