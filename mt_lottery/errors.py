@@ -9,10 +9,12 @@ what is allowed.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -156,6 +158,34 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     names = sorted(str(k) for k in known)
     listed = ", ".join(names) if names else "none"
     return f"Unknown {kind} '{name}'.{nearest(name, names)} Known: {listed}."
+
+
+_OPTIONS: ContextVar[bool] = ContextVar("_OPTIONS", default=False)
+
+
+@contextlib.contextmanager
+def on_command_line() -> Iterator[None]:
+    """While a command is at work: :func:`argument` writes its options."""
+    token = _OPTIONS.set(True)
+    try:
+        yield
+    finally:
+        _OPTIONS.reset(token)
+
+
+def argument(name: str, value: object = None) -> str:
+    """An argument of a call, or of the command that does the same, as its caller would write it.
+
+    >>> argument("check_alphas"), argument("langs", "ro"), argument("force", True)
+    ('check_alphas', 'langs=ro', 'force=True')
+    >>> with on_command_line():
+    ...     argument("check_alphas"), argument("langs", "ro"), argument("force", True)
+    ('--check-alphas', '--langs ro', '--force')
+    """
+    if not _OPTIONS.get():
+        return name if value is None else f"{name}={value}"
+    option = f"--{name.replace('_', '-')}"
+    return option if value is None or value is True else f"{option} {value}"
 
 
 def check_keywords(function: str, given: Iterable[str], known: Iterable[str]) -> None:

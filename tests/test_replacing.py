@@ -46,7 +46,7 @@ def test_ours_and_empty_ones_are_replaced(elsewhere: Path) -> None:
     out = write(elsewhere / "out", "old")
     Path("empty").mkdir()
     for folder in ("out", "empty"):
-        with pytest.raises(RecordError, match=f"^{folder} exists; give another folder, or --over"):
+        with pytest.raises(RecordError, match=f"^{folder} exists; give another folder, or over"):
             check_replaceable(folder, overwrite=False)
         assert check_replaceable(folder, overwrite=True) == elsewhere / folder
         write(elsewhere / folder)
@@ -237,7 +237,7 @@ def test_files_that_the_user_names(elsewhere: Path) -> None:
     Path("there.csv").write_text("mine")
     Path("link.csv").symlink_to("nowhere")
     for name in ("there.csv", "link.csv"):
-        with pytest.raises(RecordError, match=f"{name} exists; give another name, or --overwrite"):
+        with pytest.raises(RecordError, match=f"{name} exists; give another name, or overwrite"):
             check_new_files([Path("new.csv"), Path(name)], overwrite=False)
         check_new_files([Path(name)], overwrite=True)
     Path("folder").mkdir()

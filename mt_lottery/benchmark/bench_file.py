@@ -9,7 +9,7 @@ from typing import Any
 
 from mt_lottery import __version__
 from mt_lottery.benchmark.plan import Bench
-from mt_lottery.errors import RecordError
+from mt_lottery.errors import RecordError, argument
 from mt_lottery.reading import read_json
 from mt_lottery.runs.folder.record import converted
 from mt_lottery.system.atomic import write_text
@@ -54,8 +54,8 @@ def check_settings(bench: Bench, *, force: bool, command: str) -> None:
             listed = "\n".join(f"  {line}" for line in changes)
             raise RecordError(
                 f"{bench.out} holds a benchmark with other settings:\n{listed}\n"
-                "Give another --out, or --force to go on with the new ones (cells that they "
-                "change are run again)."
+                f"Give another {argument('out')}, or {argument('force', True)} to go on with the "
+                "new ones (cells that they change are run again)."
             )
     for key, values in (("methods", bench.recipes), ("langs", bench.langs), ("seeds", bench.seeds)):
         known = asked.setdefault(key, [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mt_lottery.benchmark.recipes import all_recipes, leaderboard_recipes, tuner_of
-from mt_lottery.errors import ConfigError, MTLotteryError, unknown
+from mt_lottery.errors import ConfigError, MTLotteryError, argument, unknown
 from mt_lottery.languages import get_language, parse_pair
 
 
@@ -44,11 +44,13 @@ def choose_langs(source: str, targets: Sequence[str]) -> list[str]:
     """
     given = [target.strip() for target in targets]
     if not any(given):
-        raise ConfigError("--langs is empty: give languages, for example --langs ro,es,ca,no")
+        few = argument("langs", "ro,es,ca,no")
+        raise ConfigError(f"{argument('langs')} is empty: give languages, for example {few}")
     problems, pairs = [], []
     if not all(given):
         problems.append(
-            f"--langs {','.join(given)}: a comma without a language; for example --langs ro,es"
+            f"{argument('langs', ','.join(given))}: a comma without a language; for example "
+            f"{argument('langs', 'ro,es')}"
         )
     for target in filter(None, given):
         try:
@@ -56,7 +58,7 @@ def choose_langs(source: str, targets: Sequence[str]) -> list[str]:
             whole = "-" in target and not _is_language(target)
             pairs.append(str(parse_pair(target if whole else f"{source}-{target}")))
         except MTLotteryError as error:
-            problems.append(f"--langs {target}: {error}")
+            problems.append(f"{argument('langs', target)}: {error}")
     if problems:
         raise ConfigError(problems)
     return list(dict.fromkeys(pairs))

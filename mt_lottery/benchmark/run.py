@@ -40,7 +40,7 @@ from mt_lottery.benchmark.plan import (
 )
 from mt_lottery.config.recipe_files import recipes_folder
 from mt_lottery.data.corpora import load_corpora
-from mt_lottery.errors import ConfigError
+from mt_lottery.errors import ConfigError, argument, unknown
 from mt_lottery.languages import parse_pair
 from mt_lottery.runs.planning.plan import (
     check_metrics,
@@ -49,6 +49,8 @@ from mt_lottery.runs.planning.plan import (
 )
 from mt_lottery.system.values import LONGEST_NAME, wholes
 from mt_lottery.tracking import given_up
+
+EXECUTORS = ("local", "slurm")
 
 
 @dataclass
@@ -101,16 +103,26 @@ def ask(given: Any) -> Bench:
     problems = []
     if not names:
         problems.append("No recipe is given: name some, or `all`.")
-    for key, value in (("--jobs", asked.jobs), ("--tune", asked.tune)):
-        if value < (1 if key == "--jobs" else 0):
-            problems.append(f"{key} must be at least {1 if key == '--jobs' else 0}, not {value}.")
+    for key, count, least in (("jobs", asked.jobs, 1), ("tune", asked.tune, 0)):
+        if not isinstance(count, int):
+            problems.append(f"{argument(key)} must be a whole number, not {count!r}.")
+        elif count < least:
+            problems.append(f"{argument(key)} must be at least {least}, not {count}.")
+    for key, name, known in (
+        ("preset", asked.preset, PRESETS),
+        ("executor", asked.executor, EXECUTORS),
+    ):
+        if name is not None and name not in known:
+            problems.append(f"{argument(key)}: {unknown(key, name, known)}")
     if asked.slurm and asked.executor != "slurm":
-        problems.append(f"--slurm {asked.slurm[0]}: it goes with --executor slurm.")
+        problems.append(
+            f"{argument('slurm')} {asked.slurm[0]}: it goes with {argument('executor', 'slurm')}."
+        )
     try:
         seeds = wholes(asked.seeds, 0, 2**32 - 1)
     except ValueError as error:
         seeds = []
-        problems.append(f"--seeds: each {error}.")
+        problems.append(f"{argument('seeds')}: each {error}.")
     langs: list[str] = []
     out = (asked.out or Path("bench") / (asked.preset or "default")).expanduser()
     for choose in (
@@ -145,13 +157,13 @@ def _check_out(out: Path) -> None:
     """
     try:
         if not stat.S_ISDIR(out.stat().st_mode):
-            raise ConfigError(f"--out {out}: it is a file; a folder is needed.")
+            raise ConfigError(f"{argument('out', out)}: it is a file; a folder is needed.")
     except FileNotFoundError:
         if out.is_symlink():
-            raise ConfigError(f"--out {out}: a link that leads nowhere.") from None
+            raise ConfigError(f"{argument('out', out)}: a link that leads nowhere.") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"--out {out}: {reason}.") from error
+        raise ConfigError(f"{argument('out', out)}: {reason}.") from error
 
 
 def overrides_of(

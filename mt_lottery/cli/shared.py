@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from mt_lottery.cli import streams
 from mt_lottery.cli.mistakes import mistake
-from mt_lottery.errors import MTLotteryError
+from mt_lottery.errors import MTLotteryError, on_command_line
 from mt_lottery.registry.blame import as_plugin_error
 from mt_lottery.system import parallel
 from mt_lottery.system.diskfault import disk_error
@@ -38,7 +38,8 @@ def guarded(command: Callable[[], int], interrupted: str = RESUME) -> int:
     quieten()
     ours = raise_on_sigterm()
     try:
-        code = command()
+        with on_command_line():
+            code = command()
         parallel.stop()
         if error := streams.refused():
             raise error

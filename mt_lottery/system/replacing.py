@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from mt_lottery import __version__
-from mt_lottery.errors import MTLotteryError, RecordError
+from mt_lottery.errors import MTLotteryError, RecordError, argument
 from mt_lottery.reading import read_json
 from mt_lottery.system.atomic import (
     DiskError,
@@ -47,7 +47,6 @@ def check_replaceable(
     *,
     overwrite: bool,
     inputs: Mapping[str, str | Path | None] | None = None,
-    flag: str = "--overwrite",
 ) -> Path:
     """Whether a folder may be written, or replaced; to be asked before any work.
 
@@ -55,7 +54,6 @@ def check_replaceable(
         out: the folder, as the user gave it.
         overwrite: whether it may be replaced if it is ours.
         inputs: what the work reads, by what the message calls it.
-        flag: how the user asks for replacing.
 
     Returns:
         the folder, with ``~`` and ``..`` resolved.
@@ -79,7 +77,7 @@ def check_replaceable(
             _check_writable(folder)
             return folder
         if not overwrite:
-            raise _InTheWay(f"{out} exists; give another folder, or {flag}.")
+            raise _InTheWay(f"{out} exists; give another folder, or {argument('overwrite', True)}.")
         _check_ours(folder, out)
         _check_apart(folder, out, inputs or {})
         _check_writable(folder)
@@ -286,9 +284,7 @@ def restore(folder: Path) -> None:
                 os.rename(aside, folder)
 
 
-def check_new_files(
-    paths: Iterable[Path], *, overwrite: bool, own: Path | None = None, flag: str = "--overwrite"
-) -> None:
+def check_new_files(paths: Iterable[Path], *, overwrite: bool, own: Path | None = None) -> None:
     """Whether the files that a command will write may be written; to be asked before any work.
 
     Args:
@@ -296,7 +292,6 @@ def check_new_files(
         overwrite: whether those that are there may be replaced.
         own: a file by which a result folder is known to be the command's own: if it is there,
             its results are rendered again. None where the user named the place.
-        flag: how the user asks for replacing.
 
     Raises:
         RecordError: a file is there, and may not be written over; or it is a folder.
@@ -308,7 +303,9 @@ def check_new_files(
             if path.is_dir():
                 raise RecordError(f"{path} is a folder; give the name of a file.")
             if os.path.lexists(path) and not (overwrite or again):
-                raise RecordError(f"{path} exists; give another name, or {flag}.")
+                raise RecordError(
+                    f"{path} exists; give another name, or {argument('overwrite', True)}."
+                )
             if path.exists() and not path.is_file():
                 raise RecordError(f"{path} is no regular file; give another name.")
             _check_writable(path.absolute())

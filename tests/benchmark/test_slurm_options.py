@@ -44,7 +44,7 @@ def test_setup_lines_add_up() -> None:
     [
         ("partitoin=gpu", r"Unknown key 'partitoin'\. Did you mean 'partition'\? Known: account, "),
         ("dependency=after:1", r"Unknown key 'dependency'.*Known: account"),
-        ("partition", r"--slurm partition: give key=value"),
+        ("partition", r"slurm partition: give key=value"),
         ("partition=", r"partition must be one line of text"),
         ("comment=a\nrm -rf /", r"comment must be one line of text"),
         ("time=soon", r"time must be minutes"),

@@ -69,7 +69,7 @@ def test_more_tokens_than_the_model_has_positions() -> None:
     model.config.n_positions = longest
     assert predict(model, cut(pairs, 20), tiny.PAD).margins.shape
     model.config.n_positions = longest - 1
-    with pytest.raises(ModelError, match=rf"{longest} tokens.* {longest - 1} positions.*--posit"):
+    with pytest.raises(ModelError, match=rf"{longest} tokens.* {longest - 1} positions.*posit"):
         predict(model, cut(pairs, 20), tiny.PAD)
 
 
@@ -82,7 +82,7 @@ def test_positions() -> None:
     whole = make_positions(pairs, template, pair, tokenizer, 20)
     assert whole.references.tolist() == [5, 6, 7, tiny.EOS, 9, tiny.EOS]
     assert {5, 6, 9} <= set(found.tokens.tolist()) and 7 not in found.tokens
-    with pytest.raises(ConfigError, match="--positions is 0"):
+    with pytest.raises(ConfigError, match="positions is 0"):
         make_positions(pairs, template, pair, tokenizer, 0)
     with pytest.raises(DataError, match="no test sentence"):
         make_positions([], template, pair, tokenizer, 20)

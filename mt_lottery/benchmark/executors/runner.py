@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from mt_lottery.benchmark.executors.worker import LOG, Answer, Order, read_state, write_state
 from mt_lottery.benchmark.plan import Bench, Cell, probe_group
-from mt_lottery.errors import RecordError
+from mt_lottery.errors import RecordError, argument
 from mt_lottery.runs.folder.record import NAME, Record, read_record
 from mt_lottery.system.atomic import DiskError
 from mt_lottery.system.secrets import redact_file
@@ -67,7 +67,9 @@ def held(out: Path) -> Iterator[None]:
     except Timeout as error:
         raise RecordError(f"{out}: another mt-bench is working in this folder.") from error
     except OSError as error:
-        raise DiskError(f"--out {out}: cannot be written: {error.strerror or error}.") from error
+        raise DiskError(
+            f"{argument('out', out)}: cannot be written: {error.strerror or error}."
+        ) from error
     try:
         yield
     finally:

@@ -34,7 +34,7 @@ from mt_lottery.benchmark.executors.slurm_plan import split
 from mt_lottery.benchmark.executors.slurm_queue import Seen, SlurmError, cancel, ending, queue, why
 from mt_lottery.benchmark.executors.worker import LOG, Answer, Order, write_state
 from mt_lottery.benchmark.plan import Bench, probe_group
-from mt_lottery.errors import RecordError
+from mt_lottery.errors import RecordError, argument
 
 TICK = 1.0  # seconds between looks at the folder, which cost Slurm nothing
 PATIENCE = 15.0  # seconds that a shared file system may take to show what a job has written
@@ -317,6 +317,6 @@ def refuse_running(out: Path) -> None:
     if live:
         numbers = " ".join(str(array.job) for array in store.arrays)
         raise RecordError(
-            f"{out}: jobs of Slurm are at work here ({numbers}). --executor slurm watches them; "
-            f"`scancel {numbers}` stops them."
+            f"{out}: jobs of Slurm are at work here ({numbers}). "
+            f"{argument('executor', 'slurm')} watches them; `scancel {numbers}` stops them."
         )

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from mt_lottery.errors import ConfigError, unknown
+from mt_lottery.errors import ConfigError, argument, unknown
 
 #: Keys that may be given, each with what it is; the names are sbatch's.
 OPTIONS = {
@@ -83,21 +83,21 @@ def parse_options(given: Sequence[str]) -> dict[str, Any]:
         ConfigError: with every mistake.
     """
     parameters: dict[str, Any] = {}
-    problems = []
+    problems, own = [], argument("slurm")
     for pair in given:
         name, equals, text = pair.partition("=")
         key = name.strip().replace("-", "_")
         if not equals:
-            problems.append(f"--slurm {pair}: give key=value, for example --slurm partition=gpu.")
+            problems.append(f"{own} {pair}: give key=value, for example {own} partition=gpu.")
         elif key not in OPTIONS:
-            problems.append(f"--slurm {pair}: {unknown('key', key, OPTIONS)}")
+            problems.append(f"{own} {pair}: {unknown('key', key, OPTIONS)}")
         elif _SUBMITIT.get(key, key) in parameters and key != "setup":
-            problems.append(f"--slurm {pair}: {key} is given twice.")
+            problems.append(f"{own} {pair}: {key} is given twice.")
         else:
             try:
                 value = _value(key, text.strip())
             except ValueError as error:
-                problems.append(f"--slurm {pair}: {key} must be {error}.")
+                problems.append(f"{own} {pair}: {key} must be {error}.")
                 continue
             if key == "setup":
                 parameters.setdefault(key, []).append(value)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mt_lottery.benchmark.executors.slurm_options import seconds
-from mt_lottery.errors import ConfigError, MTLotteryError
+from mt_lottery.errors import ConfigError, MTLotteryError, argument
 
 COMMANDS = ("sbatch", "squeue", "scontrol", "scancel", "srun")
 
@@ -74,13 +74,15 @@ def require() -> None:
     """
     if importlib.util.find_spec("submitit") is None:
         raise ConfigError(
-            "--executor slurm needs the package submitit: pip install 'mt-lottery[slurm]'"
+            f"{argument('executor', 'slurm')} needs the package submitit: "
+            "pip install 'mt-lottery[slurm]'"
         )
     missing = [name for name in COMMANDS if shutil.which(name) is None]
     if missing:
         raise ConfigError(
-            f"--executor slurm: {', '.join(missing)} not found. Run mt-bench where jobs are "
-            "submitted (a login node of the cluster), or use --executor local."
+            f"{argument('executor', 'slurm')}: {', '.join(missing)} not found. Run "
+            "mt-bench where jobs are submitted (a login node of the cluster), or use "
+            f"{argument('executor', 'local')}."
         )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mt_lottery.errors import ConfigError
+from mt_lottery.errors import ConfigError, argument
 from mt_lottery.paper.certify.check import (
     Check,
     alphas_to_check,
@@ -148,7 +148,9 @@ def certify_runs(
     given = read_runs(run_dirs, device, echo)
     wanted, have = settings.sentences, len(given[0].plan.test.pairs)
     if wanted is not None and wanted > have:
-        raise ConfigError(f"--sentences is {wanted}; the test set of {run_dirs[0]} has {have}.")
+        raise ConfigError(
+            f"{argument('sentences')} is {wanted}; the test set of {run_dirs[0]} has {have}."
+        )
     run = given[0]
     _ = run.probe
     start_peak(run.plan.device)

@@ -14,7 +14,7 @@ from torch import Tensor
 from mt_lottery.data.prompts.batches import IGNORE, BucketBatchSampler, Example, collate, encode
 from mt_lottery.data.prompts.templates import Template
 from mt_lottery.data.text import Pair
-from mt_lottery.errors import ConfigError, DataError, ModelError
+from mt_lottery.errors import ConfigError, DataError, ModelError, argument
 from mt_lottery.languages import LanguagePair
 from mt_lottery.model.positions import learned_positions
 from mt_lottery.report.progress import progress_bar
@@ -86,7 +86,9 @@ def make_positions(
         DataError: no pair.
     """
     if count < 1:
-        raise ConfigError(f"--positions is {count}; at least 1 reference token a sentence.")
+        raise ConfigError(
+            f"{argument('positions')} is {count}; at least 1 reference token a sentence."
+        )
     if not pairs:
         raise DataError("There is no test sentence to certify.")
     whole = encode(pairs, template, pair, tokenizer, sys.maxsize).examples
@@ -132,7 +134,8 @@ def predict(
     if limit is not None and longest > limit:
         raise ModelError(
             f"The longest prompt with its reference tokens has {longest} tokens, the model only "
-            f"{limit} positions. Take fewer reference tokens (--positions) or shorter sentences."
+            f"{limit} positions. Take fewer reference tokens ({argument('positions')}) or "
+            "shorter sentences."
         )
     head = output_head(model)
     device = next(model.parameters()).device

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mt_lottery.config import TrainConfig
-from mt_lottery.errors import ConfigError
+from mt_lottery.errors import ConfigError, argument
 from mt_lottery.runs.finished import Run
 from mt_lottery.runs.planning.plan import Echo
 from mt_lottery.ticket.level import Level
@@ -116,7 +116,7 @@ def _problems(first: Run, run: GivenRun) -> list[str]:
         else:
             found = f"recipe={run.config.recipe} is not partial tuning"
         hint = (
-            " (partial transfer is measured without a run: --check-alphas)"
+            f" (partial transfer is measured without a run: {argument('check_alphas')})"
             if run.tuner.copies_chosen
             else ""
         )

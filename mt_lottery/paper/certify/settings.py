@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mt_lottery.errors import ConfigError, TuningError, unknown
+from mt_lottery.errors import ConfigError, TuningError, argument, unknown
 from mt_lottery.ticket.certify_levels import TAU_FORMS
 from mt_lottery.ticket.level import Level
 
@@ -45,24 +45,41 @@ class Settings:
             ConfigError: a setting out of its range.
         """
         found = []
-        for option, given in (("--alphas", self.alphas), ("--check-alphas", self.check_alphas)):
+        for name in ("alphas", "check_alphas"):
+            given, own = getattr(self, name), argument(name)
+            if given is None and name == "check_alphas":
+                continue
+            if not isinstance(given, Sequence) or isinstance(given, str):
+                found.append(f"{own} is {given!r}; a list of α is needed: [0.05, 0.5, 1.0].")
+                continue
             try:
-                _ = [Level(alpha) for alpha in given or ()]
+                _ = [Level(alpha) for alpha in given]
             except TuningError as error:
-                found.append(f"{option}: {error}")
-        if not self.alphas:
-            found.append("--alphas is empty; at least one α.")
-        for option, value, allowed in (
+                found.append(f"{own}: {error}")
+            if name == "alphas" and not given:
+                found.append(f"{own} is empty; at least one α.")
+        for name, value, allowed in (
             ("margin", self.margin, MARGINS),
             ("tau", self.tau, TAU_FORMS),
         ):
             if value not in allowed:
-                found.append(f"--{option}: {unknown(option, value, allowed)}")
-        if self.positions < 1:
-            found.append(f"--positions is {self.positions}; at least 1 reference token a sentence.")
-        if self.sentences is not None and self.sentences < 1:
-            found.append(f"--sentences is {self.sentences}; at least 1.")
-        if self.suggest is not None and not 0 < self.suggest <= 1:
-            found.append(f"--suggest is {self.suggest:g}; a share in (0, 1].")
+                found.append(f"{argument(name)}: {unknown(name, value, allowed)}")
+        if not _whole(self.positions, 1):
+            found.append(
+                f"{argument('positions')} is {self.positions!r}; at least 1 reference token a "
+                "sentence."
+            )
+        if self.sentences is not None and not _whole(self.sentences, 1):
+            found.append(f"{argument('sentences')} is {self.sentences!r}; at least 1.")
+        if not _whole(self.seed, 0):
+            found.append(f"{argument('seed')} is {self.seed!r}; a whole number ≥ 0.")
+        share = self.suggest
+        if share is not None and not (isinstance(share, int | float) and 0 < share <= 1):
+            shown = f"{share:g}" if isinstance(share, int | float) else repr(share)
+            found.append(f"{argument('suggest')} is {shown}; a share in (0, 1].")
         if found:
             raise ConfigError(found)
+
+
+def _whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and value >= least
