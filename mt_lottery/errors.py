@@ -15,7 +15,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -186,6 +186,34 @@ def argument(name: str, value: object = None) -> str:
         return name if value is None else f"{name}={value}"
     option = f"--{name.replace('_', '-')}"
     return option if value is None or value is True else f"{option} {value}"
+
+
+def check_texts(name: str, given: Any, error: type[MTLotteryError]) -> list[str]:
+    """Texts that a call was given, as a list: of any iterable, an array or a column too.
+
+    Args:
+        name: of the argument.
+        given: what should be texts.
+        error: the class to raise.
+
+    Raises:
+        error: one text, nothing to go through, or an element that is none; with its place.
+    """
+    if isinstance(given, str | bytes):
+        raise error(f"{name} is one text; give a list of them: [{shorten(given)}].")
+    if not isinstance(given, Iterable):
+        raise error(f"{name} must be a list of texts, not {type(given).__name__}.")
+    texts = list(given)
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise error(f"{name}[{place}] must be a text, not {type(text).__name__}.")
+    return [str(text) for text in texts]  # NumPy's own kind of text too
+
+
+def shorten(value: object) -> str:
+    """A value as Python writes it, 60 characters at most."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def check_keywords(function: str, given: Iterable[str], known: Iterable[str]) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mt_lottery.api.training import settings_from
+from mt_lottery.api.training import refuse_misspelt, settings_from
 from mt_lottery.benchmark.board.presenting import notes, tables
 from mt_lottery.benchmark.board.report import read_board
-from mt_lottery.errors import RecordError
+from mt_lottery.errors import ConfigError, RecordError, check_texts
 from mt_lottery.report.printing import as_text
 from mt_lottery.system.quiet import quietly
 from mt_lottery.system.values import user_path
@@ -133,12 +133,16 @@ def bench(
         DataError: a language that the corpus does not have.
         RecordError: no cell could be finished; the reasons are printed and in ``out``.
     """
-    from mt_lottery.benchmark.run import Asked, ask, execute
+    from mt_lottery.benchmark.run import Asked, ask, carry_out
 
+    if not isinstance(settings or {}, Mapping):
+        raise ConfigError(f"settings={settings!r}; a mapping, as {{'train.epochs': 1}}.")
     given = settings_from(more) | {str(key): value for key, value in (settings or {}).items()}
+    refuse_misspelt(bench, more, ("recipe", "lang", "seed", "out_dir"))
+    every = [f"{key}={_written(value)}" for key, value in given.items()]
     asked = Asked(
-        recipes=[*_names(recipes), *(f"{key}={_written(value)}" for key, value in given.items())],
-        langs=",".join(_names(langs)),
+        recipes=[*_names("recipes", recipes), *every],
+        langs=",".join(_names("langs", langs)),
         source=source,
         seeds=",".join(map(str, [seeds] if isinstance(seeds, int) else seeds)),
         preset=preset,
@@ -154,12 +158,17 @@ def bench(
         command_line=f"mtl.bench({recipes!r}, {langs!r}, …)",
     )
     planned = ask(asked)
-    execute(planned, asked, shown=False)
+    _, failed = carry_out(planned, asked, shown=False)
+    if len(failed) == len(planned.cells()):
+        reasons = "".join(f"\n  {each.cell}: {each.reason}" for each in failed)
+        raise RecordError(f"{planned.out}: no cell could be finished.{reasons}")
     return Leaderboard(planned.out)
 
 
-def _names(given: str | Sequence[str]) -> list[str]:
-    return given.split(",") if isinstance(given, str) else list(given)
+def _names(argument: str, given: str | Iterable[str]) -> list[str]:
+    if isinstance(given, str):
+        return given.split(",")
+    return check_texts(argument, given, ConfigError)
 
 
 def _written(value: Any) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from torch import Tensor
 
-from mt_lottery.errors import ConfigError, nearest
+from mt_lottery.errors import ArgumentError, ConfigError, check_keywords
 from mt_lottery.system.quiet import quietly
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ def certify(run: Any = None, *numbers: Any, more: Sequence[Any] = (), **settings
     if isinstance(run, Tensor) or "margins" in settings:
         from mt_lottery.ticket.certify import certify as of_numbers
 
+        check_keywords("certify", settings, inspect.signature(of_numbers).parameters)
         return of_numbers(*([] if run is None else [run]), *numbers, **settings)
     import dataclasses
 
@@ -84,11 +87,20 @@ def certify(run: Any = None, *numbers: Any, more: Sequence[Any] = (), **settings
     if numbers or run is None:
         raise ConfigError("certify takes one run (others: more=[…]), or margins and what follows.")
     known = [field.name for field in dataclasses.fields(Settings)]
-    how = {key: settings.pop(key) for key in ("device", "echo") if key in settings}
-    for key in settings:
-        if key not in known:
-            raise ConfigError(
-                f"certify has no setting '{key}'.{nearest(key, known)} Known: {', '.join(known)}."
-            )
-    runs = [getattr(each, "folder", each) for each in (run, *more)]
+    check_keywords("certify", settings, ["more", *known, *HOW])
+    how = {key: settings.pop(key) for key in HOW if key in settings}
+    for key in ("alphas", "check_alphas"):
+        if hasattr(settings.get(key), "tolist"):  # an array, a tensor
+            settings[key] = settings[key].tolist()
+    runs = [getattr(each, "folder", each) for each in (run, *([more] if _is_run(more) else more))]
+    for each in runs:
+        if not _is_run(each):
+            raise ArgumentError(f"run: {type(each).__name__}; a run or its folder is needed.")
     return certify_runs(runs, Settings(**settings), **how)
+
+
+HOW = ("device", "echo")
+
+
+def _is_run(given: Any) -> bool:
+    return isinstance(given, str | os.PathLike) or hasattr(given, "folder")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any
 
 from mt_lottery.decoding.translation import Hypothesis
-from mt_lottery.errors import ScoreError
+from mt_lottery.errors import ScoreError, check_texts, checked_keywords, shorten
 from mt_lottery.report.printing import Grid, as_text
 from mt_lottery.scoring.metric import Metric, MetricContext, check_parallel
 from mt_lottery.scoring.report import evaluate
@@ -58,6 +59,7 @@ class Scores(dict[str, dict[str, Any]]):
         return pandas.DataFrame(rows)
 
 
+@checked_keywords
 def score(
     hypotheses: Sequence[str],
     references: Sequence[str],
@@ -96,26 +98,38 @@ def score(
             cannot be computed here.
         RegistryError: unknown metric, with the nearest match.
     """
-    for name, texts in (("hypotheses", hypotheses), ("references", references)):
-        _check_texts(name, texts)
+    hypotheses = check_texts("hypotheses", hypotheses, ScoreError)
+    references = _listed(references)
+    if isinstance(references, list) and references and isinstance(references[0], list | tuple):
+        raise ScoreError("references: a list of lists; one reference a sentence is scored.")
+    references = check_texts("references", references, ScoreError)
     check_parallel(hypotheses, references)
     if sources is not None:
-        _check_texts("sources", sources)
+        sources = check_texts("sources", sources, ScoreError)
         if len(sources) != len(references):
             raise ScoreError(
                 f"{len(sources)} sources, but {len(references)} references: give one each."
             )
-    if isinstance(metrics, str):
-        metrics = [metrics]
+    metrics = [metrics] if isinstance(metrics, str) else _listed(metrics)
+    if not isinstance(metrics, list) or not metrics:
+        raise ScoreError(f"metrics must be a list of names, as ['chrf'], not {shorten(metrics)}.")
+    for metric in metrics:
+        if not isinstance(metric, str) and not all(hasattr(metric, n) for n in ("key", "score")):
+            raise ScoreError(
+                f"metrics: {shorten(metric)} is neither a registered name nor a metric as "
+                "@register_metric describes them."
+            )
+    if isinstance(tokenizer, str):
+        raise ScoreError("tokenizer must be a tokenizer, not a text: AutoTokenizer.from_pretrained")
+    for name, number, least in (("bootstrap", bootstrap, 1), ("seed", seed, 0)):
+        if not isinstance(number, Integral) or number < least:
+            raise ScoreError(f"{name} must be a whole number ≥ {least}, not {number!r}.")
     name = "model" if tokenizer is None else type(tokenizer).__name__
     context = MetricContext(tokenizer, name, target, bootstrap, seed, sources)
     outputs = [Hypothesis(text, 0, True) for text in hypotheses]
     return Scores(evaluate(outputs, references, metrics, context))
 
 
-def _check_texts(name: str, texts: Any) -> None:
-    if isinstance(texts, str):
-        raise ScoreError(f"{name} is one text; give a list of them.")
-    for place, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise ScoreError(f"{name}[{place}] must be a text, not {type(text).__name__}.")
+def _listed(given: Any) -> Any:
+    """What can be gone through as a list, so that it can be gone through twice."""
+    return list(given) if isinstance(given, Iterable) and not isinstance(given, str) else given

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import keyword
+import numbers
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mt_lottery.api.pairs import Pairs, pair_settings
 from mt_lottery.config import RunConfig
+from mt_lottery.config.filling import all_keys
 from mt_lottery.config.overrides import Number, parse_override
 from mt_lottery.config.recipe_files import GROUPS
-from mt_lottery.errors import ConfigError
+from mt_lottery.errors import ArgumentError, ConfigError, check_keywords, shorten
 from mt_lottery.languages import parse_pair
 from mt_lottery.runs.finished import Run
 from mt_lottery.runs.planning.plan import Echo
@@ -39,9 +43,31 @@ def settings_from(given: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
+def refuse_misspelt(
+    function: Callable[..., Any], more: Iterable[str], taken: Sequence[str] = ()
+) -> None:
+    """Refuse keywords that are no settings, and look like arguments of the function.
+
+    Args:
+        function: :func:`train` or ``bench``.
+        more: its keywords beside its arguments: sections and settings.
+        taken: settings that the function has another argument for.
+
+    Raises:
+        KeywordError: with the nearest argument; what is like none is for the settings' own check.
+    """
+    own = [name for name in inspect.signature(function).parameters if name != "more"]
+    settings = {key.partition(".")[0] for key in all_keys()} | {*GROUPS, "config"}
+    for key in more:
+        if key in taken or (key not in settings and difflib.get_close_matches(key, own, 1, 0.75)):
+            check_keywords(function.__name__, [key], own)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if isinstance(value, numbers.Number) and hasattr(value, "item"):  # a number of NumPy
+        return value.item()
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -60,12 +86,16 @@ def run_settings(
         DataError: as :func:`~mt_lottery.api.pairs.pair_settings`.
     """
     sections: dict[str, Mapping[str, Any]] = {}
-    pairs: dict[str, Pairs] = {}
+    pairs: dict[str, Any] = {}
     for role, own in texts.items():
-        if isinstance(own, Mapping):
+        if role == "train" and isinstance(own, Mapping) and not any(map(_is_column, own.values())):
             sections[role] = own
         elif own is not None:
             pairs[role] = own
+    if columns is not None and not _is_pair(columns):
+        raise ArgumentError(
+            f"columns={shorten(columns)}; two names are needed, the source's and the target's."
+        )
     found = settings_from({"recipe": recipe, "lang": lang, **more, **sections})
     found |= {str(key): _plain(value) for key, value in (settings or {}).items()}
     if pairs:
@@ -83,6 +113,18 @@ def run_settings(
 
 
 @quietly()
+def _is_column(value: Any) -> bool:
+    return not isinstance(value, str | Mapping) and isinstance(value, Iterable)
+
+
+def _is_pair(given: Any) -> bool:
+    return isinstance(given, tuple | list) and len(given) == 2 and all(map(_is_text, given))
+
+
+def _is_text(given: Any) -> bool:
+    return isinstance(given, str)
+
+
 def train(
     recipe: str | None = None,
     lang: str | None = None,
@@ -149,6 +191,14 @@ def train(
     from mt_lottery.config.compose import compose_settings
     from mt_lottery.runs import run
 
+    refuse_misspelt(_TRAIN, more)
+    if settings is not None and not isinstance(settings, Mapping):
+        raise ArgumentError(f"settings={shorten(settings)}; a mapping, as {{'train.lr': 1e-3}}.")
+    if model is not None and not isinstance(model, str | Mapping):
+        raise ArgumentError(
+            f"model: {type(model).__name__}; train loads it itself: give name_or_path=FOLDER or a "
+            "hub id. To tune a model that is loaded: mtl.get_ticket_model."
+        )
     if name_or_path is not None:
         if isinstance(model, Mapping):
             raise ConfigError("name_or_path goes with a model's name; put it into model=dict(…).")
@@ -168,6 +218,9 @@ def train(
         trust_remote_code=composed.model.trust_remote_code,
         echo=echo,
     )
+
+
+_TRAIN = train  # whose own argument has its name
 
 
 def as_python(arguments: Sequence[str], config: RunConfig | None = None) -> str:

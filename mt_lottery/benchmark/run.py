@@ -266,6 +266,16 @@ def describe(bench: Bench, jobs: int, executor: str = "local") -> str:
 
 
 def execute(bench: Bench, given: Any, *, shown: bool = True) -> int:
+    """As :func:`carry_out`, for a command.
+
+    Returns:
+        0, or 1 if a cell failed; as ``Written.status`` says if an output could not be made.
+    """
+    status, failed = carry_out(bench, given, shown=shown)
+    return 1 if failed else status
+
+
+def carry_out(bench: Bench, given: Any, *, shown: bool = True) -> tuple[int, list[Status]]:
     """Do the cells, write the leaderboard, show it.
 
     Args:
@@ -274,7 +284,7 @@ def execute(bench: Bench, given: Any, *, shown: bool = True) -> int:
         shown: print the leaderboard.
 
     Returns:
-        0, or 1 if a cell failed; as ``Written.status`` says if an output could not be made.
+        the status of what was written, and the cells that failed.
 
     Raises:
         MTLotteryError: the folder is held, or holds something else; Slurm is asked for and not
@@ -296,7 +306,7 @@ def execute(bench: Bench, given: Any, *, shown: bool = True) -> int:
             written = write_reports(results, bench.out, command=command)
             status = present(written, log, shown=shown)
     tell(failed, bench.out)
-    return 1 if failed else status
+    return status, failed
 
 
 def do_cells(bench: Bench, asked: Asked) -> list[Status]:

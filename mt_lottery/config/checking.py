@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from mt_lottery.errors import nearest
+from mt_lottery.errors import ConfigError, check_keywords, nearest, shorten
 from mt_lottery.system.values import LARGEST
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    T = TypeVar("T", bound=DataclassInstance)
 
 
 def _allowed(meta: Any) -> str:
@@ -53,6 +58,31 @@ def problems(config: Any, prefix: str = "") -> Iterator[str]:
             listed = ", ".join(meta["choices"])
             hint = nearest(value, meta["choices"])
             yield f"`{key}` must be one of {listed}, not '{value}'.{hint}"
+
+
+def revised(function: str, config: T, changes: Mapping[str, Any]) -> T:
+    """A settings dataclass with some of its numbers replaced, checked as those of a file are.
+
+    Args:
+        function: whose keywords ``changes`` are, for the message.
+        config: it is left as it is.
+        changes: by name.
+
+    Raises:
+        KeywordError: a name that there is not, with the nearest one.
+        ConfigError: values of another type, or out of their range; all of them.
+    """
+    check_keywords(function, changes, [f.name for f in dataclasses.fields(config)])
+    found = []
+    for name, value in changes.items():
+        kinds = (int, float) if isinstance(getattr(config, name), float) else int
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            number = "a number" if kinds is not int else "a whole number"
+            found.append(f"`{name}` must be {number}, not {shorten(value)}.")
+    made = config if found else dataclasses.replace(config, **changes)
+    if found := found or list(problems(made)):
+        raise ConfigError(found)
+    return made
 
 
 def describe(schema: type, prefix: str = "", values: Any = None) -> Iterator[tuple[str, str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +12,19 @@ import torch
 from torch import Tensor
 
 from mt_lottery.config import RunConfig
+from mt_lottery.config.checking import revised
 from mt_lottery.config.compose import compose_saved
 from mt_lottery.config.stored import allowing
 from mt_lottery.data.prompts.batches import Encoded
 from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.data.prompts.wording import prompts_of
-from mt_lottery.errors import ModelError, RecordError, TuningError
+from mt_lottery.errors import (
+    ArgumentError,
+    ModelError,
+    RecordError,
+    TuningError,
+    check_texts,
+)
 from mt_lottery.model.handed_out import weight_names
 from mt_lottery.model.loading import LoadedModel, fingerprint, load
 from mt_lottery.model.tables import input_table
@@ -248,22 +255,36 @@ class Run(RunFiles):
         """
         return self._restored[2]
 
-    def translate(self, sentences: Sequence[str], **decoding: Any) -> list[str]:
+    def translate(self, sentences: Iterable[str], **decoding: Any) -> list[str]:
         """The first line of what the tuned model says of each sentence.
 
         Args:
             sentences: of the source language; an empty one stays empty.
             decoding: in place of the run's own: ``beam_size``, ``max_new_tokens``,
                 ``batch_size``, ….
+
+        Returns:
+            a line each.
+
+        Raises:
+            ConfigError: sentences that are no list of texts; a setting of decoding that there is
+                not, with the nearest one (a KeywordError), or out of its range.
         """
-        settings = dataclasses.replace(self.config.translate, **decoding)
+        sentences = check_texts("sentences", sentences, ArgumentError)
+        settings = revised("translate", self.config.translate, decoding)
         config = dataclasses.replace(self.config, translate=settings)
         full = [text for text in sentences if text.strip()]  # else there is nothing to translate
         found = iter(decode(config, self.tuned, full, lead=self.lead, quiet=True) if full else ())
         return [next(found).first_line if text.strip() else "" for text in sentences]
 
     def prompt(self, sentence: str) -> str:
-        """What the tuned model is given to translate a sentence, special tokens left out."""
+        """What the tuned model is given to translate a sentence, special tokens left out.
+
+        Raises:
+            ArgumentError: something that is no text.
+        """
+        if not isinstance(sentence, str):
+            raise ArgumentError(f"sentence must be one text, not {type(sentence).__name__}.")
         _ = self.tuned  # the examples of few_shot are read with it
         (prompt,) = prompts_of(self.text.template, [sentence], self.text.pair)
         return str(self.tuner.lead + prompt)

@@ -1,0 +1,117 @@
+"""What a newcomer gets wrong in Python: one clear message each, before anything is loaded."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+
+import mt_lottery as mtl
+
+PAIRS = [("The cat.", "Pisica."), ("The dog.", "Câinele.")]
+REFERENCES = ["the cat sat on the mat", "a dog"]
+
+
+def train(**given: Any) -> Callable[[], object]:
+    given = {"recipe": "ks_lottery", "lang": "en-ro", "train": PAIRS, "name_or_path": "x"} | given
+    return lambda: mtl.train(**given)
+
+
+def bench(**given: Any) -> Callable[[], object]:
+    return lambda: mtl.bench(**{"recipes": "lora", "langs": "ro"} | given)
+
+
+def score(*given: Any, **more: Any) -> Callable[[], object]:
+    return lambda: mtl.score(*(given or (REFERENCES, REFERENCES)), **{"metrics": ["chrf"]} | more)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MT_LOTTERY_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (train(outdir="x"), "train: Unknown argument 'outdir'. Did you mean 'out_dir'"),
+        (train(colums=("a", "b")), "Did you mean 'columns'"),
+        (train(tuner={"ticket": 3}), "Did you mean 'tuner.tickets'"),
+        (train(columns="left"), "columns='left'; two names are needed"),
+        (train(settings="train.lr=1"), "settings='train.lr=1'; a mapping"),
+        (train(name_or_path=None, model=object()), "model: object; .*name_or_path=FOLDER"),
+        (train(train={"source": ["a"], "target": ["b"]}), r"train: .*columns \(source, target\)"),
+        (train(test={"test": PAIRS}), r"test: several splits or columns \(test\)"),
+        (bench(preset="smok"), "preset: Unknown preset 'smok'. Did you mean 'smoke'"),
+        (bench(executor="slrm"), "executor: .*Did you mean 'slurm'"),
+        (bench(jobs="two"), "^jobs must be a whole number, not 'two'"),
+        (bench(jobs=0), "^jobs must be at least 1"),
+        (bench(langs=[]), "^langs is empty.* langs=ro"),
+        (bench(langs=None), "^langs must be a list of texts, not NoneType"),
+        (bench(recipes=[3]), r"^recipes\[0\] must be a text, not int"),
+        (bench(seeds="a"), "^seeds: each must be a whole number"),
+        (bench(slurm={"gpus": 1}), "^slurm gpus=1: it goes with executor=slurm"),
+        (bench(recipe="lora"), "bench: .*Did you mean 'recipes'"),
+        (bench(settings=3), "settings=3; a mapping"),
+        (score(None, REFERENCES), "^hypotheses must be a list of texts, not NoneType"),
+        (score([None, "a"], REFERENCES), r"^hypotheses\[0\] must be a text, not NoneType"),
+        (score("a", "b"), "^hypotheses is one text"),
+        (score(REFERENCES, [REFERENCES]), "references: a list of lists"),
+        (score(metrics=[]), "metrics must be a list of names"),
+        (score(metrics=None), "metrics must be a list of names"),
+        (score(metrics=[3]), "metrics: 3 is neither"),
+        (score(metric=["chrf"]), "score: .*Did you mean 'metrics'"),
+        (score(bootstrap=1.5), "^bootstrap must be a whole number ≥ 1"),
+        (score(seed=-1), "^seed must be a whole number ≥ 0"),
+        (score(tokenizer="gpt2"), "^tokenizer must be a tokenizer"),
+        (lambda: mtl.certify("x", alphas=[]), "^alphas is empty"),
+        (lambda: mtl.certify("x", alphas=0.5), "^alphas is 0.5; a list"),
+        (lambda: mtl.certify("x", alphas=np.array([2.0])), "^alphas: alpha must be a number"),
+        (lambda: mtl.certify("x", alpha=[1]), "certify: .*Did you mean 'alphas'"),
+        (lambda: mtl.certify("x", positions="3"), "^positions is '3'"),
+        (lambda: mtl.certify(["x"]), "^run: list; a run or its folder"),
+    ],
+)
+def test_one_message_that_names_the_argument(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(mtl.MTLotteryError, match=message) as told:
+        call()
+    assert "--" not in str(told.value)
+
+
+@pytest.mark.parametrize("form", [list, iter, np.array, pandas.Series])
+def test_texts_of_every_form_score_the_same(form: Any) -> None:
+    plain = mtl.score(REFERENCES, REFERENCES, REFERENCES, ["chrf"], bootstrap=10)
+    found = mtl.score(form(REFERENCES), form(REFERENCES), form(REFERENCES), ("chrf",), bootstrap=10)
+    assert found == plain
+
+
+def test_a_command_in_the_same_process_still_names_its_options(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mt_lottery.cli import bench as command
+
+    monkeypatch.setattr("sys.argv", ["mt-bench", "lora", "--langs", ","])
+    assert command.main() == 2
+    assert "--langs is empty" in capsys.readouterr().err
+    with pytest.raises(mtl.MTLotteryError, match=r"^langs is empty"):
+        mtl.bench("lora", ",")
+
+
+def test_a_mistake_in_a_thread_is_told_as_elsewhere() -> None:
+    told: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            mtl.bench("lora", [])
+        except mtl.MTLotteryError as error:
+            told.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert str(told[0]).startswith("langs is empty")
