@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 
 #: Steps that there is room for at a time.
 ROOM = 64
-#: Models whose forward takes a mask [B, 1, 1, T] as it is, and puts each key where the mask says.
-KNOWN = frozenset({"llama", "qwen2", "qwen3"})
+#: Models whose forward takes a mask [B, 1, 1, T] as it is; others may, but no GPU has shown it.
+KNOWN = frozenset({"llama", "qwen2"})
 #: Rotary positions whose frequencies the host chooses by the longest text so far.
 CHOSEN_BY_LENGTH = frozenset({"dynamic", "longrope"})
 
