@@ -161,7 +161,8 @@ class Replayed:
 
         A wait would spoil a recording, after which PyTorch's state is not what it was.
         """
-        if not (self._mask.is_cuda and self._step_without_waiting()):
+        looks = self._mask.is_cuda and self._run not in _refused
+        if not looks or not self._step_without_waiting():
             self._step()  # anew, if it was left in its middle: it counts on at its end alone
 
     def _step_without_waiting(self) -> bool:
