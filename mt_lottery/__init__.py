@@ -95,7 +95,10 @@ moved.install(sys.modules[__name__])
 
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
-        raise AttributeError(f"module 'mt_lottery' has no attribute '{name}'")
+        from mt_lottery.errors import nearest
+
+        hint = nearest(name, __all__)
+        raise AttributeError(f"module 'mt_lottery' has no attribute '{name}'.{hint}")
     where = f"mt_lottery.{_WHERE[name]}"
     if where not in sys.modules:
         from mt_lottery.system.quiet import quietly

@@ -112,7 +112,6 @@ def run_settings(
     return found
 
 
-@quietly()
 def _is_column(value: Any) -> bool:
     return not isinstance(value, str | Mapping) and isinstance(value, Iterable)
 
@@ -125,6 +124,7 @@ def _is_text(given: Any) -> bool:
     return isinstance(given, str)
 
 
+@quietly()
 def train(
     recipe: str | None = None,
     lang: str | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ import pandas
 import pytest
 
 import mt_lottery as mtl
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
 
 PAIRS = [("The cat.", "Pisica."), ("The dog.", "Câinele.")]
 REFERENCES = ["the cat sat on the mat", "a dog"]
@@ -115,3 +118,40 @@ def test_a_mistake_in_a_thread_is_told_as_elsewhere() -> None:
     thread.start()
     thread.join()
     assert str(told[0]).startswith("langs is empty")
+
+
+def test_a_misspelt_name_of_the_package() -> None:
+    with pytest.raises(AttributeError, match="Did you mean 'find_ticket'"):
+        mtl.find_tickets  # type: ignore[attr-defined] # noqa: B018
+
+
+@pytest.mark.slow
+def test_a_run_takes_texts_and_settings_of_decoding_as_train_does(tmp_path: Path) -> None:
+    from tiny_runs import make_models
+
+    run = mtl.train(
+        "random", "en-ro", name_or_path=make_models(tmp_path).untied, train=PAIRS * 4, test=PAIRS,
+        dev=PAIRS, tuner={"tickets": np.int64(2)}, metrics=["chrf"], out_dir=tmp_path / "run",
+        translate={"max_new_tokens": 4},
+    )  # fmt: skip
+    said = run.translate(["The cat.", " ", "The dog."])
+    assert run.translate(iter(["The cat.", " ", "The dog."])) == said and said[1] == ""
+    assert run.translate(np.array(["The cat.", " ", "The dog."])) == said
+    for call, message in (
+        (lambda: run.translate("The cat."), "^sentences is one text"),
+        (lambda: run.translate([None]), r"^sentences\[0\] must be a text, not NoneType"),
+        (lambda: run.translate(["a"], max_new_token=3), "Did you mean 'max_new_tokens'"),
+        (lambda: run.translate(["a"], beam_size=0), "`beam_size` must be ≥ 1"),
+        (lambda: run.translate(["a"], beam_size="2"), "`beam_size` must be a whole number"),
+        (lambda: run.prompt(["a"]), "^sentence must be one text, not list"),
+        (lambda: run.merge(tmp_path / "run"), "overwrite=True|run"),
+        (lambda: mtl.certify(run), "no embedding-tuned probe"),
+    ):
+        with pytest.raises(mtl.MTLotteryError, match=message):
+            call()
+
+
+@pytest.mark.slow
+def test_a_benchmark_without_a_finished_cell_says_why(tmp_path: Path) -> None:
+    with pytest.raises(mtl.MTLotteryError, match=r"no cell could be finished\.\n.*no such folder"):
+        mtl.bench("random", "ro", model=tmp_path / "none", preset="smoke", out=tmp_path / "b")

@@ -135,8 +135,8 @@ def open_pair(
         if one.base is None or one.config is None:
             kind = "a model folder" if isinstance(before, str | os.PathLike) else "one model"
             raise ConfigError(
-                f"{one.name} is {kind}; allowed: two of them, BEFORE and AFTER, or a run directory "
-                "alone."
+                f"{one.name} is {kind}; allowed: two of them, before and after tuning, or a run "
+                "directory alone."
             )
         names = (f"the original model of {one.name}", one.name)
         rows = one.base.shape[0]
@@ -149,8 +149,8 @@ def open_pair(
     if torch.promote_types(*kinds) != kinds[1]:  # not every value of BEFORE can stand in AFTER
         shown = [str(kind).removeprefix("torch.") for kind in kinds]
         echo(
-            f"Note: BEFORE is in {shown[0]}, AFTER in {shown[1]}: rounding alone moves rows a "
-            "little, also those that were never tuned."
+            f"Note: {one.name} is in {shown[0]}, {other.name} in {shown[1]}: rounding alone moves "
+            "rows a little, also those that were never tuned."
         )
     tokenizer = one.tokenizer or other.tokenizer
     if tokenizer is None and all(isinstance(x, str | os.PathLike) for x in (before, after)):

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mt_lottery.errors import TuningError, checked_keywords
+from mt_lottery.errors import ArgumentError, TuningError, checked_keywords
 from mt_lottery.paper.find.given import TableLike
 from mt_lottery.paper.find.pair import Pair, Spelling, keyword, open_pair
 from mt_lottery.paper.find.tables import row_parts
@@ -156,6 +156,11 @@ def find(
         how: as of :func:`open_pair`.
     """
     choice.check()
+    if tokenizer is not None and not hasattr(tokenizer, "convert_ids_to_tokens"):
+        raise ArgumentError(
+            f"tokenizer: {type(tokenizer).__name__}; a tokenizer is needed, as "
+            "AutoTokenizer.from_pretrained gives it."
+        )
     pair = open_pair(before, after, option=choice.option, **how)
     return choose(pair if tokenizer is None else dataclasses.replace(pair, tokenizer=tokenizer),
                   choice)  # fmt: skip
