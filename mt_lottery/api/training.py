@@ -54,12 +54,14 @@ def refuse_misspelt(
         taken: settings that the function has another argument for.
 
     Raises:
-        KeywordError: with the nearest argument; what is like none is for the settings' own check.
+        KeywordError: with the nearest argument; what is like a setting, or like nothing, is for the
+            settings' own check, which tells all mistakes at once.
     """
     own = [name for name in inspect.signature(function).parameters if name != "more"]
     settings = {key.partition(".")[0] for key in all_keys()} | {*GROUPS, "config"}
     for key in more:
-        if key in taken or (key not in settings and difflib.get_close_matches(key, own, 1, 0.75)):
+        near = [] if key in settings else difflib.get_close_matches(key, own, 1, 0.75)
+        if key in taken or (near and near[0] not in settings):
             check_keywords(function.__name__, [key], own)
 
 

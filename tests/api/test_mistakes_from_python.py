@@ -42,7 +42,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (train(outdir="x"), "train: Unknown argument 'outdir'. Did you mean 'out_dir'"),
+        (train(outdir="x"), "Unknown key 'outdir'. Did you mean 'out_dir'"),
         (train(colums=("a", "b")), "Did you mean 'columns'"),
         (train(tuner={"ticket": 3}), "Did you mean 'tuner.tickets'"),
         (train(columns="left"), "columns='left'; two names are needed"),
