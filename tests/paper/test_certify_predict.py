@@ -82,7 +82,7 @@ def test_positions() -> None:
     whole = make_positions(pairs, template, pair, tokenizer, 20)
     assert whole.references.tolist() == [5, 6, 7, tiny.EOS, 9, tiny.EOS]
     assert {5, 6, 9} <= set(found.tokens.tolist()) and 7 not in found.tokens
-    with pytest.raises(ConfigError, match="positions is 0"):
+    with pytest.raises(ConfigError, match=r"^positions is 0"):
         make_positions(pairs, template, pair, tokenizer, 0)
     with pytest.raises(DataError, match="no test sentence"):
         make_positions([], template, pair, tokenizer, 20)
