@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import re
 import signal
@@ -73,6 +74,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("MT_LOTTERY_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def frozen_garbage() -> None:
+    """Trainer collects garbage at each start: seconds, with all that pytest holds."""
+    import mt_lottery.training.trainer  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -21,6 +21,10 @@ README = "README.md"
 PLACE = "{sentence}"
 #: Said where the tokenizer, called on the prompt, gives other ids than training saw.
 OTHER_IDS = "The tokenizer reads this prompt in another way than the run did: use mt-translate.\n"
+#: Said of a base whose weights are integers: how it was read is not in its folder.
+OTHER_BASE = "It was tuned from weights of 4 or 8 bits, read as the run did by mt-translate.\n"
+#: Said where the run searched.
+OTHER_SEARCH = "The run's beam search is mt-translate's; generate's may choose other words.\n"
 
 _TEXT = """
 ## Translating
@@ -44,12 +48,12 @@ def translate(sentence):
     prompt = TEMPLATE.replace({place!r}, " ".join(sentence.strip().splitlines()))
     ids = tokenizer(prompt{how}, return_tensors="pt")["input_ids"]{cut}
     output = model.generate(
-        ids, max_new_tokens={new}, do_sample=False, num_beams={beams}, eos_token_id={eos}, pad_token_id={pad}
+        ids, max_new_tokens={new}, do_sample=False, {search}, eos_token_id={eos}, pad_token_id={pad}
     )
     text = tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True)
     return text.strip().partition("\\n")[0].rstrip()
 ```
-"""  # noqa: E501
+"""
 
 _PLAIN = """from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -82,21 +86,24 @@ def how_to_translate(
         base: the original model, for an adapter; None for a folder that is whole.
 
     Returns:
-        Markdown; its Python gives what ``mt-translate`` gives with the same decoding.
+        Markdown; its Python gives what ``mt-translate`` gives where the run decoded greedily.
     """
     (worded,) = prompts_of(text.template, [PLACE], text.pair)
     template = str(lead + worded)
+    settings = config.translate
+    search, note = "num_beams=1", ""
+    if settings.beam_size > 1:
+        search = f"num_beams={settings.beam_size}, length_penalty={settings.length_penalty}"
+        note = OTHER_SEARCH
     call = _call(loaded.tokenizer, template, text, lead)
-    said = _TEXT.format(
-        direction=text.pair,
-        place=PLACE,
-        prompt=template,
-        note="" if call is not None else OTHER_IDS,
-    )
+    if call is None:
+        note = OTHER_IDS
+    elif not all(weight.is_floating_point() for weight in loaded.model.parameters()):
+        call, note = None, OTHER_BASE
+    said = _TEXT.format(direction=text.pair, place=PLACE, prompt=template, note=note)
     if call is None:
         return said
     how, cut = call
-    settings = config.translate
     return said + _CODE.format(
         load=_PLAIN if base is None else _ADAPTER.format(base=json.dumps(base)),
         template=json.dumps(template, ensure_ascii=False),
@@ -104,7 +111,7 @@ def how_to_translate(
         how=how,
         cut=cut,
         new=settings.max_new_tokens,
-        beams=settings.beam_size,
+        search=search,
         eos=sorted(eos_ids(loaded.model, loaded.tokenizer)),
         pad=pad_id(loaded.tokenizer),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mt_lottery.errors import RecordError
 
-#: Names that only mt-lottery and its trainers give to a folder.
+#: Names that mt-lottery and its trainers give; a run removes such folders inside its own only.
 OWN = re.compile(
     r"\..+\.[0-9a-f]{8}\.mt_lottery(-old)?|\.mt_lottery\.(new|old)|\.partial"
     r"|checkpoints|checkpoint-.+|step_.+|trials",
@@ -22,7 +22,7 @@ def remove(path: Path, *, quiet: bool = False) -> None:
     """Remove a file, a link (never what it leads to), or a folder that mt-lottery made.
 
     Args:
-        path: a folder must have a name that only we give, or be part of a run directory.
+        path: a folder must have a name that we give, or be part of a run directory.
         quiet: leave what cannot be removed.
 
     Raises:

@@ -24,7 +24,7 @@ class TicketConfig(PeftConfig):  # type: ignore[misc]
             a list, or the path of a ``tickets.csv``. Kept as a list, in the order given.
         scope: of a model whose input table is its output head too ("tied"): ``"input"`` tunes the
             rows where tokens are looked up, ``"both"`` in the head as well (``tuner.scope=tied``
-            of a recipe). A model whose head has a table of its own takes ``"input"`` alone.
+            of a recipe). A model whose head has a separate table takes ``"input"`` alone.
         base_model_name_or_path: of the original model; filled in by :func:`get_ticket_model`.
         revision: of the original model on the hub, as PEFT keeps it.
         inference_mode: the rows are frozen.

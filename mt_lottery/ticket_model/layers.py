@@ -39,7 +39,7 @@ def check_base(model: Any, scope: str) -> None:
     if not hasattr(model, "get_input_embeddings") or not hasattr(model, "config"):
         raise ModelError(f"{kind}: not a model of transformers (AutoModelForCausalLM).")
     if getattr(model.config, "is_encoder_decoder", False):
-        raise ModelError(f"{kind}: has an encoder of its own; tickets are for decoder-only models.")
+        raise ModelError(f"{kind}: has a separate encoder; tickets are for decoder-only models.")
     if isinstance(model.get_input_embeddings(), TokenRows):
         raise ModelError(f"{kind}: this model has token rows already; one ticket a model.")
     table = input_table(model)
@@ -55,7 +55,7 @@ def check_base(model: Any, scope: str) -> None:
         raise ModelError(f"{kind}: its embedding table has no values yet (device 'meta').")
     if scope == "both" and not is_tied(model):
         raise ArgumentError(
-            f"scope='both', but the output head of this {kind} has a table of its own; allowed "
+            f"scope='both', but the output head of this {kind} has a separate table; allowed "
             "for it: 'input'."
         )
 
@@ -70,7 +70,7 @@ class TicketLayers(nn.Module):
 
     Attributes:
         model: the model that was given.
-        embedding: what stands in its input table's place; ``rows`` is what is trained.
+        embedding: what replaces its input table; ``rows`` is what is trained.
         tied: its input table is its output head too.
         head_row: row 0 of the head, [1, d], float32 (for the file; later, ZeRO-3 or FSDP may hold
             parts of the table).

@@ -56,7 +56,7 @@ class TicketModel(OneTicket, PeftModelForCausalLM):  # type: ignore[misc]
         adapter_name: PEFT's name for what is trained.
 
     Raises:
-        ModelError: a model that cannot take rows (an encoder of its own, quantised or split
+        ModelError: a model that cannot take rows (a separate encoder, quantised or split
             embeddings, an adapter in it already).
         ArgumentError: a ValueError: the rows or the scope do not fit the model.
 

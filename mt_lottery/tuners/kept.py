@@ -1,4 +1,4 @@
-"""What a run keeps of a tuner that has no ``save`` and ``restore`` of its own.
+"""What a run keeps of a tuner without its own ``save`` and ``restore``.
 
 Kept are the tensors that ``apply`` declared to be trained, those that it added to the model,
 and what it looked at in its context.  To restore them, ``apply`` is called again, with the same
@@ -94,7 +94,7 @@ def _agree(model: Any, wanted: list[float]) -> bool:
 
 
 def note_logits(tuner: Tuner, model: Any, run_dir: Path) -> None:
-    """Write what the scored model computes, for a tuner with a ``save`` of its own.
+    """Write what the scored model computes, for a tuner with its own ``save``.
 
     Args:
         tuner: the run's, a plugin's.

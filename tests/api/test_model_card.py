@@ -46,7 +46,7 @@ def by_the_card(folder: Path, sentences: list[str]) -> list[str]:
     return [names["translate"](sentence) for sentence in sentences]
 
 
-@pytest.mark.parametrize("recipe", ["random_seen", "lora", "full"])
+@pytest.mark.parametrize("recipe", ["random_seen", "lora", "prefix", "prompt", "full"])
 @pytest.mark.parametrize("kind", ["untied", "tied"])
 def test_the_cards_lines_translate_as_the_run_does(
     recipe: str, kind: str, models: Models, tmp_path: Path, cache: Path
@@ -88,3 +88,23 @@ def test_a_tokenizer_that_closes_what_it_reads(models: Models) -> None:
     )
     said = how_to_translate(config, text, loaded, "", None)
     assert '["input_ids"][:, :-1]' in said and OTHER_IDS not in said
+
+
+def test_what_plain_lines_would_not_give_is_said(models: Models) -> None:
+    import torch
+
+    from mt_lottery.config.compose import compose
+    from mt_lottery.data.prompts.prepared import PreparedText
+    from mt_lottery.model.loading import load
+    from mt_lottery.runs.card import OTHER_BASE, OTHER_SEARCH, how_to_translate
+
+    config = compose(
+        ["recipe=none", "lang=en-es", "model=hf", f"model.name_or_path={models.untied}",
+         "translate.beam_size=3", "translate.length_penalty=0.8"]
+    )  # fmt: skip
+    loaded, text = load(config.model, "cpu"), PreparedText.of(config)
+    said = how_to_translate(config, text, loaded, "", None)
+    assert OTHER_SEARCH in said and "num_beams=3, length_penalty=0.8," in said
+    loaded.model.packed = torch.nn.Parameter(torch.zeros(1, dtype=torch.uint8), False)
+    said = how_to_translate(config, text, loaded, "", None)
+    assert OTHER_BASE in said and "```python" not in said

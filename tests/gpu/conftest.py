@@ -6,7 +6,6 @@ ALL_ON_CPU=1 pytest tests/gpu     # every case on the CPU too, not one of each t
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from pathlib import Path
@@ -49,15 +48,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs a GPU: this PyTorch sees no CUDA device")
 
 
-@pytest.fixture(autouse=True, scope="session")
-def frozen_garbage() -> None:
-    """Trainer collects garbage at each start: seconds, with all that pytest holds."""
-    import mt_lottery.training.trainer  # noqa: F401
-
-    gc.collect()
-    gc.freeze()
-
-
 @pytest.fixture(autouse=True)
-def quick(one_thread: None) -> None:
+def quick(one_thread: None, frozen_garbage: None) -> None:
     """One thread is quickest for tiny models."""

@@ -241,7 +241,7 @@ def test_models_that_take_no_rows() -> None:
         (torch.compile(loops.base(), backend="eager"), "after get_ticket_model"),
         (torch.nn.DataParallel(loops.base()), "after get_ticket_model"),
         (torch.nn.Linear(2, 2), "not a model of transformers"),
-        (t5, "has an encoder of its own"),
+        (t5, "has a separate encoder"),
         (empty, "has no values yet"),
         (loops.base().model, "has no output head"),
     ]

@@ -1,6 +1,6 @@
 """Vocabulary rows on disk, in PEFT's layout.
 
-Where the head has a table of its own, or the rows belong to both, the folder is
+Where the head has a separate table, or the rows belong to both, the folder is
 a plain ``TrainableTokens`` adapter.  For a tied model whose input table alone
 changes, such a folder would change the output head too when plain PEFT loads
 it.  There the rows are written as a LoRA adapter of rank 1 whose update is zero

@@ -184,14 +184,14 @@ class TiedHead(nn.Module):
 
 
 def check_scope(model: Any, scope: str) -> None:
-    """Refuse ``scope=tied`` for a model whose head has a table of its own.
+    """Refuse ``scope=tied`` for a model whose head has a separate table.
 
     Raises:
         TuningError: always in that case.
     """
     if scope == "tied" and not is_tied(model):
         raise TuningError(
-            "`tuner.scope` is tied, but this model's output head has a table of its own; "
+            "`tuner.scope` is tied, but this model's output head has a separate table; "
             "allowed for it: input."
         )
 
@@ -228,7 +228,7 @@ def detach(model: Any) -> None:
 def fold(model: Any) -> Any:
     """Write the token rows of a model into its own tables, in place.
 
-    A tied model whose output head does not use the rows gets a head of its own, and its
+    A tied model whose output head does not use the rows gets a separate head, and its
     configuration says so.
 
     Returns:
