@@ -201,6 +201,6 @@ COLUMNS = (
     ),
 )
 GROUPS = {
-    **{"languages": "Raw by language", "raw": "", "honest": "The honest half"},
+    **{"languages": "Raw by language", "raw": "", "honest": "Headline scores"},
     **{"cost": "Cost", "outputs": "Outputs"},
 }
