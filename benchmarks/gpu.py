@@ -40,9 +40,10 @@ class Share:
 SHARES = {
     "right": Share(240, 0.45),
     "train_rows": Share(130, 0.4),
-    "decode": Share(120, 0.5),
+    "decode": Share(150, 0.5),
     "ks": Share(45, 0.4),
     "train": Share(300, 0.8),
+    "train_liger": Share(130, 0.8),
     "decode_compiled": Share(240, 0.8),
     "full": Share(120, 1.0),
 }

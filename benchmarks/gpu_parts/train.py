@@ -12,7 +12,7 @@ import itertools
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -262,6 +262,29 @@ def arms_of(model: Any, work: Work, given: Given) -> dict[str, Callable[[], list
     }
 
 
+def liger_arms(model: Any, work: Work, given: Given) -> dict[str, Callable[[], list[float]]]:
+    """Liger's kernels for norms, rotary positions and MLPs, in our training and in PEFT's."""
+
+    def by_ours(method: str) -> Callable[[], list[float]]:
+        def trains() -> list[float]:
+            with tuned(model, method, work) as made:
+                return ours(made, work, given, kernels="liger" if given.cuda else "torch")
+
+        return trains
+
+    return {
+        "rows: ours": mine(model, "rows", work, given),
+        "rows: ours, Liger's kernels": by_ours("rows"),
+        "lora: ours": mine(model, "lora", work, given),
+        "lora: ours, Liger's kernels": by_ours("lora"),
+        # these change the model for good: they come last in a turn, and there is one turn
+        "lora: PEFT, Liger": peer(model, "lora", peers.liger, work, given),
+        "rows: PEFT, Liger": peer(model, "rows", peers.liger, work, given),
+        "rows: PEFT, Liger, again": peer(model, "rows", peers.liger, work, given),
+        "lora: PEFT, Liger, again": peer(model, "lora", peers.liger, work, given),
+    }
+
+
 def run(given: Given, name: str) -> None:
     shape = "tiny" if given.check else "llama_7b"
     model = make_model(shape, given.device)
@@ -275,10 +298,12 @@ def run(given: Given, name: str) -> None:
         unpadded_tokens_a_batch=[work.tokens(batch) for batch in work.batches],
     )  # fmt: skip
 
-    def measure(arms: dict[str, Callable[[], list[float]]]) -> None:
+    def measure(
+        arms: dict[str, Callable[[], list[float]]], turns: Sequence[str] = ("first_turn", "arms")
+    ) -> None:
         """Twice, by turns: what is built once for a shape of batch is the first turn's."""
         room = 45 if name == "train_rows" else 20  # there are profiles to come
-        for turn in ("first_turn", "arms"):
+        for turn in turns:
             for arm, trains in arms.items():
                 if given.left() < room and not given.check:
                     report.add(turn, arm, {"failed": "no time was left for it"})
@@ -301,6 +326,11 @@ def run(given: Given, name: str) -> None:
                     report, "profiles", arm,
                     lambda arm=arm, trains=trains, n=steps: profiled(trains, n, arm, given),
                 )  # fmt: skip
+        return
+    if name == "train_liger":
+        arms = liger_arms(model, work, given)
+        measure({arm: trains for arm, trains in arms.items() if "PEFT" not in arm})
+        measure({arm: trains for arm, trains in arms.items() if "PEFT" in arm}, ["arms"])
         return
     measure(arms_of(model, work, given))
     # the base is put into 4 bits once, in place, by our own code, and serves both arms

@@ -29,7 +29,7 @@ def setting(
     most: float | None = None,
     choices: Sequence[str] | None = None,
     file: bool = False,
-    counts: bool = True,
+    counts: bool | str = True,
 ) -> Any:
     """A dataclass field with a meaning and a range.
 
@@ -40,7 +40,8 @@ def setting(
         most: of a whole number: above it, it can only be a slip; ``--help`` does not tell it.
         choices: the allowed strings.
         file: the path of a file that decides the result by its content.
-        counts: it can change the result, and so belongs to the ``config_hash``.
+        counts: it can change the result, and so belongs to the ``config_hash``; ``"if set"``:
+            once it is not the default (a setting that earlier versions did not have).
     """
     metadata: dict[str, Any] = {"help": help, "ge": ge, "gt": gt, "le": le, "lt": lt}
     metadata |= {"most": most, "choices": choices, "file": file, "counts": counts}
@@ -137,6 +138,12 @@ class TrainConfig:
     warmup_steps: int = setting(0, "steps from 0 to the peak learning rate", ge=0, most=10**9)
     max_grad_norm: float = setting(1.0, "gradient norm is clipped to this; 0 for never", ge=0.0)
     gradient_checkpointing: bool = setting(False, "recompute activations: less memory, slower")
+    kernels: str = setting(
+        "torch",
+        "of norms, rotary positions and MLPs; fused on a GPU: liger (package liger-kernel)",
+        choices=("torch", "liger"),
+        counts="if set",
+    )
     save_steps: int = setting(
         20, "optimizer steps between checkpoints", ge=1, most=10**9, counts=False
     )
@@ -265,8 +272,8 @@ def counted(config: Any) -> dict[str, Any]:
     """
     content = dataclasses.asdict(config)
     for f in dataclasses.fields(config):
-        value = getattr(config, f.name)
-        if not f.metadata.get("counts", True):
+        value, counts = getattr(config, f.name), f.metadata.get("counts", True)
+        if not counts or (counts == "if set" and value == f.default):
             del content[f.name]
         elif dataclasses.is_dataclass(value):
             content[f.name] = counted(value)

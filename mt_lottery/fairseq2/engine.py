@@ -18,6 +18,7 @@ from mt_lottery.config import RunConfig, TrainConfig
 from mt_lottery.data.prompts.batches import Example
 from mt_lottery.errors import TrainingError
 from mt_lottery.model.attention import of_any_shape
+from mt_lottery.model.kernels import fused
 from mt_lottery.registry import register_engine
 from mt_lottery.system import interrupts, parallel
 from mt_lottery.system.diskfault import disk_error
@@ -120,7 +121,7 @@ class Fairseq2Engine:
                 recipe = TrainingRecipe(objective, train_log, folder, log, layout, reveal)
                 sections = self._training_config(objective, seed, folder, str(worked_on.device))
                 output = log.parent / OUTPUT
-                with of_any_shape():
+                with of_any_shape(), fused(worked_on, config.kernels):
                     run(
                         recipe,
                         sections,

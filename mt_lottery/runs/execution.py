@@ -14,6 +14,7 @@ from mt_lottery.config import TrainConfig, TunerConfig
 from mt_lottery.config.written import as_written
 from mt_lottery.data.prompts.batches import Encoded
 from mt_lottery.errors import RecordError
+from mt_lottery.model.kernels import check_kernels
 from mt_lottery.model.loading import LoadedModel, load
 from mt_lottery.registry import ENGINES, TUNERS
 from mt_lottery.runs.card import describe_folder
@@ -67,6 +68,7 @@ def do(
     echo(f"Loading {config.model.name_or_path or config.model.name} on {plan.device} …")
     loaded = load(config.model, plan.device)
     plan.tuner.check_model(loaded.model)
+    check_kernels(loaded.model, config.train.kernels, config.probe.kernels)
     baseline_dir = None
     if config.baseline and config.tuner.name != "none":
         baseline_dir = _baseline(plan, loaded, given, echo)

@@ -18,6 +18,7 @@ from mt_lottery.config import RunConfig, TrainConfig
 from mt_lottery.data.prompts.batches import Example
 from mt_lottery.errors import TrainingError
 from mt_lottery.model.attention import of_any_shape
+from mt_lottery.model.kernels import fused
 from mt_lottery.registry import OPTIMIZERS, register_engine
 from mt_lottery.system import interrupts, parallel
 from mt_lottery.system.removing import remove
@@ -196,7 +197,8 @@ def train(
             patience = interrupts.PATIENCE if parallel.processes() > 1 else None
             stopping = interrupts.until_step_ends(quiet=not main, patience=patience)
             scaled = _within_range(model, autocast)
-            with of_any_shape(), stopping, scaled as trainer.scale:
+            kernels = fused(model, config.kernels)
+            with of_any_shape(), kernels, stopping, scaled as trainer.scale:
                 trainer.train(resume_from_checkpoint=None if last is None else str(last))
                 if objective.stopped_at is not None:
                     raise objective.interruption()

@@ -15,6 +15,7 @@ from mt_lottery.data.prompts.templates import check_template
 from mt_lottery.errors import ConfigError, DataError, TuningError
 from mt_lottery.languages import LanguagePair, parse_pair
 from mt_lottery.model.folder.quantised import check_trainable
+from mt_lottery.model.kernels import problems_with_kernels
 from mt_lottery.model.loading import fingerprint, quantisation_of, tokenizer_of
 from mt_lottery.reading import sha256_of
 from mt_lottery.registry import CORPORA, ENGINES, METRICS, OPTIMIZERS, TRACKERS, TUNERS, Registry
@@ -227,6 +228,8 @@ def make_plan(config: RunConfig, echo: Echo, engine: Engine | None = None) -> Pl
     engine = engine or ENGINES.get(config.engine)(config)
     said = sentences(TUNERS, config.tuner.name, "problems_with", tuner.problems_with(config))
     said += sentences(ENGINES, config.engine, "problems", engine.problems())
+    for key, section in sections:
+        said += problems_with_kernels(key, section.kernels, device)
     if said:
         raise ConfigError(said)
     try_plugins(config, tuner)
