@@ -38,8 +38,9 @@ def test_where_a_training_step_waits(optimizer: str, tmp_path: Path) -> None:
 
     On an H100 on 2026-11-26 (PyTorch 2.11, transformers 5.17) eight steps waited 30 times: 8 for
     the loss, 8 and 6 for the mask (``masking_utils.py``, is nothing padded? is only what comes
-    later?), 8 for Trainer's count of labels.  That count is no longer made.  The loss must be read before the update, which is not made if it is not
-    finite; the look at the mask is transformers' own, in every model's forward.
+    later?), 8 for Trainer's count of labels.  That count is no longer made.  The loss must be read
+    before the update, which is not made if it is not finite; the look at the mask is
+    transformers' own, in every model's forward.
     """
 
     def train(epochs: int) -> None:
