@@ -82,8 +82,11 @@ def in_fresh_process(script: str, *arguments: str) -> dict[str, Any]:
 
 
 def write(name: str, report: dict[str, Any], output: Path | None = None) -> Path:
-    """Write a report as JSON; returns where."""
-    path = output or RESULTS / f"{name}.json"
+    """Write a report as JSON; returns where.
+
+    A quick run's goes beside the committed one, not over it.
+    """
+    path = output or RESULTS / (f"{name}.quick.json" if report.get("quick") else f"{name}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"benchmark": name, **report}, indent=1) + "\n", "utf-8")
     return path
