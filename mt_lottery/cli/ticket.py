@@ -20,7 +20,7 @@ DESCRIPTION = "Find, look at, check and use winning tickets."
 #: In the order in which ``--help`` lists them.
 COMMANDS = (
     *("find", "show", "certify", "transfer", "compare"),
-    *("sweep", "layers", "explain", "merge"),
+    *("sweep", "layers", "explain", "merge", "export"),
 )
 
 

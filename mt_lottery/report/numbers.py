@@ -30,3 +30,13 @@ def spread(
     if value is not None and ci95:
         text += f" [{ci95[0]:{form}}, {ci95[1]:{form}}]"
     return text
+
+
+def size(count: float | None) -> str:
+    """Bytes in decimal units."""
+    if count is None:
+        return GAP
+    for unit, letters in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= unit:
+            return f"{count / unit:{'.3g' if count < 1e3 * unit else ',.0f'}} {letters}"
+    return f"{count:.0f} B"

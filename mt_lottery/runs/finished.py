@@ -43,6 +43,7 @@ from mt_lottery.tuners.recipes import recipes_that
 from mt_lottery.tuners.rows.ks_lottery import score_probe
 
 if TYPE_CHECKING:
+    from mt_lottery.runs.export import Exported
     from mt_lottery.runs.handed_out import Merged
 
 
@@ -309,6 +310,35 @@ class Run(RunFiles):
         from mt_lottery.runs.handed_out import merge
 
         return merge(self, out, dtype, overwrite)
+
+    def export(
+        self,
+        out: str | Path,
+        format: str = "lora",
+        *,
+        engine: str | None = None,
+        base: str | Path | None = None,
+        dtype: str | None = None,
+        overwrite: bool = False,
+    ) -> Exported:
+        """Write the tuned model so that others serve it (``docs/serving.md``).
+
+        Args:
+            out: the folder to write.
+            format: ``lora`` (an adapter), ``merged`` (as :meth:`merge`), ….
+            engine: of an adapter: ``peft`` (the default), ``vllm``, ``sglang``.
+            base: the original model as a GGUF file.
+            dtype: of merged weights.
+            overwrite: as for :meth:`merge`.
+
+        Raises:
+            ArgumentError: a ValueError: an option that the format does not take, or lacks.
+            RecordError, TuningError, ModelError: as for :meth:`merge`; TuningError also where
+                the format, or the engine, cannot hold what was learnt: it says what can.
+        """
+        from mt_lottery.runs.export import export
+
+        return export(self, out, format, engine=engine, base=base, dtype=dtype, overwrite=overwrite)
 
     def give_tuned(self) -> tuple[LoadedModel, torch.dtype]:
         """:attr:`tuned` and the dtype of the original's weights, for a use that changes it.

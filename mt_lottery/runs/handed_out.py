@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mt_lottery.model.folder.quantised import refuse_merging
-from mt_lottery.model.folder.saving import save_folder
 from mt_lottery.model.handed_out import refuse_saving
-from mt_lottery.model.loading import quantisation_of
-from mt_lottery.runs.card import describe_folder
-from mt_lottery.runs.decode import decode
+from mt_lottery.runs.export import export
 from mt_lottery.runs.finished import Run
-from mt_lottery.runs.folder.targets import check_model_folder, inputs_of
-from mt_lottery.system.quiet import quietly
 from mt_lottery.tuners.base import Tuner
-
-CHECKED = 8  # test sentences that the merged model translates again
 
 
 def load_tuned(
@@ -83,21 +74,5 @@ class Merged:
 
 def merge(run: Run, out: str | Path, dtype: str | None, overwrite: bool) -> Merged:
     """As :meth:`mt_lottery.runs.finished.Run.merge`."""
-    folder = check_model_folder(out, overwrite=overwrite, inputs=inputs_of(run.folder))
-    said = run.hypotheses[:CHECKED]
-    settings = run.stored.model
-    refuse_merging(settings.name_or_path or settings.name, quantisation_of(settings))
-    tuned, own = run.give_tuned()
-    wide = own if dtype is None else getattr(torch, dtype)
-    model = run.tuner.merge(tuned.model, wide).eval()
-    run.echo(f"Translating {len(said)} test sentences with the merged model …")
-    merged = dataclasses.replace(tuned, model=model)
-    outputs = decode(run.config, merged, [line["source"] for line in said], quiet=True)
-    same = sum(o.text == line["hypothesis"] for o, line in zip(outputs, said, strict=True))
-
-    def more(staging: Path) -> None:
-        describe_folder(staging, run.config, run.text, merged, run.lead)
-
-    with quietly():
-        save_folder(model, tuned.tokenizer, folder, marked=True, more=more)
-    return Merged(folder, len(said), same)
+    done = export(run, out, "merged", dtype=dtype, overwrite=overwrite)
+    return Merged(done.folder, done.sentences, done.same)

@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mt_lottery.benchmark.board.metric_table import headings, pvalue
-from mt_lottery.benchmark.page.numbers import size
 from mt_lottery.benchmark.recipes import rounded
-from mt_lottery.report.numbers import GAP, number, percent, spread
+from mt_lottery.report.numbers import GAP, number, percent, size, spread
 from mt_lottery.report.plain import markdown_code, markdown_text, tex_text
 from mt_lottery.report.table import Column, Table
 from mt_lottery.scoring.metric import WHICH

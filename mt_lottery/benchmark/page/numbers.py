@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mt_lottery.benchmark.recipes import rounded
+from mt_lottery.report.numbers import size
 
 Json = Mapping[str, Any]
 NONE = "—"
@@ -67,16 +68,6 @@ def duration(seconds: float | None) -> str:
     if seconds < 99.5:
         return f"{seconds:.3g} s"
     return f"{seconds / 60:.3g} min" if seconds < 90 * 60 else f"{seconds / 3600:,.1f} h"
-
-
-def size(count: float | None) -> str:
-    """Bytes in decimal units."""
-    if count is None:
-        return NONE
-    for unit, letters in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if count >= unit:
-            return f"{count / unit:{'.3g' if count < 1e3 * unit else ',.0f'}} {letters}"
-    return f"{count:.0f} B"
 
 
 def parameters(count: float | None) -> str:

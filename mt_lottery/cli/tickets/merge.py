@@ -18,16 +18,7 @@ def merge(given: argparse.Namespace) -> int:
     from mt_lottery.runs import Run
 
     run = Run(given.run, given.device, echo=echo)
-    merged = run.merge(given.out, dtype=given.dtype, overwrite=given.overwrite)
-    print(
-        f"{merged.folder}: a plain transformers model. {merged.same} of {merged.sentences} test "
-        "sentences are translated word for word as in the run."
-    )
-    if merged.same < merged.sentences:
-        print(
-            "The others differ by rounding: the updates were added to weights of this dtype. "
-            "--dtype float32 keeps more of them."
-        )
+    print(run.export(given.out, "merged", dtype=given.dtype, overwrite=given.overwrite))
     return 0
 
 
