@@ -140,6 +140,8 @@ class _Worker:
                 stderr=subprocess.DEVNULL,
                 text=True,
                 encoding="utf-8",
+                # cells side by side share the cores: threads that wait must not spin
+                env={"OMP_WAIT_POLICY": "passive", **os.environ},
             )
         return self._process
 
