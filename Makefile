@@ -2,14 +2,17 @@
 # make check  the fast loop: lint, types and the tests that train nothing
 # make test   lint, types and all tests
 # make test-fairseq2   the same for fairseq2 as the trainer, in .venv-fairseq2 (8 GB)
+# make test-serving    tickets in vLLM and llama.cpp, in .venv-vllm (4 GB) and .venv-llamacpp
 # Each makes its virtual environment first; PYTHON=python3.12 chooses another Python.
 
 PYTHON ?= python3
 VENV ?= .venv
 VENV_FAIRSEQ2 ?= .venv-fairseq2
+VENV_VLLM ?= .venv-vllm
+VENV_LLAMACPP ?= .venv-llamacpp
 BIN = $(VENV)/bin
 
-.PHONY: demo check test test-fairseq2 install-demo install-test clean help
+.PHONY: demo check test test-fairseq2 test-serving install-demo install-test clean help
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -34,6 +37,10 @@ test: install-test
 test-fairseq2:
 	@scripts/test_fairseq2 "$(PYTHON)" "$(VENV_FAIRSEQ2)" $(TESTS)
 
+test-serving:
+	@scripts/test_serving llamacpp "$(PYTHON)" "$(VENV_LLAMACPP)"
+	@scripts/test_serving vllm "$(PYTHON)" "$(VENV_VLLM)"
+
 install-demo:
 	@scripts/install "$(PYTHON)" "$(VENV)" demo
 
@@ -41,4 +48,4 @@ install-test:
 	@scripts/install "$(PYTHON)" "$(VENV)" demo,test
 
 clean:
-	rm -rf $(VENV) $(VENV_FAIRSEQ2) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV_FAIRSEQ2) $(VENV_VLLM) $(VENV_LLAMACPP) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -75,7 +75,7 @@ def test_with_a_ticket_it_says_what_the_run_says(tried: Tried) -> None:
     assert tried.ticket.refused is None
     assert furthest(run.tuned.model, tried.prompts, tried.ticket) < CLOSE
     said = run.tuned.tokenizer.batch_decode(tried.ticket.tokens, skip_special_tokens=True)
-    assert said == [line["hypothesis"] for line in run.hypotheses]
+    assert [text.strip() for text in said] == [line["hypothesis"] for line in run.hypotheses]
     # and it is the ticket that says it: the base is far away, and as it was after it
     assert furthest(run.tuned.model, tried.prompts, tried.bare) > 0.1
     assert tried.again == tried.bare

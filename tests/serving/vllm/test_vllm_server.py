@@ -90,7 +90,7 @@ def test_each_request_gets_its_own_ticket(service: Service) -> None:
         text = service.runs[language].tuned.tokenizer.decode(
             choice["token_ids"], skip_special_tokens=True
         )
-        return choice["prompt_token_ids"], text
+        return choice["prompt_token_ids"], text.strip()
 
     with ThreadPoolExecutor(len(asked)) as pool:
         found = list(pool.map(translation, asked))

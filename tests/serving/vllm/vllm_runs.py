@@ -55,7 +55,7 @@ def make_base(kind: str, folder: Path, *, tied: bool = True) -> Path:
 def make_run(base: Path, out: Path, language: str = "ro", **settings: Any) -> mtl.Run:
     """A run of a second whose 18 rows move far."""
     return mtl.train(
-        "random",
+        "random_seen",
         f"en-{language}",
         model="hf",
         data="mini",
