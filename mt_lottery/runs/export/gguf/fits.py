@@ -1,0 +1,152 @@
+"""Whether a GGUF file is of the model that a run was tuned from: its tokens, its table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from mt_lottery.errors import ModelError
+from mt_lottery.reading.gguf_files import GGUFFile
+from mt_lottery.runs.export.gguf.table import HEAD, Table
+from mt_lottery.runs.finished import Run
+
+#: Token types of GGUF (llama.cpp, ``llama_token_type``).
+_NORMAL, _BYTE = 1, 6
+#: Architectures whose head llama.cpp always takes from ``token_embd.weight``: a file with an
+#: ``output.weight`` is refused there ("wrong number of tensors").
+ALWAYS_TIED = ("bitnet", "cohere2", "command-r", "gemma", "gemma2", "openelm")
+#: RMS of a difference, relative, that a quantised table stays far below (2 bits: 0.3).
+_FAR = 0.5
+_SAMPLE = 64  # rows
+
+
+def open_base(run: Run, path: Any) -> GGUFFile:
+    """The GGUF file that a run is exported for, checked: whole, readable, with its tokenizer.
+
+    Raises:
+        ModelError: it is damaged, a part of several, no model, or not of the run's.
+    """
+    try:
+        import gguf  # noqa: F401
+    except ImportError as error:
+        raise ModelError(
+            "Reading a GGUF file needs the package 'gguf': pip install gguf"
+        ) from error
+    base = GGUFFile(path, ModelError)
+    kind = base.get("general.type", "model")
+    if kind != "model":
+        base.refuse(f"its general.type is '{kind}'; the GGUF of the original model is needed")
+    if base.get("split.count", 1) > 1:
+        base.refuse(
+            "one part of several; llama.cpp's `llama-gguf-split --merge` makes them one file"
+        )
+    if "mt_lottery.ticket" in base.entries:
+        base.refuse(
+            f"it holds the rows of a run already ({base.get('mt_lottery.direction')}); give the "
+            "original model's GGUF"
+        )
+    _check_tokens(run, base)
+    return base
+
+
+def _check_tokens(run: Run, base: GGUFFile) -> None:
+    tokens = base.get("tokenizer.ggml.tokens")
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+        base.refuse("it has no list of tokens (tokenizer.ggml.tokens)")
+    tokenizer = run.tuned.tokenizer
+    rows = len(run.tuned.model.get_input_embeddings().weight)
+    own = {index: token for token, index in tokenizer.get_vocab().items()}
+    kinds = base.get("tokenizer.ggml.token_type") or [_NORMAL] * len(tokens)
+    if not isinstance(kinds, list) or len(kinds) != len(tokens):
+        base.refuse("damaged: it has not as many token types as tokens")
+    for index in range(max(len(tokens), 1 + max(own))):
+        there = tokens[index] if index < len(tokens) else None
+        ours = own.get(index)
+        if there is None:  # a token that no text holds may lack a row (<image_soft_token>)
+            same = index >= rows
+        elif ours is None:  # filling up to the size of the table
+            same = kinds[index] not in (_NORMAL, _BYTE)
+        else:
+            same = any(_spelled(there) == _spelled(form) for form in _forms(tokenizer, index, ours))
+        if not same:
+            name = run.stored.model.name_or_path or run.stored.model.name
+            base.refuse(
+                f"its tokenizer is not the run's: token {index} is {there!r} there, {ours!r} "
+                f"in {name}. Give a GGUF of that model"
+            )
+
+
+def _spelled(token: str) -> str:
+    """A token as both sides spell it: llama.cpp writes user-defined tokens with blanks."""
+    return token.replace("▁", " ")
+
+
+def _forms(tokenizer: Any, index: int, token: str) -> Iterator[str]:
+    yield token
+    if index in tokenizer.added_tokens_decoder:
+        yield tokenizer.decode([index])
+
+
+def check_table(run: Run, table: Table) -> None:
+    """Make sure that a table is the one that the run changed.
+
+    Raises:
+        ModelError: of another shape, or with other values than quantisation explains.
+    """
+    own = run.tuned.model.get_input_embeddings().weight.detach()
+    shape = table.place.shape
+    if shape[1] != own.shape[1] or shape[0] < len(own):
+        table.base.refuse(
+            f"'{table.place.name}' is {shape[0]} × {shape[1]}, the run's {len(own)} × "
+            f"{own.shape[1]}: not the same model"
+        )
+    ids = np.unique(np.linspace(0, len(own) - 1, _SAMPLE).astype(np.int64))
+    wanted = own[ids].float().cpu().numpy()
+    there = table.read(ids)
+    far = float(np.linalg.norm(there - wanted) / max(np.linalg.norm(wanted), 1e-30))
+    if not far <= _FAR:
+        table.base.refuse(
+            f"'{table.place.name}' is not the table that the run was tuned from: its rows differ "
+            f"by {far:.0%}. Give a GGUF of the same model (some converters scale this table; "
+            "such a file cannot be used)"
+        )
+
+
+def check_head(base: GGUFFile) -> None:
+    """Make sure that llama.cpp lets a model of this architecture have a head of its own.
+
+    Raises:
+        ModelError: it does not.
+    """
+    architecture = base.get("general.architecture")
+    if HEAD not in base.tensors and architecture in ALWAYS_TIED:
+        base.refuse(
+            f"llama.cpp ties the two tables of a '{architecture}' model always, and the run "
+            "changed the input table only. A run with tuner.scope=tied can be exported; or serve "
+            "format=merged with transformers or vLLM"
+        )
+
+
+def notes_on(run: Run, base: GGUFFile) -> Iterator[str]:
+    """What llama.cpp would do otherwise than the run, a sentence each."""
+    tokenizer = run.tuned.tokenizer
+    prompt = run.text.prompts(["a"], tokenizer, run.lead)[0]
+    bos = base.get("tokenizer.ggml.bos_token_id")
+    model = base.get("tokenizer.ggml.model")
+    adds = bool(base.get("tokenizer.ggml.add_bos_token", model == "llama"))
+    begins = bos is not None and prompt[:1] == [bos]
+    if adds != begins:
+        yield (
+            f"The run's prompts begin {'with' if begins else 'without'} {tokenizer.bos_token}, "
+            "this GGUF's otherwise: start llama.cpp with --override-kv "
+            f"tokenizer.ggml.add_bos_token=bool:{str(begins).lower()}"
+        )
+    ends = {base.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")}
+    if tokenizer.eos_token_id not in ends:
+        yield (
+            f"The run ends a translation with {tokenizer.eos_token} ({tokenizer.eos_token_id}), "
+            "which is not this GGUF's end of a text: start llama.cpp with --override-kv "
+            f"tokenizer.ggml.eos_token_id=int:{tokenizer.eos_token_id}"
+        )

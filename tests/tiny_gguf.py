@@ -1,0 +1,103 @@
+"""GGUF files of tiny models, written by gguf's own writer as llama.cpp's converter writes them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ARCHITECTURES = {"llama": "llama", "gemma3_text": "gemma3", "qwen2": "qwen2", "gemma2": "gemma2"}
+
+
+def permuted(weight: Any, heads: int) -> Any:
+    """Rows of q or k of a Llama, in the order in which llama.cpp rotates them."""
+    rows, columns = weight.shape
+    halves = weight.reshape(heads, 2, rows // heads // 2, columns)
+    return halves.swapaxes(1, 2).reshape(rows, columns)
+
+
+def add_tokenizer(writer: Any, folder: Path, rows: int) -> None:
+    """Byte-level BPE with GPT-2's way to cut words."""
+    stored = json.loads((folder / "tokenizer.json").read_text("utf-8"))
+    vocabulary = {**stored["model"]["vocab"]} | {t["content"]: t["id"] for t in stored["added_tokens"]}
+    special = {t["id"] for t in stored["added_tokens"] if t["special"]}
+    tokens = {index: token for token, index in vocabulary.items()}
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list([tokens.get(i, f"[PAD{i}]") for i in range(rows)])
+    kinds = [3 if i in special else 1 if i in tokens else 5 for i in range(rows)]
+    writer.add_token_types(kinds)
+    writer.add_token_merges([" ".join(pair) for pair in stored["model"]["merges"]])
+    for name, index in (("bos", 0), ("eos", 1), ("pad", 2)):
+        getattr(writer, f"add_{name}_token_id")(index)
+    writer.add_add_bos_token(True)
+
+
+def write_gguf(
+    folder: Path, path: Path, *, table: str = "F32", also: dict[str, Any] | None = None
+) -> Path:
+    """A model folder as a GGUF file.
+
+    Args:
+        folder: of transformers, its tokenizer byte-level BPE.
+        path: the file.
+        table: type of the embedding table.
+        also: more tensors, [n, m] float32 or (raw bytes, type).
+    """
+    import gguf
+    import torch
+    from safetensors.torch import load_file
+
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    arch = ARCHITECTURES[config["model_type"]]
+    writer = gguf.GGUFWriter(path, arch)
+    writer.add_name("tiny")
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    head = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    writer.add_key_length(head)
+    writer.add_value_length(head)
+    writer.add_rope_dimension_count(head)
+    rope = config.get("rope_parameters") or {}
+    rope = rope.get("full_attention", rope)
+    writer.add_rope_freq_base(float(rope.get("rope_theta") or config.get("rope_theta") or 1e4))
+    if arch.startswith("gemma"):
+        writer.add_sliding_window(config["sliding_window"])
+        writer.add_sliding_window_pattern(
+            [kind == "sliding_attention" for kind in config["layer_types"]]
+        )
+    add_tokenizer(writer, folder, config["vocab_size"])
+    names = gguf.get_tensor_name_map(
+        getattr(gguf.MODEL_ARCH, arch.upper()), config["num_hidden_layers"]
+    )
+    for name, tensor in load_file(folder / "model.safetensors").items():
+        values = tensor.to(torch.float32).numpy()
+        if arch.startswith("gemma") and name.endswith("norm.weight"):
+            values = values + 1
+        if arch == "llama" and name.endswith(("q_proj.weight", "k_proj.weight")):
+            kind = "num_attention_heads" if "q_proj" in name else "num_key_value_heads"
+            values = permuted(values, config[kind])
+        new = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        assert new is not None, name
+        if new == "token_embd.weight":
+            kind = gguf.GGMLQuantizationType[table]
+            writer.add_tensor(new, gguf.quants.quantize(values, kind), raw_dtype=kind)
+        else:
+            writer.add_tensor(new, np.ascontiguousarray(values))
+    for name, values in (also or {}).items():
+        if isinstance(values, tuple):
+            writer.add_tensor(name, values[0], raw_dtype=values[1])
+        else:
+            writer.add_tensor(name, values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
