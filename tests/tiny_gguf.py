@@ -1,12 +1,16 @@
-"""GGUF files of tiny models, written by gguf's own writer as llama.cpp's converter writes them."""
+"""Tiny models as GGUF files, as llama.cpp's converter would write them, and runs of them."""
 
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent / "cli"))
 
 ARCHITECTURES = {"llama": "llama", "gemma3_text": "gemma3", "qwen2": "qwen2", "gemma2": "gemma2"}
 
@@ -21,7 +25,9 @@ def permuted(weight: Any, heads: int) -> Any:
 def add_tokenizer(writer: Any, folder: Path, rows: int) -> None:
     """Byte-level BPE with GPT-2's way to cut words."""
     stored = json.loads((folder / "tokenizer.json").read_text("utf-8"))
-    vocabulary = {**stored["model"]["vocab"]} | {t["content"]: t["id"] for t in stored["added_tokens"]}
+    vocabulary = {**stored["model"]["vocab"]} | {
+        t["content"]: t["id"] for t in stored["added_tokens"]
+    }
     special = {t["id"] for t in stored["added_tokens"] if t["special"]}
     tokens = {index: token for token, index in vocabulary.items()}
     writer.add_tokenizer_model("gpt2")
@@ -101,3 +107,71 @@ def write_gguf(
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+@dataclass(frozen=True)
+class Model:
+    """A folder of transformers and the same model for llama.cpp, float32."""
+
+    folder: Path
+    gguf: Path
+
+
+def make_model(folder: Path, kind: str, *, tied: bool, **more: Any) -> Model:
+    """A random model of 600 tokens and 32 dimensions, with a byte-level BPE tokenizer."""
+    import tiny
+    from tiny_runs import _write_tokenizer
+
+    shape = {"vocab_size": 600, "hidden_size": 32, "intermediate_size": 64, "head_dim": 16}
+    shape |= {"max_position_embeddings": 512, "bos_token_id": 0, "eos_token_id": 1}
+    if kind.startswith("gemma"):
+        more = {
+            "query_pre_attn_scalar": 16,  # as llama.cpp has it in all sizes but one
+            "sliding_window": 16,
+            "layer_types": ["sliding_attention", "full_attention"],
+            **more,
+        }
+    made = tiny.model(kind, tied=tied, **{**shape, "pad_token_id": 2, **more})
+    made.save_pretrained(folder)
+    _write_tokenizer(folder)
+    return Model(folder, write_gguf(folder, folder.with_suffix(".gguf")))
+
+
+def tune(
+    model: Model, out: Path, *, lang: str = "en-ro", recipe: str = "random_seen", **more: Any
+) -> Any:
+    """A finished run: a dozen rows, moved far enough to change what is said."""
+    import mt_lottery as mtl
+
+    settings = {
+        "model": "hf", "model.name_or_path": str(model.folder), "model.dtype": "float32",
+        "data": "mini", "data.train_pairs": 16, "data.test_pairs": 6, "data.dev_pairs": 4,
+        "translate.max_new_tokens": 10, "metrics": ["chrf"], "baseline": False,
+        "train.epochs": 2, "device": "cpu",
+        **({"tuner.tickets": 12, "train.lr": 0.3} if recipe == "random_seen" else {}),
+    }  # fmt: skip
+    return mtl.train(recipe, lang, out_dir=out, settings=settings | more, echo=lambda _: None)
+
+
+def answers(run: Any) -> list[tuple[list[int], list[int]]]:
+    """Prompt and greedy continuation of each test sentence as token ids, by the run's own model."""
+    import torch
+
+    loaded = run.tuned
+    sources = [line["source"] for line in run.hypotheses]
+    found = []
+    for ids in run.text.prompts(sources, loaded.tokenizer, run.lead):
+        with torch.no_grad():
+            said = loaded.model.generate(
+                torch.tensor([ids]), max_new_tokens=10, do_sample=False, eos_token_id=1,
+                pad_token_id=2,
+            )  # fmt: skip
+        found.append((ids, said[0, len(ids) :].tolist()))
+    return found
+
+
+def entries(path: Path) -> dict[str, Any]:
+    """All metadata of a file, as gguf's own reader has them."""
+    import gguf
+
+    return {key: field.contents() for key, field in gguf.GGUFReader(path).fields.items()}

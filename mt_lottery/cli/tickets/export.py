@@ -11,6 +11,7 @@ from mt_lottery.runs.export.formats import DTYPES, ENGINES, FORMATS
 EXAMPLES = """\
   mt-ticket export runs/en-ro/ks_lottery/seed-0 gemma3-en-ro --format lora
   mt-ticket export runs/en-ro/ks_lottery/seed-0 en-ro-vllm --format lora --engine vllm
+  mt-ticket export runs/en-ro/ks_lottery/seed-0 en-ro-gguf --format gguf --base gemma3.gguf
 """
 
 

@@ -97,6 +97,9 @@ class Format:
 FORMATS = {
     "lora": Format("lora", "an adapter that an engine loads over the original model", ("engine",)),
     "merged": Format("merged", "a plain transformers model, as mt-ticket merge", ("dtype",)),
+    "gguf": Format("gguf.whole", "the base's own GGUF with the rows in it", *2 * (("base",),)),
+    "gguf-lora": Format("gguf.adapter", "an adapter of llama.cpp", *2 * (("base",),)),
+    "gguf-base": Format("gguf.base", "what a gguf-lora is loaded over", *2 * (("base",),)),
 }
 
 

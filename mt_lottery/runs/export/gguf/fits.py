@@ -9,7 +9,7 @@ import numpy as np
 
 from mt_lottery.errors import ModelError
 from mt_lottery.reading.gguf_files import GGUFFile
-from mt_lottery.runs.export.gguf.table import HEAD, Table
+from mt_lottery.runs.export.gguf.table import HEAD, Table, apart, check_sizes
 from mt_lottery.runs.finished import Run
 
 #: Token types of GGUF (llama.cpp, ``llama_token_type``).
@@ -47,6 +47,7 @@ def open_base(run: Run, path: Any) -> GGUFFile:
             f"it holds the rows of a run already ({base.get('mt_lottery.direction')}); give the "
             "original model's GGUF"
         )
+    check_sizes(base)
     _check_tokens(run, base)
     return base
 
@@ -71,7 +72,7 @@ def _check_tokens(run: Run, base: GGUFFile) -> None:
         else:
             same = any(_spelled(there) == _spelled(form) for form in _forms(tokenizer, index, ours))
         if not same:
-            name = run.stored.model.name_or_path or run.stored.model.name
+            name = run.record.model.name
             base.refuse(
                 f"its tokenizer is not the run's: token {index} is {there!r} there, {ours!r} "
                 f"in {name}. Give a GGUF of that model"
@@ -104,8 +105,7 @@ def check_table(run: Run, table: Table) -> None:
         )
     ids = np.unique(np.linspace(0, len(own) - 1, _SAMPLE).astype(np.int64))
     wanted = own[ids].float().cpu().numpy()
-    there = table.read(ids)
-    far = float(np.linalg.norm(there - wanted) / max(np.linalg.norm(wanted), 1e-30))
+    far = apart(table.read(ids), wanted)
     if not far <= _FAR:
         table.base.refuse(
             f"'{table.place.name}' is not the table that the run was tuned from: its rows differ "

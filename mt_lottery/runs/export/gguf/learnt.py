@@ -86,7 +86,7 @@ def described(run: Run, base: GGUFFile, ids: list[int]) -> list[bytes]:
         "recipe": run.config.recipe,
         "direction": str(run.text.pair),
         "prompt": run.prompt(PLACE),
-        "model": run.stored.model.name_or_path or record.model.name,
+        "model": record.model.name,
         "model.sha256": record.model.sha256 or record.model.revision or "",
         "base.sha256": sha256_of(base.path, ModelError),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -49,17 +50,12 @@ class Table:
             ModelError: not there, of a type that the package ``gguf`` does not read, or cut short.
         """
         from gguf import GGMLQuantizationType
-        from gguf.constants import GGML_QUANT_SIZES
 
         place = base.tensors.get(name)
-        if place is None or len(place.shape) != 2:
+        if place is None or len(place.shape) != 2 or 0 in place.shape:
             base.refuse(f"it has no table '{name}'")
         try:
             table = cls(base, place, GGMLQuantizationType(place.kind))
-            block, size = GGML_QUANT_SIZES[table.kind]
-            whole = place.shape[0] * (place.shape[1] // block * size)
-            if place.shape[1] % block or whole > place.end - place.start:
-                base.refuse(f"damaged, or cut short: '{name}' has too few bytes")
             table.read(np.zeros(1, np.int64))
         except (ValueError, NotImplementedError, KeyError) as error:
             kind = getattr(error, "name", None) or str(error)
@@ -107,8 +103,7 @@ class Table:
 
         size = count * bytes_of(width, kind)
         made = NewTensor(self.place.name, self.place.shape, int(kind), size, chunks)
-        lost = np.linalg.norm(decoded(own, kind) - rows.values)
-        return made, float(lost / max(np.linalg.norm(rows.values), 1e-30))
+        return made, apart(decoded(own, kind), rows.values)
 
     def written_as(self) -> Any:
         """The type in which :meth:`with_rows` writes it."""
@@ -124,12 +119,35 @@ class Table:
         return GGMLQuantizationType.F16 if width % 32 else GGMLQuantizationType.Q8_0
 
 
+def check_sizes(base: GGUFFile) -> None:
+    """Make sure that every tensor has its bytes, as far as ``gguf`` knows the types.
+
+    Raises:
+        ModelError: the file was cut short.
+    """
+    from gguf.constants import GGML_QUANT_SIZES
+
+    sizes = {int(kind): size for kind, size in GGML_QUANT_SIZES.items()}
+    for place in base.tensors.values():
+        block, size = sizes.get(place.kind, (1, 0))
+        rows = math.prod(place.shape[:-1])
+        if place.shape[-1] % block or rows * (place.shape[-1] // block) * size > (
+            place.end - place.start
+        ):
+            base.refuse(f"damaged, or cut short: '{place.name}' has too few bytes")
+
+
+def apart(values: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
+    """How far values are from others, relative (RMS)."""
+    return float(np.linalg.norm(values - wanted)) / max(float(np.linalg.norm(wanted)), 1e-30)
+
+
 def bytes_of(width: int, kind: Any) -> int:
     """Bytes of a row of ``width`` values."""
     from gguf.constants import GGML_QUANT_SIZES
 
     block, size = GGML_QUANT_SIZES[kind]
-    return width // block * size
+    return width // int(block) * int(size)
 
 
 def decoded(raw: NDArray[np.uint8], kind: Any) -> NDArray[np.float32]:

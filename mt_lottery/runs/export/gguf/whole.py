@@ -1,4 +1,4 @@
-"""``gguf``: the base's own GGUF with the run's rows in its table; ``gguf-base``: with two tables.
+"""``gguf``: the base's own GGUF with the run's rows in its table.
 
 Every other tensor and all metadata are copied byte for byte.  llama.cpp scales what it looks up
 (Gemma's √d, Granite's multiplier), so rows are written as they are.
@@ -6,6 +6,7 @@ Every other tensor and all metadata are copied byte for byte.  llama.cpp scales 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,25 +34,9 @@ def write(run: Run, folder: Path, options: Options) -> Exported:
     check_table(run, Table.of(base, TABLE))
     changed, notes = _with_rows(base, found) if len(found.rows.ids) else ({}, [])
     ours = described(run, base, found.rows.ids.tolist())
-    size = _write(folder, base, changed, ours)
+    size = write_model(folder, base, changed, ours)
     fits = f"llama.cpp and what is built on it (Ollama, LM Studio) load {FILE}."
     return Exported("gguf", folder, size, fits, notes=(*notes, *notes_on(run, base)))
-
-
-def write_base(run: Run, folder: Path, options: Options) -> Exported:
-    """Write the base with an output head of its own, over which adapters (``gguf-lora``) load.
-
-    Raises:
-        ModelError: as :func:`write`.
-    """
-    base = open_base(run, options.base)
-    table = Table.of(base, TABLE)
-    check_table(run, table)
-    check_head(base)
-    changed = {} if HEAD in base.tensors else {HEAD: as_it_is(base, table.place, HEAD)}
-    size = _write(folder, base, changed, [])
-    fits = f"llama.cpp loads the gguf-lora adapters of this model over {FILE}."
-    return Exported("gguf-base", folder, size, fits, notes=tuple(notes_on(run, base)))
 
 
 def _with_rows(base: GGUFFile, found: Learnt) -> tuple[dict[str, NewTensor], list[str]]:
@@ -61,6 +46,8 @@ def _with_rows(base: GGUFFile, found: Learnt) -> tuple[dict[str, NewTensor], lis
         table = Table.of(base, name)
         changed[name], lost = table.with_rows(found.rows)
         kind = table.written_as()
+        if not math.isfinite(lost):
+            base.refuse(f"the run's rows are too large for the {kind.name} of '{name}'")
         notes.append(f"The rows in {name} are rounded to {kind.name}, by {lost:.2g} (RMS).")
         if kind != table.kind:
             notes.append(
@@ -76,8 +63,20 @@ def _with_rows(base: GGUFFile, found: Learnt) -> tuple[dict[str, NewTensor], lis
     return changed, notes
 
 
-def _write(folder: Path, base: GGUFFile, changed: dict[str, NewTensor], ours: list[bytes]) -> int:
-    """Write the base with other tensors; the size of the file in bytes."""
+def write_model(
+    folder: Path, base: GGUFFile, changed: dict[str, NewTensor], ours: list[bytes]
+) -> int:
+    """Write a folder with the base in it, some tensors changed.
+
+    Args:
+        folder: checked; replaced when all is written.
+        base: its metadata are kept, but for what we wrote.
+        changed: tensors in place of its own, by name, or a head that it had not.
+        ours: entries of metadata.
+
+    Returns:
+        bytes of the file.
+    """
 
     def tensors() -> Iterator[NewTensor]:
         for name, place in base.tensors.items():

@@ -1,0 +1,34 @@
+"""``gguf-base``: the base's own GGUF with an output head of its own, under all ``gguf-lora``.
+
+llama.cpp finds the tensors of an adapter by name.  Where the base has one table for both ends, the
+head has the name of the input table, and an adapter of that table ends the process
+(``GGML_ASSERT(ggml_can_mul_mat)``).  With the same bytes once more as ``output.weight`` it works.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mt_lottery.runs.export.formats import Exported, Options
+from mt_lottery.runs.export.gguf.fits import check_head, check_table, notes_on, open_base
+from mt_lottery.runs.export.gguf.table import HEAD, TABLE, Table
+from mt_lottery.runs.export.gguf.whole import FILE, write_model
+from mt_lottery.runs.export.gguf.writing import as_it_is
+from mt_lottery.runs.finished import Run
+
+
+def write(run: Run, folder: Path, options: Options) -> Exported:
+    """Write the base with two tables; nothing of the run is in it.
+
+    Raises:
+        ModelError: the base is damaged, not of the run's model, or of an architecture whose head
+            llama.cpp always ties.
+    """
+    base = open_base(run, options.base)
+    table = Table.of(base, TABLE)
+    check_table(run, table)
+    check_head(base)
+    changed = {} if HEAD in base.tensors else {HEAD: as_it_is(base, table.place, HEAD)}
+    size = write_model(folder, base, changed, [])
+    fits = f"llama.cpp loads {FILE} with the gguf-lora adapters of any run of this model."
+    return Exported("gguf-base", folder, size, fits, notes=tuple(notes_on(run, base)))
