@@ -69,19 +69,6 @@ def test_another_type_is_written_again_as_a_whole(kind: str, tmp_path: Path) -> 
     assert apart(there[others], gguf.quants.dequantize(raw[others], Kind[kind])) < 0.01
 
 
-def test_a_row_that_is_no_multiple_of_a_block_becomes_half_floats(tmp_path: Path) -> None:
-    path = tmp_path / "a.gguf"
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_tensor(TABLE, np.ones((4, 20), np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    table = Table.of(GGUFFile(path, ModelError), TABLE)
-    assert table.written_as() == Kind.F32
-    assert Table(table.base, table.place, Kind.NVFP4).written_as() == Kind.F16
-
-
 def test_a_type_that_gguf_does_not_know_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.gguf"
     write_gguf(path, [], [NewTensor(TABLE, (4, 32), 99, 64, lambda: [bytes(64)])], alignment=32)

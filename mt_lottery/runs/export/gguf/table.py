@@ -83,8 +83,7 @@ class Table:
     def with_rows(self, rows: Rows) -> tuple[NewTensor, float]:
         """The table with other rows, and how far those are rounded (relative, RMS).
 
-        It keeps its type where ``gguf`` can write that; else all of it is written again, in Q8_0,
-        or in F16 where its rows are no multiple of 32.
+        It keeps its type where ``gguf`` can write that; else all of it is written again, in Q8_0.
         """
         kind = self.written_as()
         own = encoded(rows.values, kind)
@@ -109,14 +108,13 @@ class Table:
         """The type in which :meth:`with_rows` writes it."""
         from gguf import GGMLQuantizationType
 
-        width = self.place.shape[1]
         try:
             if self.kind.name not in _COARSE:
-                encoded(np.zeros((1, width), np.float32), self.kind)
+                encoded(np.zeros((1, self.place.shape[1]), np.float32), self.kind)
                 return self.kind
         except NotImplementedError:
             pass
-        return GGMLQuantizationType.F16 if width % 32 else GGMLQuantizationType.Q8_0
+        return GGMLQuantizationType.Q8_0  # blocks of 32; those of all such types are multiples
 
 
 def check_sizes(base: GGUFFile) -> None:
