@@ -52,6 +52,14 @@ def test_what_can_change_it_counts(folder_of_model: Path, argument: str) -> None
     assert hash_of(folder_of_model, argument) != hash_of(folder_of_model)
 
 
+def test_a_setting_that_came_later_counts_once_it_is_set(folder_of_model: Path) -> None:
+    plain, few = hash_of(folder_of_model), hash_of(folder_of_model, "tuner.selector_pairs=16")
+    assert hash_of(folder_of_model, "tuner.selector_pairs=64") == plain != few
+    gradient = hash_of(folder_of_model, recipe="grad_lottery")
+    assert gradient != plain
+    assert hash_of(folder_of_model, "probe.lr=0.5", recipe="grad_lottery") == gradient
+
+
 def test_the_original_model_has_no_seed_and_no_training(folder_of_model: Path) -> None:
     plain = hash_of(folder_of_model, recipe="none")
     for argument in ("seed=1", "train.lr=0.5", "probe.lr=0.5", "data.train_pairs=9"):

@@ -76,6 +76,7 @@ def test_the_papers_schedule() -> None:
         ("random", "train", 1e-2, 5),
         ("random_seen", "train", 1e-2, 5),
         ("frequency", "train", 1e-2, 5),
+        ("grad_lottery", "train", 1e-2, 5),
     ):
         config = compose([f"recipe={name}", "preset=paper", "lang=en-ro"])
         schedule = getattr(config, section)

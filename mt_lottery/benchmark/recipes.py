@@ -19,7 +19,7 @@ from mt_lottery.tuners.recipes import tuner_of as tuner_of
 ORDER = (
     *("none", "few_shot", "eos_bias"),
     *("full", "qlora", "lora", "prefix", "prompt"),
-    *("embed", "random", "random_seen", "frequency", "ks_transfer", "ks_lottery"),
+    *("embed", "random", "random_seen", "frequency", "grad_lottery", "ks_transfer", "ks_lottery"),
 )
 
 
@@ -36,6 +36,7 @@ LABELS = {
     "random": "Random rows",
     "random_seen": "Random rows that occur",
     "frequency": "Most frequent rows",
+    "grad_lottery": "Rows of largest gradient",
     "frequency_matched": "Rows as frequent as the ticket",
     "ks_freeze": "All rows but the ticket",
     "ks_transfer": "KS-Lottery, partial transfer",

@@ -276,8 +276,8 @@ TUNERS = Registry(
         "none full layer eos_bias few_shot "
         "lora=adapters.lora qlora=adapters.lora prefix=adapters.prefix prompt=adapters.prefix "
         "embed=rows.embed random=rows.random random_seen=rows.random frequency=rows.frequency "
-        "frequency_matched=rows.frequency_matched ks_lottery=rows.ks_lottery "
-        "ks_transfer=rows.ks_lottery ks_freeze=rows.ks_freeze",
+        "frequency_matched=rows.frequency_matched grad_lottery=rows.grad_lottery "
+        "ks_lottery=rows.ks_lottery ks_transfer=rows.ks_lottery ks_freeze=rows.ks_freeze",
     ),
 )
 SELECTORS = Registry(
@@ -285,7 +285,7 @@ SELECTORS = Registry(
     _in(
         "ticket",
         "ks=selection cos=selectors absolute=selectors relative=selectors ratio=selectors "
-        "kl=selectors frequency=selectors random=selectors",
+        "kl=selectors frequency=selectors gradient=selectors random=selectors",
     ),
 )
 CORPORA = Registry(

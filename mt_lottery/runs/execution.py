@@ -32,6 +32,7 @@ from mt_lottery.runs.folder.preparing import (
 )
 from mt_lottery.runs.folder.record import CostRecord, Record, read_record
 from mt_lottery.runs.folder.takeover import NEW, told_of
+from mt_lottery.runs.gradients import gradients_of
 from mt_lottery.runs.outcome import make_record, peak_memory, score_outputs, start_peak
 from mt_lottery.runs.planning.plan import Echo, Plan, make_plan
 from mt_lottery.runs.probe import probe_of
@@ -212,6 +213,10 @@ def _tune_and_score(
                 shutil.copyfile(trained.log, run_dir / LOG)
         else:
             cost.probe_seconds = trained.probe.seconds
+    if tuner.gradient_pairs is not None:
+        assert encoded is not None
+        context.gradients = gradients_of(plan, context, encoded, tuner.gradient_pairs, echo)
+        cost.probe_seconds += context.gradients.seconds
     declare(tuner, context)
     loaded = dataclasses.replace(loaded, model=context.model)  # some tuners wrap the model
     if tuner.trains and tuner.cannot_move(context) and config.train.weight_decay == 0:

@@ -214,6 +214,21 @@ def _keep(folder: Path, probe: Probe, result: TrainResult) -> None:
     remove(folder / "checkpoints", quiet=True)
 
 
+def identity_of(plan: Plan) -> dict[str, Any]:
+    """What of a run decides its training inputs and the model that reads them, as hashes."""
+    config = plan.config
+    assert plan.corpora.train is not None
+    return {
+        "model": plan.model_id,
+        "dtype": config.model.dtype,
+        "device": torch.device(plan.device).type,
+        "train": plan.corpora.train.sha256,
+        "template": config.data.template,
+        "max_length": config.data.max_length,
+        "lang": config.lang,
+    }
+
+
 def probe_of(
     plan: Plan,
     context: TuningContext,
@@ -237,16 +252,7 @@ def probe_of(
     """
     config, tuner = plan.config, plan.tuner
     section: TrainConfig = getattr(config, tuner.probe_section)
-    assert plan.corpora.train is not None
-    identity = {
-        "model": plan.model_id,
-        "dtype": config.model.dtype,
-        "device": torch.device(plan.device).type,
-        "train": plan.corpora.train.sha256,
-        "template": config.data.template,
-        "max_length": config.data.max_length,
-        "lang": config.lang,
-    }
+    identity = identity_of(plan)
     if config.engine != "transformers":
         identity["engine"] = config.engine
     scope = tuner.scope or "input"

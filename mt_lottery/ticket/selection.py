@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from numbers import Integral
 from typing import Any, Protocol
 
@@ -57,6 +57,16 @@ def selector_context(selector: str) -> tuple[str, ...]:
 def looks_at_values(selector: str) -> bool:
     """Whether a selector reads the two tables (``frequency`` and ``random`` do not)."""
     return bool(getattr(SELECTORS.get(selector), "looks_at_values", True))
+
+
+def of_rows(context: Mapping[str, Any], rows: Tensor) -> dict[str, Any]:
+    """What a selector takes beside tables that hold no other rows than these.
+
+    Args:
+        context: what it takes for the whole vocabulary.
+        rows: token ids, [k].
+    """
+    return {k: v[rows] if k in ("counts", "gradients") else v for k, v in context.items()}
 
 
 def score_rows(selector: str, before: Tensor, after: Tensor, **context: Any) -> RowScores:

@@ -151,6 +151,24 @@ def frequency(before: Tensor, after: Tensor, *, counts: Tensor) -> Tensor:
     return torch.where(scores > 0, scores, -torch.inf)
 
 
+@register_selector("gradient")
+@without_values
+def gradient(before: Tensor, after: Tensor, *, gradients: Tensor) -> Tensor:
+    """How strongly the training pairs pull at the row of the original model: no training.
+
+    Args:
+        before: [V, d], not looked at.
+        after: [V, d], not looked at.
+        gradients: sum over pairs of the L2 norm of the row's gradient
+            (:mod:`mt_lottery.training.row_gradients`), [V].
+
+    Returns:
+        [V] float64; -inf (never chosen) where no gradient reaches the row.
+    """
+    scores = gradients.double()
+    return torch.where(scores > 0, scores, -torch.inf)
+
+
 @register_selector("random")
 @without_values
 def random(before: Tensor, after: Tensor, *, seed: int = 0) -> Tensor:

@@ -19,7 +19,7 @@ from mt_lottery.errors import TuningError
 from mt_lottery.ticket.ticket import Ticket
 
 #: What of a context comes from the text, not from the model.
-FACTS = ("counts", "seen", "probe", "input_counts", "examples")
+FACTS = ("counts", "seen", "probe", "gradients", "input_counts", "examples")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,31 @@ class Probe:
     seconds: float
 
 
+@dataclass(frozen=True)
+class RowGradients:
+    """How strongly a sample of the training pairs pulls at each row of the original model.
+
+    Attributes:
+        token_ids: rows that were looked at, [k], ascending.
+        norms: sum over the pairs of the L2 norm of the row's gradient (of the mean loss a
+            label, in nats), [k] float64.
+        pairs: how many pairs.
+        seconds: what they cost.
+    """
+
+    token_ids: Tensor
+    norms: Tensor
+    pairs: int
+    seconds: float
+
+    def column(self, size: int) -> Tensor:
+        """The norms of the first ``size`` rows, [V] float64; 0 for those not looked at."""
+        there = self.token_ids < size
+        column = torch.zeros(size, dtype=torch.float64)
+        column[self.token_ids[there]] = self.norms[there]
+        return column
+
+
 @dataclass
 class TuningContext:
     """What a tuner may look at.
@@ -49,6 +74,7 @@ class TuningContext:
             template and special tokens left out).
         seen: every token id among the training inputs, ascending, [s].
         probe: the embedding-tuned rows, where the tuner declared that it needs them.
+        gradients: those of the rows of the original model, likewise.
         input_counts: token id → occurrences in the training inputs, template and special
             tokens included.
         examples: the training pairs as (prompt, target) text, where they are known.
@@ -62,6 +88,7 @@ class TuningContext:
     counts: Counter[int] = field(default_factory=Counter)
     seen: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     probe: Probe | None = None
+    gradients: RowGradients | None = None
     input_counts: Counter[int] = field(default_factory=Counter)
     examples: Sequence[tuple[str, str]] = ()
     followed: Tensor | None = None
@@ -124,6 +151,11 @@ class Tuner(ABC):
     @property
     def probe(self) -> str | None:
         """The tuner whose training must come first (``"embed"``), or None."""
+        return None
+
+    @property
+    def gradient_pairs(self) -> int | None:
+        """Training pairs whose gradients at the rows must be measured first, or None."""
         return None
 
     # what the paper's analyses ask; a variant answers as what it extends

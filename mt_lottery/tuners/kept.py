@@ -22,7 +22,7 @@ from mt_lottery.errors import MTLotteryError, RecordError, TuningError
 from mt_lottery.reading import read_json
 from mt_lottery.system.atomic import write_bytes, write_text
 from mt_lottery.tuners.adapters.tensors import check_tensors, first_broken, read_tensors
-from mt_lottery.tuners.base import FACTS, Probe, Tuner, TuningContext
+from mt_lottery.tuners.base import FACTS, Probe, RowGradients, Tuner, TuningContext
 from mt_lottery.tuners.declared import declare, overrides
 
 FOLDER = "control"
@@ -166,6 +166,10 @@ def save_kept(tuner: Tuner, context: TuningContext, run_dir: Path) -> Path:
         probe = {"token_ids": context.probe.token_ids, "values": context.probe.values}
         write_bytes(folder / PROBE, save({k: v.cpu().contiguous() for k, v in probe.items()}))
         facts["probe_seconds"] = context.probe.seconds
+    if "gradients" in read and context.gradients is not None:
+        found = context.gradients
+        facts["gradients"] = [found.token_ids.tolist(), found.norms.tolist()]
+        facts["gradients"] += [found.pairs, found.seconds]
     write_bytes(folder / TENSORS, save(tensors))
     write_text(folder / FACTS_FILE, json.dumps(facts, ensure_ascii=False) + "\n")
     return folder
@@ -186,6 +190,10 @@ def _context(tuner: Tuner, model: Any, folder: Path, facts: dict[str, Any]) -> T
     if "probe_seconds" in facts:
         probe = read_tensors(folder / PROBE, RecordError)
         made.probe = Probe(probe["token_ids"], probe["values"], float(facts["probe_seconds"]))
+    if "gradients" in facts:
+        ids, norms, pairs, seconds = facts["gradients"]
+        columns = torch.tensor(ids, dtype=torch.int64), torch.tensor(norms, dtype=torch.float64)
+        made.gradients = RowGradients(*columns, int(pairs), float(seconds))
     return made
 
 

@@ -29,6 +29,7 @@ TRAINED = {
     "random_seen": 18 * DIMENSION,
     "frequency": 18 * DIMENSION,
     "frequency_matched": 18 * DIMENSION,
+    "grad_lottery": 18 * DIMENSION,
     "ks_freeze": (VOCABULARY - 18) * DIMENSION,
     "lora": 2 * 8 * (DIMENSION + 32 + DIMENSION + 16),  # two layers; q to 32, v to 16
     "qlora": 2 * 32 * (DIMENSION + 32 + DIMENSION + 16),
@@ -39,7 +40,7 @@ TRAINED = {
 }
 WITH_ROWS = {
     *("embed", "ks_lottery", "ks_transfer", "ks_freeze"),
-    *("random", "random_seen", "frequency", "frequency_matched"),
+    *("random", "random_seen", "frequency", "frequency_matched", "grad_lottery"),
 }
 WITH_TICKETS = WITH_ROWS - {"embed"}
 WITH_MODEL = {"full", "layer"}
@@ -47,7 +48,8 @@ WITH_CONTROL = {
     "eos_bias": {"control/eos_bias.json"},
     "few_shot": {"control/few_shot.txt", "control/few_shot.json"},
 }
-WITH_PROBE = {"ks_lottery", "ks_transfer", "ks_freeze", "frequency_matched"}
+# whose rows are chosen by what is measured first
+WITH_PROBE = {"ks_lottery", "ks_transfer", "ks_freeze", "frequency_matched", "grad_lottery"}
 KEYS = """
 seed out_dir resume user_dir device model.name_or_path model.dtype data.path data.train_pairs
 data.dev_pairs data.test_pairs data.dev data.dev_path data.test data.test_path data.template
@@ -141,9 +143,11 @@ def _check_record(found: dict[str, Any], recipe: str, kind: str) -> None:
     if found["tickets"] is not None:
         assert found["tickets"]["count"] == 18
         assert found["tickets"]["scope"] == "input"
-        tested = recipe.startswith("ks_")
-        assert found["tickets"]["selector"] == ("ks" if tested else recipe)
-        assert found["tickets"]["correction"] == ("none" if tested else None)
+        tested, scored = recipe.startswith("ks_"), recipe == "grad_lottery"
+        assert found["tickets"]["selector"] == (
+            "ks" if tested else "gradient" if scored else recipe
+        )
+        assert found["tickets"]["correction"] == ("none" if tested or scored else None)
         assert (found["tickets"]["alpha"] is not None) == tested
 
 

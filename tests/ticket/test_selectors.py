@@ -25,10 +25,24 @@ def score(name: str, **context: object) -> list[float]:
 
 def test_all_of_appendix_c_is_there() -> None:
     assert set(SELECTORS.names()) == {
-        *("ks", "cos", "absolute", "relative", "ratio", "kl", "frequency", "random")
+        *("ks", "cos", "absolute", "relative", "ratio", "kl", "frequency", "gradient", "random")
     }
     assert selector_context("relative") == ("reduction",)
-    assert [n for n in SELECTORS.names() if not looks_at_values(n)] == ["frequency", "random"]
+    assert selector_context("gradient") == ("gradients",)
+    without = [n for n in SELECTORS.names() if not looks_at_values(n)]
+    assert without == ["frequency", "gradient", "random"]
+
+
+def test_gradient_never_chooses_a_row_that_none_reaches() -> None:
+    gradients = torch.tensor([0.5, 0.0, 2.0, 0.0])
+    assert score("gradient", gradients=gradients) == [0.5, -math.inf, 2.0, -math.inf]
+    assert select("gradient", BEFORE, AFTER, rows=2, gradients=gradients).tolist() == [2, 0]
+    with pytest.raises(TuningError, match="only 2 of 4 rows can be chosen"):
+        select("gradient", BEFORE, AFTER, rows=3, gradients=gradients)
+    with pytest.raises(TuningError, match=r"missing a required argument: 'gradients'.*gradients"):
+        score("gradient")
+    with pytest.raises(TuningError, match="no p-values"):
+        select("gradient", BEFORE, AFTER, alpha=0.5, gradients=gradients)
 
 
 def test_cos() -> None:

@@ -16,6 +16,7 @@ from mt_lottery.errors import ModelError, TrainingError, TuningError
 from mt_lottery.model.folder.quantised import check_trainable, is_quantised, refuse_merging
 from mt_lottery.model.loading import load, quantisation_of
 from mt_lottery.registry import TUNERS
+from mt_lottery.training.row_gradients import gradient_norms
 from mt_lottery.training.trainer import train
 from mt_lottery.tuners.base import TuningContext
 
@@ -94,6 +95,19 @@ def test_what_trains_beside_them(
     restored = tuner_of(name, **settings).restore(load(config_of(quantised), "cpu").model, tmp_path)
     with torch.no_grad():
         assert torch.equal(restored(input_ids=tiny.ids()).logits, scored)
+
+
+def test_gradients_of_rows_over_them(quantised: Path, plain: Path) -> None:
+    examples, rows = tiny.examples(4), tiny.seen(tiny.examples(4))
+    found, exact = (
+        gradient_norms(
+            load(config_of(folder), "cpu").model, TrainConfig(), examples, rows,
+            pad_id=tiny.PAD, seed=0, tied=False,
+        )
+        for folder in (quantised, plain)
+    )  # fmt: skip
+    assert torch.equal(found > 0, exact > 0)
+    assert float(torch.corrcoef(torch.stack([found, exact]))[0, 1]) > 0.9
 
 
 def test_they_are_known_before_loading(quantised: Path, plain: Path) -> None:

@@ -35,8 +35,8 @@ def add_choice(part: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGrou
         "--selector",
         default="ks",
         metavar="NAME",
-        help="measure of change: ks, cos, absolute, relative, ratio, kl, frequency, random, or a "
-        "plugin's [ks]",
+        help="measure of change: ks, cos, absolute, relative, ratio, kl, frequency, gradient, "
+        "random, or a plugin's [ks]",
     )
     part.add_argument(
         "--reduction",
@@ -44,6 +44,12 @@ def add_choice(part: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGrou
         help="absolute, relative, ratio: mean of how far coordinates moved, or to which side [abs]",
     )
     part.add_argument("--seed", type=whole, default=0, help="of --selector random [0]")
+    part.add_argument(
+        "--pairs",
+        type=positive,
+        metavar="N",
+        help="of --selector gradient: training pairs of the run, drawn by its seed [64]",
+    )
     part.add_argument(
         "--shared-rows",
         action="store_true",
@@ -72,6 +78,7 @@ def choice_of(given: argparse.Namespace, rows_file: str | None = None) -> Choice
         selector=given.selector,
         reduction=given.reduction,
         seed=given.seed,
+        pairs=given.pairs,
         rows_file=rows_file,
         option=_option,
     )

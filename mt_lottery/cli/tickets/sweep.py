@@ -124,7 +124,7 @@ def add(commands: Commands) -> None:
         default="ks",
         metavar="S,…",
         help="measures of change, for ks recipes: ks, cos, absolute, relative, ratio, kl, "
-        "frequency, random [ks]",
+        "frequency, gradient, random [ks]",
     )
     part.add_argument(
         "--no-dev", dest="dev", action="store_false", help="do not score the dev set: no best size"

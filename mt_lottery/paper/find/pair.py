@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -27,13 +28,19 @@ from mt_lottery.paper.find.tables import (
     Table,
     open_model,
 )
+from mt_lottery.runs.context import make_context
 from mt_lottery.runs.finished import Run
 from mt_lottery.runs.folder.preparing import CONFIG
 from mt_lottery.runs.folder.record import NAME, SWAP
+from mt_lottery.runs.gradients import gradients_of
 from mt_lottery.runs.planning.plan import Echo
+from mt_lottery.tuners.base import RowGradients
 from mt_lottery.tuners.recipes import recipes_that
 from mt_lottery.tuners.rows.adapter_file import load_rows
+from mt_lottery.tuners.rows.ks_lottery import DEFAULT_PAIRS
 
+#: From a number of training pairs to their gradients.
+Gradients: TypeAlias = Callable[[int | None], RowGradients]
 #: From an argument of a Python call, and what it is to be, to how a message writes it.
 Spelling: TypeAlias = Callable[..., str]
 
@@ -53,6 +60,8 @@ class Side:
         base: for a run the original model's table.
         tokenizer: of that model; None where there is none.
         counts: token id → occurrences in the run's training text, where that is known.
+        gradients: of a run: of so many of its training pairs at the rows of its original model;
+            None stands for the number that it used itself.
         config: of a run.
         folder: of a model, what :func:`open_model` takes.
         tied: whether the model's output head is its input table.
@@ -64,6 +73,7 @@ class Side:
     base: Table | None = None
     tokenizer: Any | None = None
     counts: Counter[int] | None = None
+    gradients: Gradients | None = None
     config: RunConfig | None = None
     folder: str | None = None
 
@@ -78,6 +88,7 @@ class Pair:
         names: what they are called.
         tokenizer: names the rows; None where there is none.
         counts: occurrences in the training text, None where there is no corpus.
+        gradients: as of :class:`Side`, None where there is no corpus.
         model: the original model: a folder, or a run's configuration.
         tied: whether the output head of BEFORE is its input table.
     """
@@ -90,6 +101,7 @@ class Pair:
     counts: Counter[int] | None
     model: str | RunConfig
     tied: bool
+    gradients: Gradients | None = None
 
     @property
     def dimension(self) -> int:
@@ -140,9 +152,8 @@ def open_pair(
             )
         names = (f"the original model of {one.name}", one.name)
         rows = one.base.shape[0]
-        return Pair(
-            one.base, one.table, rows, names, one.tokenizer, one.counts, one.config, one.tied
-        )
+        known = (one.tokenizer, one.counts, one.config, one.tied, one.gradients)
+        return Pair(one.base, one.table, rows, names, *known)
     other = open_side(after, "the second model", device, echo)
     rows = _rows(one, other, shared_rows, option)
     kinds = one.table.dtype, other.table.dtype
@@ -158,7 +169,8 @@ def open_pair(
     model = one.config or one.folder or one.name
     counts = other.counts or one.counts
     names = (one.name, other.name)
-    return Pair(one.table, other.table, rows, names, tokenizer, counts, model, one.tied)
+    found = (tokenizer, counts, model, one.tied, other.gradients or one.gradients)
+    return Pair(one.table, other.table, rows, names, *found)
 
 
 def _rows(one: Side, other: Side, shared: bool, option: Spelling) -> int:
@@ -216,13 +228,28 @@ def _open_run(run: Run, where: str, echo: Echo) -> Side:
         before: Table = MemoryTable(run.table)
         after: Table = PatchedTable(before, probe.token_ids, probe.values)
         tokenizer, counts = run.original.tokenizer, run.context.counts
-        return Side(where, after, tied, before, tokenizer, counts, run.config)
+        return Side(
+            where, after, tied, before, tokenizer, counts, partial(_gradients, run), run.config
+        )
     model = run.folder / "model"
     rows = None if model.is_dir() else _adapter_rows(run)
     before, tokenizer = base_table(run.config)
     after = open_model(model).table() if rows is None else PatchedTable(before, *rows)
     found = _training_counts(run, tokenizer, echo)
-    return Side(where, after, tied, before, tokenizer, found, run.config)
+    return Side(where, after, tied, before, tokenizer, found, partial(_gradients, run), run.config)
+
+
+def _gradients(run: Run, pairs: int | None) -> RowGradients:
+    """Of a run's training pairs, at the rows of its original model."""
+    plan = run.plan
+    context, encoded, _ = make_context(plan, run.original, run.echo)
+    if encoded is None:
+        raise TuningError(
+            f"{run.folder}: recipe={run.config.recipe} has no training pairs, whose gradients "
+            "selector=gradient needs; allowed: runs that train, or choose rows by their text."
+        )
+    wanted = pairs or run.tuner.gradient_pairs or DEFAULT_PAIRS
+    return gradients_of(plan, context, encoded, wanted, run.echo)
 
 
 def _adapter_rows(run: Run) -> tuple[torch.Tensor, torch.Tensor]:

@@ -23,6 +23,7 @@ from mt_lottery.ticket.level import RowScores
 from mt_lottery.ticket.selection import (
     check_choice,
     looks_at_values,
+    of_rows,
     score_rows,
     selector_context,
     ticket_of,
@@ -44,6 +45,7 @@ def find_ticket(
     selector: str = "ks",
     reduction: str | None = None,
     seed: int = 0,
+    pairs: int | None = None,
     tokenizer: Any | None = None,
     shared_rows: bool = False,
     device: str = "auto",
@@ -73,9 +75,12 @@ def find_ticket(
             and ``alpha`` is given.
         correction: of p over the vocabulary: ``none``, ``bonferroni`` or ``bh``.
         selector: registered measure of change: ``ks``, ``cos``, ``absolute``, ``relative``,
-            ``ratio``, ``kl``, ``frequency``, ``random``, or a plugin's.
+            ``ratio``, ``kl``, ``frequency``, ``gradient``, ``random``, or a plugin's;
+            ``frequency`` and ``gradient`` look at the training text of a run.
         reduction: ``abs`` or ``signed``, for selectors that know both.
         seed: of ``selector="random"``.
+        pairs: of ``selector="gradient"``: how many of the run's training pairs, drawn by its own
+            seed; as many as the run used, or 64, if None.
         tokenizer: names the rows; that of a folder or run if None.
         shared_rows: of tables of different length, compare the rows that both have.
         device: where a run's probe is trained if it is no longer in the cache.
@@ -92,7 +97,7 @@ def find_ticket(
         ModelError, RecordError: a model or run that cannot be read, or two that do not fit.
         KeywordError: a keyword that there is not, with the nearest that there is.
     """
-    choice = Choice(rows, alpha, correction, selector, reduction, seed)
+    choice = Choice(rows, alpha, correction, selector, reduction, seed, pairs)
     return find(
         base,
         tuned,
@@ -109,7 +114,7 @@ class Choice:
     """Which rows are chosen.
 
     Attributes:
-        rows, alpha, correction, selector, reduction, seed: as of :func:`find_ticket`.
+        rows, alpha, correction, selector, reduction, seed, pairs: as of :func:`find_ticket`.
         rows_file: instead of ``rows`` or ``alpha``: token ids, one a line, or a ``tickets.csv``.
         option: how messages spell an argument.
     """
@@ -120,6 +125,7 @@ class Choice:
     selector: str = "ks"
     reduction: str | None = None
     seed: int = 0
+    pairs: int | None = None
     rows_file: str | os.PathLike[str] | None = None
     option: Spelling = keyword
 
@@ -136,6 +142,16 @@ class Choice:
             raise TuningError(
                 f"{self.option('reduction', self.reduction)}: selector '{self.selector}' has none; "
                 "allowed with absolute, relative and ratio."
+            )
+        if self.pairs is not None and "gradients" not in wanted:
+            raise TuningError(
+                f"{self.option('pairs', self.pairs)}: selector '{self.selector}' looks at no "
+                "training pairs; allowed with gradient."
+            )
+        if self.pairs is not None and (not isinstance(self.pairs, int) or self.pairs < 1):
+            raise TuningError(
+                f"{self.option('pairs', self.pairs)}: a whole number of training pairs, at least "
+                "1, is needed."
             )
 
 
@@ -180,19 +196,22 @@ def score_pair(pair: Pair, choice: Choice | None = None) -> RowScores:
         statistic [V] and p-value [V] (or None), float64.
 
     Raises:
-        TuningError: a NaN in a table (the row is named), or counts that are wanted where there
-            is no corpus.
+        TuningError: a NaN in a table (the row is named), or a training text that is wanted where
+            there is none.
     """
     choice = choice or Choice()
     wanted = selector_context(choice.selector)
     offered: dict[str, Any] = {"seed": choice.seed, "reduction": choice.reduction or "abs"}
     if pair.counts is not None:
         offered["counts"] = _vector(pair.counts, pair.rows)
-    elif "counts" in wanted:
-        raise TuningError(
-            f"{choice.option('selector', choice.selector)} counts tokens in a training text, and "
-            "two models have none; allowed: a run directory instead."
-        )
+    if "gradients" in wanted and pair.gradients is not None:
+        offered["gradients"] = pair.gradients(choice.pairs).column(pair.rows)
+    for name, does in (("counts", "counts tokens in"), ("gradients", "reads pairs of")):
+        if name in wanted and name not in offered:
+            raise TuningError(
+                f"{choice.option('selector', choice.selector)} {does} a training text, and "
+                "two models have none; allowed: a run directory instead."
+            )
     context = {k: v for k, v in offered.items() if k in wanted}
     if not looks_at_values(choice.selector):
         nothing = torch.zeros(1, 1).expand(pair.rows, 1)  # V rows without memory
@@ -218,9 +237,7 @@ def _score_parts(pair: Pair, selector: str, context: Mapping[str, Any]) -> RowSc
             before, after = pair.before.read(start, stop), pair.after.read(start, stop)
             _refuse_nan(pair, before, after, start)
             moved = (before != after).any(dim=1).nonzero().squeeze(1)
-            part = dict(context)
-            if "counts" in part:
-                part["counts"] = part["counts"][start + moved]
+            part = of_rows(context, start + moved)
             scores = score_rows(selector, before[moved], after[moved], **part)
             statistic[start + moved] = scores.statistic
             if scores.pvalue is not None:
@@ -274,9 +291,11 @@ def choose(pair: Pair, choice: Choice) -> Ticket:
             )
         changed = scores.eligible()
         if choice.rows is not None and changed < choice.rows:
+            few = f"{option('rows', choice.rows)}, but only {changed} of {pair.rows:,} rows"
+            if not looks_at_values(choice.selector):
+                raise TuningError(f"{few} can be chosen by selector '{choice.selector}'.")
             raise TuningError(
-                f"{option('rows', choice.rows)}, but only {changed} of {pair.rows:,} rows differ "
-                f"between {pair.names[0]} and {pair.names[1]}."
+                f"{few} differ between {pair.names[0]} and {pair.names[1]}."
                 + (f" Allowed: {option('rows', 1)} to {changed}." if changed else "")
             )
         found = ticket_of(

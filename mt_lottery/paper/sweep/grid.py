@@ -174,7 +174,9 @@ def _series(recipes: str, selectors: str, problems: list[str]) -> list[Series]:
                 f"{', '.join(rows)}."
             )
         elif hasattr(settings, "selector"):
-            found += [Series(recipe, name) for name in measures]
+            # one that is chosen for its own measure (grad_lottery) keeps it
+            own = settings.selector
+            found += [Series(recipe, name) for name in (measures if own == "ks" else [own])]
         else:
             found.append(Series(recipe))
     if not found and not problems:

@@ -128,7 +128,11 @@ class GenerationRecord:
 
 @dataclass
 class CostRecord:
-    """Seconds of wall-clock time, steps, tokens a second, bytes."""
+    """Seconds of wall-clock time, steps, tokens a second, bytes.
+
+    ``probe_seconds`` is what choosing the rows cost before any was tuned: the embedding-tuned
+    probe, or the gradients of ``selector=gradient``.
+    """
 
     probe_seconds: float = 0.0
     train_seconds: float = 0.0

@@ -7,6 +7,7 @@ from typing import Any
 
 from mt_lottery.config import RunConfig
 from mt_lottery.registry import TUNERS
+from mt_lottery.ticket.selection import selector_context
 from mt_lottery.tracking.trackers import names_of
 from mt_lottery.tuners.base import Tuner
 
@@ -36,7 +37,7 @@ def _matches(key: str, rule: str) -> bool:
 def _of_method(config: RunConfig, tuner: Tuner) -> Iterator[tuple[str, str]]:
     recipe = f"recipe={config.recipe}"
     by_probe = tuner.is_probe
-    if not tuner.trains and not by_probe:
+    if not tuner.trains and not by_probe and tuner.gradient_pairs is None:
         yield "train.", f"{recipe} trains nothing" + (" but its probe" if tuner.probe else "")
     if tuner.probe is None or by_probe:
         what = "is trained as train.… says" if by_probe else "needs no probe"
@@ -53,10 +54,12 @@ def _of_rows(tuner: Any) -> Iterator[tuple[str, str]]:
     if selector is None:
         return
     if getattr(tuner, "rows_file", None) is not None:
-        for key in ("selector", "reduction", "correction"):
+        for key in ("selector", "selector_pairs", "reduction", "correction"):
             yield f"tuner.{key}", "tuner.rows_file chooses the rows"
     if getattr(tuner, "alpha", None) is None:
         yield "tuner.correction", "it corrects the p-values that tuner.alpha looks at"
+    if "gradients" not in selector_context(selector):
+        yield "tuner.selector_pairs", f"tuner.selector={selector} needs no gradients"
     if selector not in ("absolute", "relative", "ratio"):
         yield "tuner.reduction", f"tuner.selector={selector} has none"
 

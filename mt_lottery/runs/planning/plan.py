@@ -234,7 +234,7 @@ def make_plan(config: RunConfig, echo: Echo, engine: Engine | None = None) -> Pl
         raise ConfigError(said)
     try_plugins(config, tuner)
     trained = tuner.trains or tuner.probe is not None
-    learns = trained or tuner.reads_text
+    learns = trained or tuner.reads_text or tuner.gradient_pairs is not None
     roles = ("train", "dev", "test") if learns else ("test",)
     template = check_template(config.data.template, pair)
     corpora = parallel.on_main(lambda: load_corpora(config.data, pair, roles))
@@ -281,7 +281,7 @@ def make_plan(config: RunConfig, echo: Echo, engine: Engine | None = None) -> Pl
         content["data"]["dev"] = corpora.dev.sha256
     for key in file_settings(config.tuner):
         content["tuner"][key] = file_sha256("tuner", config.tuner, key)
-    if not tuner.trains and tuner.probe_section != "train":
+    if not tuner.trains and tuner.probe_section != "train" and tuner.gradient_pairs is None:
         content.pop("train")
     if tuner.probe is None or tuner.probe_section != "probe":
         content.pop("probe")

@@ -89,6 +89,9 @@ def check_tuner(name: str, tuner: Tuner) -> None:
     count = tuner.virtual_tokens
     good = isinstance(count, int) and not isinstance(count, bool) and count >= 0
     TUNERS.expect(name, count, "virtual_tokens must be", "a whole number ≥ 0", good)
+    pairs: Any = tuner.gradient_pairs
+    good = pairs is None or (isinstance(pairs, int) and not isinstance(pairs, bool) and pairs > 0)
+    TUNERS.expect(name, pairs, "gradient_pairs must be", "None or a whole number ≥ 1", good)
     space: object = tuner.search_space
     fits = isinstance(space, dict) and all(
         isinstance(key, str) and isinstance(values, (list, tuple)) and values
@@ -165,6 +168,7 @@ def try_selector(name: str) -> None:
     after = before + torch.randn(VALUES, WIDTH, generator=random)
     offered = {
         "counts": torch.randint(9, (VALUES,), generator=random),
+        "gradients": torch.rand(VALUES, generator=random, dtype=torch.float64),
         "seed": 0,
         "reduction": "abs",
         "progress": False,

@@ -29,7 +29,7 @@ class KSFreezeTuner(KSLotteryTuner):
 
     def most_rows(self, vocabulary: int, seen: int, counted: int) -> tuple[int, str]:
         most, why = super().most_rows(vocabulary, seen, counted)
-        moved = looks_at_values(self.config.selector)
+        moved = looks_at_values(self.config.selector) or self.gradient_pairs is not None
         return (most - 1, f"{why}; one must be left to tune") if moved else (most, why)
 
     def rows(self, context: TuningContext) -> Tensor:
@@ -52,4 +52,4 @@ class KSFreezeTuner(KSLotteryTuner):
         return (int(rows) - (self.config.tickets or DEFAULT_TICKETS)) * int(width)
 
     def details(self, context: TuningContext) -> dict[str, Any]:
-        return {"frozen_tickets": True}
+        return {**super().details(context), "frozen_tickets": True}

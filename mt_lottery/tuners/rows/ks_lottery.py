@@ -23,6 +23,7 @@ from mt_lottery.report.tokens import token_strings
 from mt_lottery.ticket.level import CORRECTIONS, Level, RowScores
 from mt_lottery.ticket.selection import (
     looks_at_values,
+    of_rows,
     score_rows,
     selector_context,
     ticket_of,
@@ -38,6 +39,8 @@ from mt_lottery.tuners.rows.base import (
     RowTuner,
 )
 from mt_lottery.tuners.rows.rows_file import read_rows_file
+
+DEFAULT_PAIRS = 64  # of selector=gradient: four times as many choose the same 18 rows
 
 
 @dataclass
@@ -63,6 +66,13 @@ class KSLotteryConfig(RowsConfig):
         choices=("abs", "signed"),
     )
     selector_seed: int = setting(0, "selector=random: its seed", ge=0)
+    selector_pairs: int = setting(
+        DEFAULT_PAIRS,
+        "selector=gradient: training pairs that it looks at, drawn by the run's seed; all if fewer",
+        ge=1,
+        most=10**9,
+        counts="if set",
+    )
     correction: str = setting("none", "of p over the vocabulary", choices=CORRECTIONS)
 
     @property
@@ -94,8 +104,8 @@ def score_probe(
         selector: registered name; ``ks`` gives KS distance and nominal p.
         table: the original embedding table, [V, d], any float dtype.
         probe: the embedding-tuned rows; None for a selector that does not look at them.
-        offered: what a selector may ask for beside the two tables (``counts`` [V],
-            ``seed``, ``reduction``); each gets what it declares.
+        offered: what a selector may ask for beside the two tables (``counts`` and
+            ``gradients``, [V], ``seed``, ``reduction``); each gets what it declares.
 
     Returns:
         statistic [V] and p-value [V], float64, on the CPU.
@@ -106,9 +116,8 @@ def score_probe(
     context = {k: v for k, v in {**(offered or {}), "progress": long}.items() if k in wanted}
     if probe is not None and looks_at_values(selector):
         before = table[probe.token_ids.to(table.device)].to(torch.float32)
-        if "counts" in context:
-            context["counts"] = context["counts"][probe.token_ids]
-        scores = score_rows(selector, before, probe.values.to(before.device), **context)
+        part = of_rows(context, probe.token_ids)
+        scores = score_rows(selector, before, probe.values.to(before.device), **part)
         return scores.among(probe.token_ids, table.shape[0])
     return score_rows(selector, table, table, **context)
 
@@ -136,11 +145,18 @@ class KSLotteryTuner(RowTuner):
         needed = self.config.rows_file is None and looks_at_values(self.config.selector)
         return "embed" if needed else None
 
+    @property
+    def gradient_pairs(self) -> int | None:
+        config = self.config
+        needed = config.rows_file is None and "gradients" in selector_context(config.selector)
+        return int(config.selector_pairs) if needed else None
+
     def most_rows(self, vocabulary: int, seen: int, counted: int) -> tuple[int, str]:
         selector = self.config.selector
         if selector == "frequency":
             return counted, COUNTED
-        if not looks_at_values(selector) or self.scope == "tied":  # the softmax moves every row
+        by_text = looks_at_values(selector) or self.gradient_pairs is not None
+        if not by_text or self.scope == "tied":  # the softmax moves every row
             return vocabulary, VOCABULARY
         return seen, SEEN
 
@@ -149,12 +165,14 @@ class KSLotteryTuner(RowTuner):
         counts = torch.zeros(len(context.table), dtype=torch.int64)
         for token, number in context.counts.items():
             counts[token] = number
-        config = self.config
+        config, gradients = self.config, context.gradients
         offered = {
             "counts": counts,
             "seed": config.selector_seed,
             "reduction": config.reduction,
         }
+        if gradients is not None:
+            offered["gradients"] = gradients.column(len(context.table))
         return score_probe(config.selector, context.table, context.probe, offered)
 
     def rows(self, context: TuningContext) -> Tensor:
@@ -166,7 +184,16 @@ class KSLotteryTuner(RowTuner):
             return rows
         if context.probe is None and self.probe is not None:
             raise TuningError(f"{config.name} needs an embedding-tuned probe.")
+        if context.gradients is None and self.gradient_pairs is not None:
+            raise TuningError(f"tuner.selector={config.selector} needs the rows' gradients.")
         scores, level = self.scores(context), config.level
+        reached = scores.eligible()
+        if self.gradient_pairs is not None and reached < (config.tickets or 0):
+            raise TuningError(
+                f"`tuner.tickets` is {config.tickets}, but the gradients of "
+                f"tuner.selector_pairs={config.selector_pairs} reach only {reached} rows; more "
+                "pairs reach more."
+            )
         if level is not None and scores.pvalue is not None and not level.rejects(scores).any():
             raise TuningError(
                 f"No row of the vocabulary rejects at tuner.alpha={level.alpha:g}: there is "
@@ -182,6 +209,13 @@ class KSLotteryTuner(RowTuner):
             selector=config.selector,
         )
         return self.chosen.rows
+
+    def details(self, context: TuningContext) -> dict[str, Any]:
+        found = context.gradients
+        if found is None:
+            return {}
+        rows = int((found.norms > 0).sum())
+        return {"gradient": {"pairs": found.pairs, "rows": rows, "seconds": found.seconds}}
 
 
 @register_tuner("ks_transfer", dataclass=KSLotteryConfig)

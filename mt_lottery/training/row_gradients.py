@@ -1,0 +1,99 @@
+"""The gradients of vocabulary rows over a few training pairs, without any training.
+
+One pair at a time goes forward and back through the original model.  The rows of the sample's
+tokens are put beside the table (:mod:`mt_lottery.tuners.rows.module`), so that no gradient of the
+[V, d] table is made, and of a tied table that of the input alone.  A row's gradient is then the sum
+of those at the positions that hold its token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mt_lottery.config import TrainConfig
+from mt_lottery.data.prompts.batches import Example
+from mt_lottery.errors import TrainingError
+from mt_lottery.report.progress import progress_bar
+from mt_lottery.system import parallel
+from mt_lottery.training.objective import Objective
+from mt_lottery.tuners.rows.module import attach, detach
+
+
+def sample(examples: Sequence[Example], pairs: int, seed: int) -> list[Example]:
+    """So many of the training pairs, in their order; all of them where there are no more.
+
+    Args:
+        examples: the training pairs.
+        pairs: how many.
+        seed: of the draw.
+    """
+    order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(seed))
+    return [examples[i] for i in sorted(order[:pairs].tolist())]
+
+
+def gradient_norms(
+    model: Any,
+    config: TrainConfig,
+    examples: Sequence[Example],
+    rows: Tensor,
+    *,
+    pad_id: int,
+    seed: int,
+    tied: bool,
+) -> Tensor:
+    """Sum over pairs of the L2 norm of each row's gradient.
+
+    The loss of a pair is the mean over its labels, by the criterion of ``config``, without
+    dropout: each pair counts the same, whatever its length, its batch and its place.
+
+    Args:
+        model: the original causal LM; as it was afterwards.
+        config: the ``train`` section; its criterion is used.
+        examples: the pairs; of several processes each does a share.
+        rows: token ids, [k].
+        pad_id: token id that fills up batches.
+        seed: PyTorch's random state is set to it.
+        tied: the output head's share of a tied table's gradient counts too.
+
+    Returns:
+        [k] float64, on the CPU; the same for any number of processes.
+
+    Raises:
+        TrainingError: no pair, or a gradient that is not finite.
+        ModelError: a model whose logits are not understood.
+    """
+    embedding = attach(model, rows, tied=tied)
+    try:
+        objective = Objective(model, config, examples, pad_id=pad_id, seed=seed)
+
+        def norms(example: Example) -> Tensor:
+            batch = objective.to_device(objective.collate([example]))
+            loss = objective.sum_loss(batch) / len(example.target_ids)
+            (gradient,) = torch.autograd.grad(loss, [embedding.rows])
+            found: Tensor = gradient.norm(dim=1).cpu()
+            if not bool(found.isfinite().all()):
+                raise TrainingError(
+                    f"The gradient of training pair {example.index} (0-based, in the order of the "
+                    f"corpus) is not finite in {model.dtype}: model.dtype=float32, or bfloat16 "
+                    "where it is float16, usually helps."
+                )
+            return found
+
+        def share(mine: Sequence[Example]) -> list[Tensor]:
+            with progress_bar(len(mine), "Gradients", unit=" pairs", leave=False) as bar:
+                done = []
+                for example in mine:
+                    done.append(norms(example))
+                    bar.update()
+                return done
+
+        total = torch.zeros(len(rows), dtype=torch.float64)
+        for each in parallel.spread(examples, share):
+            total += each
+        return total
+    finally:
+        detach(model)
