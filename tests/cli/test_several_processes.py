@@ -122,6 +122,9 @@ def test_every_kind_of_method_on_two_processes(commands: Commands, models: Model
         assert_same_run(Path("two", name), Path("one", name))
         assert record(Path("two", name))["environment"]["processes"] == "2"
         assert record(Path("one", name))["environment"]["processes"] == "1"
+    # each pair's gradients are the same wherever they are measured
+    scores = [Path(d, "grad_lottery/tickets.csv").read_bytes() for d in ("one", "two")]
+    assert scores[0] == scores[1]
     assert record(Path("two/searched"))["tuning"]["trials"] == 2
     assert record(Path("two/half"))["status"] == "done"
     probes = [sorted(p.name for p in Path(c, "probes").iterdir()) for c in ("cache", "their-cache")]
