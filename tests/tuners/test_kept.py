@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from mt_lottery.config import TunerConfig
 from mt_lottery.errors import MTLotteryError, RecordError, TuningError
 from mt_lottery.registry import TUNERS
-from mt_lottery.tuners.base import Probe, Tuner, TuningContext
+from mt_lottery.tuners.base import Probe, RowGradients, Tuner, TuningContext
 from mt_lottery.tuners.declared import declare
 from mt_lottery.tuners.kept import finish
 
@@ -125,10 +125,11 @@ class Looks(Tuner):
     """What is trained depends on the text, the probe and a random draw."""
 
     def apply(self, context: TuningContext) -> list[nn.Parameter]:
-        assert context.probe is not None
+        assert context.probe is not None and context.gradients is not None
         token, _ = context.counts.most_common(1)[0]
         start = float(context.probe.values.mean()) + len(context.examples[0][0]) + token
         rows = torch.randn(tiny.VOCAB) * 0.1 + start / 100
+        rows += context.gradients.column(tiny.VOCAB).float()
         self.lead = context.examples[0][1]
         context.model.lm_head.register_parameter("shift", nn.Parameter(rows))
         shift = context.model.lm_head.shift
@@ -187,6 +188,7 @@ def context_of(model: Any) -> TuningContext:
         counts=counts,
         seen=seen,
         probe=Probe(seen, values, 1.0),
+        gradients=RowGradients(seen, values.double().norm(dim=1), 4, 1.0),
         input_counts=counts,
         examples=[(f"w{i} w{i + 1}", f"w{i + 2}") for i in range(4, 24)],
     )
