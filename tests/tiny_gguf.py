@@ -42,7 +42,12 @@ def add_tokenizer(writer: Any, folder: Path, rows: int) -> None:
 
 
 def write_gguf(
-    folder: Path, path: Path, *, table: str = "F32", also: dict[str, Any] | None = None
+    folder: Path,
+    path: Path,
+    *,
+    table: str = "F32",
+    also: dict[str, Any] | None = None,
+    alignment: int = 32,
 ) -> Path:
     """A model folder as a GGUF file.
 
@@ -50,7 +55,8 @@ def write_gguf(
         folder: of transformers, its tokenizer byte-level BPE.
         path: the file.
         table: type of the embedding table.
-        also: more tensors, [n, m] float32 or (raw bytes, type).
+        also: more tensors, float32.
+        alignment: of the tensors.
     """
     import gguf
     import torch
@@ -60,6 +66,8 @@ def write_gguf(
     arch = ARCHITECTURES[config["model_type"]]
     writer = gguf.GGUFWriter(path, arch)
     writer.add_name("tiny")
+    if alignment != 32:
+        writer.add_custom_alignment(alignment)
     writer.add_block_count(config["num_hidden_layers"])
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
@@ -98,10 +106,7 @@ def write_gguf(
         else:
             writer.add_tensor(new, np.ascontiguousarray(values))
     for name, values in (also or {}).items():
-        if isinstance(values, tuple):
-            writer.add_tensor(name, values[0], raw_dtype=values[1])
-        else:
-            writer.add_tensor(name, values)
+        writer.add_tensor(name, values)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -101,11 +101,12 @@ class GGUFFile:
         for _ in range(entries):
             self._entry()
         found = [self._tensor() for _ in range(tensors)]
+        end = self._at
         alignment = self.get("general.alignment", ALIGNMENT)
         if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
             self.refuse(f"damaged: general.alignment is {alignment!r}, not a power of 2")
         self.alignment: int = alignment
-        self.tensors = self._placed(found)
+        self.tensors = self._placed(found, end + -end % alignment)
 
     def refuse(self, why: str) -> NoReturn:
         """Raise the caller's class of error, with the path."""
@@ -186,8 +187,9 @@ class GGUFFile:
         shape = tuple(self._number("Q") for _ in range(dimensions))[::-1]
         return name, shape, self._number("I"), self._number("Q")
 
-    def _placed(self, found: list[tuple[str, tuple[int, ...], int, int]]) -> dict[str, TensorPlace]:
-        start = self._at + -self._at % self.alignment
+    def _placed(
+        self, found: list[tuple[str, tuple[int, ...], int, int]], start: int
+    ) -> dict[str, TensorPlace]:
         whole = len(self.bytes)
         placed = {}
         ends = [start + offset for *_, offset in found[1:]] + [whole]

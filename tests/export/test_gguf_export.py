@@ -113,7 +113,7 @@ def test_rows_of_both_tables_leave_a_tied_base_tied(
 
 def test_a_quantised_table_keeps_its_type(tied: tuple[Model, Any], tmp_path: Path) -> None:
     model, run = tied
-    base = write_gguf(model.folder, tmp_path / "q8.gguf", table="Q8_0")
+    base = write_gguf(model.folder, tmp_path / "q8.gguf", table="Q8_0", alignment=64)
     done = run.export(tmp_path / "out", "gguf", base=base)
     check_rest(base, done.folder / "model.gguf", {"token_embd.weight", "output.weight"})
     before = tensors(base)["token_embd.weight"].data
