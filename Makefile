@@ -37,8 +37,8 @@ test: install-test
 test-fairseq2:
 	@scripts/test_fairseq2 "$(PYTHON)" "$(VENV_FAIRSEQ2)" $(TESTS)
 
-test-serving:
-	@scripts/test_serving llamacpp "$(PYTHON)" "$(VENV_LLAMACPP)"
+test-serving: install-test
+	@scripts/test_serving llamacpp "$(BIN)/python" "$(VENV_LLAMACPP)"
 	@scripts/test_serving vllm "$(PYTHON)" "$(VENV_VLLM)"
 
 install-demo:
