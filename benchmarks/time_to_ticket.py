@@ -5,9 +5,9 @@
 
 Each run is ``mt-train recipe=ks_lottery lang=en-ro`` in a fresh process with an empty cache, as
 after ``make demo`` has installed everything.  *shared*: meanwhile other programs keep as many cores
-busy as there are.  *active* and *passive* are OpenMP's two ways to wait (``OMP_WAIT_POLICY``): threads
-that spin, PyTorch's own default, and threads that sleep, which mt-lottery's commands ask for.
-A part is what its function takes in all; what no part names is the rest.
+busy as there are.  *active* and *passive* are OpenMP's two ways to wait (``OMP_WAIT_POLICY``):
+threads that spin, PyTorch's own default, and threads that sleep, which mt-lottery's commands ask
+for.  A part is what its function takes in all; what no part names is the rest.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ POLICY = "OMP_WAIT_POLICY"
 
 #: Function of ``mt_lottery.runs.execution`` → the part that it is.
 PARTS = {
-    "load": "load the model (the first time: converted from GGUF)",
+    "load": "load the model",
     "make_context": "tokenise",
     "probe_of": "probe: tune the embedding",
     "declare": "KS test and choice of rows",
@@ -43,6 +43,7 @@ PARTS = {
     "decode": "translate the test set",
     "score_outputs": "scores with intervals",
 }
+PLAN = "plan: convert the model from GGUF (once), read and hash text and model"
 ORIGINAL = "original model: "
 
 
@@ -85,7 +86,7 @@ def run_demo(arguments: list[str]) -> dict[str, Any]:
     began = time.perf_counter()
     import mt_lottery.cli.train as command
     import mt_lottery.training.trainer  # noqa: F401  # what a run loads sooner or later
-    from mt_lottery.runs import execution
+    from mt_lottery.runs import execution, running
 
     clock = Clock()
     clock.seconds["imports"] = time.perf_counter() - began
@@ -93,6 +94,8 @@ def run_demo(arguments: list[str]) -> dict[str, Any]:
         for name, part in PARTS.items():
             new = clock.timed(part, getattr(execution, name))
             patched.enter_context(mock.patch.object(execution, name, new))
+        new = clock.timed(PLAN, running.make_plan)
+        patched.enter_context(mock.patch.object(running, "make_plan", new))
         new = clock.of_the_original(execution._baseline)
         patched.enter_context(mock.patch.object(execution, "_baseline", new))
         patched.enter_context(mock.patch.object(sys, "argv", ["mt-train", *arguments]))
