@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 PEFTS = ("lora", "prefix", "prompt")
 RECIPES = (
     *("ks_lottery", "none", *PEFTS, "full", "embed", "ks_transfer", "eos_bias", "random_seen"),
-    "few_shot",
+    *("few_shot", "grad_lottery"),
 )
 needs_bitsandbytes = pytest.mark.skipif(
     importlib.util.find_spec("bitsandbytes") is None, reason="needs bitsandbytes"
