@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,92 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 folder = "."  # where this file is
 base = {base}
 tokenizer = AutoTokenizer.from_pretrained(base)
-model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
+model = AutoModelForCausalLM.from_pretrained(base, dtype="{dtype}")
 model = PeftModel.from_pretrained(model, folder).eval()
 """
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """How a tuned model is spoken to: what the lines of a card are filled with.
+
+    Attributes:
+        direction: ``en-ro``.
+        template: the prompt, :data:`PLACE` where the sentence goes.
+        how, cut: what a call of the tokenizer gives beside the prompt, and takes off its ids, so
+            that they are the run's; None where no plain lines give what the run gave.
+        new: most new tokens.
+        search: arguments of ``generate``.
+        eos, pad: token ids.
+        dtype: of the original model.
+        note: why plain lines may say something else; empty where they do not.
+    """
+
+    direction: str
+    template: str
+    how: str | None
+    cut: str
+    new: int
+    search: str
+    eos: list[int]
+    pad: int
+    dtype: str = "auto"
+    note: str = ""
+
+    @classmethod
+    def of(cls, config: RunConfig, text: PreparedText, loaded: LoadedModel, lead: str) -> Spoken:
+        """To the tuned model of a run.
+
+        Args:
+            config: of the run: direction and decoding.
+            text: its prompt.
+            loaded: the tuned model and its tokenizer.
+            lead: what goes before each prompt.
+        """
+        (worded,) = prompts_of(text.template, [PLACE], text.pair)
+        template = str(lead + worded)
+        settings = config.translate
+        search, note = "num_beams=1", ""
+        if settings.beam_size > 1:
+            search = f"num_beams={settings.beam_size}, length_penalty={settings.length_penalty}"
+            note = OTHER_SEARCH
+        call = _call(loaded.tokenizer, template, text, lead)
+        if call is None:
+            note = OTHER_IDS
+        elif not all(weight.is_floating_point() for weight in loaded.model.parameters()):
+            call, note = None, OTHER_BASE
+        how, cut = call or (None, "")
+        return cls(
+            str(text.pair), template, how, cut, settings.max_new_tokens, search,
+            sorted(eos_ids(loaded.model, loaded.tokenizer)), pad_id(loaded.tokenizer),
+            config.model.dtype, note,
+        )  # fmt: skip
+
+    def prompt(self) -> str:
+        """The prompt and the stop rule, as Markdown."""
+        words = {"direction": self.direction, "place": PLACE, "prompt": self.template}
+        return _TEXT.format(**words, note=self.note)
+
+    def fill(self, lines: str, **more: object) -> str:
+        """Lines of an engine; empty where no plain lines give what the run gave.
+
+        Args:
+            lines: with placeholders named as the attributes here.
+            more: what else they name.
+        """
+        if self.how is None:
+            return ""
+        template = json.dumps(self.template, ensure_ascii=False)
+        return lines.format(**vars(self) | {"template": template, "place": PLACE} | more)
+
+    def python(self, base: str | None) -> str:
+        """Lines of transformers, and PEFT.
+
+        Args:
+            base: the original model, for an adapter; None for a folder that is whole.
+        """
+        load = _PLAIN if base is None else _ADAPTER.format(base=json.dumps(base), dtype=self.dtype)
+        return self.fill(_CODE, load=load)
 
 
 def how_to_translate(
@@ -79,42 +163,14 @@ def how_to_translate(
     """The part of a model card on translating.
 
     Args:
-        config: of the run: direction and decoding.
-        text: its prompt.
-        loaded: the tuned model and its tokenizer.
-        lead: what goes before each prompt.
-        base: the original model, for an adapter; None for a folder that is whole.
+        config, text, loaded, lead: as for :meth:`Spoken.of`.
+        base: as for :meth:`Spoken.python`.
 
     Returns:
         Markdown; its Python gives what ``mt-translate`` gives where the run decoded greedily.
     """
-    (worded,) = prompts_of(text.template, [PLACE], text.pair)
-    template = str(lead + worded)
-    settings = config.translate
-    search, note = "num_beams=1", ""
-    if settings.beam_size > 1:
-        search = f"num_beams={settings.beam_size}, length_penalty={settings.length_penalty}"
-        note = OTHER_SEARCH
-    call = _call(loaded.tokenizer, template, text, lead)
-    if call is None:
-        note = OTHER_IDS
-    elif not all(weight.is_floating_point() for weight in loaded.model.parameters()):
-        call, note = None, OTHER_BASE
-    said = _TEXT.format(direction=text.pair, place=PLACE, prompt=template, note=note)
-    if call is None:
-        return said
-    how, cut = call
-    return said + _CODE.format(
-        load=_PLAIN if base is None else _ADAPTER.format(base=json.dumps(base)),
-        template=json.dumps(template, ensure_ascii=False),
-        place=PLACE,
-        how=how,
-        cut=cut,
-        new=settings.max_new_tokens,
-        search=search,
-        eos=sorted(eos_ids(loaded.model, loaded.tokenizer)),
-        pad=pad_id(loaded.tokenizer),
-    )
+    spoken = Spoken.of(config, text, loaded, lead)
+    return spoken.prompt() + spoken.python(base)
 
 
 def _call(tokenizer: Any, template: str, text: PreparedText, lead: str) -> tuple[str, str] | None:

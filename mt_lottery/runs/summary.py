@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 SHOWN_EXAMPLES = 3
 
 
-def _score(record: Record, key: str, which: str) -> str:
+def shown_score(record: Record, key: str, which: str) -> str:
+    """A score with its interval; a dash where the record has none."""
     found = record.scores.get(key)
     if found is None:
         return "—"
@@ -23,7 +24,8 @@ def _score(record: Record, key: str, which: str) -> str:
     return f"{score:.1f} [{low:.1f}, {high:.1f}]"
 
 
-def _column(record: Record, key: str) -> str:
+def shown_metric(record: Record, key: str) -> str:
+    """What a metric's column is called."""
     times = record.scores[key].get("shown_times", 1)
     return f"{record.scores[key].get('column', key)}{'' if times == 1 else f' ×{times:g}'}"
 
@@ -32,7 +34,7 @@ def comparison(records: list[Record]) -> Grid:
     """Recipes side by side: parameters, rows, raw and first-line score, share stopped."""
     last = records[-1]
     key = next(iter(last.scores))
-    column = _column(last, key)
+    column = shown_metric(last, key)
     title = (
         f"{last.lang}, {last.data.test.name}, {last.data.test.pairs} sentences: {column} "
         "with 95% interval"
@@ -45,8 +47,8 @@ def comparison(records: list[Record]) -> Grid:
             "none (original)" if record.method == "none" else record.method,
             f"{record.trainable_parameters:,}",
             rows,
-            _score(record, key, "raw"),
-            _score(record, key, "first_line"),
+            shown_score(record, key, "raw"),
+            shown_score(record, key, "first_line"),
             f"{record.generation.stopped:.0%}",
             f"{record.generation.length_ratio:.2f}",
         )
@@ -59,10 +61,10 @@ def other_metrics(records: list[Record]) -> Grid | None:
     keys = list(last.scores)[1:]
     if not keys:
         return None
-    heads = [head for key in keys for head in (_column(last, key), "first line")]
+    heads = [head for key in keys for head in (shown_metric(last, key), "first line")]
     table = Grid("Other metrics with 95% interval: raw, first line", ["recipe", *heads])
     for record in records:
-        shown = [_score(record, key, which) for key in keys for which in ("raw", "first_line")]
+        shown = [shown_score(record, key, which) for key in keys for which in ("raw", "first_line")]
         table.add("none (original)" if record.method == "none" else record.method, *shown)
     return table
 

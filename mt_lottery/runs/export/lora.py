@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from pathlib import Path
-from typing import Any
-
-from safetensors.torch import save
 
 from mt_lottery.errors import RecordError, TuningError, argument
 from mt_lottery.model.loading import LoadedModel
 from mt_lottery.reading import read_json
-from mt_lottery.runs.card import describe_folder
+from mt_lottery.runs.card import Spoken
+from mt_lottery.runs.export.card import base_name, write_card
 from mt_lottery.runs.export.checked import translated_again
+from mt_lottery.runs.export.engines import Fit, check_passed_on, fit
 from mt_lottery.runs.export.formats import Exported, Options
-from mt_lottery.runs.export.rows import as_lora, take_rows
+from mt_lottery.runs.export.rows import take_rows, write_rows
+from mt_lottery.runs.export.snippets import lines_of
 from mt_lottery.runs.finished import Run
 from mt_lottery.system.atomic import write_bytes, write_text
 from mt_lottery.system.replacing import written_folder
@@ -24,6 +23,11 @@ from mt_lottery.tuners.adapters.base import PeftTuner, quiet
 from mt_lottery.tuners.base import Tuner
 from mt_lottery.tuners.rows.adapter_file import CONFIG, WEIGHTS
 from mt_lottery.tuners.rows.base import RowTuner
+
+NO_MERGING = (
+    "PEFT's `merge_and_unload()` would tie the tables of the model again, in silence, and give "
+    "another model: `mt-ticket export RUN OUT --format merged` writes the right one."
+)
 
 
 def write(run: Run, folder: Path, options: Options) -> Exported:
@@ -33,65 +37,47 @@ def write(run: Run, folder: Path, options: Options) -> Exported:
         TuningError: no adapter, or none of this engine's, can hold what the tuner learnt.
         RecordError, ModelError: the run, or the original model, has changed since.
     """
-    if not isinstance(run.tuner, RowTuner | PeftTuner):
-        raise TuningError(_no_adapter(run))
-    tuned = run.give_tuned()[0]
-    pass_on = isinstance(run.tuner, PeftTuner)
-    return (_pass_on if pass_on else _write_rows)(run, tuned, folder, options)
-
-
-def _no_adapter(run: Run) -> str:
-    what = f"{argument('format', 'lora')}: no adapter holds what a run of {run.tuner.config.name}"
+    engine = options.engine or "peft"
+    if isinstance(run.tuner, RowTuner):
+        return _write_rows(run, folder, engine)
+    if isinstance(run.tuner, PeftTuner):
+        return _pass_on(run, folder, engine)
+    name = run.tuner.config.name
+    what = f"{argument('format', 'lora')}: no adapter holds what a run of {name} learnt; "
     if type(run.tuner).merge is Tuner.merge:
-        return f"{what} learnt; translate with mt-translate, or load it with mtl.load_tuned."
-    return f"{what} learnt; {argument('format', 'merged')} does."
+        raise TuningError(f"{what}translate with mt-translate, or load it with mtl.load_tuned.")
+    raise TuningError(f"{what}{argument('format', 'merged')} writes a plain model.")
 
 
-def base_name(run: Run) -> str:
-    """The hub's name of the original model, or its folder's; never a path."""
-    return run.record.model.name
-
-
-def _write_rows(run: Run, tuned: LoadedModel, folder: Path, options: Options) -> Exported:
+def _write_rows(run: Run, folder: Path, engine: str) -> Exported:
+    tuned = run.give_tuned()[0]
+    spoken = Spoken.of(run.config, run.text, tuned, run.tuner.lead)
     moved = take_rows(tuned.model)
-    rank, factor = moved.rank, 1.0
-    modules = [moved.embedding, *([moved.output] if moved.head else [])]
-    config: dict[str, Any] = {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base_name(run),
-        "inference_mode": True,
-        "r": rank,
-        "lora_alpha": rank,
-        "lora_dropout": 0.0,
-        "bias": "none",
-        "fan_in_fan_out": False,
-        "target_modules": [name.rpartition(".")[2] for name in modules],
-    }
+    wanted = fit(engine, moved, type(tuned.model).__name__)
+    what = f"a LoRA of rank {moved.rank} on {' and '.join(moved.modules)}"
+    about = (
+        f"A{what[1:]}: the {len(moved.ids):,} rows of the vocabulary that were changed. "
+        f"{_for(engine, wanted)}"
+    )
+    if moved.tied:
+        about += f" {NO_MERGING}"
     with written_folder(folder, marked=True) as staging:
-        tensors = as_lora(moved, rank, factor)
-        write_bytes(staging / WEIGHTS, save(tensors, metadata={"format": "pt"}))
-        write_text(staging / CONFIG, json.dumps(config, indent=2) + "\n")
-        original = with_peft(tuned, staging)
-        sentences, same = translated_again(run, original)
-        describe_folder(staging, run.config, run.text, original, run.tuner.lead)
-    weights = (folder / WEIGHTS).stat().st_size
-    what = f"a LoRA of rank {rank} on {' and '.join(modules)}"
-    fits = f"{what}, for {options.engine} over {base_name(run)}."
-    return Exported("lora", folder, weights, fits, options.engine, sentences, same)
+        write_rows(staging, moved, base_name(run), wanted.factor, wanted.one_hot)
+        checked = (0, 0)
+        if wanted.peft:
+            checked = translated_again(run, with_peft(tuned, staging))
+        engines = lines_of(run, spoken, engine, wanted)
+        write_card(staging, run, spoken, library="peft", about=about, engines=engines)
+    return _exported(run, folder, what, engine, checked)
 
 
-def _pass_on(run: Run, tuned: LoadedModel, folder: Path, options: Options) -> Exported:
-    adapter = run.folder / "adapter"
-    config = read_json(adapter / CONFIG, RecordError)
-    config["base_model_name_or_path"] = base_name(run)
-    with written_folder(folder, marked=True) as staging:
-        shutil.copyfile(adapter / WEIGHTS, staging / WEIGHTS)
-        write_text(staging / CONFIG, json.dumps(config, indent=2) + "\n")
-        describe_folder(staging, run.config, run.text, tuned, run.tuner.lead)
-    weights = (folder / WEIGHTS).stat().st_size
-    fits = f"the run's adapter, for {options.engine} over {base_name(run)}."
-    return Exported("lora", folder, weights, fits, options.engine)
+def _for(engine: str, wanted: Fit) -> str:
+    if wanted.peft:
+        return "Plain PEFT loads it." if engine == "peft" else f"{engine} and plain PEFT load it."
+    return (
+        f"It is for {engine} alone: its values are multiplied by {wanted.factor:g}, the scale of "
+        "the model's embedding, which PEFT multiplies by itself."
+    )
 
 
 def with_peft(original: LoadedModel, folder: Path) -> LoadedModel:
@@ -101,3 +87,26 @@ def with_peft(original: LoadedModel, folder: Path) -> LoadedModel:
     with quiet():
         model = peft.PeftModel.from_pretrained(original.model, str(folder))
     return dataclasses.replace(original, model=model.eval())
+
+
+def _pass_on(run: Run, folder: Path, engine: str) -> Exported:
+    """An adapter that PEFT trained, as it is but for the name of its base."""
+    adapter = run.folder / "adapter"
+    config = read_json(adapter / CONFIG, RecordError)
+    wanted = check_passed_on(engine, config)
+    tuned = run.tuned  # it is what was scored, and loads
+    spoken = Spoken.of(run.config, run.text, tuned, run.tuner.lead)
+    config["base_model_name_or_path"] = base_name(run)
+    about = f"An adapter of PEFT ({config['peft_type']}), as the run trained it."
+    with written_folder(folder, marked=True) as staging:
+        write_bytes(staging / WEIGHTS, (adapter / WEIGHTS).read_bytes())
+        write_text(staging / CONFIG, json.dumps(config, indent=2) + "\n")
+        engines = lines_of(run, spoken, engine, wanted)
+        write_card(staging, run, spoken, library="peft", about=about, engines=engines)
+    return _exported(run, folder, "the run's adapter", engine, (0, 0))
+
+
+def _exported(run: Run, folder: Path, what: str, engine: str, checked: tuple[int, int]) -> Exported:
+    weights = (folder / WEIGHTS).stat().st_size
+    fits = f"{what}, for {engine} over {base_name(run)}."
+    return Exported("lora", folder, weights, fits, engine, *checked)

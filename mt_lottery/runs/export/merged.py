@@ -11,7 +11,8 @@ from mt_lottery.errors import argument
 from mt_lottery.model.folder.quantised import refuse_merging
 from mt_lottery.model.folder.saving import save_folder
 from mt_lottery.model.loading import quantisation_of
-from mt_lottery.runs.card import describe_folder
+from mt_lottery.runs.card import Spoken
+from mt_lottery.runs.export.card import write_card
 from mt_lottery.runs.export.checked import translated_again
 from mt_lottery.runs.export.formats import Exported, Options
 from mt_lottery.runs.finished import Run
@@ -33,7 +34,10 @@ def write(run: Run, folder: Path, options: Options) -> Exported:
     sentences, same = translated_again(run, merged)
 
     def more(staging: Path) -> None:
-        describe_folder(staging, run.config, run.text, merged, run.tuner.lead)
+        spoken = Spoken.of(run.config, run.text, merged, run.tuner.lead)
+        about = "A plain transformers model: neither mt-lottery nor PEFT is needed."
+        engines = [("transformers", spoken.python(None))]
+        write_card(staging, run, spoken, library="transformers", about=about, engines=engines)
 
     with quietly():
         save_folder(merged.model, merged.tokenizer, folder, marked=True, more=more)

@@ -7,15 +7,19 @@ beside the weights never ties the two tables.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
 from mt_lottery.errors import TuningError
-from mt_lottery.model.tables import input_table
-from mt_lottery.tuners.rows.adapter_file import PREFIX, module_name
+from mt_lottery.model.tables import input_table, is_tied
+from mt_lottery.system.atomic import write_bytes, write_text
+from mt_lottery.tuners.rows.adapter_file import CONFIG, PREFIX, WEIGHTS, module_name
 from mt_lottery.tuners.rows.module import TiedHead, TokenRows, detach
 
 
@@ -29,6 +33,7 @@ class Moved:
         vocabulary: V, the rows of the table.
         scale: by which the model multiplies a row that it looks up (Gemma's √d), or 1.
         head: the rows belong to the output head too (a tied model, ``tuner.scope=tied``).
+        tied: the head is the input table, whether the rows belong to it or not.
         embedding, output: the modules' names in the model.
     """
 
@@ -37,8 +42,14 @@ class Moved:
     vocabulary: int
     scale: float
     head: bool
+    tied: bool
     embedding: str
     output: str
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Names of the modules that it is put on."""
+        return (self.embedding, self.output) if self.head else (self.embedding,)
 
     @property
     def rank(self) -> int:
@@ -65,36 +76,66 @@ def take_rows(model: Any) -> Moved:
     moved = delta.any(1).nonzero().flatten()
     moved = moved if len(moved) else torch.zeros(1, dtype=torch.int64)  # a LoRA of rank 0 is none
     inner = model.get_input_embeddings()
-    scale = float(getattr(inner, "embed_scale", 1.0))
-    names = (module_name(model, m) for m in (inner, model.get_output_embeddings()))
+    # as the model rounds it, before it multiplies
+    scale = float(torch.as_tensor(getattr(inner, "embed_scale", 1.0)).to(table.dtype))
     return Moved(
-        ids.cpu()[moved], delta[moved], len(table), scale, isinstance(head, TiedHead), *names
+        ids.cpu()[moved],
+        delta[moved],
+        len(table),
+        scale,
+        isinstance(head, TiedHead),
+        is_tied(model),
+        module_name(model, inner),
+        module_name(model, model.get_output_embeddings()),
     )
 
 
-def as_lora(moved: Moved, rank: int, factor: float) -> dict[str, Tensor]:
+def write_rows(folder: Path, moved: Moved, base: str, factor: float, one_hot: torch.dtype) -> None:
+    """Write the rows as an adapter of PEFT's LoRA.
+
+    Args:
+        folder: that is there.
+        moved, factor, one_hot: as for :func:`as_lora`.
+        base: name of the original model.
+    """
+    config = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "inference_mode": True,
+        "r": moved.rank,
+        "lora_alpha": moved.rank,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "target_modules": [name.rpartition(".")[2] for name in moved.modules],
+    }
+    tensors = as_lora(moved, factor, one_hot)
+    write_bytes(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
+    write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+
+
+def as_lora(moved: Moved, factor: float, one_hot: torch.dtype) -> dict[str, Tensor]:
     """The tensors of the LoRA, by the names that PEFT gives them.
 
     Args:
         moved: the rows.
-        rank: r ≥ ``moved.rank``; what is beyond is zero.
         factor: B of the input table is multiplied by it.
+        one_hot: dtype of a matrix that holds only 0 and 1; the others are float32.
 
     Returns:
-        ``lora_embedding_A`` [r, V] and ``lora_embedding_B`` [d, r]; where the head changes too
-        ``lora_A.weight`` [r, d] and ``lora_B.weight`` [V, r]. One-hot matrices are bfloat16, which
-        holds 0 and 1 exactly in half the bytes.
+        ``lora_embedding_A`` [r, V] and ``lora_embedding_B`` [d, r] with r = min(k, d); where the
+        head changes too ``lora_A.weight`` [r, d] and ``lora_B.weight`` [V, r].
     """
     k, d = moved.delta.shape
     if k <= d:  # one-hot over the vocabulary, differences over the width
-        places = torch.zeros(rank, moved.vocabulary, dtype=torch.bfloat16)
+        places = torch.zeros(k, moved.vocabulary, dtype=one_hot)
         places[torch.arange(k), moved.ids] = 1
-        wide = torch.zeros(rank, d)
-        wide[:k] = moved.delta
+        wide = moved.delta
     else:  # differences over the vocabulary, the identity over the width
-        places = torch.zeros(rank, moved.vocabulary)
-        places[:d, moved.ids] = moved.delta.T
-        wide = torch.eye(rank, d)
+        places = torch.zeros(d, moved.vocabulary)
+        places[:, moved.ids] = moved.delta.T
+        wide = torch.eye(d)
     inner = f"{PREFIX}{moved.embedding}.lora_embedding_"
     made = {f"{inner}A": places, f"{inner}B": (wide * factor).T.contiguous()}
     if moved.head:

@@ -1,0 +1,153 @@
+"""The card of an export: what the hub shows, the scores, and how each engine translates with it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mt_lottery.report.numbers import percent
+from mt_lottery.report.plain import markdown_table, markdown_text
+from mt_lottery.runs.card import PLACE, README, Spoken
+from mt_lottery.runs.finished import Run
+from mt_lottery.runs.folder.record import Record
+from mt_lottery.runs.summary import shown_metric, shown_score
+from mt_lottery.system.atomic import write_text
+
+#: The hub's names of models that are not read from the hub.
+HUB_NAMES = {"gemma3_270m": "google/gemma-3-270m"}
+#: The hub's names of metrics; others keep ours.
+METRICS = {"spbleu": "sacrebleu", "bleu": "sacrebleu", "bleu_subword": "bleu"}
+
+
+def hub_name(run: Run) -> str | None:
+    """The original model's name on the hub; None where it has none."""
+    model = run.record.model
+    return model.name if model.revision else HUB_NAMES.get(model.name)
+
+
+def base_name(run: Run) -> str:
+    """The hub's name of the original model, or that of its folder: never a path."""
+    return hub_name(run) or run.record.model.name
+
+
+def header(run: Run, library: str) -> str:
+    """The YAML that the hub reads, between its lines of dashes.
+
+    Args:
+        run: what was exported.
+        library: the hub's name of what loads it: ``peft``, ``transformers``, ….
+    """
+    from huggingface_hub import ModelCardData
+
+    record, pair = run.record, run.text.pair
+    corpus = run.config.data
+    data = getattr(corpus, "repo", None) if getattr(corpus, "path", None) is None else None
+    card = ModelCardData(
+        base_model=hub_name(run),
+        language=[pair.source.code, pair.target.code],
+        library_name=library,
+        pipeline_tag="translation",
+        tags=["mt-lottery"],
+        datasets=[data] if data else None,
+        metrics=sorted({METRICS.get(key, key) for key in record.scores}) or None,
+        model_name=f"{pair.source.name} to {pair.target.name}, {record.method}",
+        eval_results=[result for key in record.scores for result in _results(run, key)] or None,
+    )
+    return f"---\n{card.to_yaml()}\n---\n"
+
+
+def _results(run: Run, key: str) -> list[Any]:
+    from huggingface_hub import EvalResult
+
+    record, pair = run.record, run.text.pair
+    found, made = record.scores[key], []
+    times = found.get("shown_times", 1)
+    for which in ("raw", "first_line"):
+        score = found[which]
+        low, high = (round(times * bound, 4) for bound in score["ci95"])
+        made.append(
+            EvalResult(
+                task_type="translation",
+                task_name=f"{pair.source.name} to {pair.target.name}",
+                dataset_type=record.data.test.name,
+                dataset_name=f"{record.data.test.name}, {record.data.test.pairs} sentences",
+                dataset_split="test",
+                metric_type=METRICS.get(key, key),
+                metric_name=f"{shown_metric(record, key)}, {which.replace('_', ' ')}",
+                metric_value=round(times * score["score"], 4),
+                metric_args={"ci95": [low, high], "signature": str(found.get("signature", ""))},
+            )
+        )
+    return made
+
+
+def scores(run: Run) -> str:
+    """The scores with their intervals, beside those of the original model, as Markdown."""
+    record = run.record
+    control = None if run.baseline is None else run.baseline.record
+    heads = ["", "tuned", "original model"]
+    rows = []
+    for key in record.scores:
+        for which in ("raw", "first_line"):
+            name = f"{markdown_text(shown_metric(record, key))}, {which.replace('_', ' ')}"
+            both = (record, control)
+            rows.append([name, *(_shown(one, key, which) for one in both)])
+    ends = (None if one is None else one.generation.stopped for one in (record, control))
+    rows.append(["ended by itself", *map(percent, ends)])
+    table = markdown_table(heads, rows)
+    test = f"{record.data.test.name}, {record.data.test.pairs} sentences"
+    return (
+        f"## Scores\n\nOn {test}, with 95% intervals; *first line* is the output up to its first "
+        f"line break.\n\n{table}\n"
+    )
+
+
+def _shown(record: Record | None, key: str, which: str) -> str:
+    return "—" if record is None else shown_score(record, key, which)
+
+
+def model_card(
+    run: Run, spoken: Spoken, *, library: str, about: str, engines: Sequence[tuple[str, str]]
+) -> str:
+    """The whole card.
+
+    Args:
+        run: what was exported.
+        spoken: how its tuned model is spoken to.
+        library: as for :func:`header`.
+        about: what the folder holds and what loads it, Markdown.
+        engines: name and lines (Markdown; empty ones are left out) of each engine.
+    """
+    pair = run.text.pair
+    title = f"# {pair.source.name} to {pair.target.name}, tuned by mt-lottery"
+    model = run.record.model
+    source = f"{base_name(run)} (sha256 {model.sha256[:12]}…)" if model.sha256 else base_name(run)
+    how = "".join(f"\n### {name}\n{lines}" for name, lines in engines if lines)
+    return (
+        f"{header(run, library)}{title}\n\n{about}\n\nThe original model is {source}; the recipe "
+        f"was `{run.record.method}`.\n\n{scores(run)}{spoken.prompt()}{how}"
+    )
+
+
+def write_card(folder: Path, run: Run, spoken: Spoken, **parts: Any) -> None:
+    """Write :func:`model_card` as the README of a folder.
+
+    Raises:
+        DiskError: it cannot be written.
+    """
+    write_text(folder / README, model_card(run, spoken, **parts))
+
+
+def request(spoken: Spoken, **fields: object) -> str:
+    """A request with a sentence, as JSON in quotes for a shell.
+
+    Args:
+        spoken: whose prompt it has.
+        fields: what the engine's server is given; ``{prompt}`` in a text is the prompt.
+    """
+    prompt = spoken.template.replace(PLACE, "The cat sleeps.")
+    filled = {k: prompt if v == "{prompt}" else v for k, v in fields.items()}
+    return shlex.quote(json.dumps(filled, ensure_ascii=False))

@@ -1,0 +1,126 @@
+"""What each engine takes of a LoRA on the embedding table.
+
+vLLM: tried with 0.32.0 (``tests/serving``). SGLang: read in its source of 2026-11
+(``srt/lora/mem_pool.py``, pull request 14177), not run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from mt_lottery.errors import TuningError, argument
+from mt_lottery.runs.export.rows import Moved
+
+#: Ranks that vLLM's ``max_lora_rank`` may be.
+VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+#: Classes whose own code in vLLM takes a LoRA on ``embed_tokens``.
+VLLM_OWN = frozenset(
+    f"{name}ForCausalLM"
+    for name in (
+        *("Apertus", "Cohere", "Cohere2", "Exaone", "Exaone4", "ExaoneMoe", "FalconH1", "Granite"),
+        *("GraniteMoe", "GraniteMoeShared", "GraniteMoeHybrid", "HyperCLOVAX", "InternLM3"),
+        *("Jamba", "Lfm2", "Lfm2Moe", "Llama", "MiniCPM", "Mixtral", "Nemotron", "NemotronH"),
+        *("PhiMoE", "Qwen3", "Qwen3Moe", "Solar"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How the file is written for an engine, and how the engine is started.
+
+    Attributes:
+        factor: B of the input table is multiplied by it.
+        one_hot: dtype of the matrices that hold only 0 and 1.
+        peft: plain PEFT makes the same of the file.
+        arguments: of the engine's Python class; of its server, with dashes.
+    """
+
+    factor: float = 1.0
+    one_hot: torch.dtype = torch.bfloat16
+    peft: bool = True
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+def fit(engine: str, moved: Moved, architecture: str) -> Fit:
+    """What an engine needs for some rows of a model.
+
+    Args:
+        engine: one of :data:`~mt_lottery.runs.export.formats.ENGINES`.
+        moved: the rows.
+        architecture: the class of the model.
+
+    Raises:
+        TuningError: it cannot serve them as an adapter; the message says what can.
+    """
+    if engine == "peft":
+        return Fit()
+    if moved.embedding.rpartition(".")[2] != "embed_tokens":
+        raise _refused(engine, f"takes an embedding called embed_tokens, not {moved.embedding}")
+    if moved.head:
+        raise _refused(engine, "has not been tried with rows of a tied model's head (scope=tied)")
+    return _vllm(moved, architecture) if engine == "vllm" else _sglang(moved, architecture)
+
+
+def check_passed_on(engine: str, config: Mapping[str, Any]) -> Fit:
+    """What an engine needs for an adapter that PEFT trained.
+
+    Args:
+        engine: as for :func:`fit`.
+        config: its ``adapter_config.json``.
+
+    Raises:
+        TuningError: as for :func:`fit`.
+    """
+    if engine == "peft":
+        return Fit()
+    if config.get("peft_type") != "LORA":
+        how = f"{argument('engine', 'peft')} writes it for PEFT"
+        raise TuningError(
+            f"{argument('engine', engine)}: {engine} serves no adapter of the kind "
+            f"{config.get('peft_type')}, only LoRA; {how}, and mt-translate translates with it."
+        )
+    rank = int(config["r"])
+    return Fit(arguments={"max_lora_rank": vllm_rank(rank) if engine == "vllm" else rank})
+
+
+def _refused(engine: str, why: str) -> TuningError:
+    return TuningError(
+        f"{argument('engine', engine)}: {engine} {why}; {argument('format', 'merged')} writes a "
+        "plain model that it serves."
+    )
+
+
+def vllm_rank(rank: int) -> int:
+    """The least ``max_lora_rank`` that takes an adapter.
+
+    Raises:
+        TuningError: there is none.
+    """
+    if rank > VLLM_RANKS[-1]:
+        raise _refused("vllm", f"takes a rank of {VLLM_RANKS[-1]} at most, and this is {rank:,}")
+    return next(most for most in VLLM_RANKS if most >= rank)
+
+
+def _vllm(moved: Moved, architecture: str) -> Fit:
+    # the embedding alone: else vLLM keeps buffers for every layer, and a large head is refused
+    arguments: dict[str, Any] = {
+        "max_lora_rank": vllm_rank(moved.rank),
+        "lora_target_modules": ["embed_tokens"],
+    }
+    own = architecture in VLLM_OWN and moved.scale == 1
+    if not own:
+        arguments["model_impl"] = "transformers"
+    # the adapter is added to rows that are scaled already, where PEFT scales it too
+    return Fit(moved.scale, torch.uint8, moved.scale == 1, arguments)
+
+
+def _sglang(moved: Moved, architecture: str) -> Fit:
+    if moved.scale != 1:
+        raise _refused("sglang", f"takes no LoRA on the scaled embedding of {architecture}")
+    arguments = {"max_lora_rank": moved.rank, "lora_target_modules": ["embed_tokens"]}
+    return Fit(arguments=arguments)
