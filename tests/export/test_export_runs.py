@@ -164,6 +164,7 @@ def test_the_hubs_names(trained: Trained) -> None:
 def test_for_vllm(trained: Trained, models: Models, tmp_path: Path) -> None:
     run = trained("random_seen", "tied")
     done = run.export(tmp_path / "gemma", engine="vllm")
+    assert "--enable-lora --max-lora-rank 32" in str(done) and "--model-impl tr" in str(done)
     assert "for vllm over tiny-gemma" in str(done) and done.sentences == 0
     card = (tmp_path / "gemma" / "README.md").read_text("utf-8")
     assert "It is for vllm alone" in card and "### PEFT" not in card
@@ -197,7 +198,7 @@ def test_for_sglang(trained: Trained, tmp_path: Path) -> None:
         ("eos_bias", "peft", "no adapter holds what a run of eos_bias learnt; translate with"),
         ("full", "peft", "no adapter holds what a run of full learnt; format=merged writes"),
         ("prompt", "vllm", "vllm serves no adapter of the kind PROMPT_TUNING, only LoRA; engine=p"),
-        ("frequency", "vllm", "head"),
+        ("frequency", "vllm", "vllm takes rows of the input table alone for Gemma3ForCausalLM"),
     ],
 )
 def test_what_no_adapter_holds(

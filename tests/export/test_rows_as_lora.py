@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -131,8 +132,10 @@ def test_unscaled_models_share_one_file() -> None:
     ("kind", "scope", "engine", "said"),
     [
         ("gpt2", "input", "vllm", "takes an embedding called embed_tokens, not transformer.wte"),
-        ("llama", "tied", "vllm", "head"),
-        ("llama", "tied", "sglang", "head"),
+        ("mistral", "tied", "vllm", "input table alone for Mistral.* scope=tied"),
+        ("cohere", "tied", "vllm", "input table alone for Cohere.* scope=tied"),
+        ("gemma3", "tied", "vllm", "input table alone for Gemma3.* scope=tied"),
+        ("llama", "tied", "sglang", "tables apart .*scope=tied"),
         ("gemma3", "input", "sglang", "takes no LoRA on the scaled embedding of Gemma3"),
     ],
 )
@@ -140,6 +143,15 @@ def test_what_an_engine_cannot_serve(kind: str, scope: str, engine: str, said: s
     made, original = tuned(kind, True, scope, 9)
     with pytest.raises(TuningError, match=f"engine={engine}: {engine} .*{said}.*format=merged"):
         fit(engine, take_rows(made), type(original).__name__)
+
+
+def test_rows_of_the_head_in_vllm() -> None:
+    made, _ = tuned("llama", True, "tied", 9)
+    moved = take_rows(made)
+    arguments = fit("vllm", moved, "LlamaForCausalLM").arguments
+    assert arguments["lora_target_modules"] == ["embed_tokens", "lm_head"]
+    with pytest.raises(TuningError, match="258,048 tokens at most, and this has 262,144"):
+        fit("vllm", dataclasses.replace(moved, vocabulary=262_144), "LlamaForCausalLM")
 
 
 def test_ranks_of_vllm() -> None:

@@ -27,6 +27,11 @@ VLLM_OWN = frozenset(
         *("PhiMoE", "Qwen3", "Qwen3Moe", "Solar"),
     )
 )
+#: Those of them that take none on the head.
+VLLM_INPUT_ONLY = ("CohereForCausalLM", "Cohere2ForCausalLM")
+#: The largest head that vLLM takes a LoRA on.
+VLLM_MOST_HEAD = 258_048
+HEAD = "and the run's belong to the head too: scope=tied"
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,16 @@ class Fit:
     peft: bool = True
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def options(self) -> str:
+        """The arguments as options of the engine's server."""
+
+        def option(name: str, value: Any) -> str:
+            shown = " ".join(value) if isinstance(value, list) else value
+            return f"--{name.replace('_', '-')} {shown}"
+
+        return " ".join(option(*each) for each in self.arguments.items())
+
 
 def fit(engine: str, moved: Moved, architecture: str) -> Fit:
     """What an engine needs for some rows of a model.
@@ -61,8 +76,6 @@ def fit(engine: str, moved: Moved, architecture: str) -> Fit:
         return Fit()
     if moved.embedding.rpartition(".")[2] != "embed_tokens":
         raise _refused(engine, f"takes an embedding called embed_tokens, not {moved.embedding}")
-    if moved.head:
-        raise _refused(engine, "has not been tried with rows of a tied model's head (scope=tied)")
     return _vllm(moved, architecture) if engine == "vllm" else _sglang(moved, architecture)
 
 
@@ -107,12 +120,17 @@ def vllm_rank(rank: int) -> int:
 
 
 def _vllm(moved: Moved, architecture: str) -> Fit:
-    # the embedding alone: else vLLM keeps buffers for every layer, and a large head is refused
+    own = architecture in VLLM_OWN and moved.scale == 1
+    if moved.head and (not own or architecture in VLLM_INPUT_ONLY):
+        raise _refused("vllm", f"takes rows of the input table alone for {architecture}, {HEAD}")
+    if moved.head and moved.vocabulary > VLLM_MOST_HEAD:
+        most = f"takes rows of a head of {VLLM_MOST_HEAD:,} tokens at most"
+        raise _refused("vllm", f"{most}, and this has {moved.vocabulary:,} ({HEAD})")
     arguments: dict[str, Any] = {
         "max_lora_rank": vllm_rank(moved.rank),
-        "lora_target_modules": ["embed_tokens"],
+        # no others: vLLM would keep buffers for every layer, and refuse a large head
+        "lora_target_modules": moved.targets,
     }
-    own = architecture in VLLM_OWN and moved.scale == 1
     if not own:
         arguments["model_impl"] = "transformers"
     # the adapter is added to rows that are scaled already, where PEFT scales it too
@@ -120,7 +138,9 @@ def _vllm(moved: Moved, architecture: str) -> Fit:
 
 
 def _sglang(moved: Moved, architecture: str) -> Fit:
+    if moved.head:
+        raise _refused("sglang", f"is not known to keep a tied model's tables apart ({HEAD})")
     if moved.scale != 1:
         raise _refused("sglang", f"takes no LoRA on the scaled embedding of {architecture}")
-    arguments = {"max_lora_rank": moved.rank, "lora_target_modules": ["embed_tokens"]}
+    arguments = {"max_lora_rank": moved.rank, "lora_target_modules": moved.targets}
     return Fit(arguments=arguments)

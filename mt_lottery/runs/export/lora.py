@@ -68,7 +68,7 @@ def _write_rows(run: Run, folder: Path, engine: str) -> Exported:
             checked = translated_again(run, with_peft(tuned, staging))
         engines = lines_of(run, spoken, engine, wanted)
         write_card(staging, run, spoken, library="peft", about=about, engines=engines)
-    return _exported(run, folder, what, engine, checked)
+    return _exported(run, folder, what, engine, wanted, checked)
 
 
 def _for(engine: str, wanted: Fit) -> str:
@@ -103,10 +103,13 @@ def _pass_on(run: Run, folder: Path, engine: str) -> Exported:
         write_text(staging / CONFIG, json.dumps(config, indent=2) + "\n")
         engines = lines_of(run, spoken, engine, wanted)
         write_card(staging, run, spoken, library="peft", about=about, engines=engines)
-    return _exported(run, folder, "the run's adapter", engine, (0, 0))
+    return _exported(run, folder, "the run's adapter", engine, wanted, (0, 0))
 
 
-def _exported(run: Run, folder: Path, what: str, engine: str, checked: tuple[int, int]) -> Exported:
+def _exported(
+    run: Run, folder: Path, what: str, engine: str, wanted: Fit, checked: tuple[int, int]
+) -> Exported:
     weights = (folder / WEIGHTS).stat().st_size
     fits = f"{what}, for {engine} over {base_name(run)}."
-    return Exported("lora", folder, weights, fits, engine, *checked)
+    notes = (f"Start {engine} with: --enable-lora {wanted.options}",) if wanted.arguments else ()
+    return Exported("lora", folder, weights, fits, engine, *checked, notes)

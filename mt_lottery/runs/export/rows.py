@@ -52,6 +52,11 @@ class Moved:
         return (self.embedding, self.output) if self.head else (self.embedding,)
 
     @property
+    def targets(self) -> list[str]:
+        """Their last parts: PEFT's ``target_modules``."""
+        return [name.rpartition(".")[2] for name in self.modules]
+
+    @property
     def rank(self) -> int:
         """Least rank of a LoRA that holds them: min(k, d)."""
         return min(self.delta.shape)
@@ -108,7 +113,7 @@ def write_rows(folder: Path, moved: Moved, base: str, factor: float, one_hot: to
         "lora_dropout": 0.0,
         "bias": "none",
         "fan_in_fan_out": False,
-        "target_modules": [name.rpartition(".")[2] for name in moved.modules],
+        "target_modules": moved.targets,
     }
     tensors = as_lora(moved, factor, one_hot)
     write_bytes(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))

@@ -71,19 +71,13 @@ def lines_of(run: Run, spoken: Spoken, engine: str, wanted: Fit) -> list[tuple[s
         "base": json.dumps(base),
         "name": name,
         "arguments": ", ".join(f"{key}={value!r}" for key, value in wanted.arguments.items()),
-        "options": " ".join(map(_option, wanted.arguments.items())),
+        "options": wanted.options,
         # what the run's stop rule drops need not be generated
         "request": request(spoken, **_asked(engine, name, spoken)),
         "cut_list": spoken.cut.replace("[:, ", "["),
     }
     own = {"vllm": ("vLLM", VLLM), "sglang": ("SGLang", SGLANG)}[engine]
     return [(own[0], spoken.fill(own[1], **words)), *peft]
-
-
-def _option(argument: tuple[str, Any]) -> str:
-    key, value = argument
-    shown = " ".join(value) if isinstance(value, list) else value
-    return f"--{key.replace('_', '-')} {shown}"
 
 
 def _asked(engine: str, name: str, spoken: Spoken) -> dict[str, Any]:
