@@ -42,6 +42,7 @@ from mt_lottery.config.recipe_files import recipes_folder
 from mt_lottery.data.corpora import load_corpora
 from mt_lottery.errors import ConfigError, argument, unknown
 from mt_lottery.languages import parse_pair
+from mt_lottery.registry import TUNERS
 from mt_lottery.runs.planning.plan import (
     check_metrics,
     check_packages,
@@ -226,7 +227,8 @@ def check(bench: Bench) -> None:
                 )
         seen.add(cell.name)
         try:
-            bench.config(cell)
+            tuner = bench.config(cell).tuner
+            problems += TUNERS.get(tuner.name)(tuner).problems_with_settings()
         except ConfigError as error:
             problems += error.problems
     if problems:

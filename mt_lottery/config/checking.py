@@ -112,6 +112,8 @@ def shown(value: Any) -> str:
         return "must be given"
     if isinstance(value, (list, tuple)):
         return f"[{','.join(map(shown, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}:{shown(one)}' for key, one in value.items())}}}"
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     return str(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -34,8 +35,48 @@ def all_keys() -> list[str]:
     return [key for key, _ in flat(dataclasses.asdict(RunConfig()))]
 
 
+def _is_free(node: Any) -> bool:
+    """Whether a part of the structured config is a dictionary whose keys no schema names."""
+    return OmegaConf.is_dict(node) and not dataclasses.is_dataclass(node._metadata.object_type)
+
+
+def _leaves(node: Any, settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """As :func:`flat`, but what is in a free-form section stays whole: its keys may have dots."""
+    for name, value in settings.items():
+        key, inner = f"{prefix}{name}", None
+        if isinstance(value, dict) and OmegaConf.is_dict(node) and str(name) in node:
+            inner = node[str(name)]
+        if isinstance(value, dict) and value and not _is_free(inner):
+            yield from _leaves(inner, value, f"{key}.")
+        elif not (value == {} and OmegaConf.is_dict(inner)):
+            yield key, value
+
+
+def _assign_free(
+    config: Any, section: str, rest: str, value: Any, found: list[str], origin: str
+) -> None:
+    """Set what is in a free-form section; whoever has that section checks it."""
+    key = f"{section}.{rest}"
+    value = value.value if isinstance(value, Number) else value
+    problem = text_problem(value) if isinstance(value, str) else ""
+    if problem:
+        found.append(f"`{key}` is {value[:60]!r}{origin}: {problem}.")
+        return
+    try:
+        OmegaConf.update(config, key, value, merge=False, force_add=True)
+    except (OmegaConfBaseException, ValueError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        found.append(f"`{key}` cannot be {value!r}{origin}: {reason}.")
+
+
 def _assign(config: Any, key: str, value: Any, found: list[str], origin: str) -> None:
     """Set one leaf of the structured config, or explain why it cannot be set."""
+    parts = key.split(".")
+    for place in range(1, len(parts)) if "[" not in key else ():
+        section = ".".join(parts[:place])
+        if _is_free(OmegaConf.select(config, section, throw_on_missing=False)):
+            _assign_free(config, section, ".".join(parts[place:]), value, found, origin)
+            return
     parent, _, name = key.rpartition(".")
     node: Any = OmegaConf.select(config, parent) if parent else config
     if "[" in key:  # OmegaConf's second way to write a key; what is asked for is looked up by one
@@ -47,9 +88,15 @@ def _assign(config: Any, key: str, value: Any, found: list[str], origin: str) ->
         own = [k for k, _ in flat(OmegaConf.to_container(config))]
         keys = dict.fromkeys([*full, *own, *all_keys(), *GROUPS])
         there = "" if any(k.rpartition(".")[2] == name for k in keys) else elsewhere(key)
+        free = [k for k in known if _is_free(node[k])]
+        there += "".join(f" An option of the method is {parent}.{k}.{name}=…" for k in free)
         found.append(f"Unknown key '{key}'{origin}.{there or nearest(key, keys)}{listed}")
         return
     old = OmegaConf.select(node, name, throw_on_resolution_failure=False)  # is replaced now
+    if _is_free(old) and isinstance(value, dict):
+        for inner, each in value.items():
+            old[inner] = each
+        return
     if OmegaConf.is_dict(old) and not isinstance(value, dict):
         hint = f" Known: {', '.join(f'{key}.{k}' for k in node[name])}."
         found.append(f"'{key}' is a section, not a value{origin}.{hint}")
@@ -178,9 +225,8 @@ def build(
             place = for_a_path(section, str(name))
             found.append(f"`{section}.name`: {unknown(kind.kind, str(name), kind.names())}{place}")
     for settings, origin in ((content, f" in {source}"), (values, "")):
-        for key, value in flat(settings):
-            if not (value == {} and OmegaConf.is_dict(OmegaConf.select(config, key))):
-                _assign(config, key, value, found, origin)
+        for key, value in _leaves(config, settings):
+            _assign(config, key, value, found, origin)
     try:
         if lacking := sorted(OmegaConf.missing_keys(config)):
             raise LackingError(lacking, list(dict.fromkeys(found)))

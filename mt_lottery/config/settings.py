@@ -34,7 +34,8 @@ def setting(
     """A dataclass field with a meaning and a range.
 
     Args:
-        default: value, or for a list a tuple that is copied into a new list.
+        default: value, or for a list a tuple that is copied into a new list; a dictionary, which
+            is copied too, makes a free-form section: its keys are the tuner's (or corpus's) affair.
         help: one line for ``--help``.
         ge, gt, le, lt: bounds of a number (≥, >, ≤, <).
         most: of a whole number: above it, it can only be a slip; ``--help`` does not tell it.
@@ -47,6 +48,8 @@ def setting(
     metadata |= {"most": most, "choices": choices, "file": file, "counts": counts}
     if isinstance(default, tuple):
         return field(default_factory=lambda: list(default), metadata=metadata)
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata=metadata)
     return field(default=default, metadata=metadata)
 
 

@@ -71,7 +71,9 @@ def learned_prefix(model: Any) -> str | None:
     if config is None or not getattr(config, "is_prompt_learning", False):
         return None
     kind = str(getattr(config.peft_type, "value", config.peft_type))
-    return {"PREFIX_TUNING": "keys", "PROMPT_TUNING": "embeddings"}.get(kind, "other")
+    known = {"PREFIX_TUNING": "keys", "CARTRIDGE": "keys"}
+    known |= {"PROMPT_TUNING": "embeddings", "P_TUNING": "embeddings"}
+    return known.get(kind, "other")
 
 
 def share_prefix(model: Any, prompts: Sequence[Sequence[int]]) -> SharedPrefix | None:

@@ -243,7 +243,7 @@ def _tune_and_score(
         if not (run_dir / LOG).exists():
             (run_dir / LOG).touch()
         saved = None if is_trial else tuner.save(context, run_dir)
-        if not is_trial and TUNERS.is_plugin(config.tuner.name):
+        if not is_trial and (tuner.by_others or TUNERS.is_plugin(config.tuner.name)):
             note_logits(tuner, context.model, run_dir)
         if saved is not None:
             cost.adapter_bytes = sum(f.stat().st_size for f in saved.rglob("*") if f.is_file())

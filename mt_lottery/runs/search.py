@@ -55,8 +55,10 @@ def candidates(config: RunConfig, space: Space, trials: int) -> list[dict[str, A
     """
 
     def current(key: str) -> Any:
-        section, _, name = key.partition(".")
-        return getattr(getattr(config, section), name)
+        found: Any = config
+        for part in key.split("."):  # tuner.options.r: in a dictionary
+            found = found.get(part) if isinstance(found, dict) else getattr(found, part)
+        return found
 
     own = {key: current(key) for key in space}
     every = [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]

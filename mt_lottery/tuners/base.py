@@ -127,6 +127,8 @@ class Tuner(ABC):
         over_quantised: it can train beside weights that arrive quantised (4 bits), which cannot
             themselves be trained.
         chooses_rows: :meth:`apply` chooses vocabulary rows and says which in ``chosen``.
+        by_others: another library decides what :meth:`save` keeps: what the scored model computes
+            is noted, and what :meth:`restore` returns must compute the same.
         autocast: dtype of the computation where the trained master copy is wider
             (None: as the model is).
         chosen: the ticket, once :meth:`apply` ran, for tuners that choose.
@@ -140,6 +142,7 @@ class Tuner(ABC):
     probe_section: ClassVar[str] = "probe"
     over_quantised: ClassVar[bool] = True
     chooses_rows: ClassVar[bool] = False
+    by_others: ClassVar[bool] = False
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -197,6 +200,14 @@ class Tuner(ABC):
     def search_space(self) -> dict[str, list[Any]]:
         """Values that ``tune=N`` may try: key (``train.lr``, ``tuner.r``) → list; {} for none."""
         return {"train.lr": [1e-4, 3e-4, 1e-3, 3e-3], "train.epochs": [2, 4]} if self.trains else {}
+
+    def problems_with_settings(self) -> Iterator[str]:
+        """What is wrong with its own settings, where it takes a library to say it.
+
+        A schema's ``problems`` are asked for wherever settings are put together, ``--help``
+        included; this is asked for before a run or a benchmark starts.
+        """
+        yield from ()
 
     def problems_with(self, run: RunConfig) -> Iterator[str]:
         """What this tuner cannot do of the whole run's settings, one sentence each."""

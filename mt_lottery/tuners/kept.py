@@ -70,7 +70,7 @@ def finish(tuner: Tuner, context: TuningContext) -> None:
         )
 
 
-def _logits(model: Any) -> list[float]:
+def logits_of(model: Any) -> list[float]:
     """Logits of the last of a few fixed positions, some of them, as a check of the whole model."""
     vocabulary = int(model.config.get_text_config().vocab_size)
     ids = torch.arange(CHECKED, device=model.device)[None] * 7 % min(vocabulary, 997)
@@ -82,9 +82,9 @@ def _logits(model: Any) -> list[float]:
     return [float(v) for v in logits[:: max(1, len(logits) // 64)].float()]
 
 
-def _agree(model: Any, wanted: list[float]) -> bool:
+def agree(model: Any, wanted: list[float]) -> bool:
     """Whether a model gives the logits that were noted."""
-    found = _logits(model)
+    found = logits_of(model)
     # devices and batch sizes round differently; a part that was lost shows by far more
     scale = max((abs(v) for v in wanted), default=0.0)
     near = (2e-3 if model.dtype is torch.float32 else 0.1) * max(scale, 1e-3)
@@ -102,7 +102,7 @@ def note_logits(tuner: Tuner, model: Any, run_dir: Path) -> None:
         run_dir: the run's folder.
     """
     if overrides(tuner, "save"):
-        text = json.dumps({"logits": _logits(model)})
+        text = json.dumps({"logits": logits_of(model)})
         write_text(run_dir / FOLDER / LOGITS_FILE, text + "\n")
 
 
@@ -124,7 +124,7 @@ def check_restored(tuner: Tuner, model: Any, run_dir: Path) -> None:
         wanted = [float(v) for v in read_json(file, RecordError)["logits"]]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise RecordError(f"{file}: damaged: {error!r}") from error
-    if not _agree(model, wanted):
+    if not agree(model, wanted):
         raise RecordError(
             f"{run_dir}: `restore` of {tuner.config.name} does not give the model that was scored: "
             "its `save` does not keep, or its `restore` does not put back, all that it learnt."
@@ -151,7 +151,7 @@ def save_kept(tuner: Tuner, context: TuningContext, run_dir: Path) -> Path:
         "finished": context.finished,
         "read": sorted(read),
         "tensors": {name: str(t.dtype).removeprefix("torch.") for name, t in tensors.items()},
-        "logits": _logits(context.model),
+        "logits": logits_of(context.model),
     }
     for name in ("counts", "input_counts"):
         if name in read:
@@ -234,7 +234,7 @@ def restore_kept(tuner: Tuner, model: Any, run_dir: Path) -> Any:
     if finished:
         tuner.finish(context.model)
     made = context.model.requires_grad_(False)
-    if not _agree(made, wanted):
+    if not agree(made, wanted):
         raise RecordError(
             f"{run_dir}: {tuner.config.name}, applied again, does not give the model that was "
             "scored: its `apply` depends on more than its settings and the context. The plugin "

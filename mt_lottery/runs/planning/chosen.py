@@ -20,10 +20,16 @@ def with_settings(config: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
     changed = config
     for key, value in settings.items():
         section, _, name = key.partition(".")
+        name, _, option = name.partition(".")  # tuner.options.r: of a free-form section
         part = getattr(changed, section, None)
+        old = getattr(part, name, None)
         if not dataclasses.is_dataclass(part) or not hasattr(part, name):
             raise ConfigError(f"The search space of recipe={config.recipe} has no key '{key}'.")
         assert not isinstance(part, type)
+        if option and isinstance(old, dict):
+            value = {**old, option: value}
+        elif option:
+            raise ConfigError(f"The search space of recipe={config.recipe} has no key '{key}'.")
         new: dict[str, Any] = {section: dataclasses.replace(part, **{name: value})}
         changed = dataclasses.replace(changed, **new)
     own: Any = getattr(changed.tuner, "problems", list)

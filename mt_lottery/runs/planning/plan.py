@@ -226,7 +226,10 @@ def make_plan(config: RunConfig, echo: Echo, engine: Engine | None = None) -> Pl
     )
     tuner: Tuner = TUNERS.get(config.tuner.name)(config.tuner)
     engine = engine or ENGINES.get(config.engine)(config)
-    said = sentences(TUNERS, config.tuner.name, "problems_with", tuner.problems_with(config))
+    said = sentences(
+        TUNERS, config.tuner.name, "problems_with_settings", tuner.problems_with_settings()
+    )
+    said += sentences(TUNERS, config.tuner.name, "problems_with", tuner.problems_with(config))
     said += sentences(ENGINES, config.engine, "problems", engine.problems())
     for key, section in sections:
         said += problems_with_kernels(key, section.kernels, device)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from mt_lottery.model.reach import text_modules
 from mt_lottery.reading import read_json
 from mt_lottery.system.atomic import write_text
 from mt_lottery.system.replacing import written_folder
+from mt_lottery.tuners.adapters.options import quiet as quiet
 from mt_lottery.tuners.adapters.tensors import check_tensors, read_tensors
 from mt_lottery.tuners.base import Tuner, TuningContext
 from mt_lottery.tuners.declared import own_randomness
@@ -38,14 +36,6 @@ Trained by mt-lottery.
     from peft import PeftModel
     model = PeftModel.from_pretrained(base_model, "{folder}")
 {note}"""
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """PEFT's warnings are for its own users: about hubs, tied heads, training modes."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def is_linear(module: nn.Module) -> bool:
@@ -117,6 +107,11 @@ def query_and_value_layers(model: Any) -> list[str]:
 class PeftTuner(Tuner):
     """A method of PEFT as a tuner; its parameters are float32, whatever the model's dtype."""
 
+    @property
+    def method(self) -> str:
+        """What it is called in messages and in the adapter's README."""
+        return str(self.config.name)
+
     def note(self, model: Any, base: str) -> str:
         """What the adapter's README should say beside how PEFT loads it."""
         return ""
@@ -148,7 +143,7 @@ class PeftTuner(Tuner):
                 context.model = peft.get_peft_model(context.model, settings)
             except (ValueError, KeyError, NotImplementedError) as error:
                 raise TuningError(
-                    f"PEFT cannot put {self.config.name} on {type(context.model).__name__}: {error}"
+                    f"PEFT cannot put {self.method} on {type(context.model).__name__}: {error}"
                 ) from error
             self.initialise(context)
         trained = [p for p in context.model.parameters() if p.requires_grad]
@@ -166,7 +161,7 @@ class PeftTuner(Tuner):
             write_text(
                 staging / "README.md",
                 README.format(
-                    method=self.config.name,
+                    method=self.method,
                     base=base,
                     folder=folder.name,
                     note=self.note(context.model, base),

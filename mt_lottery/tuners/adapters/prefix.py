@@ -31,18 +31,27 @@ class VirtualTokensConfig(TunerConfig):
     )
 
 
+def check_virtual_tokens(model: Any, tokens: int, key: str) -> None:
+    """Refuse more learned positions than a model has positions.
+
+    Raises:
+        TuningError: it names ``key``, and how many there may be.
+    """
+    limit = learned_positions(model) or getattr(
+        model.config.get_text_config(), "max_position_embeddings", None
+    )
+    if isinstance(limit, int) and tokens >= limit:
+        raise TuningError(
+            f"{key}={tokens}: {type(model).__name__} has {limit} positions in all; allowed: 1 to "
+            f"{limit - 1}, and the text must find room beside them."
+        )
+
+
 class VirtualTokensTuner(PeftTuner):
     """Base of prefix and prompt tuning."""
 
     def prepare(self, model: Any) -> None:
-        limit = learned_positions(model) or getattr(
-            model.config.get_text_config(), "max_position_embeddings", None
-        )
-        if isinstance(limit, int) and self.config.tokens >= limit:
-            raise TuningError(
-                f"tuner.tokens={self.config.tokens}: {type(model).__name__} has {limit} positions "
-                f"in all; allowed: 1 to {limit - 1}, and the text must find room beside them."
-            )
+        check_virtual_tokens(model, self.config.tokens, "tuner.tokens")
 
     @property
     def virtual_tokens(self) -> int:
