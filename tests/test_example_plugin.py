@@ -54,11 +54,11 @@ def test_it_runs_from_its_entry_point(installed: Path, tmp_path: Path) -> None:
             text=True,
         )
 
-    common = ["recipe=ia3", "lang=en-es", *model(models.untied), *SMALL]
+    common = ["recipe=ia3_kv", "lang=en-es", *model(models.untied), *SMALL]
     done = run("train", *common, "out_dir=run", "tune=2")
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "run/record.json").read_text())
-    assert record["method"] == "ia3" and record["tuning"]["trials"] == 2
+    assert record["method"] == "ia3_kv" and record["tuning"]["trials"] == 2
     # two layers; keys and values of one head of 16, inner activations of 64
     assert record["trainable_parameters"] == 2 * (16 + 16 + 64)
     assert (
@@ -67,8 +67,8 @@ def test_it_runs_from_its_entry_point(installed: Path, tmp_path: Path) -> None:
     assert run("ticket", "merge", "run", "plain").returncode == 0
     wrong = run("train", *common, "tuner.feed_forward=[]")
     assert wrong.returncode == 2 and "Did you mean 'tuner.feedforward'?" in wrong.stderr
-    assert "ia3" in run("bench", "list").stdout
-    assert "layers whose outputs are scaled — ia3" in run("train", "--help").stdout
+    assert "ia3_kv" in run("bench", "list").stdout
+    assert "layers whose outputs are scaled — ia3_kv" in run("train", "--help").stdout
 
 
 def test_it_is_short() -> None:

@@ -9,12 +9,17 @@ from typing import Any
 import pytest
 import yaml
 
+from mt_lottery.benchmark.recipes import PEFT_FAMILY
 from mt_lottery.config.compose import compose
 from mt_lottery.config.recipe_files import GROUPS, recipes_folder
 from mt_lottery.registry import CORPORA, MODELS, TUNERS
 
 FOLDER = recipes_folder()
 FILES = {g: sorted(p.stem for p in (FOLDER / g).glob("*.yaml")) for g in GROUPS}
+
+
+#: Recipes of tuner=peft: methods of PEFT under names that are no tuner's.
+OF_PEFT = {n for n in FILES["recipe"] if n not in TUNERS._builtins}
 
 
 def read(group: str, name: str) -> dict[str, Any]:
@@ -40,7 +45,8 @@ def test_no_yaml_is_left_out_here() -> None:
 
 
 def test_every_method_has_a_recipe_and_every_corpus_a_yaml() -> None:
-    assert FILES["recipe"] == sorted(TUNERS._builtins)
+    assert FILES["recipe"] == sorted({*TUNERS._builtins, *OF_PEFT})
+    assert {*PEFT_FAMILY} == {*OF_PEFT, "none", "lora", "ks_lottery"}
     assert FILES["data"] == sorted(CORPORA._builtins)
     assert set(MODELS._builtins) <= set(FILES["model"])
 
@@ -48,7 +54,8 @@ def test_every_method_has_a_recipe_and_every_corpus_a_yaml() -> None:
 @pytest.mark.parametrize("name", FILES["recipe"])
 def test_recipe(name: str) -> None:
     config = compose([f"recipe={name}", "lang=en-ro"])
-    assert config.recipe == config.tuner.name == name
+    assert config.recipe == name
+    assert config.tuner.name == ("peft" if name in OF_PEFT else name)
 
 
 @pytest.mark.parametrize(("name", "preset"), [(n, p) for n in FILES["recipe"] for p in presets(n)])
@@ -105,8 +112,11 @@ def values(node: Any) -> list[Any]:
 def test_every_yaml_says_what_it_is_and_quotes_no(path: Path) -> None:
     text = path.read_text("utf-8")
     assert text.startswith("# ")
-    # `no` (Norwegian) unquoted is False: no recipe sets a truth value but these
-    assert not [v for v in values(yaml.safe_load(text)) if v is False or v is True]
+    content = yaml.safe_load(text)
+    options = content.get("tuner", {}).pop("options", {}) if isinstance(content, dict) else {}
+    # `no` (Norwegian) unquoted is False: no recipe sets a truth value but PEFT's `use_…: true`
+    assert not [v for v in values(content) if v is False or v is True]
+    assert not [v for v in values(options) if v is False]
 
 
 @pytest.mark.parametrize("name", FILES["recipe"])

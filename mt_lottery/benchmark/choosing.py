@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mt_lottery.benchmark.recipes import all_recipes, leaderboard_recipes, tuner_of
+from mt_lottery.benchmark.recipes import all_recipes, groups, tuner_of
 from mt_lottery.errors import ConfigError, MTLotteryError, argument, unknown
 from mt_lottery.languages import get_language, parse_pair
 
 
 def choose_recipes(names: Sequence[str]) -> list[str]:
-    """Recipes for ``all`` or a list of names, in the leaderboard's order; ``none`` is always in.
+    """Recipes for groups and names, in the order of the groups; ``none`` is always in.
 
     Raises:
         ConfigError: a name that is no recipe, or a recipe that cannot be composed.
     """
-    known = leaderboard_recipes()
+    families = groups()
+    known = list(dict.fromkeys(name for _, members in families.values() for name in members))
     possible = all_recipes()
     wanted = set()
     problems = []
     for name in names:
-        if name == "all":
-            wanted |= set(known)
+        if name in families:
+            wanted |= set(families[name][1])
         elif name in possible:
             try:
                 tuner_of(name)
@@ -29,7 +30,7 @@ def choose_recipes(names: Sequence[str]) -> list[str]:
             except MTLotteryError as error:
                 problems.append(f"{name}: {error}")
         else:
-            problems.append(unknown("recipe", name, [*possible, "all"]))
+            problems.append(unknown("recipe", name, {*possible, *families}))
     if problems:
         raise ConfigError(problems)
     wanted.add("none")

@@ -22,6 +22,14 @@ ORDER = (
     *("embed", "random", "random_seen", "frequency", "grad_lottery", "ks_transfer", "ks_lottery"),
 )
 
+# What PEFT has beside the paper's baselines: around LoRA, then from many parameters to few.
+PEFT_FAMILY = (
+    *("none", "lora", "lora_all", "dora", "rslora", "oft", "miss", "shira"),
+    *("fourierft", "ln_tuning", "vera", "ia3", "beft", "tinylora", "ks_lottery"),
+)
+
+#: Where a table has each recipe of ours; others come after them.
+PLACES = {name: place for place, name in enumerate(dict.fromkeys([*ORDER, *PEFT_FAMILY]))}
 
 LABELS = {
     "none": "Original model",
@@ -41,6 +49,18 @@ LABELS = {
     "ks_freeze": "All rows but the ticket",
     "ks_transfer": "KS-Lottery, partial transfer",
     "ks_lottery": "KS-Lottery, partial tuning",
+    "lora_all": "LoRA on every linear layer",
+    "dora": "DoRA",
+    "rslora": "Rank-stabilised LoRA",
+    "oft": "OFT",
+    "miss": "MiSS",
+    "shira": "SHiRA",
+    "fourierft": "FourierFT",
+    "ln_tuning": "Layer norms",
+    "vera": "VeRA",
+    "ia3": "IA3",
+    "beft": "BEFT (value biases)",
+    "tinylora": "TinyLoRA",
 }
 
 
@@ -57,8 +77,18 @@ def leaderboard_recipes() -> list[str]:
     a benchmark runs it when it is named.
     """
     named = [name for name in TUNERS.names() if TUNERS.get(name).leaderboard]
-    known = {name: place for place, name in enumerate(ORDER)}
-    return sorted(named, key=lambda name: (known.get(name, len(ORDER)), name))
+    return sorted(named, key=lambda name: (PLACES.get(name, len(PLACES)), name))
+
+
+def groups() -> dict[str, tuple[str, list[str]]]:
+    """Name → what it is, and its recipes, of all that ``mt-bench`` takes for several at once.
+
+    A group goes before a recipe of the same name: ``mt-bench peft`` is the family.
+    """
+    return {
+        "all": ("Recipes of the leaderboard", leaderboard_recipes()),
+        "peft": ("Methods of PEFT, and what to compare them with", [*PEFT_FAMILY]),
+    }
 
 
 def summary(recipe: str) -> str:

@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mt_lottery import __version__
 from mt_lottery.benchmark.executors.slurm_options import OPTIONS
@@ -29,10 +30,12 @@ examples:
   mt-bench all --langs ro --dry-run
   mt-bench all --langs ro,es --executor slurm --jobs 8 \\
            --slurm partition=gpu --slurm gpus=1 --slurm mem=32G --slurm time=4:00:00
+  mt-bench peft --langs es --preset small     the methods of PEFT (mt-bench list: the groups)
   mt-bench report bench/smoke          render the leaderboard again
   mt-bench report bench/one bench/two --out bench/both
   mt-bench compare bench/smoke --against embed
-  mt-bench list                        the recipes
+  mt-bench list                        the recipes, by group
+  mt-bench list peft --model ./gemma-3-270m
   mt-bench list --model ./llama-7b --tickets 18,800
   mt-bench ks_lottery lora --langs ro "metrics=[spbleu,chrf,comet]" "tracker=[comet,tensorboard]"
   mt-bench setup-comet                 the environment of the COMET metric
@@ -47,8 +50,9 @@ exit status: 0 done, 1 a cell failed (or a crash), 2 a mistake in what was given
 def list_recipes(given: argparse.Namespace) -> int:
     """``mt-bench list``."""
     from mt_lottery import registry
+    from mt_lottery.benchmark.choosing import choose_recipes
     from mt_lottery.benchmark.recipes import (
-        leaderboard_recipes,
+        groups,
         others,
         parameter_counts,
         rounded,
@@ -59,21 +63,33 @@ def list_recipes(given: argparse.Namespace) -> int:
     console = printer()
     if given.user_dir is not None:
         registry.load_user_dir(given.user_dir)
+    families = groups()
+    chosen = choose_recipes(given.recipes) if given.recipes else None
     if given.model is None:
+        asked = [name for name in families if name in given.recipes or chosen is None]
+        named = [name for name in given.recipes if name not in families]
         if given.json:
-            listed = [
-                {"method": m, "what": summary(m), "in_all": True} for m in leaderboard_recipes()
+            members = [*(n for group in asked for n in families[group][1]), *named]
+            listed: list[dict[str, Any]] = [
+                {
+                    "method": name,
+                    "what": summary(name),
+                    "in_all": name in families["all"][1],
+                    "groups": [group for group in families if name in families[group][1]],
+                }
+                for name in dict.fromkeys([*members, *(others() if chosen is None else ())])
             ]
-            listed += [{"method": m, "what": summary(m), "in_all": False} for m in others()]
             print(json.dumps(listed, indent=1))
             return 0
-        table = Grid(
-            "Recipes of the leaderboard (mt-bench all)", ["recipe", "what it does"], left=2
-        )
-        for recipe in leaderboard_recipes():
-            table.add(recipe, summary(recipe))
-        console.print(table)
-        if own := others():
+        parts = [
+            (f"{families[group][0]} (mt-bench {group})", families[group][1]) for group in asked
+        ]
+        for title, members in [*parts, *([("Recipes (mt-bench NAME)", named)] if named else [])]:
+            table = Grid(title, ["recipe", "what it does"], left=2)
+            for recipe in members:
+                table.add(recipe, summary(recipe))
+            console.print(table)
+        if chosen is None and (own := others()):
             more = Grid("Your recipes (mt-bench NAME)", ["recipe", "what it does"], left=2)
             for recipe in own:
                 more.add(recipe, summary(recipe))
@@ -84,7 +100,7 @@ def list_recipes(given: argparse.Namespace) -> int:
 
     model = shape_of(given.model)
     whole = sum(p.numel() for p in model.parameters())
-    counts = parameter_counts(lambda: shape_of(given.model), given.tickets or ())
+    counts = parameter_counts(lambda: shape_of(given.model), given.tickets or (), chosen)
     if given.json:
         keys = {"recipe": "method"}  # what scripts read
         listed = [{keys.get(k, k): v for k, v in vars(count).items()} for count in counts]
@@ -154,10 +170,13 @@ def _list_parser() -> argparse.ArgumentParser:
     made = Parser(
         "mt-bench list",
         description=(
-            "The recipes of the leaderboard (what `all` means), and with --user-dir your own "
+            "The groups of recipes (`all` is the leaderboard's), and with --user-dir your own "
             "recipes, which run when they are named. With --model, the trainable parameters of "
             "each (Table 2's column), from config.json alone: no weights are read."
         ),
+    )
+    made.add_argument(
+        "recipes", nargs="*", metavar="GROUP|RECIPE", help="these alone [every group]"
     )
     made.add_argument("--model", metavar="DIR", help="folder with config.json, or a hub id")
     made.add_argument(
@@ -193,7 +212,7 @@ def parser() -> argparse.ArgumentParser:
         usage=(
             "mt-bench RECIPE… --langs L,… [options] [key=value …]\n"
             "       mt-bench report DIR…\n       mt-bench compare DIR… --against RECIPE\n"
-            "       mt-bench list [--model DIR]\n       mt-bench setup-comet"
+            "       mt-bench list [GROUP] [--model DIR]\n       mt-bench setup-comet"
         ),
         description=DESCRIPTION,
         epilog=EXAMPLES,
@@ -204,7 +223,7 @@ def parser() -> argparse.ArgumentParser:
         "recipes",
         nargs="+",
         metavar="RECIPE|key=value",
-        help="recipes (all: the leaderboard's; your own, with --user-dir, by name)",
+        help="recipes, or groups (all: the leaderboard's, peft: PEFT's methods; mt-bench list)",
     )
     made.add_argument("--langs", required=True, metavar="L,…", help="target languages: ro,es,ca,no")
     made.add_argument("--source", default="en", metavar="L", help="source language [en]")

@@ -40,15 +40,24 @@ def _is_free(node: Any) -> bool:
     return OmegaConf.is_dict(node) and not dataclasses.is_dataclass(node._metadata.object_type)
 
 
-def _leaves(node: Any, settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _free_section(config: Any, key: str) -> int | None:
+    """How many parts of a dotted key lead to the free-form section that it is in, or is."""
+    node = config
+    parts = key.split(".")
+    for place, name in enumerate(parts, 1):
+        node = node._get_node(name, validate_access=False) if OmegaConf.is_dict(node) else None
+        if _is_free(node):
+            return place
+    return None
+
+
+def _leaves(config: Any, settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """As :func:`flat`, but what is in a free-form section stays whole: its keys may have dots."""
     for name, value in settings.items():
-        key, inner = f"{prefix}{name}", None
-        if isinstance(value, dict) and OmegaConf.is_dict(node) and str(name) in node:
-            inner = node[str(name)]
-        if isinstance(value, dict) and value and not _is_free(inner):
-            yield from _leaves(inner, value, f"{key}.")
-        elif not (value == {} and OmegaConf.is_dict(inner)):
+        key = f"{prefix}{name}"
+        if isinstance(value, dict) and value and _free_section(config, key) is None:
+            yield from _leaves(config, value, f"{key}.")
+        elif not (value == {} and OmegaConf.is_dict(OmegaConf.select(config, key))):
             yield key, value
 
 
@@ -63,7 +72,13 @@ def _assign_free(
         found.append(f"`{key}` is {value[:60]!r}{origin}: {problem}.")
         return
     try:
-        OmegaConf.update(config, key, value, merge=False, force_add=True)
+        *outer, last = rest.split(".")
+        node = OmegaConf.select(config, section)
+        for name in outer:  # not OmegaConf.update: it takes the dots in a value's keys apart
+            if not OmegaConf.is_dict(node.get(name)):
+                node[name] = {}
+            node = node[name]
+        node[last] = value
     except (OmegaConfBaseException, ValueError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         found.append(f"`{key}` cannot be {value!r}{origin}: {reason}.")
@@ -72,11 +87,11 @@ def _assign_free(
 def _assign(config: Any, key: str, value: Any, found: list[str], origin: str) -> None:
     """Set one leaf of the structured config, or explain why it cannot be set."""
     parts = key.split(".")
-    for place in range(1, len(parts)) if "[" not in key else ():
-        section = ".".join(parts[:place])
-        if _is_free(OmegaConf.select(config, section, throw_on_missing=False)):
-            _assign_free(config, section, ".".join(parts[place:]), value, found, origin)
-            return
+    free = _free_section(config, key)
+    if free is not None and free < len(parts):
+        section, rest = ".".join(parts[:free]), ".".join(parts[free:])
+        _assign_free(config, section, rest, value, found, origin)
+        return
     parent, _, name = key.rpartition(".")
     node: Any = OmegaConf.select(config, parent) if parent else config
     if "[" in key:  # OmegaConf's second way to write a key; what is asked for is looked up by one

@@ -9,9 +9,16 @@ import pytest
 from conftest_cli import Commands
 from tiny_runs import Models
 
+from mt_lottery.benchmark.board.collect import in_order
 from mt_lottery.benchmark.choosing import choose_langs, choose_recipes
 from mt_lottery.benchmark.plan import depends_on_seed, presets_of, searchable
-from mt_lottery.benchmark.recipes import leaderboard_recipes, others, settings_of
+from mt_lottery.benchmark.recipes import (
+    PEFT_FAMILY,
+    label,
+    leaderboard_recipes,
+    others,
+    settings_of,
+)
 from mt_lottery.errors import ConfigError
 
 pytestmark = pytest.mark.slow
@@ -33,7 +40,7 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_recipe_of_any_name_is_run(commands: Commands, models: Models, mine: Path) -> None:
     listed = json.loads(commands.call("bench", "list", "--json", "--user-dir", str(mine)).out)
-    own = {x["method"]: x for x in listed if not x["in_all"]}
+    own = {x["method"]: x for x in listed if not x["groups"]}
     assert set(own) == {"bench_lora_r64", "bench_gentle"}
     assert own["bench_lora_r64"]["what"] == "LoRA of rank 4, which this test calls 64."
     ended = commands.call(
@@ -119,3 +126,22 @@ def test_numbers_that_are_none(arguments: list[str], commands: Commands) -> None
     except SystemExit as ended:  # argparse
         code = int(ended.code or 0)
     assert code == 2 and not Path("x").exists()
+
+
+def test_the_group_of_pefts_methods(commands: Commands, models: Models) -> None:
+    family = choose_recipes(["peft"])
+    assert set(family) == set(PEFT_FAMILY) and family[0] == "none" and "peft" not in family
+    assert choose_recipes(["peft", "full"]) == choose_recipes(["full", *PEFT_FAMILY])
+    assert not set(choose_recipes(["all"])) & {"oft", "dora", "peft"}
+    small = [
+        *("--langs", "ro", "--preset", "smoke", "--model", models.untied, "metrics=[chrf]"),
+        *("data.train_pairs=16", "data.test_pairs=4", "data.dev_pairs=4"),
+        "translate.max_new_tokens=4",
+    ]
+    # found before anything runs
+    wrong = commands.call("bench", "oft", "ia3", *small, "--out", "x", "oft:tuner.options.x=1")
+    assert "OFTConfig of PEFT" in wrong.mistake() and not Path("x").exists()
+    planned = commands.call("bench", "peft", *small, "--out", "out", "--dry-run")
+    assert planned.code == 0 and f"to do: {', '.join(family)}" in planned.out
+    assert in_order(["ia3", "mine", "oft", "full"]) == ["full", "oft", "ia3", "mine"]
+    assert label("ia3") == "IA3"

@@ -84,6 +84,24 @@ def test_names_alone(commands: Commands) -> None:
     assert listed[0]["method"] == "none"
 
 
+def test_groups(commands: Commands, models: Models) -> None:
+    ended = commands.call("bench", "list")
+    assert "(mt-bench all)" in ended.out and "(mt-bench peft)" in ended.out
+    every = {x["method"]: x for x in json.loads(commands.call("bench", "list", "--json").out)}
+    assert every["lora"]["groups"] == ["all", "peft"] and every["oft"]["groups"] == ["peft"]
+    assert every["oft"]["in_all"] is False and "peft" not in every
+    family = json.loads(commands.call("bench", "list", "peft", "--json").out)
+    assert [x["method"] for x in family] == [m for m in every if "peft" in every[m]["groups"]] or {
+        *(x["method"] for x in family)
+    } == {m for m in every if "peft" in every[m]["groups"]}
+    only = commands.call("bench", "list", "oft").out
+    assert "orthogonal" in only and "qlora" not in only
+    found = counts(commands, "oft", "ia3", "--model", models.untied)
+    assert {method for method, _ in found} == {"none", "oft", "ia3"}
+    assert found["ia3", None] == 2 * (16 + 16 + 64)  # keys, values and inner activations
+    assert "Did you mean 'oft'" in commands.call("bench", "list", "otf").mistake()
+
+
 def test_mistakes(commands: Commands, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "no config.json" in commands.call("bench", "list", "--model", "empty").mistake()

@@ -13,7 +13,7 @@ class IA3Config(TunerConfig):
     feedforward: list[str] = setting(("down_proj",), "layers whose inputs are scaled")
 
 
-@register_tuner("ia3", dataclass=IA3Config)
+@register_tuner("ia3_kv", dataclass=IA3Config)
 class IA3Tuner(PeftTuner):
     """One factor a feature of keys, values and the feed-forward layers' inner activations."""
 

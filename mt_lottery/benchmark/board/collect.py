@@ -12,7 +12,7 @@ from typing import Any
 from mt_lottery.benchmark.bench_file import read_settings
 from mt_lottery.benchmark.cell_files import read_cell
 from mt_lottery.benchmark.plan import BLOCKS, Cell
-from mt_lottery.benchmark.recipes import ORDER
+from mt_lottery.benchmark.recipes import PLACES
 from mt_lottery.errors import RecordError
 from mt_lottery.runs.folder.record import Record
 from mt_lottery.scoring.metric import Floats
@@ -179,5 +179,4 @@ def check(results: Results) -> None:
 
 def in_order(recipes: Sequence[str]) -> list[str]:
     """Recipes as the leaderboard lists them."""
-    known = {name: place for place, name in enumerate(ORDER)}
-    return sorted(dict.fromkeys(recipes), key=lambda m: (known.get(m, len(ORDER)), m))
+    return sorted(dict.fromkeys(recipes), key=lambda m: (PLACES.get(m, len(PLACES)), m))

@@ -213,11 +213,17 @@ class PeftMethodTuner(PeftTuner):
     def apply(self, context: TuningContext) -> list[nn.Parameter]:
         model = context.model
         try:
-            return super().apply(context)
+            trained = super().apply(context)
         except torch.OutOfMemoryError:
             raise
         except FAULTS as error:
             raise self._fault(model, error) from error
+        if not trained:
+            raise TuningError(
+                f"PEFT's {self.method} trains nothing in {type(model).__name__} with these "
+                "settings: see tuner.target_modules and tuner.options."
+            )
+        return trained
 
     def count(self, model: Any) -> int:
         weightless = model.get_input_embeddings().weight.is_meta

@@ -190,8 +190,8 @@ def fits(value: Any, kind: Any) -> bool:
 
 def _fits(value: Any, kind: Any) -> bool:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind is None or kind is type(None):
-        return value is None
+    if kind is Any or kind is None or kind is type(None):
+        return kind is Any or value is None
     if origin is typing.Literal:
         # PEFT writes a family of names as one: pissa_niter_[number of iters]
         families = [a.partition("[")[0] for a in arguments if isinstance(a, str) and "[" in a]
@@ -225,7 +225,7 @@ def _fits(value: Any, kind: Any) -> bool:
 
 def described(kind: Any) -> str:
     """An annotation in words: ``a whole number or null``."""
-    words = {
+    words: dict[Any, str] = {
         **{bool: "true or false", int: "a whole number", float: "a number", str: "a text"},
         **{type(None): "null", list: "a list", set: "a list", tuple: "a list"},
         **{dict: "a dictionary {key: value}"},
