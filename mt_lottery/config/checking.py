@@ -103,7 +103,12 @@ def describe(schema: type, prefix: str = "", values: Any = None) -> Iterator[tup
         meta = f.metadata
         allowed = ", ".join(meta["choices"]) if meta.get("choices") else _allowed(meta)
         text = str(meta.get("help", "")) + (f" ({allowed})" if allowed else "")
-        yield f"{prefix}{f.name}", shown(value), text
+        if not isinstance(value, dict):
+            yield f"{prefix}{f.name}", shown(value), text
+            continue
+        yield f"{prefix}{f.name}.…", "…", text  # free-form: any key, and those that are set
+        for name, each in value.items():
+            yield f"{prefix}{f.name}.{name}", shown(each), "an option of the method"
 
 
 def shown(value: Any) -> str:
