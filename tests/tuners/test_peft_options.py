@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import re
 from pathlib import Path
@@ -177,3 +178,31 @@ def test_the_group_has_every_recipe_of_the_tuner() -> None:
     ]  # fmt: skip
     assert set(FAMILY) == {*own} - {"peft"}
     assert not {*FAMILY, "peft"} & {*groups()["all"][1]}
+
+
+def test_the_page_says_what_is_trained_and_merged() -> None:
+    """On Gemma-3-270M's shape, without its weights."""
+    import torch
+    import transformers
+
+    from mt_lottery.tuners.recipes import tuner_of
+
+    page = (Path(__file__).parents[2] / "docs" / "peft.md").read_text("utf-8")
+    said = {
+        row[1]: (int(row[2].replace(",", "")), row[3])
+        for row in re.finditer(r"^\| `(\w+)` \| .* \| ([\d,]+) \| (yes|no) \|$", page, re.M)
+    }
+    assert list(said) == FAMILY
+    shape = transformers.Gemma3TextConfig(
+        vocab_size=262_144, hidden_size=640, intermediate_size=2048, num_hidden_layers=18,
+        num_attention_heads=4, num_key_value_heads=1, head_dim=256, tie_word_embeddings=True,
+    )  # fmt: skip
+    with torch.device("meta"):
+        model = transformers.Gemma3ForCausalLM(shape)
+    assert sum(p.numel() for p in model.parameters()) == 268_098_176
+    for recipe, (trained, _) in said.items():
+        tuner = tuner_of(recipe)
+        if tuner.method in methods():
+            assert tuner.count(copy.deepcopy(model)) == trained, recipe
+    # tests/tuners/test_every_peft_method.py shows that the others of them merge
+    assert [recipe for recipe, (_, merged) in said.items() if merged == "no"] == ["beft"]
