@@ -87,9 +87,9 @@ def _assign_free(
 def _assign(config: Any, key: str, value: Any, found: list[str], origin: str) -> None:
     """Set one leaf of the structured config, or explain why it cannot be set."""
     parts = key.split(".")
-    free = _free_section(config, key)
-    if free is not None and free < len(parts):
-        section, rest = ".".join(parts[:free]), ".".join(parts[free:])
+    depth = _free_section(config, key)
+    if depth is not None and depth < len(parts):
+        section, rest = ".".join(parts[:depth]), ".".join(parts[depth:])
         _assign_free(config, section, rest, value, found, origin)
         return
     parent, _, name = key.rpartition(".")
