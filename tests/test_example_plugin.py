@@ -65,6 +65,9 @@ def test_it_runs_from_its_entry_point(installed: Path, tmp_path: Path) -> None:
         json.loads((tmp_path / "run/adapter/adapter_config.json").read_text())["peft_type"] == "IA3"
     )
     assert run("ticket", "merge", "run", "plain").returncode == 0
+    assert run("ticket", "export", "run", "for-peft", "--format", "lora").returncode == 0
+    wrong = run("ticket", "export", "run", "for-vllm", "--format", "lora", "--engine", "vllm")
+    assert wrong.returncode == 2 and "of the kind IA3, only LoRA; --format merged" in wrong.stderr
     wrong = run("train", *common, "tuner.feed_forward=[]")
     assert wrong.returncode == 2 and "Did you mean 'tuner.feedforward'?" in wrong.stderr
     assert "ia3_kv" in run("bench", "list").stdout

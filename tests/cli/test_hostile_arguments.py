@@ -61,6 +61,7 @@ def refused(commands: Commands, module: str, *arguments: object) -> str:
         ("ticket", "certify", "r"),
         ("ticket", "explain", "r"),
         ("ticket", "merge", "r", "--out", "m"),
+        ("ticket", "export", "r", "m", "--format", "lora"),
         ("ticket", "transfer", "r", "--out", "m"),
         ("train", "recipe=none", "lang=en-es"),
     ],

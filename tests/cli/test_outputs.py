@@ -44,7 +44,8 @@ def test_show_and_layers(commands: Commands, models: Models) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["find", "show", "certify", "compare", "sweep", "layers", "explain", "merge"]
+    "command",
+    ["find", "show", "certify", "compare", "sweep", "layers", "explain", "merge", "export"],
 )
 def test_every_command_that_writes_can_be_asked_to(
     command: str, capsys: pytest.CaptureFixture[str]

@@ -197,7 +197,7 @@ def test_for_sglang(trained: Trained, tmp_path: Path) -> None:
         ("few_shot", "vllm", "no adapter holds what a run of few_shot learnt; translate with"),
         ("eos_bias", "peft", "no adapter holds what a run of eos_bias learnt; translate with"),
         ("full", "peft", "no adapter holds what a run of full learnt; format=merged writes"),
-        ("prompt", "vllm", "vllm serves no adapter of the kind PROMPT_TUNING, only LoRA; engine=p"),
+        ("prompt", "vllm", "vllm serves no adapter of the kind PROMPT_TUNING, only LoRA, and no "),
         ("frequency", "vllm", "vllm takes rows of the input table alone for Gemma3ForCausalLM"),
     ],
 )

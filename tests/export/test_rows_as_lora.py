@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from mt_lottery.errors import TuningError
 from mt_lottery.runs.export.engines import Fit, fit, vllm_rank
 from mt_lottery.runs.export.rows import Moved, take_rows, write_rows
 from mt_lottery.tuners.rows.module import attach
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tuners"))
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
@@ -41,14 +44,14 @@ def tuned(kind: str, tied: bool, scope: str, rows: int, seed: int = 0) -> tuple[
     return made, original
 
 
-def by_peft(original: Any, moved: Moved, wanted: Fit) -> Tensor:
+def by_peft(original: Any, moved: Moved, wanted: Fit, text: Tensor | None = None) -> Tensor:
     """Logits that plain PEFT gives with the files."""
     import peft
 
     with tempfile.TemporaryDirectory() as folder:
         write_rows(Path(folder), moved, "base", wanted.factor, wanted.one_hot)
         model = peft.PeftModel.from_pretrained(original, folder).eval()
-    logits: Tensor = model(tiny.ids(4, 24)).logits
+    logits: Tensor = model(tiny.ids(4, 24) if text is None else text).logits
     return logits
 
 
@@ -158,3 +161,22 @@ def test_ranks_of_vllm() -> None:
     assert [vllm_rank(r) for r in (1, 2, 18, 257, 512)] == [1, 8, 32, 320, 512]
     with pytest.raises(TuningError, match="rank of 512 at most, and this is 5,199"):
         vllm_rank(5199)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_with_a_tower() -> None:
+    """The text model's table is found under its own name, and scaled."""
+    from test_multimodal import ROWS, gemma3
+
+    original = gemma3()
+    made = tiny.clone(original)
+    ids = torch.tensor([7, 3])
+    attach(made, ids, torch.randn(2, 64), tied=False)
+    text = tiny.ids(2, 12, vocab=ROWS - 3)
+    wanted = made(text).logits
+    moved = take_rows(made)
+    assert moved.embedding.endswith("language_model.embed_tokens") and moved.scale == 8
+    found = by_peft(original, moved, Fit(), text)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+    with pytest.raises(TuningError, match="has not been tried with Gemma3ForConditionalGener"):
+        fit("vllm", moved, type(original).__name__)

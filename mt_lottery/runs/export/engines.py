@@ -76,6 +76,8 @@ def fit(engine: str, moved: Moved, architecture: str) -> Fit:
         return Fit()
     if moved.embedding.rpartition(".")[2] != "embed_tokens":
         raise _refused(engine, f"takes an embedding called embed_tokens, not {moved.embedding}")
+    if not architecture.endswith("ForCausalLM"):  # towers, and other names in the engine
+        raise _refused(engine, f"has not been tried with {architecture}")
     return _vllm(moved, architecture) if engine == "vllm" else _sglang(moved, architecture)
 
 
@@ -92,10 +94,12 @@ def check_passed_on(engine: str, config: Mapping[str, Any]) -> Fit:
     if engine == "peft":
         return Fit()
     if config.get("peft_type") != "LORA":
-        how = f"{argument('engine', 'peft')} writes it for PEFT"
+        why = f"serves no adapter of the kind {config.get('peft_type')}, only LoRA"
+        if "num_virtual_tokens" not in config:
+            raise _refused(engine, why)
         raise TuningError(
-            f"{argument('engine', engine)}: {engine} serves no adapter of the kind "
-            f"{config.get('peft_type')}, only LoRA; {how}, and mt-translate translates with it."
+            f"{argument('engine', engine)}: {engine} {why}, and no plain model holds it either; "
+            f"{argument('engine', 'peft')} writes it for PEFT."
         )
     rank = int(config["r"])
     return Fit(arguments={"max_lora_rank": vllm_rank(rank) if engine == "vllm" else rank})

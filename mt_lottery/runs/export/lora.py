@@ -41,7 +41,7 @@ def write(run: Run, folder: Path, options: Options) -> Exported:
     if isinstance(run.tuner, RowTuner):
         return _write_rows(run, folder, engine)
     if isinstance(run.tuner, PeftTuner):
-        return _pass_on(run, folder, engine)
+        return _pass_on(run, run.tuner, folder, engine)
     name = run.tuner.config.name
     what = f"{argument('format', 'lora')}: no adapter holds what a run of {name} learnt; "
     if type(run.tuner).merge is Tuner.merge:
@@ -89,15 +89,16 @@ def with_peft(original: LoadedModel, folder: Path) -> LoadedModel:
     return dataclasses.replace(original, model=model.eval())
 
 
-def _pass_on(run: Run, folder: Path, engine: str) -> Exported:
+def _pass_on(run: Run, tuner: PeftTuner, folder: Path, engine: str) -> Exported:
     """An adapter that PEFT trained, as it is but for the name of its base."""
     adapter = run.folder / "adapter"
     config = read_json(adapter / CONFIG, RecordError)
     wanted = check_passed_on(engine, config)
     tuned = run.tuned  # it is what was scored, and loads
-    spoken = Spoken.of(run.config, run.text, tuned, run.tuner.lead)
+    spoken = Spoken.of(run.config, run.text, tuned, tuner.lead)
     config["base_model_name_or_path"] = base_name(run)
     about = f"An adapter of PEFT ({config['peft_type']}), as the run trained it."
+    about += tuner.note(tuned.model, base_name(run))
     with written_folder(folder, marked=True) as staging:
         write_bytes(staging / WEIGHTS, (adapter / WEIGHTS).read_bytes())
         write_text(staging / CONFIG, json.dumps(config, indent=2) + "\n")
