@@ -323,6 +323,8 @@ def parse_pair(text: str) -> LanguagePair:
     _refuse_boolean(text)
     if not isinstance(text, str):
         raise ConfigError(f"lang must be SOURCE-TARGET, as in en-ro, not {text!r}.")
+    if "," in text:
+        raise ConfigError(f"lang={text}: several directions; one is needed here, as in en-ro.")
     parts = [part.strip() for part in text.split("-")]
     if len(parts) < 2 or not all(parts):
         raise ConfigError(
@@ -337,3 +339,14 @@ def parse_pair(text: str) -> LanguagePair:
             f"lang={text}: source and target are the same language, {source.name} ({source.code})."
         )
     return LanguagePair(source, target)
+
+
+def parse_pairs(text: str | Iterable[str]) -> tuple[LanguagePair, ...]:
+    """Read one direction or several: ``en-ro,en-es``; one that comes twice counts once.
+
+    Raises:
+        ConfigError: as :func:`parse_pair`.
+    """
+    _refuse_boolean(text)
+    given = text.split(",") if isinstance(text, str) else text
+    return tuple(dict.fromkeys(parse_pair(each) for each in given))

@@ -17,7 +17,7 @@ from mt_lottery.config.filling import all_keys
 from mt_lottery.config.overrides import Number, parse_override
 from mt_lottery.config.recipe_files import GROUPS
 from mt_lottery.errors import ArgumentError, ConfigError, check_keywords, shorten
-from mt_lottery.languages import parse_pair
+from mt_lottery.languages import parse_pairs
 from mt_lottery.runs.finished import Run
 from mt_lottery.runs.planning.plan import Echo
 from mt_lottery.system.quiet import quietly
@@ -75,7 +75,7 @@ def _plain(value: Any) -> Any:
 
 def run_settings(
     recipe: str | None,
-    lang: str | None,
+    lang: str | Sequence[str] | None,
     texts: Mapping[str, Pairs | Mapping[str, Any] | None],
     columns: tuple[str, str] | None,
     more: Mapping[str, Any],
@@ -108,8 +108,13 @@ def run_settings(
         if lang is None:
             raise ConfigError("lang is missing: pairs need a direction, for example lang='en-ro'.")
         found["data"] = "files"
-        direction = parse_pair(lang)
+        direction, *others = parse_pairs(lang)
         for role, own in pairs.items():
+            if others and not isinstance(own, str | os.PathLike):
+                raise ConfigError(
+                    f"{role}: pairs of one direction, but lang has several; give the name of a "
+                    'JSONL file with a key for each language, {"en": …, "ro": …, "es": …}.'
+                )
             found |= pair_settings(role, own, direction, columns)
     return found
 
@@ -129,7 +134,7 @@ def _is_text(given: Any) -> bool:
 @quietly()
 def train(
     recipe: str | None = None,
-    lang: str | None = None,
+    lang: str | Sequence[str] | None = None,
     *,
     model: str | Mapping[str, Any] | None = None,
     name_or_path: str | Path | None = None,
@@ -162,7 +167,8 @@ def train(
 
     Args:
         recipe: what is run: ``ks_lottery``, ``lora``, …, or your own.
-        lang: the direction, ``en-ro``. Both are left out with ``config=FILE``, a stored one.
+        lang: the direction, ``en-ro``, or several, ``["en-ro", "en-es"]``. Recipe and direction
+            are left out with ``config=FILE``, a stored one.
         model: a file of ``recipes/model`` (``hf``, ``gemma3_270m``, …), or its settings.
         name_or_path: a model folder, or an id of the Hugging Face hub; means ``model="hf"``.
         train: training pairs: a TSV or JSONL file; a tuple of two file names; a list of

@@ -194,6 +194,12 @@ def overrides_of(
     for key in ("lang", "seed", "out_dir", "recipe", "resume", "overwrite", "baseline", "tune"):
         if key in overrides:
             raise ConfigError(f"{key}={overrides[key]}: {command} sets it itself, for each cell.")
+    for key, value in overrides.items():
+        if key.rpartition(":")[2] == "test_lang":
+            raise ConfigError(
+                f"{key}={value}: {command} tests each cell in the direction that it trains; "
+                "mt-train takes test_lang."
+            )
     return overrides
 
 

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from mt_lottery.report.printing import Grid, printer
 from mt_lottery.runs import Outcome, Run
-from mt_lottery.runs.summary import comparison, examples, other_metrics
+from mt_lottery.runs.summary import by_direction, comparison, examples, other_metrics
 
 
 def tokens(outcome: Outcome) -> Grid | None:
@@ -37,6 +37,8 @@ def show(outcome: Outcome, console: Console | None = None) -> None:
         records.insert(0, Run(outcome.baseline_dir).record)
     console.print()
     console.print(comparison(records))
+    if (several := by_direction(records)) is not None:
+        console.print(several)
     if (others := other_metrics(records)) is not None:
         console.print(others)
     cost = outcome.record.cost

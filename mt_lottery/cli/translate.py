@@ -18,6 +18,7 @@ examples:
   echo 'The bridge is closed.' | mt-translate --run runs/en-ro/ks_lottery/seed-0
   mt-translate --run runs/en-ro/ks_lottery/seed-0 < input.en > output.ro
   mt-translate --run runs/en-ro/embed/seed-0 --beam-size 4 < input.en
+  mt-translate --run runs/en-ro+en-es/ks_lottery/seed-0 --lang en-es < input.en > output.es
 """
 
 
@@ -32,6 +33,9 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--version", action="version", version=f"mt-lottery {__version__}")
     made.add_argument("--run", required=True, metavar="DIR", help="run directory of mt-train")
+    made.add_argument(
+        "--lang", metavar="SRC-TGT", help="direction, for a run that was tuned for several"
+    )
     add_options(made, "--device")
     made.add_argument("--batch-size", type=positive, help="sentences a batch [the run's]")
     made.add_argument("--beam-size", type=positive, help="1 is greedy search [the run's]")
@@ -80,17 +84,18 @@ def command(arguments: Sequence[str]) -> int:
     aside = contextlib.redirect_stdout(sys.stderr)
     with aside, allowing(given.user_dir, given.trust_remote_code):
         run = Run(given.run, given.device)
+        lang = run.direction(given.lang)
         _ = run.tuned
     keys = ("batch_size", "beam_size", "max_new_tokens")
     asked = {key: getattr(given, key) for key in keys if getattr(given, key) is not None}
     interactive = sys.stdin.isatty()
     if interactive:
-        print(f"One sentence a line ({run.config.lang}); Ctrl-D ends.", file=sys.stderr)
+        print(f"One sentence a line ({lang}); Ctrl-D ends.", file=sys.stderr)
     size = 1 if interactive else 16 * asked.get("batch_size", run.config.translate.batch_size)
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
     for block in blocks(sys.stdin.buffer, size):
         with aside:
-            outputs = run.translate(block, **asked)
+            outputs = run.translate(block, lang=lang, **asked)
         print("\n".join(outputs), flush=True)
     return 0
 

@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mt_lottery import registry
 from mt_lottery.config import RunConfig, problems
-from mt_lottery.config.overrides import Number, elsewhere, for_a_path
+from mt_lottery.config.overrides import DIRECTIONS, Number, elsewhere, for_a_path
 from mt_lottery.config.recipe_files import GROUPS
 from mt_lottery.config.stored import flat
 from mt_lottery.config.written import remember, resolver_calls
@@ -23,7 +23,7 @@ from mt_lottery.errors import (
     nearest,
     unknown,
 )
-from mt_lottery.languages import parse_pair
+from mt_lottery.languages import parse_pairs
 from mt_lottery.system.values import LARGEST, device_name, number, path_problem, text_problem, whole
 
 #: How the names of settings end that are paths: data.path, out_dir, data.train_source, …
@@ -140,6 +140,8 @@ def _assign(config: Any, key: str, value: Any, found: list[str], origin: str) ->
         return
     if annotation.startswith("list") and isinstance(value, str) and not any(resolver_calls(value)):
         value = [value]
+    if key in DIRECTIONS and isinstance(value, list):
+        value = ",".join(map(str, value))
     numeric = annotation.split(" | ")[0] in ("int", "float")
     if numeric and isinstance(value, str) and "${" not in value:
         # Python's own int() and float() take other scripts' digits and 1_000
@@ -195,10 +197,26 @@ def _check_names(config: RunConfig, found: list[str]) -> None:
     if not config.lang:
         found.append("`lang` is missing: give source and target, for example lang=en-ro.")
     else:
+        _name_directions(config, found)
+
+
+def _name_directions(config: RunConfig, found: list[str]) -> None:
+    """Write the directions in one way: en-ron and en-ro are one pair."""
+    for key in ("lang", "test_lang"):
+        given = getattr(config, key)
+        if given is None:
+            continue
         try:
-            config.lang = str(parse_pair(config.lang))  # en-ron and en-ro are one pair
+            setattr(config, key, ",".join(map(str, parse_pairs(given))))
         except MTLotteryError as error:
-            found.append(f"`lang`: {error}")
+            found.append(f"`{key}`: {str(error).replace('lang=', f'{key}=', 1)}")
+    trained = config.lang.split(",")
+    twice = [lang for lang in (config.test_lang or "").split(",") if lang in trained]
+    if twice:
+        found.append(
+            f"`test_lang`: {', '.join(twice)} is among the directions of `lang`, which are tested "
+            "anyway; name directions that are not trained."
+        )
 
 
 def build(

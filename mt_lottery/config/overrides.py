@@ -29,6 +29,9 @@ class Number:
         return self.written
 
 
+#: Settings that may name several directions, separated by commas.
+DIRECTIONS = ("lang", "test_lang")
+
 PAIR = re.compile(r"[a-zA-Z]{2,3}-[a-zA-Z]{2,3}")
 
 
@@ -128,6 +131,8 @@ def parse_override(text: str, keys: Sequence[str], problems: list[str]) -> tuple
         key, _, value = text.partition("=")  # letters beyond ASCII: the grammar knows none
         return key, value
     key, equals, written = text.partition("=")
+    if key in DIRECTIONS and re.fullmatch(r"[\w,\s-]*,[\w,\s-]*", written):
+        return key, written  # the grammar takes a comma for a sweep
     if equals and not written.strip():
         problems.append(f"`{key}` has no value: for none write {key}=null, or leave it out.")
         return None

@@ -104,6 +104,12 @@ class DataConfig:
         ge=0,
         most=2**32 - 1,
     )
+    sampling: str = setting(
+        "proportional",
+        "several directions: all pairs of each, or as many of each, smaller ones repeated",
+        choices=("proportional", "uniform"),
+        counts="if set",
+    )
     template: str = setting("plain", "registered prompt: plain, alpaca, or a plugin's")
     max_length: int = setting(
         512,
@@ -221,7 +227,12 @@ class RunConfig:
     preset: str | None = setting(
         None, "variant of the recipe: paper gives the paper's schedule", counts=False
     )
-    lang: str = setting("", "source and target language, for example en-ro")
+    lang: str = setting(
+        "", "source and target language, for example en-ro; several directions: en-ro,en-es"
+    )
+    test_lang: str | None = setting(
+        None, "directions that are tested and not trained: en-pt,en-ca", counts="if set"
+    )
     seed: int = setting(0, "of batches, initialisation and sampling", ge=0, lt=2**32)
     out_dir: str | None = setting(
         None, "run directory; runs/LANG/RECIPE/seed-N if null", counts=False

@@ -27,6 +27,11 @@ OTHER_BASE = "It was tuned from weights of 4 or 8 bits, read as the run did by m
 #: Said where the run searched.
 OTHER_SEARCH = "The run's beam search is mt-translate's; generate's may choose other words.\n"
 
+#: Said of a run of several directions.
+OTHER_DIRECTIONS = (
+    "The prompt is that of {first}; for {others} put the names of those languages in its places.\n"
+)
+
 _TEXT = """
 ## Translating
 
@@ -79,7 +84,7 @@ class Spoken:
     """How a tuned model is spoken to: what the lines of a card are filled with.
 
     Attributes:
-        direction: ``en-ro``.
+        direction: ``en-ro``, or several, ``en-ro+en-es``; the prompt is that of the first.
         template: the prompt, :data:`PLACE` where the sentence goes.
         how, cut: what a call of the tokenizer gives beside the prompt, and takes off its ids, so
             that they are the run's; None where no plain lines give what the run gave.
@@ -111,7 +116,7 @@ class Spoken:
             loaded: the tuned model and its tokenizer.
             lead: what goes before each prompt.
         """
-        (worded,) = prompts_of(text.template, [PLACE], text.pair)
+        (worded,) = prompts_of(text.template, [PLACE], text.pairs[0])
         template = str(lead + worded)
         settings = config.translate
         search, note = "num_beams=1", ""
@@ -123,9 +128,11 @@ class Spoken:
             note = OTHER_IDS
         elif not all(weight.is_floating_point() for weight in loaded.model.parameters()):
             call, note = None, OTHER_BASE
+        if others := [str(pair) for pair in text.pairs[1:]]:
+            note += OTHER_DIRECTIONS.format(first=text.pairs[0], others=", ".join(others))
         how, cut = call or (None, "")
         return cls(
-            str(text.pair), template, how, cut, settings.max_new_tokens, search,
+            "+".join(map(str, text.pairs)), template, how, cut, settings.max_new_tokens, search,
             sorted(eos_ids(loaded.model, loaded.tokenizer)), pad_id(loaded.tokenizer),
             config.model.dtype, note,
         )  # fmt: skip
@@ -176,7 +183,7 @@ def how_to_translate(
 def _call(tokenizer: Any, template: str, text: PreparedText, lead: str) -> tuple[str, str] | None:
     """How a plain call of the tokenizer gives the ids that the run uses; None if none does."""
     sentence = "This is a sentence, with 2 parts."
-    (wanted,) = encode_prompts([sentence], text.template, text.pair, tokenizer, lead=lead)
+    (wanted,) = encode_prompts([sentence], text.template, text.pairs[0], tokenizer, lead=lead)
     prompt = template.replace(PLACE, sentence)
     ids = list(tokenizer(prompt)["input_ids"])
     if ids == wanted:
@@ -206,6 +213,6 @@ def describe_folder(
         base = str(read_json(adapter, RecordError).get("base_model_name_or_path") or "")
     elif not (folder / "config.json").is_file():
         return
-    title = f"# {text.pair}, tuned by mt-lottery (recipe {config.recipe})\n"
+    title = f"# {', '.join(map(str, text.pairs))}, tuned by mt-lottery (recipe {config.recipe})\n"
     before = card.read_text("utf-8") if card.is_file() else title
     write_text(card, before + how_to_translate(config, text, loaded, lead, base))

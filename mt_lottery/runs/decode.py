@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mt_lottery.config import RunConfig
+from mt_lottery.data.joint import in_direction
 from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.decoding.translation import Hypothesis, check_positions, translate
 from mt_lottery.model.loading import LoadedModel
@@ -63,9 +64,41 @@ def check_room(plan: Plan, loaded: LoadedModel) -> None:
     """
     if learned_positions(loaded.model) is None:
         return
-    prompts = plan.text.prompts(plan.test.sources, loaded.tokenizer)
-    longest, new = max(map(len, prompts), default=0), plan.config.translate.max_new_tokens
+    found = [part.text.prompts(part.test.sources, loaded.tokenizer) for part in plan.parts]
+    longest = max((len(prompt) for prompts in found for prompt in prompts), default=0)
+    new = plan.config.translate.max_new_tokens
     check_positions(loaded.model, longest, new, plan.tuner.virtual_tokens)
+
+
+def decode_test(plan: Plan, loaded: LoadedModel, lead: str = "") -> list[Hypothesis]:
+    """Translate the test set of a plan, each direction with its own prompt."""
+    return [
+        output
+        for part in plan.parts
+        for output in decode(part.config, loaded, part.test.sources, lead=lead, text=part.text)
+    ]
+
+
+def decode_lines(
+    config: RunConfig, loaded: LoadedModel, lines: Sequence[dict[str, Any]], **how: Any
+) -> list[Hypothesis]:
+    """Translate the sources of a run's ``hypotheses.jsonl`` again, each in its direction.
+
+    Args:
+        config: of the run.
+        loaded: model and tokenizer.
+        lines: of the file.
+        how: as for :func:`decode`.
+    """
+    places: dict[str, list[int]] = {}
+    for place, line in enumerate(lines):
+        places.setdefault(line.get("lang", config.lang), []).append(place)
+    made: dict[int, Hypothesis] = {}
+    for lang, own in places.items():
+        sources = [lines[place]["source"] for place in own]
+        outputs = decode(in_direction(config, lang), loaded, sources, **how)
+        made.update(zip(own, outputs, strict=True))
+    return [made[place] for place in range(len(lines))]
 
 
 def decode(

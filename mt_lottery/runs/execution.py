@@ -19,7 +19,7 @@ from mt_lottery.model.loading import LoadedModel, load
 from mt_lottery.registry import ENGINES, TUNERS
 from mt_lottery.runs.card import describe_folder
 from mt_lottery.runs.context import make_context
-from mt_lottery.runs.decode import check_room, decode, pad_id
+from mt_lottery.runs.decode import check_room, decode_test, pad_id
 from mt_lottery.runs.folder import integrity
 from mt_lottery.runs.folder.preparing import (
     LOG,
@@ -253,15 +253,15 @@ def _tune_and_score(
 
     on_main(save)
     began = time.monotonic()
-    outputs = decode(config, loaded, plan.test.sources, lead=tuner.lead, text=plan.text)
+    outputs = decode_test(plan, loaded, tuner.lead)
     cost.decode_seconds = time.monotonic() - began
     cost.peak_memory_bytes = max(parallel.gather(peak_memory(plan.device)))
 
     def score() -> Record:
         # a trial is judged by the first metric; another one may cost as much as the trial
         names = config.metrics[:1] if is_trial else config.metrics
-        scores = score_outputs(plan, loaded, outputs, run_dir, names, echo)
-        return make_record(plan, loaded, context, outputs, cost, encoded, scores)
+        judged = score_outputs(plan, loaded, outputs, run_dir, names, echo)
+        return make_record(plan, loaded, context, cost, encoded, judged)
 
     return on_main(score)
 

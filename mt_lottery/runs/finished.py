@@ -15,16 +15,21 @@ from mt_lottery.config import RunConfig
 from mt_lottery.config.checking import revised
 from mt_lottery.config.compose import compose_saved
 from mt_lottery.config.stored import allowing
+from mt_lottery.data.joint import directions_of, in_direction
 from mt_lottery.data.prompts.batches import Encoded
 from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.data.prompts.wording import prompts_of
 from mt_lottery.errors import (
     ArgumentError,
+    ConfigError,
     ModelError,
     RecordError,
     TuningError,
+    argument,
     check_texts,
+    nearest,
 )
+from mt_lottery.languages import LanguagePair, parse_pair
 from mt_lottery.model.handed_out import weight_names
 from mt_lottery.model.loading import LoadedModel, fingerprint, load
 from mt_lottery.model.tables import input_table
@@ -100,6 +105,42 @@ class Run(RunFiles):
     def text(self) -> PreparedText:
         """The wording of the prompt, and the direction."""
         return PreparedText.of(self.config)
+
+    @property
+    def directions(self) -> list[str]:
+        """The directions that it was tested in: one, or those of ``lang`` and ``test_lang``."""
+        return [str(pair) for pair in directions_of(self.config)[1]]
+
+    @property
+    def pair(self) -> LanguagePair:
+        """Source and target language of a run of one direction.
+
+        Raises:
+            ConfigError: it has several.
+        """
+        try:
+            return self.text.pair
+        except ConfigError as error:
+            raise ConfigError(f"{self.folder}: {error}") from error
+
+    def direction(self, lang: str | None = None) -> str:
+        """The direction that is asked for.
+
+        Args:
+            lang: ``en-es``; None for the only one.
+
+        Raises:
+            ArgumentError: the run has several and none is named, or has not this one.
+        """
+        known = self.directions
+        if lang is None and len(known) == 1:
+            return known[0]
+        which = f"{self.folder} has " + ", ".join(known)
+        if lang is None:
+            raise ArgumentError(f"{which}: say which direction, {argument('lang', known[0])}.")
+        if (wanted := str(parse_pair(lang))) not in known:
+            raise ArgumentError(f"{argument('lang', lang)}: {which}.{nearest(wanted, known)}")
+        return wanted
 
     # whether it still is what was scored
 
@@ -256,11 +297,14 @@ class Run(RunFiles):
         """
         return self._restored[2]
 
-    def translate(self, sentences: Iterable[str], **decoding: Any) -> list[str]:
+    def translate(
+        self, sentences: Iterable[str], *, lang: str | None = None, **decoding: Any
+    ) -> list[str]:
         """The first line of what the tuned model says of each sentence.
 
         Args:
             sentences: of the source language; an empty one stays empty.
+            lang: the direction, for a run that has several.
             decoding: in place of the run's own: ``beam_size``, ``max_new_tokens``,
                 ``batch_size``, ….
 
@@ -273,13 +317,18 @@ class Run(RunFiles):
         """
         sentences = check_texts("sentences", sentences, ArgumentError)
         settings = revised("translate", self.config.translate, decoding)
-        config = dataclasses.replace(self.config, translate=settings)
+        one = in_direction(self.config, self.direction(lang))
+        config = dataclasses.replace(one, translate=settings)
         full = [text for text in sentences if text.strip()]  # else there is nothing to translate
         found = iter(decode(config, self.tuned, full, lead=self.lead, quiet=True) if full else ())
         return [next(found).first_line if text.strip() else "" for text in sentences]
 
-    def prompt(self, sentence: str) -> str:
+    def prompt(self, sentence: str, lang: str | None = None) -> str:
         """What the tuned model is given to translate a sentence, special tokens left out.
+
+        Args:
+            sentence: of the source language.
+            lang: the direction, for a run that has several.
 
         Raises:
             ArgumentError: something that is no text.
@@ -287,7 +336,8 @@ class Run(RunFiles):
         if not isinstance(sentence, str):
             raise ArgumentError(f"sentence must be one text, not {type(sentence).__name__}.")
         _ = self.tuned  # the examples of few_shot are read with it
-        (prompt,) = prompts_of(self.text.template, [sentence], self.text.pair)
+        pair = parse_pair(self.direction(lang))
+        (prompt,) = prompts_of(self.text.template, [sentence], pair)
         return str(self.tuner.lead + prompt)
 
     def merge(

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import gc
 import importlib.metadata
 import platform
 import resource
 import sys
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from mt_lottery.data.corpora import Split
+from mt_lottery.data.joint import JointSplit, parts_of
 from mt_lottery.data.prompts.batches import Encoded
 from mt_lottery.decoding.translation import Hypothesis
 from mt_lottery.model.loading import LoadedModel
+from mt_lottery.runs.folder.directions import DirectionRecord
 from mt_lottery.runs.folder.files import write_hypotheses, write_sentence_scores
 from mt_lottery.runs.folder.preparing import HYPOTHESES, SENTENCES
 from mt_lottery.runs.folder.record import (
+    DIRECTIONS,
     CostRecord,
     DataRecord,
     GenerationRecord,
@@ -31,6 +37,7 @@ from mt_lottery.runs.folder.record import (
     TicketRecord,
 )
 from mt_lottery.runs.planning.plan import Echo, Plan
+from mt_lottery.scoring.averaging import Resampled, average_scores, resampled_of
 from mt_lottery.scoring.generation import generation_statistics
 from mt_lottery.scoring.metric import MetricContext
 from mt_lottery.scoring.report import evaluate, make_metrics, sentence_statistics
@@ -124,6 +131,21 @@ def generation_of(plan: Plan, outputs: Sequence[Hypothesis]) -> GenerationRecord
     return GenerationRecord(**statistics)  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What a run's translations are worth, as a record has it.
+
+    Attributes:
+        scores: by metric; of several directions, the mean over those that were trained.
+        generation: how they ended; likewise.
+        directions: direction → the same of each; empty for a run of one.
+    """
+
+    scores: dict[str, Any]
+    generation: GenerationRecord
+    directions: dict[str, Judged] = field(default_factory=dict)
+
+
 def score_outputs(
     plan: Plan,
     loaded: LoadedModel,
@@ -131,7 +153,7 @@ def score_outputs(
     run_dir: Path,
     names: Sequence[str],
     echo: Echo,
-) -> dict[str, Any]:
+) -> Judged:
     """Write a run's translations and what each sentence adds to its scores.
 
     Args:
@@ -141,30 +163,84 @@ def score_outputs(
         run_dir: where to.
         names: of the metrics.
         echo: prints a line for the user.
-
-    Returns:
-        the scores, as a record has them.
     """
-    references = plan.test.targets
-    write_hypotheses(run_dir / HYPOTHESES, plan.test.sources, references, outputs)
-    about = metric_context(plan, loaded)
-    metrics = make_metrics(names, about)
-    if any(hasattr(metric, "ahead") for metric in metrics):
-        echo(f"Scoring {len(outputs)} translations with {', '.join(names)} …")
-    scores = evaluate(outputs, references, metrics, about)
-    statistics = sentence_statistics(outputs, references, metrics, about)
-    write_sentence_scores(run_dir / SENTENCES, statistics)
-    return scores
+    parts = plan.parts
+    langs = [str(part.pair) for part in parts for _ in part.test.pairs]
+    write_hypotheses(
+        *(run_dir / HYPOTHESES, plan.test.sources, plan.test.targets, outputs),
+        langs if len(parts) > 1 else None,
+    )
+    judged: dict[str, Judged] = {}
+    resampled: dict[str, Resampled] = {}
+    lines: list[dict[str, Any]] = []
+    for part in parts:
+        lang, count = str(part.pair), len(part.test.pairs)
+        own = outputs[len(lines) : len(lines) + count]
+        about = metric_context(part, loaded)
+        metrics = make_metrics(names, about)
+        if any(hasattr(metric, "ahead") for metric in metrics):
+            echo(f"Scoring {count} translations with {', '.join(names)} …")
+        scores = evaluate(own, part.test.targets, metrics, about)
+        statistics = sentence_statistics(own, part.test.targets, metrics, about)
+        judged[lang] = Judged(scores, generation_of(part, own))
+        if len(parts) > 1:
+            resampled[lang] = resampled_of(metrics, statistics, about)
+        lines += statistics
+    write_sentence_scores(run_dir / SENTENCES, lines)
+    if len(parts) == 1:
+        return judged[langs[0]]
+    trained = plan.config.lang.split(",")
+    scores = average_scores([judged[x].scores for x in trained], [resampled[x] for x in trained])
+    return Judged(scores, _mean_of([judged[x].generation for x in trained]), judged)
+
+
+def _mean_of(parts: Sequence[GenerationRecord]) -> GenerationRecord:
+    """The shares of several directions, each counting the same."""
+    means: dict[str, Any] = {}
+    for key in ("stopped", "empty", "truncated", "off_target", "length_ratio"):
+        values = [getattr(part, key) for part in parts]
+        means[key] = None if None in values else sum(values) / len(values)
+    return dataclasses.replace(parts[0], **means)
+
+
+def directions_record(plan: Plan, judged: Judged, dropped: Sequence[int] = ()) -> dict[str, Any]:
+    """What a record says of each direction, under :data:`DIRECTIONS`; empty for a run of one.
+
+    Args:
+        plan: what the run depends on.
+        judged: its translations.
+        dropped: places of the training pairs that were too long.
+    """
+    if not judged.directions:
+        return {}
+    train, trained = plan.corpora.train, plan.config.lang.split(",")
+    texts = {} if train is None else {str(p): own for p, own in parts_of(train, plan.pair)}
+    lost = Counter(
+        trained[train.order[i][0] if isinstance(train, JointSplit) else 0] for i in dropped
+    )
+    found: dict[str, Any] = {}
+    for part in plan.parts:
+        lang = str(part.pair)
+        own = judged.directions[lang]
+        text = texts.get(lang)
+        one = DirectionRecord(
+            trained=lang in trained,
+            train=None if text is None else split_record(text, lost[lang]),
+            test=split_record(part.test),
+            scores=own.scores,
+            generation=own.generation,
+        )
+        found[lang] = dataclasses.asdict(one)
+    return {DIRECTIONS: found}
 
 
 def make_record(
     plan: Plan,
     loaded: LoadedModel,
     context: TuningContext,
-    outputs: Sequence[Hypothesis],
     cost: CostRecord,
     encoded: Encoded | None,
-    scores: dict[str, Any],
+    judged: Judged,
 ) -> Record:
     """Put everything together.
 
@@ -172,10 +248,9 @@ def make_record(
         plan: what the run depends on.
         loaded: the model.
         context: what the tuner worked on.
-        outputs: one hypothesis a test sentence.
         cost: seconds, bytes.
         encoded: the training examples, where there are any.
-        scores: of the outputs, from :func:`score_outputs`.
+        judged: the outputs, from :func:`score_outputs`.
     """
     config, tuner, info = plan.config, plan.tuner, loaded.info
     trains = tuner.trains or tuner.probe_section == "train"
@@ -205,10 +280,11 @@ def make_record(
             template=config.data.template,
             overlap=plan.corpora.overlap,
         ),
-        scores=scores,
-        generation=generation_of(plan, outputs),
+        scores=judged.scores,
+        generation=judged.generation,
         cost=cost,
         environment=_environment(plan),
         config_hash=plan.config_hash,
-        extra=tuner.details(context),
+        extra=tuner.details(context)
+        | directions_record(plan, judged, encoded.dropped if encoded else ()),
     )

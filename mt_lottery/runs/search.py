@@ -22,7 +22,7 @@ from mt_lottery.config import RunConfig, digest
 from mt_lottery.config.stored import allowing
 from mt_lottery.errors import ConfigError, MTLotteryError, RecordError
 from mt_lottery.registry import TUNERS
-from mt_lottery.runs.decode import decode
+from mt_lottery.runs.decode import decode_test
 from mt_lottery.runs.finished import Run
 from mt_lottery.runs.folder.preparing import (
     HYPOTHESES,
@@ -35,7 +35,7 @@ from mt_lottery.runs.folder.preparing import (
 )
 from mt_lottery.runs.folder.record import Record, read_record
 from mt_lottery.runs.folder.takeover import done_in
-from mt_lottery.runs.outcome import generation_of, score_outputs, split_record
+from mt_lottery.runs.outcome import directions_record, score_outputs, split_record
 from mt_lottery.runs.planning.chosen import with_settings
 from mt_lottery.runs.planning.plan import Echo, Plan, make_plan
 from mt_lottery.system.parallel import on_main
@@ -201,16 +201,17 @@ def trial_of(trial: Plan, same: Path, folder: Path, echo: Echo) -> Record:
     with _as_allowed(trial.config):
         run = Run(same, trial.config.device)
     began = time.monotonic()
-    sources, lead = trial.test.sources, run.lead
-    outputs = decode(trial.config, run.tuned, sources, lead=lead, text=trial.text)
+    outputs = decode_test(trial, run.tuned, run.lead)
     cost = dataclasses.replace(run.record.cost, decode_seconds=time.monotonic() - began)
 
     def write() -> Record:
         first = trial.config.metrics[:1]
+        judged = score_outputs(trial, run.tuned, outputs, folder, first, echo)
         record = dataclasses.replace(
             run.record,
-            scores=score_outputs(trial, run.tuned, outputs, folder, first, echo),
-            generation=generation_of(trial, outputs),
+            scores=judged.scores,
+            generation=judged.generation,
+            extra=run.record.extra | directions_record(trial, judged),
             data=dataclasses.replace(run.record.data, test=split_record(trial.test)),
             cost=cost,
             config_hash=trial.config_hash,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mt_lottery.report.printing import Grid, as_text
+from mt_lottery.runs.folder.directions import alone, directions_in
 from mt_lottery.runs.folder.record import Record
 
 if TYPE_CHECKING:
@@ -35,10 +36,10 @@ def comparison(records: list[Record]) -> Grid:
     last = records[-1]
     key = next(iter(last.scores))
     column = shown_metric(last, key)
-    title = (
-        f"{last.lang}, {last.data.test.name}, {last.data.test.pairs} sentences: {column} "
-        "with 95% interval"
-    )
+    trained = last.lang.split(",")
+    several = f"average of {', '.join(trained)}" if len(trained) > 1 else last.lang
+    title = f"{several}, {last.data.test.name}, {_sentences(last)} sentences: {column} "
+    title += "with 95% interval"
     heads = ["recipe", "trained", "rows", "raw", "first line", "stopped", "length"]
     table = Grid(title, heads)
     for record in records:
@@ -52,6 +53,40 @@ def comparison(records: list[Record]) -> Grid:
             f"{record.generation.stopped:.0%}",
             f"{record.generation.length_ratio:.2f}",
         )
+    return table
+
+
+def _sentences(record: Record) -> int:
+    """Test sentences behind a record's scores: those of the trained directions."""
+    several = directions_in(record).values()
+    return sum(one.test.pairs for one in several if one.trained) or record.data.test.pairs
+
+
+def by_direction(records: list[Record]) -> Grid | None:
+    """Each direction by itself, a row a recipe; None for runs of one."""
+    known = [directions_in(record) for record in records]
+    if not known[-1]:
+        return None
+    key = next(iter(records[-1].scores))
+    heads = ["direction", "recipe", "raw", "first line", "stopped", "off target"]
+    table = Grid(
+        f"Each direction: {shown_metric(records[-1], key)} with 95% interval", heads, left=2
+    )
+    for lang, own in known[-1].items():
+        for record, found in zip(records, known, strict=True):
+            if lang not in found:
+                continue
+            one = alone(record, lang)
+            off = one.generation.off_target
+            table.add(
+                lang if own.trained else f"{lang} (not trained)",
+                "none (original)" if record.method == "none" else record.method,
+                shown_score(one, key, "raw"),
+                shown_score(one, key, "first_line"),
+                f"{one.generation.stopped:.0%}",
+                "—" if off is None else f"{off:.0%}",
+            )
+        table.section()
     return table
 
 
@@ -84,7 +119,9 @@ def examples(
     step = max(1, len(after) // SHOWN_EXAMPLES)
     chosen = []
     for i in list(range(0, len(after), step))[:SHOWN_EXAMPLES]:
-        lines = [("source", after[i]["source"]), ("reference", after[i]["reference"])]
+        lang = after[i].get("lang")
+        lines = [(f"source ({lang})" if lang else "source", after[i]["source"])]
+        lines.append(("reference", after[i]["reference"]))
         if before is not None and len(before) == len(after):
             lines.append(("original", _clip(before[i]["hypothesis"])))
         chosen.append([*lines, (name, _clip(after[i]["hypothesis"]))])
@@ -121,5 +158,5 @@ def as_html(run: RunFiles) -> str:
     before = None if run.baseline is None else run.baseline.hypotheses
     own = "original" if run.record.method == "none" else "tuned"
     shown = examples_table(examples(run.hypotheses, before, own))
-    tables = [comparison(records), other_metrics(records), shown]
+    tables = [comparison(records), by_direction(records), other_metrics(records), shown]
     return "".join(table.html() for table in tables if table is not None)

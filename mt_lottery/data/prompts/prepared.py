@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar, cast
 
 from mt_lottery.config import RunConfig
 from mt_lottery.data.corpora import Split
+from mt_lottery.data.joint import JointSplit, directions_of
 from mt_lottery.data.prompts.batches import Encoded, encode, encode_prompts
 from mt_lottery.data.prompts.templates import Template, get_template
 from mt_lottery.data.prompts.tokenise import plain_ids
-from mt_lottery.languages import LanguagePair, parse_pair
+from mt_lottery.errors import ConfigError
+from mt_lottery.languages import LanguagePair
 
 Made = TypeVar("Made")
 
@@ -21,18 +24,39 @@ class PreparedText:
 
     Args:
         template: the wording.
-        pair: the direction.
+        pairs: the direction, or several.
     """
 
-    def __init__(self, template: Template, pair: LanguagePair) -> None:
+    def __init__(self, template: Template, *pairs: LanguagePair) -> None:
         self.template = template
-        self.pair = pair
+        self.pairs = pairs
         self._made: dict[Hashable, Any] = {}
+        self._of_pair: dict[LanguagePair, PreparedText] = {}
 
     @classmethod
     def of(cls, config: RunConfig) -> PreparedText:
         """With the template and languages of a configuration."""
-        return cls(get_template(config.data.template), parse_pair(config.lang))
+        return cls(get_template(config.data.template), *directions_of(config)[1])
+
+    @property
+    def pair(self) -> LanguagePair:
+        """The direction.
+
+        Raises:
+            ConfigError: there are several.
+        """
+        if len(self.pairs) > 1:
+            raise ConfigError(
+                f"The run has several directions ({', '.join(map(str, self.pairs))}); this needs "
+                "a run of one."
+            )
+        return self.pairs[0]
+
+    def of_pair(self, pair: LanguagePair) -> PreparedText:
+        """The text of one of the directions."""
+        if self.pairs == (pair,):
+            return self
+        return self._of_pair.setdefault(pair, PreparedText(self.template, pair))
 
     def _once(self, tokenizer: Any, *key: Hashable, make: Callable[[], Made]) -> Made:
         whole = (*key, len(tokenizer))  # a method may add tokens
@@ -46,9 +70,30 @@ class PreparedText:
         """As :func:`~mt_lottery.data.prompts.batches.encode`."""
 
         def make() -> Encoded:
-            return encode(split.pairs, self.template, self.pair, tokenizer, max_length, limit)
+            if isinstance(split, JointSplit):
+                return self._encode_joint(split, tokenizer, max_length, limit)
+            pair = self.pairs[0]
+            return encode(split.pairs, self.template, pair, tokenizer, max_length, limit)
 
         return self._once(tokenizer, "pairs", split.sha256, max_length, make=make)
+
+    def _encode_joint(
+        self, split: JointSplit, tokenizer: Any, max_length: int, limit: str | None
+    ) -> Encoded:
+        """The parts' examples, each worded in its own direction, in the order of the whole."""
+        own = [
+            encode(part.pairs, self.template, pair, tokenizer, max_length, limit)
+            for pair, part in split.parts
+        ]
+        known = [{each.index: each for each in part.examples} for part in own]
+        examples, dropped = [], []
+        for index, (part, place) in enumerate(split.order):
+            if (found := known[part].get(place)) is None:
+                dropped.append(index)
+            else:
+                examples.append(dataclasses.replace(found, index=index))
+        texts = [own[part].texts[place] for part, place in split.order if own[part].texts]
+        return Encoded(examples, dropped, texts)
 
     def prompts(self, sources: Sequence[str], tokenizer: Any, lead: str = "") -> list[list[int]]:
         """As :func:`~mt_lottery.data.prompts.batches.encode_prompts`."""

@@ -225,7 +225,7 @@ class _Work:
         self.positions = make_positions(
             run.plan.test.pairs[: settings.sentences],
             run.text.template,
-            run.text.pair,
+            run.pair,
             tokenizer,
             settings.positions,
         )

@@ -59,7 +59,7 @@ def read_runs(
     """
     runs = [GivenRun(folder, device, echo=echo) for folder in run_dirs]
     for run in runs:
-        _ = run.plan
+        _ = run.pair, run.plan
     first = runs[0]
     first.need_probe()  # before the others are complained of
     problems = [text for run in runs[1:] for text in _problems(first, run)]

@@ -199,7 +199,7 @@ def explain(
     """
     import time
 
-    lines = _test_set(run, sentences)
+    pair, lines = run.pair, _test_set(run, sentences)
     loaded, echo = run.tuned, run.echo
     name = template or run.config.data.template
     wording = get_template(name)
@@ -207,7 +207,7 @@ def explain(
     model, tokenizer = loaded.model, loaded.tokenizer
     sources = [str(x["source"]) for x in lines]
     references = [str(x["reference"]) for x in lines]
-    prompts = split_prompts(sources, wording, run.text.pair, tokenizer, name)
+    prompts = split_prompts(sources, wording, pair, tokenizer, name)
     ids = [int(i) for i in rows.token_ids]
     arms = arms_of(ids, prompts, seeds, wanted)
     counts = [prompt.count(set(ids)) for prompt in prompts]

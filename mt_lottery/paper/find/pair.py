@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import torch
 
 from mt_lottery.config import RunConfig
-from mt_lottery.data.corpora import load_corpora
+from mt_lottery.data.joint import load_text
 from mt_lottery.errors import ConfigError, ModelError, MTLotteryError, RecordError, TuningError
 from mt_lottery.model.hf import load_tokenizer
 from mt_lottery.model.loading import load
@@ -301,7 +301,7 @@ def _training_counts(run: Run, tokenizer: Any | None, echo: Echo) -> Counter[int
     if tokenizer is None or train is None:
         return None
     try:
-        split = load_corpora(run.config.data, run.text.pair, ("train",)).train
+        split = load_text(run.config, ("train",)).train
     except MTLotteryError as error:
         echo(f"Note: the training text is not there any more, so tokens are not counted: {error}")
         return None

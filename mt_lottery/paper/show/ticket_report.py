@@ -145,14 +145,16 @@ def _counted(run: Run, corpus: str | None) -> tuple[str, Counter[int], dict[str,
         return corpus, counts, {}
     train = run.plan.corpora.train
     assert train is not None
+    name = f"training text ({train.name}, {len(train.pairs):,} pairs)"
+    if len(run.directions) > 1:  # their templates differ
+        return name, run.context.counts, {}
     found: PositionCounts = count_positions(
         train.pairs,
         run.encoded.examples,
         run.text.template,
-        run.text.pair,
+        run.pair,
         run.original.tokenizer,
     )
-    name = f"training text ({train.name}, {len(train.pairs):,} pairs)"
     return name, run.context.counts, vars(found)
 
 

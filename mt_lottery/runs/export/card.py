@@ -33,6 +33,11 @@ def base_name(run: Run) -> str:
     return hub_name(run) or run.record.model.name
 
 
+def directions_of(run: Run) -> str:
+    """``English to Romanian``, or several."""
+    return ", ".join(f"{pair.source.name} to {pair.target.name}" for pair in run.text.pairs)
+
+
 def header(run: Run, library: str) -> str:
     """The YAML that the hub reads, between its lines of dashes.
 
@@ -42,18 +47,18 @@ def header(run: Run, library: str) -> str:
     """
     from huggingface_hub import ModelCardData
 
-    record, pair = run.record, run.text.pair
+    record, pairs = run.record, run.text.pairs
     corpus = run.config.data
     data = getattr(corpus, "repo", None) if getattr(corpus, "path", None) is None else None
     card = ModelCardData(
         base_model=hub_name(run),
-        language=[pair.source.code, pair.target.code],
+        language=[*dict.fromkeys(side.code for p in pairs for side in (p.source, p.target))],
         library_name=library,
         pipeline_tag="translation",
         tags=["mt-lottery"],
         datasets=[data] if data else None,
         metrics=sorted({METRICS.get(key, key) for key in record.scores}) or None,
-        model_name=f"{pair.source.name} to {pair.target.name}, {record.method}",
+        model_name=f"{directions_of(run)}, {record.method}",
         eval_results=[result for key in record.scores for result in _results(run, key)] or None,
     )
     return f"---\n{card.to_yaml()}\n---\n"
@@ -62,7 +67,7 @@ def header(run: Run, library: str) -> str:
 def _results(run: Run, key: str) -> list[Any]:
     from huggingface_hub import EvalResult
 
-    record, pair = run.record, run.text.pair
+    record = run.record
     found, made = record.scores[key], []
     times = found.get("shown_times", 1)
     for which in ("raw", "first_line"):
@@ -71,7 +76,7 @@ def _results(run: Run, key: str) -> list[Any]:
         made.append(
             EvalResult(
                 task_type="translation",
-                task_name=f"{pair.source.name} to {pair.target.name}",
+                task_name=directions_of(run),
                 dataset_type=record.data.test.name,
                 dataset_name=f"{record.data.test.name}, {record.data.test.pairs} sentences",
                 dataset_split="test",
@@ -99,6 +104,8 @@ def scores(run: Run) -> str:
     rows.append(["ended by itself", *map(percent, ends)])
     table = markdown_table(heads, rows)
     test = f"{record.data.test.name}, {record.data.test.pairs} sentences"
+    if len(run.directions) > 1:
+        test += f", averages over {record.lang.replace(',', ', ')}"
     return (
         f"## Scores\n\nOn {test}, with 95% intervals; *first line* is the output up to its first "
         f"line break.\n\n{table}\n"
@@ -121,8 +128,7 @@ def model_card(
         about: what the folder holds and what loads it, Markdown.
         engines: name and lines (Markdown; empty ones are left out) of each engine.
     """
-    pair = run.text.pair
-    title = f"# {pair.source.name} to {pair.target.name}, tuned by mt-lottery"
+    title = f"# {directions_of(run)}, tuned by mt-lottery"
     model = run.record.model
     source = f"{base_name(run)} (sha256 {model.sha256[:12]}…)" if model.sha256 else base_name(run)
     how = "".join(f"\n### {name}\n{lines}" for name, lines in engines if lines)

@@ -26,9 +26,22 @@ _NAMES = {str: "text", bool: "true or false", int: "a whole number ≥ 0"}
 
 
 def write_hypotheses(
-    path: Path, sources: Sequence[str], references: Sequence[str], outputs: Sequence[Hypothesis]
+    path: Path,
+    sources: Sequence[str],
+    references: Sequence[str],
+    outputs: Sequence[Hypothesis],
+    langs: Sequence[str] | None = None,
 ) -> None:
-    """One JSON object a test sentence, in the order of the test set."""
+    """One JSON object a test sentence, in the order of the test set.
+
+    Args:
+        path: the file.
+        sources, references, outputs: one each a sentence.
+        langs: the direction of each, of a run that has several.
+    """
+    of_each: Sequence[dict[str, str]] = [{}] * len(outputs)
+    if langs is not None:
+        of_each = [{"lang": lang} for lang in langs]
     lines = [
         json.dumps(
             {
@@ -38,10 +51,13 @@ def write_hypotheses(
                 "first_line": output.first_line,
                 "stopped": output.stopped,
                 "tokens": output.tokens,
+                **more,
             },
             ensure_ascii=False,
         )
-        for source, reference, output in zip(sources, references, outputs, strict=True)
+        for source, reference, output, more in zip(
+            sources, references, outputs, of_each, strict=True
+        )
     ]
     write_bytes(path, "".join(line + "\n" for line in lines).encode())
 
@@ -130,7 +146,7 @@ def _column(path: Path, lines: list[tuple[int, Any]], metric: str, which: str) -
 
 def _try_score(path: Path, metric: str, both: dict[str, Floats], record: Record) -> None:
     """Make sure that the metric makes a score of the statistics."""
-    target = record.lang.partition("-")[2]
+    target = record.lang.partition(",")[0].partition("-")[2]  # any that the run has
     try:
         scorer = make_metric(metric, MetricContext(object(), "any", target))
     except MTLotteryError:  # a plugin's metric, and the plugin is not here

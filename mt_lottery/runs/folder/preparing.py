@@ -39,8 +39,11 @@ OURS = (NAME, CONFIG, HYPOTHESES, SENTENCES, TICKETS, LOG, STATE, *FOLDERS)
 
 
 def default_folder(config: RunConfig) -> Path:
-    """``runs/LANG/METHOD/seed-N``."""
-    return Path("runs") / config.lang / config.recipe / f"seed-{config.seed}"
+    """``runs/LANG/METHOD/seed-N``; several directions are joined, ``en-ro+en-es``."""
+    directions = config.lang.split(",")
+    if config.test_lang:
+        directions += [f"test-{lang}" for lang in config.test_lang.split(",")]
+    return Path("runs") / "+".join(directions) / config.recipe / f"seed-{config.seed}"
 
 
 @contextlib.contextmanager

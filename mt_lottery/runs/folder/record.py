@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mt_lottery.ticket.ticket import Ticket
 
 SCHEMA = 1
+#: Where a record of several directions has what it says of each (``folder/directions.py``).
+DIRECTIONS = "directions"
 NAME = "record.json"
 #: There while a new run takes an old one's place (:mod:`mt_lottery.runs.folder.takeover`).
 SWAP = ".mt_lottery.swap.json"
@@ -274,6 +276,17 @@ def _check_tuning(tuning: dict[str, Any] | None) -> None:
                 raise RecordError(f"record.tuning.chosen.{key}: no setting: {value!r:.60}.")
 
 
+def _check_directions(record: Record) -> None:
+    if DIRECTIONS in record.extra:
+        from mt_lottery.runs.folder.directions import directions_in
+
+        for lang, one in directions_in(record).items():
+            try:
+                _check_scores(one.scores)
+            except RecordError as error:
+                raise RecordError(f"record.{DIRECTIONS}.{lang}: {error}") from error
+
+
 def _missing(file: Path) -> str:
     if os.path.lexists(file.with_name(SWAP)):
         return (
@@ -313,6 +326,7 @@ def read_record(path: str | Path) -> Record:
         record = _object(Record, content, "record")
         _check_scores(record.scores)
         _check_tuning(record.tuning)
+        _check_directions(record)
     except RecordError as error:
         raise RecordError(f"{file}: damaged: {error}") from error
     assert isinstance(record, Record)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mt_lottery.config import RunConfig
 from mt_lottery.data.corpora import Split
+from mt_lottery.data.joint import directions_of
 from mt_lottery.data.prompts.batches import encode
 from mt_lottery.data.prompts.templates import Template
 from mt_lottery.data.text import Pair
@@ -14,6 +15,19 @@ from mt_lottery.tuners.base import Tuner
 
 _SPECIALS = 4  # tokens of an example beyond one a byte: BOS, EOS, a blank that is put in front
 _BLOCK = 256
+
+
+def problems_with_directions(config: RunConfig, tuner: Tuner) -> list[str]:
+    """Why a tuner cannot do several directions at once."""
+    trained, tested = directions_of(config)
+    if len(tested) == 1 or tuner.trains or not tuner.reads_text:
+        return []
+    key = "lang" if len(trained) > 1 else "test_lang"
+    return [
+        f"`{key}`: recipe={config.recipe} puts training text of one direction before every "
+        f"sentence, and {config.lang if len(trained) > 1 else config.test_lang} asks for several; "
+        "give one direction a run, or a recipe that trains."
+    ]
 
 
 def check_text(

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 
 from mt_lottery.config import RunConfig, counted, digest, file_settings
-from mt_lottery.data.corpora import Corpora, Split, load_corpora
+from mt_lottery.data.corpora import Corpora, Split
+from mt_lottery.data.joint import directions_of, in_direction, load_text, parts_of
 from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.data.prompts.templates import check_template
 from mt_lottery.errors import ConfigError, DataError, TuningError
-from mt_lottery.languages import LanguagePair, parse_pair
+from mt_lottery.languages import LanguagePair
 from mt_lottery.model.folder.quantised import check_trainable
 from mt_lottery.model.kernels import problems_with_kernels
 from mt_lottery.model.loading import fingerprint, quantisation_of, tokenizer_of
 from mt_lottery.reading import sha256_of
 from mt_lottery.registry import CORPORA, ENGINES, METRICS, OPTIMIZERS, TRACKERS, TUNERS, Registry
-from mt_lottery.runs.planning.fitting import check_text
+from mt_lottery.runs.planning.fitting import check_text, problems_with_directions
 from mt_lottery.runs.planning.trial_calls import sentences, try_plugins
 from mt_lottery.scoring.metric import MetricContext
 from mt_lottery.scoring.trial import SOURCES, LaterTokenizer, try_metric
@@ -38,7 +41,7 @@ class Plan:
 
     Attributes:
         config: the resolved configuration.
-        pair: source and target language.
+        pair: source and target language; the first one of several.
         device: a torch device's name.
         corpora: the text that the tuner needs.
         model_id: sha256 or commit of the model.
@@ -63,6 +66,22 @@ class Plan:
         """The test set."""
         assert self.corpora.test is not None
         return self.corpora.test
+
+    @cached_property
+    def parts(self) -> list[Plan]:
+        """The plan of each tested direction, with its own test set; of one direction itself."""
+        if len(self.text.pairs) == 1:
+            return [self]
+        return [
+            dataclasses.replace(
+                self,
+                config=in_direction(self.config, pair),
+                pair=pair,
+                corpora=dataclasses.replace(self.corpora, test=split),
+                text=self.text.of_pair(pair),
+            )
+            for pair, split in parts_of(self.test, self.pair)
+        ]
 
 
 def pick_device(wanted: str) -> str:
@@ -178,18 +197,19 @@ def check_metrics(config: RunConfig) -> None:
         found = tokenizer_of(config.model)
         return None if found is None else found[0]
 
-    keys: dict[str, str] = {}
-    for name in config.metrics:
+    keys: dict[tuple[str, str], str] = {}
+    targets = dict.fromkeys(pair.target.code for pair in directions_of(config)[1])
+    for target, name in ((target, name) for target in targets for name in config.metrics):
         context = MetricContext(
             LaterTokenizer(tokenizer),
             config.model.name,
-            parse_pair(config.lang).target.code,
+            target,
             bootstrap=10,
             sources=SOURCES,
             settings=config.metric,
         )
         key = try_metric(name, context)
-        first = keys.setdefault(key or name, name)
+        first = keys.setdefault((target, key or name), name)
         if first != name and any(map(METRICS.is_plugin, (first, name))):
             theirs = name if METRICS.is_plugin(name) else first
             raise METRICS.fault(
@@ -210,7 +230,8 @@ def make_plan(config: RunConfig, echo: Echo, engine: Engine | None = None) -> Pl
     Raises:
         MTLotteryError: a setting, the text or the model is not as it must be.
     """
-    pair = parse_pair(config.lang)
+    directions = directions_of(config)[1]
+    pair = directions[0]
     device = pick_device(config.device)
     sections = [("train", config.train), ("probe", config.probe)]
     check_packages(
@@ -231,6 +252,7 @@ def make_plan(config: RunConfig, echo: Echo, engine: Engine | None = None) -> Pl
     )
     said += sentences(TUNERS, config.tuner.name, "problems_with", tuner.problems_with(config))
     said += sentences(ENGINES, config.engine, "problems", engine.problems())
+    said += problems_with_directions(config, tuner)
     for key, section in sections:
         said += problems_with_kernels(key, section.kernels, device)
     if said:
@@ -240,16 +262,18 @@ def make_plan(config: RunConfig, echo: Echo, engine: Engine | None = None) -> Pl
     learns = trained or tuner.reads_text or tuner.gradient_pairs is not None
     roles = ("train", "dev", "test") if learns else ("test",)
     template = check_template(config.data.template, pair)
-    corpora = parallel.on_main(lambda: load_corpora(config.data, pair, roles))
+    corpora = parallel.on_main(lambda: load_text(config, roles))
     if corpora.test is None:
         raise DataError(f"data={config.data.name}: no test set; give data.test and data.test_path.")
     if learns:
         if corpora.train is None:
             raise DataError(f"data={config.data.name}: no training set for {config.recipe}.")
-        check_text(config, tuner, template, pair, corpora.train)
-    splits = (corpora.train, corpora.dev, corpora.test)
+        for each, split in parts_of(corpora.train, pair):
+            check_text(config, tuner, template, each, split)
+    splits = [s for s in (corpora.train, corpora.dev, corpora.test) if s is not None]
+    parts = [part for s in splits for _, part in parts_of(s, pair)]
     # roles that share a pool have one report
-    for line in dict.fromkeys(f"{s.name}: {s.report}" for s in splits if s and s.report):
+    for line in dict.fromkeys(f"{s.name}: {s.report}" for s in parts if s.report):
         echo(line)
     if corpora.overlap:
         echo(
@@ -288,5 +312,5 @@ def make_plan(config: RunConfig, echo: Echo, engine: Engine | None = None) -> Pl
         content.pop("train")
     if tuner.probe is None or tuner.probe_section != "probe":
         content.pop("probe")
-    text = PreparedText(template, pair)
+    text = PreparedText(template, *directions)
     return Plan(config, pair, device, corpora, model_id, tuner, engine, text, digest(content))

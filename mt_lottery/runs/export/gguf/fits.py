@@ -132,7 +132,7 @@ def check_head(base: GGUFFile) -> None:
 def notes_on(run: Run, base: GGUFFile) -> Iterator[str]:
     """What llama.cpp would do otherwise than the run, a sentence each."""
     tokenizer = run.tuned.tokenizer
-    prompt = run.text.prompts(["a"], tokenizer, run.lead)[0]
+    prompt = run.text.of_pair(run.text.pairs[0]).prompts(["a"], tokenizer, run.lead)[0]
     bos = base.get("tokenizer.ggml.bos_token_id")
     model = base.get("tokenizer.ggml.model")
     adds = bool(base.get("tokenizer.ggml.add_bos_token", model == "llama"))

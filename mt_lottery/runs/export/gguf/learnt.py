@@ -84,8 +84,8 @@ def described(run: Run, base: GGUFFile, ids: list[int]) -> list[bytes]:
     values = {
         "version": __version__,
         "recipe": run.config.recipe,
-        "direction": str(run.text.pair),
-        "prompt": run.prompt(PLACE),
+        "direction": ", ".join(run.directions),
+        "prompt": run.prompt(PLACE, lang=run.directions[0]),
         "model": record.model.name,
         "model.sha256": record.model.sha256 or record.model.revision or "",
         "base.sha256": sha256_of(base.path, ModelError),
