@@ -18,8 +18,10 @@ FOLDER = recipes_folder()
 FILES = {g: sorted(p.stem for p in (FOLDER / g).glob("*.yaml")) for g in GROUPS}
 
 
+#: Recipes that are not called as their tuner is, and that tuner.
+VARIANTS = {"few_shot_bm25": "few_shot"}
 #: Recipes of tuner=peft: methods of PEFT under names that are no tuner's.
-OF_PEFT = {n for n in FILES["recipe"] if n not in TUNERS._builtins}
+OF_PEFT = {n for n in FILES["recipe"] if n not in {*TUNERS._builtins, *VARIANTS}}
 
 
 def read(group: str, name: str) -> dict[str, Any]:
@@ -45,7 +47,7 @@ def test_no_yaml_is_left_out_here() -> None:
 
 
 def test_every_method_has_a_recipe_and_every_corpus_a_yaml() -> None:
-    assert FILES["recipe"] == sorted({*TUNERS._builtins, *OF_PEFT})
+    assert FILES["recipe"] == sorted({*TUNERS._builtins, *VARIANTS, *OF_PEFT})
     assert {*PEFT_FAMILY} == {*OF_PEFT, "none", "lora", "ks_lottery"}
     assert FILES["data"] == sorted(CORPORA._builtins)
     assert set(MODELS._builtins) <= set(FILES["model"])
@@ -55,7 +57,8 @@ def test_every_method_has_a_recipe_and_every_corpus_a_yaml() -> None:
 def test_recipe(name: str) -> None:
     config = compose([f"recipe={name}", "lang=en-ro"])
     assert config.recipe == name
-    assert config.tuner.name == ("peft" if name in OF_PEFT else name)
+    tuner = VARIANTS.get(name, name)
+    assert config.tuner.name == ("peft" if name in OF_PEFT else tuner)
 
 
 @pytest.mark.parametrize(("name", "preset"), [(n, p) for n in FILES["recipe"] for p in presets(n)])

@@ -17,9 +17,10 @@ from mt_lottery.tuners.recipes import tuner_of as tuner_of
 
 # The paper's Table 2 from top to bottom, each control beside what it controls for.
 ORDER = (
-    *("none", "few_shot", "eos_bias"),
+    *("none", "first_line_stop", "forced_prefix", "few_shot", "few_shot_bm25", "eos_bias"),
     *("full", "qlora", "lora", "prefix", "prompt"),
-    *("embed", "random", "random_seen", "frequency", "grad_lottery", "ks_transfer", "ks_lottery"),
+    *("embed", "random", "random_seen", "frequency", "one_row"),
+    *("grad_lottery", "ks_transfer", "ks_lottery"),
 )
 
 # What PEFT has beside the paper's baselines: around LoRA, then from many parameters to few.
@@ -28,12 +29,21 @@ PEFT_FAMILY = (
     *("fourierft", "ln_tuning", "vera", "ia3", "beft", "tinylora", "ks_lottery"),
 )
 
+# What tuning must beat: no trained parameter, one number, one row.
+CONTROLS = (
+    *("none", "first_line_stop", "forced_prefix", "few_shot", "few_shot_bm25", "eos_bias"),
+    *("one_row", "frequency", "ks_lottery"),
+)
+
 #: Where a table has each recipe of ours; others come after them.
 PLACES = {name: place for place, name in enumerate(dict.fromkeys([*ORDER, *PEFT_FAMILY]))}
 
 LABELS = {
     "none": "Original model",
+    "first_line_stop": "Stop at a line break",
+    "forced_prefix": "Forced first tokens",
     "few_shot": "Few-shot prompt",
+    "few_shot_bm25": "Few-shot prompt, nearest pairs",
     "eos_bias": "EOS bias",
     "full": "Full tuning",
     "qlora": "QLoRA",
@@ -46,6 +56,7 @@ LABELS = {
     "frequency": "Most frequent rows",
     "grad_lottery": "Rows of largest gradient",
     "frequency_matched": "Rows as frequent as the ticket",
+    "one_row": "One trained row",
     "ks_freeze": "All rows but the ticket",
     "ks_transfer": "KS-Lottery, partial transfer",
     "ks_lottery": "KS-Lottery, partial tuning",
@@ -87,6 +98,7 @@ def groups() -> dict[str, tuple[str, list[str]]]:
     """
     return {
         "all": ("Recipes of the leaderboard", leaderboard_recipes()),
+        "controls": ("What tuning must beat, and the ticket", [*CONTROLS]),
         "peft": ("Methods of PEFT, and what to compare them with", [*PEFT_FAMILY]),
     }
 

@@ -31,6 +31,7 @@ examples:
   mt-bench all --langs ro,es --executor slurm --jobs 8 \\
            --slurm partition=gpu --slurm gpus=1 --slurm mem=32G --slurm time=4:00:00
   mt-bench peft --langs es --preset small     the methods of PEFT (mt-bench list: the groups)
+  mt-bench controls --langs es --preset small what tuning must beat
   mt-bench report bench/smoke          render the leaderboard again
   mt-bench report bench/one bench/two --out bench/both
   mt-bench compare bench/smoke --against embed
@@ -223,7 +224,7 @@ def parser() -> argparse.ArgumentParser:
         "recipes",
         nargs="+",
         metavar="RECIPE|key=value",
-        help="recipes, or groups (all: the leaderboard's, peft: PEFT's methods; mt-bench list)",
+        help="recipes, or groups (all: the leaderboard's, peft, controls; mt-bench list)",
     )
     made.add_argument("--langs", required=True, metavar="L,…", help="target languages: ro,es,ca,no")
     made.add_argument("--source", default="en", metavar="L", help="source language [en]")

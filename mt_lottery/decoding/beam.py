@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mt_lottery.decoding.continuation import (
     Continuation,
+    Ends,
     OnStep,
     check_logits,
     cut_at_eos,
@@ -54,6 +56,23 @@ class _Finite:
         return scores
 
 
+class _Rule:
+    """A stopping criterion of ``generate``: where a rule ends a continuation.
+
+    Args:
+        ends: the rule.
+        prompt: positions of the prompts, padding included.
+    """
+
+    def __init__(self, ends: Ends, prompt: int) -> None:
+        self._ends, self._prompt = ends, prompt
+
+    def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
+        """For each row of token ids [B, T], whether it is complete, [B]."""
+        rows = input_ids[:, self._prompt :].tolist()
+        return torch.tensor([self._ends(row) for row in rows], device=input_ids.device)
+
+
 def generate_batch(
     model: Any,
     prompts: Sequence[Sequence[int]],
@@ -65,6 +84,7 @@ def generate_batch(
     pad_id: int,
     padded: bool,
     on_step: OnStep,
+    ends: Ends | None = None,
 ) -> list[Continuation]:
     """One batch through ``generate``, with every setting given and none inherited.
 
@@ -76,6 +96,7 @@ def generate_batch(
         padded: whether the model may see prompts of unequal length in one batch.  PEFT's prompt
             tuning ignores position ids, so that padding would part the learned prompt from the
             text; recurrent states may take up the padding.
+        ends: ends a sentence, or a beam of it, where the model does not.
 
     Returns:
         B continuations in the order of the prompts.
@@ -96,7 +117,7 @@ def generate_batch(
         use_cache=True,
         **beam,
     )
-    from transformers import LogitsProcessorList
+    from transformers import LogitsProcessorList, StoppingCriteriaList
 
     groups: dict[int, list[int]] = {}
     for index, prompt in enumerate(prompts):
@@ -105,13 +126,15 @@ def generate_batch(
     with own_settings_put_aside(model):
         for group in groups.values():
             ids, mask = left_pad([prompts[i] for i in group], pad_id, device_of(model))
+            rules = [] if ends is None else [_Rule(ends, ids.shape[1])]
             output = model.generate(
                 input_ids=ids,
                 attention_mask=mask,
                 generation_config=config,
                 logits_processor=LogitsProcessorList([_Finite()]),
+                stopping_criteria=StoppingCriteriaList(rules),
             )
             for index, tokens in zip(group, output[:, ids.shape[1] :].tolist(), strict=True):
-                results[index] = cut_at_eos(tokens, eos_ids)
+                results[index] = cut_at_eos(tokens, eos_ids, ends)
             on_step(sum(len(results[i].tokens) for i in group), len(group))
     return results

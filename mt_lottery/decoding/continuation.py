@@ -12,14 +12,28 @@ from mt_lottery.errors import ModelError
 
 #: ``on_step(tokens, finished)``: new tokens and newly finished sentences since the last call.
 OnStep = Callable[[int, int], None]
+#: ``ends(tokens)``: whether a continuation of these tokens is complete, though no token says so.
+Ends = Callable[[Sequence[int]], bool]
 
 
 @dataclass
 class Continuation:
-    """Token ids that follow a prompt; neither prompt nor end-of-sequence token among them."""
+    """Token ids that follow a prompt; neither prompt nor end-of-sequence token among them.
+
+    Attributes:
+        tokens: the ids.
+        stopped: the model ended it, by an end-of-sequence token.
+        cut: a rule (:data:`Ends`) ended it.
+    """
 
     tokens: list[int] = field(default_factory=list)
     stopped: bool = False
+    cut: bool = False
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing follows."""
+        return self.stopped or self.cut
 
 
 def device_of(model: Any) -> torch.device:
@@ -65,9 +79,17 @@ def left_pad(
     return ids.to(device), mask.to(device)
 
 
-def cut_at_eos(tokens: Sequence[int], eos_ids: frozenset[int]) -> Continuation:
-    """The tokens up to the first end-of-sequence token (padding can only follow one)."""
-    for position, token in enumerate(tokens):
+def cut_at_eos(
+    tokens: Sequence[int], eos_ids: frozenset[int], ends: Ends | None = None
+) -> Continuation:
+    """The tokens up to where they end: padding, or more than was wanted, may follow that."""
+    found = Continuation()
+    for token in tokens:
         if token in eos_ids:
-            return Continuation(list(tokens[:position]), stopped=True)
-    return Continuation(list(tokens), stopped=False)
+            found.stopped = True
+            break
+        found.tokens.append(token)
+        if ends is not None and ends(found.tokens):
+            found.cut = True
+            break
+    return found

@@ -10,6 +10,7 @@ import torch
 from mt_lottery.decoding.caches import base_model, forward_arguments, is_plain, new_cache
 from mt_lottery.decoding.continuation import (
     Continuation,
+    Ends,
     OnStep,
     device_of,
     left_pad,
@@ -71,6 +72,7 @@ def greedy_batch(
     pad_id: int,
     on_step: OnStep,
     prefix: SharedPrefix | None = None,
+    ends: Ends | None = None,
 ) -> list[Continuation] | None:
     """The most probable token at each step, for one batch.
 
@@ -81,6 +83,7 @@ def greedy_batch(
         prompts: B token id lists, none empty.
         on_step: called after each step.
         prefix: what all prompts begin with, from :func:`share_prefix`.
+        ends: ends a sentence where the model does not.
 
     Returns:
         B continuations in the order of the prompts, or None if the model cannot be decoded with
@@ -128,15 +131,17 @@ def greedy_batch(
         chosen = found[:-1]
         added = finished = 0
         for row, token in zip(rows, tokens, strict=True):
-            if results[row].stopped:
+            result = results[row]
+            if result.done:
                 continue
             if token in eos_ids:
-                results[row].stopped = True
-                finished += 1
+                result.stopped = True
             else:
-                results[row].tokens.append(token)
+                result.tokens.append(token)
+                result.cut = ends is not None and ends(result.tokens)
                 added += 1
-        running = [i for i, row in enumerate(rows) if not results[row].stopped]
+            finished += result.done
+        running = [i for i, row in enumerate(rows) if not results[row].done]
         last = step + 1 == max_new_tokens or not running
         on_step(added, finished + len(running) if last else finished)
         if last:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from mt_lottery.decoding.beam import generate_batch
 from mt_lottery.decoding.caches import new_cache, smallest_window
 from mt_lottery.decoding.continuation import Continuation
 from mt_lottery.decoding.greedy import greedy_batch
+from mt_lottery.decoding.lines import FirstLine
+from mt_lottery.decoding.lines import first_line as first_line
 from mt_lottery.decoding.prefix import SharedPrefix, learned_prefix, share_prefix
 from mt_lottery.errors import ConfigError, DataError, ModelError
 from mt_lottery.model.attention import of_any_shape
@@ -28,11 +29,6 @@ logger = logging.getLogger(__name__)
 
 #: ``progress(sentences done, sentences in all, tokens so far)``, called about once a step.
 Progress = Callable[[int, int, int], None]
-
-
-def first_line(text: str) -> str:
-    """The text up to the first newline, after leading whitespace is stripped."""
-    return re.split(r"[\r\n]", text.lstrip(), maxsplit=1)[0].rstrip()
 
 
 @dataclass(frozen=True)
@@ -92,6 +88,8 @@ def translate(
     length_penalty: float = 1.0,
     eos_ids: int | Collection[int],
     pad_id: int,
+    forced: Sequence[int] = (),
+    one_line: bool = False,
     progress: Progress | None = None,
 ) -> list[Hypothesis]:
     """Continue each prompt until the model stops or ``max_new_tokens`` are written.
@@ -109,6 +107,9 @@ def translate(
         length_penalty: beam search only; above 0 favours longer translations.
         eos_ids: tokens that end a translation; may be empty.
         pad_id: fills the left of shorter prompts; masked, so any valid id will do.
+        forced: tokens with which each translation begins; they are part of it, and of
+            ``max_new_tokens``.
+        one_line: a translation ends at the first line break after text, and is that line.
         progress: see :data:`Progress`.
 
     Returns:
@@ -132,6 +133,11 @@ def translate(
         for k, v in sizes.items()
         if v is not None and v < 1
     ]
+    if 0 < max_new_tokens <= len(forced):
+        problems.append(
+            f"translate.max_new_tokens={max_new_tokens}: must be more than the {len(forced)} "
+            "tokens with which each translation begins."
+        )
     if problems:
         raise ConfigError(problems)
     empty = [index for index, prompt in enumerate(prompts) if len(prompt) == 0]
@@ -140,6 +146,10 @@ def translate(
     if not prompts:
         return []
     check_positions(model, max(map(len, prompts)), max_new_tokens)
+    line = FirstLine(tokenizer) if one_line else None
+    ends = None if line is None else lambda tokens: line([*forced, *tokens])
+    prompts = [[*prompt, *forced] for prompt in prompts] if forced else prompts
+    max_new_tokens -= len(forced)
     eos = frozenset([eos_ids] if isinstance(eos_ids, int) else eos_ids)
     counter = _Counter(len(prompts), progress)
     plain = new_cache(model) is not None
@@ -156,6 +166,7 @@ def translate(
                 pad_id=pad_id,
                 on_step=counter.step,
                 prefix=prefix,
+                ends=ends,
             )
             if results is not None:
                 return results
@@ -170,6 +181,7 @@ def translate(
             pad_id=pad_id,
             padded=plain and not learned,
             on_step=counter.step,
+            ends=ends,
         )
 
     # Longest first: if memory is short, the first batch says so.
@@ -200,7 +212,7 @@ def translate(
                 logger.warning("Out of memory: going on in batches of %d sentences.", size)
                 continue
             for index, result in zip(chosen, results, strict=True):
-                hypotheses[index] = _to_text(tokenizer, result)
+                hypotheses[index] = _to_text(tokenizer, result, forced, one_line)
             start += len(chosen)
     return [hypotheses[index] for index in range(len(prompts))]
 
@@ -217,9 +229,12 @@ def _most_spread(model: Any, prefix: SharedPrefix | None, length: int) -> int | 
     return prefix.tokens if prefix.virtual + length > window else None
 
 
-def _to_text(tokenizer: Any, result: Continuation) -> Hypothesis:
-    text = decode_text(tokenizer, result.tokens)
-    return Hypothesis(text.removeprefix(" "), len(result.tokens), result.stopped)
+def _to_text(
+    tokenizer: Any, result: Continuation, forced: Sequence[int] = (), one_line: bool = False
+) -> Hypothesis:
+    tokens = [*forced, *result.tokens]
+    text = decode_text(tokenizer, tokens).removeprefix(" ")
+    return Hypothesis(first_line(text) if one_line else text, len(tokens), result.stopped)
 
 
 def _unless_out_of_memory(

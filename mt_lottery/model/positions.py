@@ -16,6 +16,18 @@ _OFFSET = 4
 _BY_CONFIG = ("mpt",)
 
 
+def named_positions(model: Any) -> int | None:
+    """How many positions the configuration names: RoPE goes on beyond them, but was not trained to.
+
+    Args:
+        model: a causal LM.
+    """
+    config = model.config.get_text_config()
+    named = (getattr(config, key, None) for key in _KEYS)
+    limit = next((v for v in named if isinstance(v, int) and not isinstance(v, bool)), None)
+    return limit if limit is not None and limit > 0 else None
+
+
 def learned_positions(model: Any) -> int | None:
     """Most tokens that a sequence may have, or None: RoPE and the like have no such end.
 
@@ -25,10 +37,8 @@ def learned_positions(model: Any) -> int | None:
     Args:
         model: a causal LM.  Positions that a PEFT prefix or prompt takes are not among them.
     """
-    config = model.config.get_text_config()
-    named = (getattr(config, key, None) for key in _KEYS)
-    limit = next((v for v in named if isinstance(v, int) and not isinstance(v, bool)), None)
-    if limit is None or limit <= 0:
+    config, limit = model.config.get_text_config(), named_positions(model)
+    if limit is None:
         return None
     found = list(_rows(model))
     ends = config.model_type in _BY_CONFIG or any(

@@ -273,12 +273,13 @@ TUNERS = Registry(
     "tuner",
     _in(
         "tuners",
-        "none full layer eos_bias few_shot "
+        "none first_line_stop forced_prefix full layer eos_bias few_shot "
         "lora=adapters.lora qlora=adapters.lora prefix=adapters.prefix prompt=adapters.prefix "
         "peft=adapters.any_method "
         "embed=rows.embed random=rows.random random_seen=rows.random frequency=rows.frequency "
         "frequency_matched=rows.frequency_matched grad_lottery=rows.grad_lottery "
-        "ks_lottery=rows.ks_lottery ks_transfer=rows.ks_lottery ks_freeze=rows.ks_freeze",
+        "ks_lottery=rows.ks_lottery ks_transfer=rows.ks_lottery ks_freeze=rows.ks_freeze "
+        "one_row=rows.one_row",
     ),
 )
 SELECTORS = Registry(

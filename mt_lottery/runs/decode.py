@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections.abc import Sequence
@@ -12,12 +13,13 @@ from mt_lottery.data.joint import in_direction
 from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.decoding.translation import Hypothesis, check_positions, translate
 from mt_lottery.model.loading import LoadedModel
-from mt_lottery.model.positions import learned_positions
+from mt_lottery.model.positions import learned_positions, named_positions
 from mt_lottery.model.special_tokens import check_ids
 from mt_lottery.model.tables import eos_ids, input_table
 from mt_lottery.report.progress import is_live, progress_bar
 from mt_lottery.runs.planning.plan import Plan
 from mt_lottery.system import parallel
+from mt_lottery.tuners.base import Tuner
 
 
 def pad_id(tokenizer: Any) -> int:
@@ -70,12 +72,12 @@ def check_room(plan: Plan, loaded: LoadedModel) -> None:
     check_positions(loaded.model, longest, new, plan.tuner.virtual_tokens)
 
 
-def decode_test(plan: Plan, loaded: LoadedModel, lead: str = "") -> list[Hypothesis]:
+def decode_test(plan: Plan, loaded: LoadedModel, tuner: Tuner) -> list[Hypothesis]:
     """Translate the test set of a plan, each direction with its own prompt."""
     return [
         output
         for part in plan.parts
-        for output in decode(part.config, loaded, part.test.sources, lead=lead, text=part.text)
+        for output in decode(part.config, loaded, part.test.sources, tuner, text=part.text)
     ]
 
 
@@ -101,12 +103,40 @@ def decode_lines(
     return [made[place] for place in range(len(lines))]
 
 
+def _prompts(
+    config: RunConfig,
+    loaded: LoadedModel,
+    sources: Sequence[str],
+    tuner: Tuner,
+    text: PreparedText,
+) -> list[list[int]]:
+    """Prompts with what the tuner puts before them; fewer examples where a prompt is too long."""
+    leads = tuner.leads(sources)
+    prompts = list(text.prompts(sources, loaded.tokenizer, leads))
+    positions = named_positions(loaded.model)
+    if positions is None:
+        return prompts
+    most = positions - config.translate.max_new_tokens
+    for fewer in itertools.count(1):
+        long = [i for i, prompt in enumerate(prompts) if len(prompt) > most]
+        shorter = tuner.leads([sources[i] for i in long], fewer)
+        changed = {i: lead for i, lead in zip(long, shorter, strict=True) if lead != leads[i]}
+        if not changed:
+            return prompts
+        of_changed = [sources[i] for i in changed]
+        anew = text.prompts(of_changed, loaded.tokenizer, list(changed.values()))
+        for (i, lead), prompt in zip(changed.items(), anew, strict=True):
+            leads[i], prompts[i] = lead, prompt
+    raise AssertionError  # a count has no end
+
+
 def decode(
     config: RunConfig,
     loaded: LoadedModel,
     sources: Sequence[str],
+    tuner: Tuner | None = None,
     *,
-    lead: str = "",
+    one_line: bool = False,
     quiet: bool = False,
     text: PreparedText | None = None,
 ) -> list[Hypothesis]:
@@ -116,12 +146,17 @@ def decode(
         config: template, language pair and decoding settings.
         loaded: model and tokenizer.
         sources: one sentence each.
-        lead: text before every prompt (few-shot examples).
+        tuner: the run's, with its examples, first tokens and stop rule; None for none of these.
+        one_line: end each translation at its first line break, whatever the tuner does.
         quiet: show no progress.
         text: the run's; new if None.
     """
     settings = config.translate
-    prompts = (text or PreparedText.of(config)).prompts(sources, loaded.tokenizer, lead)
+    text = text or PreparedText.of(config)
+    if tuner is None:
+        prompts = text.prompts(sources, loaded.tokenizer)
+    else:
+        prompts = _prompts(config, loaded, sources, tuner, text)
     check_ids(prompts, loaded.tokenizer, input_table(loaded.model).shape[0])
 
     def share(mine: Sequence[list[int]]) -> list[Hypothesis]:
@@ -138,6 +173,8 @@ def decode(
                 length_penalty=settings.length_penalty,
                 eos_ids=eos_ids(loaded.model, loaded.tokenizer),
                 pad_id=pad_id(loaded.tokenizer),
+                forced=() if tuner is None else tuner.forced,
+                one_line=one_line or (tuner is not None and tuner.one_line),
                 progress=progress,
             )
         finally:

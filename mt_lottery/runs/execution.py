@@ -36,7 +36,7 @@ from mt_lottery.runs.gradients import gradients_of
 from mt_lottery.runs.outcome import make_record, peak_memory, score_outputs, start_peak
 from mt_lottery.runs.planning.plan import Echo, Plan, make_plan
 from mt_lottery.runs.probe import probe_of
-from mt_lottery.runs.search import is_unsearched, search, take
+from mt_lottery.runs.search import choose_forced, is_unsearched, search, take
 from mt_lottery.system import parallel
 from mt_lottery.system.parallel import on_main
 from mt_lottery.system.values import cache_folder
@@ -219,6 +219,9 @@ def _tune_and_score(
         cost.probe_seconds += context.gradients.seconds
     declare(tuner, context)
     loaded = dataclasses.replace(loaded, model=context.model)  # some tuners wrap the model
+    if tuner.reads_dev:
+        assert encoded is not None
+        choose_forced(plan, loaded, encoded, echo)
     if tuner.trains and tuner.cannot_move(context) and config.train.weight_decay == 0:
         echo("None of the rows occurs in a training input: no gradient can reach them, and they")
         echo("stay as they are; training is skipped (it would end with exactly this model).")
@@ -253,7 +256,7 @@ def _tune_and_score(
 
     on_main(save)
     began = time.monotonic()
-    outputs = decode_test(plan, loaded, tuner.lead)
+    outputs = decode_test(plan, loaded, tuner)
     cost.decode_seconds = time.monotonic() - began
     cost.peak_memory_bytes = max(parallel.gather(peak_memory(plan.device)))
 

@@ -320,7 +320,7 @@ class Run(RunFiles):
         one = in_direction(self.config, self.direction(lang))
         config = dataclasses.replace(one, translate=settings)
         full = [text for text in sentences if text.strip()]  # else there is nothing to translate
-        found = iter(decode(config, self.tuned, full, lead=self.lead, quiet=True) if full else ())
+        found = iter(decode(config, self.tuned, full, self.tuner, quiet=True) if full else ())
         return [next(found).first_line if text.strip() else "" for text in sentences]
 
     def prompt(self, sentence: str, lang: str | None = None) -> str:
@@ -338,7 +338,8 @@ class Run(RunFiles):
         _ = self.tuned  # the examples of few_shot are read with it
         pair = parse_pair(self.direction(lang))
         (prompt,) = prompts_of(self.text.template, [sentence], pair)
-        return str(self.tuner.lead + prompt)
+        (lead,) = self.tuner.leads([sentence])
+        return str(lead + prompt)
 
     def merge(
         self, out: str | Path, *, dtype: str | None = None, overwrite: bool = False

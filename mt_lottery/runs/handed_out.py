@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,12 @@ def load_tuned(
                 f"directory {run_dir}, and load it with mtl.load_tuned."
             )
         refuse_saving(loaded.model, how)
+    if run.tuner.outside_model:
+        warnings.warn(
+            f"{run.tuner.outside_model} The model alone does not do that; "
+            f"mtl.Run({str(run_dir)!r}).translate does.",
+            stacklevel=2,
+        )
     return loaded.model, loaded.tokenizer
 
 

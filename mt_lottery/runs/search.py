@@ -3,7 +3,7 @@
 A tuner's search space is a list of values per key.  The first trial is the
 recipe as it is (a finished run of it is not done again); the others are drawn at
 random, without repetition.  Each trains, translates the dev set and is scored on
-it; the test set is not looked at.
+it; the test set is not looked at.  The first tokens of ``forced_prefix`` are chosen on it too.
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mt_lottery.config import RunConfig, digest
 from mt_lottery.config.stored import allowing
+from mt_lottery.data.prompts.batches import Encoded
 from mt_lottery.errors import ConfigError, MTLotteryError, RecordError
+from mt_lottery.model.loading import LoadedModel
 from mt_lottery.registry import TUNERS
-from mt_lottery.runs.decode import decode_test
+from mt_lottery.report.tokens import decode_text
+from mt_lottery.runs.decode import decode, decode_test
 from mt_lottery.runs.finished import Run
 from mt_lottery.runs.folder.preparing import (
     HYPOTHESES,
@@ -35,9 +39,15 @@ from mt_lottery.runs.folder.preparing import (
 )
 from mt_lottery.runs.folder.record import Record, read_record
 from mt_lottery.runs.folder.takeover import done_in
-from mt_lottery.runs.outcome import directions_record, score_outputs, split_record
+from mt_lottery.runs.outcome import (
+    directions_record,
+    metric_context,
+    score_outputs,
+    split_record,
+)
 from mt_lottery.runs.planning.chosen import with_settings
 from mt_lottery.runs.planning.plan import Echo, Plan, make_plan
+from mt_lottery.scoring.report import evaluate
 from mt_lottery.system.parallel import on_main
 from mt_lottery.system.secrets import redacted
 
@@ -201,7 +211,7 @@ def trial_of(trial: Plan, same: Path, folder: Path, echo: Echo) -> Record:
     with _as_allowed(trial.config):
         run = Run(same, trial.config.device)
     began = time.monotonic()
-    outputs = decode_test(trial, run.tuned, run.lead)
+    outputs = decode_test(trial, run.tuned, run.tuner)
     cost = dataclasses.replace(run.record.cost, decode_seconds=time.monotonic() - began)
 
     def write() -> Record:
@@ -247,3 +257,55 @@ def take(plan: Plan, finished: Path, run_dir: Path, echo: Echo) -> Record:
         return dataclasses.replace(read_record(finished), config_hash=plan.config_hash)
 
     return on_main(copy)
+
+
+def choose_forced(plan: Plan, loaded: LoadedModel, encoded: Encoded, echo: Echo) -> None:
+    """Translate dev with each of the tuner's prefixes, and have it take the best.
+
+    Judged by the first lines: a model that does not stop by itself says most after them, which
+    also costs most.  Ties go to the first, which is shorter or more frequent.
+
+    Args:
+        plan: the run; its tuner's ``forced`` is set, and ``choice``: the prefix, every one that
+            was tried with its score, and the score without any.
+        loaded: the model.
+        encoded: the training pairs, whose targets the prefixes are taken from.
+        echo: prints a line for the user.
+
+    Raises:
+        TuningError: there is no prefix to try.
+    """
+    tuner, dev = plan.tuner, plan.corpora.dev
+    assert dev is not None
+    on_dev = dataclasses.replace(plan, corpora=dataclasses.replace(plan.corpora, test=dev))
+    about = dataclasses.replace(metric_context(on_dev, loaded), bootstrap=1)
+    names = plan.config.metrics[:1]  # as for a trial
+    prefixes = tuner.prefixes([example.target_ids for example in encoded.examples])
+    echo(f"Trying {len(prefixes)} first tokens on {len(dev.pairs)} dev sentences …")
+    began, key = time.monotonic(), ""
+    tried: list[dict[str, Any]] = []
+    for prefix in ((), *prefixes):
+        tuner.forced = prefix
+        outputs = decode(
+            plan.config, loaded, dev.sources, tuner=tuner, one_line=True, quiet=True, text=plan.text
+        )
+        scores = on_main(partial(evaluate, outputs, dev.targets, names, about))
+        key = next(iter(scores))
+        score = float(scores[key]["first_line"]["score"])
+        text = decode_text(loaded.tokenizer, prefix)
+        tried.append({"token_ids": list(prefix), "text": text, "score": score})
+    without, *forced = tried
+    best = max(forced, key=lambda one: one["score"])
+    tuner.forced = tuple(best["token_ids"])
+    echo(
+        f"Every translation begins with {best['text']!r}: {key} {best['score']:.2f} on dev "
+        f"(first lines), {without['score']:.2f} without."
+    )
+    tuner.choice = {
+        **best,
+        "metric": f"{key} first line, dev",
+        "without": without["score"],
+        "tried": forced,
+        "seconds": round(time.monotonic() - began, 3),
+        "dev": dataclasses.asdict(split_record(dev)),
+    }

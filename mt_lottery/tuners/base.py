@@ -121,6 +121,7 @@ class Tuner(ABC):
     Attributes:
         trains: False for tuners that change nothing, or copy.
         reads_text: the training text is needed although nothing is trained.
+        reads_dev: :attr:`forced` is chosen on the dev set, among :meth:`prefixes`.
         leaderboard: ``mt-bench all`` runs it; False for an arm of a single figure.
         probe_section: the section that says how the probe is trained: ``probe``,
             or ``train`` for the tuner that is nothing but the probe.
@@ -133,11 +134,15 @@ class Tuner(ABC):
             (None: as the model is).
         chosen: the ticket, once :meth:`apply` ran, for tuners that choose.
         lead: text that goes before every prompt that is translated.
+        forced: token ids with which every translation begins.
+        choice: what the record says of how they were chosen.
+        one_line: a translation ends at its first line break.
         tokenizer: the model's, set before :meth:`restore` is called.
     """
 
     trains: ClassVar[bool] = True
     reads_text: ClassVar[bool] = False
+    reads_dev: ClassVar[bool] = False
     leaderboard: ClassVar[bool] = True
     probe_section: ClassVar[str] = "probe"
     over_quantised: ClassVar[bool] = True
@@ -149,6 +154,9 @@ class Tuner(ABC):
         self.autocast: torch.dtype | None = None
         self.chosen: Ticket | None = None
         self.lead = ""
+        self.forced: tuple[int, ...] = ()
+        self.choice: dict[str, Any] = {}
+        self.one_line = False
         self.tokenizer: Any = None
 
     @property
@@ -197,6 +205,11 @@ class Tuner(ABC):
         return 0
 
     @property
+    def outside_model(self) -> str | None:
+        """What it does that is no part of the model's weights, in a sentence; None if nothing."""
+        return None
+
+    @property
     def search_space(self) -> dict[str, list[Any]]:
         """Values that ``tune=N`` may try: key (``train.lr``, ``tuner.r``) → list; {} for none."""
         return {"train.lr": [1e-4, 3e-4, 1e-3, 3e-3], "train.epochs": [2, 4]} if self.trains else {}
@@ -236,6 +249,27 @@ class Tuner(ABC):
             others, are trained: ``requires_grad`` is set accordingly.  Empty for a tuner with
             ``trains = False``.
         """
+
+    def leads(self, sources: Sequence[str], fewer: int = 0) -> list[str]:
+        """The text before each prompt: :attr:`lead`, unless it depends on the sentence.
+
+        Args:
+            sources: what is translated.
+            fewer: by how many examples each is to be shorter than it would be, for prompts
+                beyond the model's positions.
+        """
+        return [self.lead] * len(sources)
+
+    def prefixes(self, targets: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+        """What :attr:`forced` may be, for a tuner that ``reads_dev``.
+
+        Args:
+            targets: token ids of the training targets, end-of-sequence included.
+
+        Raises:
+            TuningError: there is nothing to choose from.
+        """
+        return []
 
     def trainable_parameters(self, context: TuningContext) -> int:
         """Number of trained values, as the paper's Table 2 counts them."""
@@ -299,8 +333,14 @@ class Tuner(ABC):
         Raises:
             TuningError: a plain model cannot hold what this tuner learnt.
         """
+        start = f"A run of {self.config.name} cannot be merged: "
+        if self.outside_model:
+            raise TuningError(
+                f"{start}{self.outside_model} The model is the original one, and stays it. "
+                "Translate with mt-translate, or mtl.Run(…).translate."
+            )
         raise TuningError(
-            f"A run of {self.config.name} cannot be merged: what it learnt is no part of a plain "
+            f"{start}what it learnt is no part of a plain "
             "model's weights. Translate with mt-translate, or load it with mtl.load_tuned."
         )
 

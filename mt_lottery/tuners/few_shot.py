@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from mt_lottery.config import TunerConfig, setting
+from mt_lottery.data.filters import normalised
+from mt_lottery.data.prompts.tokenise import plain_ids
 from mt_lottery.data.prompts.wording import Wording, sentences_of
 from mt_lottery.errors import RecordError, TuningError
 from mt_lottery.reading import read_json, read_text
@@ -20,6 +27,7 @@ from mt_lottery.tuners.base import Tuner, TuningContext
 
 FILE = "few_shot.txt"
 PLACES = "few_shot.json"  # where the sentences are in it; runs before it existed have none
+POOL = "few_shot_pool.json"  # retrieve=bm25: all training pairs, each text with its places
 
 
 @dataclass
@@ -28,6 +36,65 @@ class FewShotConfig(TunerConfig):
 
     shots: int = setting(5, "training pairs in the prompt", ge=1)
     seed: int | None = setting(None, "of the choice of pairs; the run's seed if null", ge=0)
+    retrieve: str = setting(
+        "random",
+        "the same pairs for every sentence, drawn; or for each those whose sources are nearest",
+        choices=("random", "bm25"),
+        counts="if set",
+    )
+
+
+Shot = tuple[Wording, Wording]  # prompt and target
+
+
+class Nearest:
+    """Training pairs by how near their sources are to a sentence: BM25 (Lucene's, k1 1.5, b 0.75).
+
+    Terms are the subwords of the model's tokenizer, case folded: no rule about words is needed,
+    which a script without blanks would not keep to.
+
+    Args:
+        shots: prompt and target of every training pair.
+        tokenizer: the model's.
+    """
+
+    def __init__(self, shots: Sequence[Shot], tokenizer: Any) -> None:
+        import bm25s
+
+        self._tokenizer = tokenizer
+        sources = [_source(prompt) for prompt, _ in shots]
+        self._same = [normalised(source) for source in sources]
+        self._index = bm25s.BM25(k1=1.5, b=0.75, method="lucene", dtype="float64")
+        self._index.index(self._terms(sources), show_progress=False)
+
+    def _terms(self, texts: Sequence[str]) -> list[list[str]]:
+        folded = [" " + normalised(text) for text in texts]
+        return [[str(i) for i in ids] for ids in plain_ids(self._tokenizer, folded)]
+
+    def scores(self, sentences: Sequence[str]) -> Iterator[NDArray[np.float64]]:
+        """For each sentence the score of every pair, [N]."""
+        for terms in self._terms(sentences):
+            known = [i for term in terms if (i := self._index.vocab_dict.get(term)) is not None]
+            yield self._index.get_scores_from_ids(known)
+
+    def __call__(self, sentences: Sequence[str], count: int) -> list[list[int]]:
+        """The ``count`` nearest pairs of each sentence, nearest first, ties in their order.
+
+        A pair whose source is the sentence itself (case and blanks aside) is none of them.
+        """
+        found = []
+        for sentence, scores in zip(sentences, self.scores(sentences), strict=True):
+            own = normalised(sentence)
+            ranked = np.argsort(-scores, kind="stable")
+            others = (int(i) for i in ranked if self._same[i] != own)
+            found.append(list(itertools.islice(others, count)))
+        return found
+
+
+def _source(prompt: Wording) -> str:
+    """The sentence in a prompt; all of it where a template does not tell."""
+    spans = sentences_of(prompt)
+    return prompt[slice(*spans[0])] if spans else str(prompt)
 
 
 @register_tuner("few_shot", dataclass=FewShotConfig)
@@ -39,6 +106,20 @@ class FewShotTuner(Tuner):
 
     trains = False
     reads_text = True
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.pool: list[Shot] = []
+        self._shortened = 0
+
+    @property
+    def retrieves(self) -> bool:
+        """Whether each sentence gets examples of its own."""
+        return bool(self.config.retrieve == "bm25")
+
+    @property
+    def outside_model(self) -> str:
+        return "It puts translated examples before each prompt."
 
     @property
     def search_space(self) -> dict[str, list[Any]]:
@@ -53,23 +134,54 @@ class FewShotTuner(Tuner):
         context.model.requires_grad_(False)
         if context.tokenizer is None:
             return []
+        self.tokenizer = context.tokenizer
         if problems := self.problems_with_pairs(len(context.examples)):
             raise TuningError(problems[0])
+        if self.retrieves:
+            self.pool = [(_wording(a), _wording(b)) for a, b in context.examples]
+            return []
         seed = context.seed if self.config.seed is None else self.config.seed
         chosen = random.Random(seed).sample(list(context.examples), self.config.shots)
-        lead = Wording("")
-        for prompt, target in chosen:
-            lead = lead + prompt + target + Wording("\n\n")
-        self.lead = lead
+        self.lead = _lead(chosen)
         return []
+
+    @cached_property
+    def _nearest(self) -> Nearest:
+        return Nearest(self.pool, self.tokenizer)
+
+    def leads(self, sources: Sequence[str], fewer: int = 0) -> list[str]:
+        """The text before each prompt; retrieved examples with the nearest one last.
+
+        Those that are left out of a prompt that is too long are the farthest.
+        """
+        if not self.retrieves:
+            return super().leads(sources, fewer)
+        if fewer == 1:
+            self._shortened = len(sources)
+        count = max(0, self.config.shots - fewer)
+        chosen = self._nearest(sources, count)
+        return [_lead([self.pool[i] for i in reversed(each)]) for each in chosen]
+
+    def details(self, context: TuningContext) -> dict[str, Any]:
+        if not self.retrieves:
+            return {}
+        shots = {"retrieve": self.config.retrieve, "shots": self.config.shots}
+        return {"few_shot": {**shots, "pool": len(self.pool), "shortened": self._shortened}}
 
     def save(self, context: TuningContext, run_dir: Path) -> Path:
         folder = run_dir / "control"
+        if self.retrieves:
+            pool = [[[str(text), sentences_of(text)] for text in shot] for shot in self.pool]
+            write_text(folder / POOL, json.dumps({"pairs": pool}, ensure_ascii=False) + "\n")
+            return folder
         write_bytes(folder / FILE, self.lead.encode())
         write_text(folder / PLACES, json.dumps({"sentences": sentences_of(self.lead)}) + "\n")
         return folder
 
     def restore(self, model: Any, run_dir: Path) -> Any:
+        if self.retrieves:
+            self.pool = _read_pool(run_dir / "control" / POOL)
+            return model
         file, places = run_dir / "control" / FILE, run_dir / "control" / PLACES
         text = read_text(file, RecordError, bom=False)
         if not text.endswith("\n\n"):
@@ -97,3 +209,34 @@ def _are_spans(value: Any, size: int) -> bool:
             return False
         at = span[1]
     return True
+
+
+def _wording(text: str) -> Wording:
+    return text if isinstance(text, Wording) else Wording(text, sentences_of(text))
+
+
+def _lead(shots: Sequence[tuple[str, str]]) -> Wording:
+    """Examples as they are put before a prompt, an empty line behind each."""
+    lead = Wording("")
+    for prompt, target in shots:
+        lead = lead + prompt + target + Wording("\n\n")
+    return lead
+
+
+def _read_pool(file: Path) -> list[Shot]:
+    pairs = read_json(file, RecordError).get("pairs")
+
+    def good(part: Any) -> bool:
+        whole = isinstance(part, list) and len(part) == 2 and isinstance(part[0], str)
+        return whole and _are_spans(part[1], len(part[0]))
+
+    def spans(value: Any) -> list[tuple[int, int]] | None:
+        return None if value is None else [(a, b) for a, b in value]
+
+    whole = isinstance(pairs, list) and pairs
+    if not whole or not all(
+        isinstance(pair, list) and len(pair) == 2 and all(map(good, pair)) for pair in pairs
+    ):
+        raise RecordError(f"{file}: damaged: `pairs` must be pairs of prompt and target.")
+    made = [tuple(Wording(text, spans(at)) for text, at in pair) for pair in pairs]
+    return [(prompt, target) for prompt, target in made]

@@ -37,17 +37,24 @@ TRAINED = {
     "prompt": 10 * DIMENSION,
     "eos_bias": 1,
     "few_shot": 0,
+    "few_shot_bm25": 0,
+    "first_line_stop": 0,
+    "forced_prefix": 0,
+    "one_row": DIMENSION,
 }
 WITH_ROWS = {
     *("embed", "ks_lottery", "ks_transfer", "ks_freeze"),
-    *("random", "random_seen", "frequency", "frequency_matched", "grad_lottery"),
+    *("random", "random_seen", "frequency", "frequency_matched", "grad_lottery", "one_row"),
 }
 WITH_TICKETS = WITH_ROWS - {"embed"}
 WITH_MODEL = {"full", "layer"}
 WITH_CONTROL = {
     "eos_bias": {"control/eos_bias.json"},
     "few_shot": {"control/few_shot.txt", "control/few_shot.json"},
+    "few_shot_bm25": {"control/few_shot_pool.json"},
+    "forced_prefix": {"control/forced_prefix.json"},
 }
+WITH_NOTHING = {"none", "first_line_stop"}
 # whose rows are chosen by what is measured first
 WITH_PROBE = {"ks_lottery", "ks_transfer", "ks_freeze", "frequency_matched", "grad_lottery"}
 KEYS = """
@@ -96,7 +103,7 @@ def _check_files(run_dir: Path, recipe: str) -> None:
         left = {name for name in left if not name.startswith("model/")}
     elif recipe in WITH_CONTROL:
         expected |= WITH_CONTROL[recipe]
-    elif recipe != "none":
+    elif recipe not in WITH_NOTHING:
         expected |= ADAPTER | {"adapter/README.md"}
     if recipe in WITH_TICKETS:
         expected |= {"tickets.csv"}
@@ -120,7 +127,7 @@ def _check_record(found: dict[str, Any], recipe: str, kind: str) -> None:
     assert len(found["config_hash"]) == 64
     data = found["data"]
     assert (data["test"]["name"], data["test"]["pairs"], data["template"]) == ("mini", 6, "plain")
-    if recipe == "none":
+    if recipe in WITH_NOTHING:
         assert data["train"] is None
     else:
         assert (data["train"]["name"], data["train"]["pairs"]) == ("mini", 24)
@@ -141,7 +148,7 @@ def _check_record(found: dict[str, Any], recipe: str, kind: str) -> None:
     assert environment["device"] == "cpu" and environment["python"].startswith("3.")
     assert (found["tickets"] is not None) == (recipe in WITH_TICKETS)
     if found["tickets"] is not None:
-        assert found["tickets"]["count"] == 18
+        assert found["tickets"]["count"] == (1 if recipe == "one_row" else 18)
         assert found["tickets"]["scope"] == "input"
         tested, scored = recipe.startswith("ks_"), recipe == "grad_lottery"
         assert found["tickets"]["selector"] == (
@@ -174,10 +181,10 @@ def _check_cost(found: dict[str, Any], recipe: str) -> None:
         "decode_seconds", "peak_memory_bytes", "adapter_bytes",
     }  # fmt: skip
     assert (cost["probe_seconds"] > 0) == (recipe in WITH_PROBE)
-    trains = recipe not in ("none", "ks_transfer", "few_shot")
+    trains = recipe == "embed" or TRAINED.get(recipe, 1) > 0
     assert (cost["train_seconds"] > 0) == trains
     assert cost["train_steps"] == (6 if trains else 0)  # 24 pairs, batches of 8, 2 epochs
-    assert (cost["adapter_bytes"] > 0) == (recipe != "none")
+    assert (cost["adapter_bytes"] > 0) == (recipe not in WITH_NOTHING)
     assert cost["decode_seconds"] > 0 and cost["peak_memory_bytes"] > 1e6
 
 

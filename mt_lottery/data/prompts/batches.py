@@ -68,7 +68,7 @@ def encode_prompts(
     pair: LanguagePair,
     tokenizer: PreTrainedTokenizerBase,
     *,
-    lead: str = "",
+    lead: str | Sequence[str] = "",
 ) -> list[list[int]]:
     """Tokenise the prompts for decoding: the same ids that training saw.
 
@@ -77,16 +77,17 @@ def encode_prompts(
         template: the prompt.
         pair: the direction.
         tokenizer: as in training.
-        lead: text before every prompt (few-shot examples); special tokens in it are text
-            unless it is a :class:`~mt_lottery.data.prompts.wording.Wording` that says otherwise.
+        lead: text before every prompt, or one text for each (few-shot examples); special tokens in
+            it are text unless it is a :class:`~mt_lottery.data.prompts.wording.Wording` that says
+            otherwise.
 
     Returns:
         One list of ids a source, unpadded, with BOS where the tokenizer adds it,
         never with the EOS that a tokenizer may add.
     """
     prompts = prompts_of(template, sources, pair)
-    if lead:
-        prompts = [lead + prompt for prompt in prompts]
+    leads = [lead] * len(prompts) if isinstance(lead, str) else lead
+    prompts = [a + b if a else b for a, b in zip(leads, prompts, strict=True)]
     return [each.ids for each in tokenise(tokenizer, prompts)]
 
 

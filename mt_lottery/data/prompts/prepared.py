@@ -95,13 +95,16 @@ class PreparedText:
         texts = [own[part].texts[place] for part, place in split.order if own[part].texts]
         return Encoded(examples, dropped, texts)
 
-    def prompts(self, sources: Sequence[str], tokenizer: Any, lead: str = "") -> list[list[int]]:
+    def prompts(
+        self, sources: Sequence[str], tokenizer: Any, lead: str | Sequence[str] = ""
+    ) -> list[list[int]]:
         """As :func:`~mt_lottery.data.prompts.batches.encode_prompts`."""
 
         def make() -> list[list[int]]:
             return encode_prompts(sources, self.template, self.pair, tokenizer, lead=lead)
 
-        return self._once(tokenizer, "prompts", tuple(sources), lead, make=make)
+        key = lead if isinstance(lead, str) else tuple(lead)
+        return self._once(tokenizer, "prompts", tuple(sources), key, make=make)
 
     def counts(self, split: Split, tokenizer: Any) -> Counter[int]:
         """Occurrences of each token id in sources and targets: no template, no specials."""

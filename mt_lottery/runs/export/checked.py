@@ -15,6 +15,6 @@ def translated_again(run: Run, exported: LoadedModel) -> tuple[int, int]:
     several = len(run.directions) > 1  # one after the other: some of each
     said = lines[:: max(1, len(lines) // CHECKED) if several else 1][:CHECKED]
     run.echo(f"Translating {len(said)} test sentences with what is exported …")
-    outputs = decode_lines(run.config, exported, said, lead=run.tuner.lead, quiet=True)
+    outputs = decode_lines(run.config, exported, said, tuner=run.tuner, quiet=True)
     same = sum(o.text == line["hypothesis"] for o, line in zip(outputs, said, strict=True))
     return len(said), same

@@ -23,6 +23,8 @@ def without_effect(config: RunConfig, keys: Sequence[str]) -> Iterator[str]:
     """
     tuner: Tuner = TUNERS.get(config.tuner.name)(config.tuner)
     rules = [*_of_method(config, tuner), *_of_rows(config.tuner), *_of_rest(config)]
+    if getattr(config.tuner, "retrieve", None) == "bm25":
+        rules.append(("tuner.seed", "tuner.retrieve=bm25 draws no pairs"))
     for key in dict.fromkeys(keys):
         why = next((why for rule, why in rules if _matches(key, rule)), None)
         if why is not None:

@@ -304,7 +304,7 @@ def make_plan(config: RunConfig, echo: Echo, engine: Engine | None = None) -> Pl
         }
     else:
         content.pop("seed")
-    if config.tune and corpora.dev is not None:
+    if (config.tune or tuner.reads_dev) and corpora.dev is not None:
         content["data"]["dev"] = corpora.dev.sha256
     for key in file_settings(config.tuner):
         content["tuner"][key] = file_sha256("tuner", config.tuner, key)
