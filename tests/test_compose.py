@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -432,3 +433,15 @@ def test_a_damaged_configuration(tmp_path: Path, text: str, message: str) -> Non
 def test_a_configuration_that_is_not_there(tmp_path: Path) -> None:
     assert "no such file" in one(f"config={tmp_path}/none.yaml")
     assert "no such file" in one(f"config={tmp_path}")
+
+
+def test_what_the_files_gave_before_is_nobodys_to_change() -> None:
+    """The built-in YAML is composed once; each configuration is its own."""
+    arguments = ["recipe=ks_lottery", "lang=en-ro"]
+    first = compose(arguments)
+    wanted = dataclasses.asdict(first)
+    first.train.lr, first.metrics = 9.0, []
+    first.data.name = "nothing"
+    second = compose(arguments)
+    assert dataclasses.asdict(second) == wanted and second.train is not first.train
+    assert compose(["recipe=lora", "lang=en-ro"]).tuner.name == "lora"
