@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
-from vllm_runs import NEW, make_base, make_run, prompts_of
+from vllm_runs import NEW, make_base, make_run, prompts_of, whole
 from vllm_server import Server, served
 
 import mt_lottery as mtl
@@ -18,16 +21,17 @@ pytestmark = pytest.mark.slow
 LANGUAGES = ("ro", "es", "ca", "no")
 SETTINGS = (
     *("--dtype", "float32", "--enforce-eager", "--max-model-len", "256", "--max-num-seqs", "16"),
-    *("--max-loras", "4", "--max-lora-rank", "32", "--lora-target-modules", "embed_tokens"),
+    *("--max-loras", "4"),
 )
 
 
 @dataclass(frozen=True)
 class Service:
-    """A server with a ticket a language, and the runs that these come from."""
+    """A server with a ticket a language, the runs that these come from, and their exports."""
 
     server: Server
     runs: dict[str, mtl.Run]
+    tickets: dict[str, Path]
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +43,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         runs[language] = make_run(base, folder / "runs" / language, language)
         tickets[language] = folder / f"{language}-lora"
         runs[language].export(tickets[language], format="lora", engine="vllm")
-    with served(base, tickets, folder, SETTINGS) as server:
-        yield Service(server, runs)
+    card = (tickets["ro"] / "README.md").read_text("utf-8")
+    (options,) = re.findall(r"--enable-lora (.*) \\\n", card)  # as the card says
+    with served(base, tickets, folder, [*SETTINGS, *options.split()]) as server:
+        yield Service(server, runs, tickets)
 
 
 def test_control_the_server_says_what_the_bare_base_says(service: Service) -> None:
@@ -104,6 +110,19 @@ def test_each_request_gets_its_own_ticket(service: Service) -> None:
         for language, run in service.runs.items()
     }
     assert len(set().union(*by_language.values())) > 3 * 6  # they do not say the same
+
+
+def test_the_request_of_the_card(service: Service) -> None:
+    """The JSON that the card's curl sends, for its own sentence."""
+    run = service.runs["ca"]
+    card = (service.tickets["ca"] / "README.md").read_text("utf-8")
+    (body,) = re.findall(r"curl localhost:8000/v1/completions .* -d '(.*)'\n", card)
+    asked = json.loads(body.replace("'\\''", "'"))
+    answer = service.server.post("/v1/completions", **(asked | {"model": "ca"}))
+    sentence = asked["prompt"].rpartition("English: ")[2].partition("\n")[0]
+    assert run.prompt(sentence) == asked["prompt"]
+    said = answer["choices"][0]["text"].strip()
+    assert whole([said]) == whole(run.translate([sentence]))
 
 
 def test_a_ticket_that_is_not_there(service: Service) -> None:
