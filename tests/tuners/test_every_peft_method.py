@@ -28,6 +28,7 @@ pytestmark = pytest.mark.slow
 #: What fits a model of width 16, where PEFT's default is for wide ones, or must be given.
 FITTING: dict[str, dict[str, Any]] = {
     "adaption_prompt": {"adapter_len": 3, "adapter_layers": 1},
+    "bone": {"r": 4},
     "c3a": {"block_size": 8},
     "fourierft": {"n_frequency": 20},
     "miss": {"r": 4},
