@@ -28,6 +28,13 @@ def test_a_run_is_opened_translated_with_and_merged(
     said = hypotheses(Path("run"))
     again = Run("run", "cpu").translate([line["source"] for line in said])
     assert again == [line["first_line"] for line in said]
+    exported = commands.call("ticket", "export", "run", "served", "--format", "lora")
+    assert exported.code == 0, exported.err
+    kind = json.loads(Path("served/adapter_config.json").read_text())["peft_type"]
+    assert kind == found["peft"]["method"].upper()
+    vllm = ("--format", "lora", "--engine", "vllm")
+    refused = commands.call("ticket", "export", "run", "vllm", *vllm).mistake()
+    assert {"dora": "this one has use_dora", "oft": "of the kind OFT"}[recipe] in refused
     merged = commands.call("ticket", "merge", "run", "plain")
     assert merged.code == 0 and f"{len(said)} of {len(said)} test sentences" in merged.out
 
@@ -37,7 +44,7 @@ def test_a_run_that_cannot_be_merged(commands: Commands, models: Models) -> None
     said = commands.call("ticket", "merge", "run", "plain").mistake()
     assert "PEFT cannot merge beft into this model: Base layer has no bias" in said
     assert "mt-translate" in said and not Path("plain").exists()
-    # the same is in the record, and a changed option is noticed
+    # an option that was changed since is noticed
     config = Path("run/adapter/adapter_config.json")
     content = json.loads(config.read_text())
     config.write_text(json.dumps(content | {"init_weights": False}))

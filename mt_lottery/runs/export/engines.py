@@ -81,6 +81,10 @@ def fit(engine: str, moved: Moved, architecture: str) -> Fit:
     return _vllm(moved, architecture) if engine == "vllm" else _sglang(moved, architecture)
 
 
+#: Settings of a LoRA of PEFT's that make it more than two matrices a layer.
+BEYOND_LORA = ("use_dora", "lora_bias", "bias", "modules_to_save", "trainable_token_indices")
+
+
 def check_passed_on(engine: str, config: Mapping[str, Any]) -> Fit:
     """What an engine needs for an adapter that PEFT trained.
 
@@ -101,6 +105,8 @@ def check_passed_on(engine: str, config: Mapping[str, Any]) -> Fit:
             f"{argument('engine', engine)}: {engine} {why}, and no plain model holds it either; "
             f"{argument('engine', 'peft')} writes it for PEFT."
         )
+    if more := [key for key in BEYOND_LORA if config.get(key) not in (None, False, [], {}, "none")]:
+        raise _refused(engine, f"serves plain LoRA, and this one has {', '.join(more)}")
     rank = int(config["r"])
     return Fit(arguments={"max_lora_rank": vllm_rank(rank) if engine == "vllm" else rank})
 
