@@ -131,6 +131,25 @@ def test_only_what_text_reaches_is_tuned(kind: str, method: str, tmp_path: Path)
         assert torch.equal(own(input_ids=tiny.ids()).logits, scored)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", ["oft", "ia3", "ln_tuning", "lora"])
+def test_methods_of_peft_leave_the_towers_alone(kind: str, method: str, tmp_path: Path) -> None:
+    settings = {"target_modules": ["all-linear"]} if method == "lora" else {}
+    tuner, context, trained = apply("peft", KINDS[kind](), method=method, **settings)
+    names = [n for n, p in context.model.named_parameters() if p.requires_grad]
+    assert trained and not [n for n in names if "vision" in n or "projector" in n]
+    for parameter in trained:
+        torch.nn.init.normal_(parameter, std=0.1)
+    with torch.no_grad():
+        scored = context.model(input_ids=tiny.ids()).logits
+    tuner.save(context, tmp_path)
+    restored = tuner.restore(KINDS[kind](), tmp_path)
+    assert torch.equal(restored(input_ids=tiny.ids()).logits, scored)
+    if method == "ia3":
+        listed = context.model.peft_config["default"].feedforward_modules
+        assert len(listed) == 2 and all(name.endswith("down_proj") for name in listed)
+
+
 def test_a_layer_of_a_tower_is_refused() -> None:
     with pytest.raises(TuningError, match=r"no text passes through model.vision_tower"):
         apply("layer", gemma3(), module="vision_tower")

@@ -152,7 +152,7 @@ class PeftMethodTuner(PeftTuner):
                     "choice; leave it out."
                 )
             return {}
-        mapping = getattr(pefts.tuner_class(self.method), "target_module_mapping", None) or {}
+        mapping = pefts.listed_layers(self.method)
         if given == [EVERY]:
             given = sorted({name.rpartition(".")[2] for name in linear_layers(model)})
         elif not given and set(mapping.get("llama", ())) == LIKE_LORA:
@@ -162,10 +162,16 @@ class PeftMethodTuner(PeftTuner):
         if not given or not isinstance(given, list):
             return {}
         found = {"target_modules": self._named(model, given)}
-        inner = self.config.options.get("feedforward_modules")
-        if "feedforward_modules" in fields and not is_text_only(model):
+        if "feedforward_modules" in fields and not is_text_only(model):  # IA3's
+            inner = self.config.options.get("feedforward_modules")
             listed = [inner] if isinstance(inner, str) else inner
-            listed = listed or [name for name in given if "down" in name or "fc2" in name]
+            if listed is None:
+                from peft.utils.constants import (
+                    TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING as FEEDFORWARD,
+                )
+
+                known = FEEDFORWARD.get(model.config.get_text_config().model_type, ())
+                listed = [name for name in known if name in given]
             found["feedforward_modules"] = self._named(model, listed)
         return found
 

@@ -65,6 +65,16 @@ def tuner_class(method: str) -> Any:
     return found.get(method)
 
 
+def listed_layers(method: str) -> Mapping[str, Any]:
+    """Kind of model → the layers that PEFT puts a method on; empty where it has no such list."""
+    from peft.utils import constants
+
+    name = f"TRANSFORMERS_MODELS_TO_{method.upper()}_TARGET_MODULES_MAPPING"
+    own = getattr(tuner_class(method), "target_module_mapping", None)
+    found: Mapping[str, Any] = own or getattr(constants, name, None) or {}
+    return found
+
+
 def is_prompt_learning(config: type) -> bool:
     """Whether a method puts learned positions before the input."""
     from peft.config import PromptLearningConfig
