@@ -229,6 +229,23 @@ def test_a_merge_that_would_be_another_model_is_refused(monkeypatch: pytest.Monk
         made.merge(model, torch.float32)
 
 
+@pytest.mark.parametrize("init", ["pissa", "olora", "orthogonal"])
+def test_start_values_that_change_the_base(init: str, tmp_path: Path) -> None:
+    options = {"init_lora_weights": init, "r": 4}
+    made, where = tuner("lora", options=options), context("llama")
+    original = logits(tiny.model("llama"))
+    trained = declare(made, where)
+    torch.testing.assert_close(logits(where.model.eval()), original, atol=1e-5, rtol=1e-5)
+    for parameter in trained:
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    tuned = logits(where.model)
+    made.save(where, tmp_path)
+    ours = tuner("lora", options=options).restore(tiny.model("llama"), tmp_path)
+    assert torch.equal(logits(ours.eval()), tuned)
+    merged = made.merge(ours, torch.float32)
+    torch.testing.assert_close(logits(merged.eval()), tuned, atol=1e-5, rtol=1e-5)
+
+
 # -- which layers
 
 

@@ -86,7 +86,8 @@ def test_options_are_pefts() -> None:
     said = problems("tuner.method=oft", "tuner.options.r=4", "tuner.options.oft_block_size=8")
     assert said.startswith("tuner.method=oft: PEFT says: ") and "oft_block_size" in said
     assert "collect beforehand" in problems("tuner.options.init_lora_weights=eva")
-    assert problems("tuner.options.init_lora_weights=pissa_niter_16") == ""
+    assert problems("tuner.options.init_lora_weights=pissa") == ""
+    assert "pissa is the exact one" in problems("tuner.options.init_lora_weights=pissa_niter_16")
     said = problems("tuner.method=oft", "tuner.options.a=1", "tuner.options.b=2")
     assert len(said.splitlines()) == 2  # all of it at once
     assert "Unknown method of PEFT 'oftt'. Did you mean 'oft'?" in problems("tuner.method=oftt")

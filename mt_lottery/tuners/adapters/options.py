@@ -137,6 +137,11 @@ def problems_of(method: str, options: Mapping[str, Any]) -> list[str]:
                 f"`{key}` is {value}: it starts from what the model computes of some data, which "
                 "a run does not collect beforehand."
             )
+        elif isinstance(value, str) and value.startswith("pissa_niter"):
+            found.append(
+                f"`{key}` is {value}: PEFT draws that start anew when the adapter is loaded, so "
+                "that it would be on another base; pissa is the exact one."
+            )
     return found or _own_refusals(method, config, options)
 
 
