@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mt_lottery import registry
 from mt_lottery.config import RunConfig, problems
 from mt_lottery.config.overrides import DIRECTIONS, Number, elsewhere, for_a_path
+from mt_lottery.config.prompt import prompt_problems
 from mt_lottery.config.recipe_files import GROUPS
 from mt_lottery.config.stored import flat
 from mt_lottery.config.written import remember, resolver_calls
@@ -180,7 +181,9 @@ def _check_names(config: RunConfig, found: list[str]) -> None:
     check("probe.optimizer", registry.OPTIMIZERS, config.probe.optimizer)
     check("probe.criterion", registry.CRITERIA, config.probe.criterion)
     check("engine", registry.ENGINES, config.engine)
-    check("data.template", registry.TEMPLATES, config.data.template)
+    if config.data.template is not None:
+        check("data.template", registry.TEMPLATES, config.data.template)
+    found.extend(prompt_problems(config.data))
     for role in ("dev", "test"):
         if getattr(config.data, role) is not None:
             check(f"data.{role}", registry.CORPORA, getattr(config.data, role))

@@ -31,6 +31,8 @@ class Number:
 
 #: Settings that may name several directions, separated by commas.
 DIRECTIONS = ("lang", "test_lang")
+#: Settings that are prose: all behind "=" is their text, with \n for a line break.
+PROSE = ("data.prompt", "data.system")
 
 PAIR = re.compile(r"[a-zA-Z]{2,3}-[a-zA-Z]{2,3}")
 
@@ -124,13 +126,14 @@ def parse_override(text: str, keys: Sequence[str], problems: list[str]) -> tuple
         keys: the known ones, for a hint.
         problems: a mistake is added to it.
     """
+    key, equals, written = text.partition("=")
+    if key in PROSE and written.strip() and written != "null":
+        return key, _prose(written)
     home = re.fullmatch(r"([\w.]+)=~(/.*)?", text)
     if home:  # the shell leaves `key=~/x` alone, and `~` is no character of the grammar
         return home[1], os.path.expanduser("~") + (home[2] or "")
     if re.fullmatch(r"[\w.]+=[\w./ -]*[^\x00-\x7f][\w./ -]*", text):
-        key, _, value = text.partition("=")  # letters beyond ASCII: the grammar knows none
-        return key, value
-    key, equals, written = text.partition("=")
+        return key, written  # letters beyond ASCII: the grammar knows none
     if key in DIRECTIONS and re.fullmatch(r"[\w,\s-]*,[\w,\s-]*", written):
         return key, written  # the grammar takes a comma for a sweep
     if equals and not written.strip():
@@ -170,6 +173,14 @@ def parse_override(text: str, keys: Sequence[str], problems: list[str]) -> tuple
     elif isinstance(result, (int, float)) and not isinstance(result, bool):
         result = Number(result, written.strip())
     return key, result
+
+
+def _prose(written: str) -> str:
+    """A text as a shell's argument has it: quotes around it are no part of it."""
+    if len(written) > 1 and written[0] == written[-1] and written[0] in "\"'":
+        written = written[1:-1]
+    escapes = {"n": "\n", "t": "\t", "\\": "\\"}
+    return re.sub(r"\\([nt\\])", lambda match: escapes[match[1]], written)
 
 
 def _quoted(key: str, value: str) -> str:

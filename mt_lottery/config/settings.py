@@ -110,7 +110,15 @@ class DataConfig:
         choices=("proportional", "uniform"),
         counts="if set",
     )
-    template: str = setting("plain", "registered prompt: plain, alpaca, or a plugin's")
+    template: str | None = setting(
+        None,
+        "registered prompt: plain, alpaca, chat (the tokenizer's own), prompt (data.prompt), or a "
+        "plugin's; chat for instruct models, else plain, if null",
+    )
+    prompt: str | None = setting(
+        None, "a prompt of your own: 'Translate to {target_language}: {source}'; see the docs"
+    )
+    system: str | None = setting(None, "system text of data.template=chat")
     max_length: int = setting(
         512,
         "tokens of prompt and target; longer training pairs are dropped and counted",

@@ -20,7 +20,7 @@ from mt_lottery.data.prompts.batches import (
     collate,
     encode,
 )
-from mt_lottery.data.prompts.templates import get_template
+from mt_lottery.data.prompts.templates import template_of
 from mt_lottery.errors import DataError
 from mt_lottery.languages import parse_pair
 
@@ -127,7 +127,7 @@ class ParallelText:
         split = getattr(self.corpora, role)
         if split is None:
             raise DataError(f"data={self.config.name}: no {role} set.")
-        template = get_template(self.config.template)
+        template = template_of(self.config)
         return encode(split.pairs, template, self.pair, tokenizer, self.config.max_length)
 
     def reader(

@@ -298,7 +298,9 @@ CORPORA = Registry(
         "lego_mt=hub.lego_mt opus100=hub.opus100",
     ),
 )
-TEMPLATES = Registry("template", _in("data.prompts", "plain=templates alpaca=templates"))
+TEMPLATES = Registry(
+    "template", _in("data.prompts", "plain=templates alpaca=templates chat prompt=templates")
+)
 METRICS = Registry(
     "metric",
     _in("scoring", "spbleu=bleu bleu bleu_subword=bleu chrf=bleu comet=comet.metric"),

@@ -9,6 +9,7 @@ from typing import Any
 
 from mt_lottery.config import RunConfig
 from mt_lottery.data.prompts.batches import encode_prompts
+from mt_lottery.data.prompts.chat import SETTINGS, Chat
 from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.data.prompts.wording import prompts_of
 from mt_lottery.errors import RecordError
@@ -41,18 +42,13 @@ Tuned for {direction} with this prompt, the sentence in place of `{place}`:
 {prompt}
 ```
 
-It ends a translation with the end-of-sequence token; what follows a line break is not part of it.
+It ends a translation with `{end}`; what follows a line break is not part of it.
 {note}"""
 
 _CODE = """
 ```python
 {load}
-TEMPLATE = {template}
-
-
-def translate(sentence):
-    prompt = TEMPLATE.replace({place!r}, " ".join(sentence.strip().splitlines()))
-    ids = tokenizer(prompt{how}, return_tensors="pt")["input_ids"]{cut}
+{ids}
     output = model.generate(
         ids, max_new_tokens={new}, do_sample=False, {search}, eos_token_id={eos}, pad_token_id={pad}
     )
@@ -60,6 +56,23 @@ def translate(sentence):
     return text.strip().partition("\\n")[0].rstrip()
 ```
 """
+
+_PROMPT = """TEMPLATE = {template}
+
+
+def translate(sentence):
+    prompt = TEMPLATE.replace({place!r}, " ".join(sentence.strip().splitlines()))
+    ids = tokenizer(prompt{how}, return_tensors="pt")["input_ids"]{cut}"""
+
+_CHAT = """MESSAGES = {messages}
+
+
+def translate(sentence):
+    line = " ".join(sentence.strip().splitlines())
+    messages = [dict(each) for each in MESSAGES]
+    messages[-1]["content"] = messages[-1]["content"].replace({place!r}, line)
+    how = {{"add_generation_prompt": True, {settings}, "return_dict": True, "return_tensors": "pt"}}
+    ids = tokenizer.apply_chat_template(messages, **how)["input_ids"]"""
 
 _PLAIN = """from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -93,6 +106,8 @@ class Spoken:
         eos, pad: token ids.
         dtype: of the original model.
         note: why plain lines may say something else; empty where they do not.
+        end: the token that ends a translation.
+        messages: what ``apply_chat_template`` makes the prompt of; None where it does not.
     """
 
     direction: str
@@ -105,6 +120,8 @@ class Spoken:
     pad: int
     dtype: str = "auto"
     note: str = ""
+    end: str = ""
+    messages: list[dict[str, str]] | None = None
 
     @classmethod
     def of(cls, config: RunConfig, text: PreparedText, loaded: LoadedModel, lead: str) -> Spoken:
@@ -116,8 +133,8 @@ class Spoken:
             loaded: the tuned model and its tokenizer.
             lead: what goes before each prompt.
         """
-        (worded,) = prompts_of(text.template, [PLACE], text.pairs[0])
-        template = str(lead + worded)
+        (worded,) = prompts_of(text.template, [PLACE], text.pairs[0], lead)
+        template = str(worded)
         settings = config.translate
         search, note = "num_beams=1", ""
         if settings.beam_size > 1:
@@ -134,13 +151,14 @@ class Spoken:
         return cls(
             "+".join(map(str, text.pairs)), template, how, cut, settings.max_new_tokens, search,
             sorted(eos_ids(loaded.model, loaded.tokenizer)), pad_id(loaded.tokenizer),
-            config.model.dtype, note,
+            config.model.dtype, note, str(loaded.tokenizer.eos_token),
+            _messages(loaded.tokenizer, text, lead),
         )  # fmt: skip
 
     def prompt(self) -> str:
         """The prompt and the stop rule, as Markdown."""
         words = {"direction": self.direction, "place": PLACE, "prompt": self.template}
-        return _TEXT.format(**words, note=self.note)
+        return _TEXT.format(**words, end=self.end, note=self.note)
 
     def fill(self, lines: str, **more: object) -> str:
         """Lines of an engine; empty where no plain lines give what the run gave.
@@ -161,7 +179,12 @@ class Spoken:
             base: the original model, for an adapter; None for a folder that is whole.
         """
         load = _PLAIN if base is None else _ADAPTER.format(base=json.dumps(base), dtype=self.dtype)
-        return self.fill(_CODE, load=load)
+        if self.messages is None:
+            return self.fill(_CODE, load=load, ids=self.fill(_PROMPT))
+        settings = ", ".join(f'"{key}": {value!r}' for key, value in SETTINGS.items())
+        messages = json.dumps(self.messages, ensure_ascii=False, indent=4)
+        ids = self.fill(_CHAT, messages=messages, settings=settings)
+        return self.fill(_CODE, load=load, ids=ids)
 
 
 def how_to_translate(
@@ -180,11 +203,26 @@ def how_to_translate(
     return spoken.prompt() + spoken.python(base)
 
 
+_SENTENCE = "This is a sentence, with 2 parts."
+
+
+def _messages(tokenizer: Any, text: PreparedText, lead: str) -> list[dict[str, str]] | None:
+    """The conversation of a chat, if plain ``apply_chat_template`` gives the run's ids for it."""
+    chat = getattr(text.template, "chat", None)
+    if not isinstance(chat, Chat):
+        return None
+    asked, said = (chat.messages(chat.prompt(x, text.pairs[0])) for x in (_SENTENCE, PLACE))
+    (wanted,) = encode_prompts([_SENTENCE], text.template, text.pairs[0], tokenizer, lead=lead)
+    made = tokenizer.apply_chat_template(
+        asked, add_generation_prompt=True, return_dict=True, **SETTINGS
+    )
+    return said if list(made["input_ids"]) == wanted else None
+
+
 def _call(tokenizer: Any, template: str, text: PreparedText, lead: str) -> tuple[str, str] | None:
     """How a plain call of the tokenizer gives the ids that the run uses; None if none does."""
-    sentence = "This is a sentence, with 2 parts."
-    (wanted,) = encode_prompts([sentence], text.template, text.pairs[0], tokenizer, lead=lead)
-    prompt = template.replace(PLACE, sentence)
+    (wanted,) = encode_prompts([_SENTENCE], text.template, text.pairs[0], tokenizer, lead=lead)
+    prompt = template.replace(PLACE, _SENTENCE)
     ids = list(tokenizer(prompt)["input_ids"])
     if ids == wanted:
         return "", ""

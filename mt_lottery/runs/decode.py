@@ -10,9 +10,10 @@ from typing import Any
 
 from mt_lottery.config import RunConfig
 from mt_lottery.data.joint import in_direction
+from mt_lottery.data.prompts.chat import BoundChat
 from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.decoding.translation import Hypothesis, check_positions, translate
-from mt_lottery.model.loading import LoadedModel
+from mt_lottery.model.loading import LoadedModel, load
 from mt_lottery.model.positions import learned_positions, named_positions
 from mt_lottery.model.special_tokens import check_ids
 from mt_lottery.model.tables import eos_ids, input_table
@@ -26,6 +27,28 @@ def pad_id(tokenizer: Any) -> int:
     """Token id that fills up batches."""
     pad = tokenizer.pad_token_id
     return int(tokenizer.eos_token_id if pad is None else pad)
+
+
+def load_for(config: RunConfig, device: str, text: PreparedText) -> LoadedModel:
+    """The original model, and its prompt made fit for its tokenizer.
+
+    With a chat template, the model stops at the token that ends a turn, as at all that its
+    generation settings name, and says so wherever it is saved.
+
+    Args:
+        config: of the run.
+        device: where to.
+        text: of the run; its template is bound.
+
+    Raises:
+        ModelError: the model cannot be had, or has no chat template where one is asked for.
+    """
+    loaded = load(config.model, device)
+    text.bind(loaded.tokenizer)
+    settings = getattr(loaded.model, "generation_config", None)
+    if isinstance(text.template, BoundChat) and settings is not None:
+        settings.eos_token_id = eos_ids(loaded.model, loaded.tokenizer)
+    return loaded
 
 
 class Progress:

@@ -15,11 +15,11 @@ from mt_lottery.config.written import as_written
 from mt_lottery.data.prompts.batches import Encoded
 from mt_lottery.errors import RecordError
 from mt_lottery.model.kernels import check_kernels
-from mt_lottery.model.loading import LoadedModel, load
+from mt_lottery.model.loading import LoadedModel
 from mt_lottery.registry import ENGINES, TUNERS
 from mt_lottery.runs.card import describe_folder
 from mt_lottery.runs.context import make_context
-from mt_lottery.runs.decode import check_room, decode_test, pad_id
+from mt_lottery.runs.decode import check_room, decode_test, load_for, pad_id
 from mt_lottery.runs.folder import integrity
 from mt_lottery.runs.folder.preparing import (
     LOG,
@@ -67,7 +67,7 @@ def do(
     if work.name == NEW:
         echo = told_of(echo, work, work.parent)
     echo(f"Loading {config.model.name_or_path or config.model.name} on {plan.device} …")
-    loaded = load(config.model, plan.device)
+    loaded = load_for(config, plan.device, plan.text)
     plan.tuner.check_model(loaded.model)
     check_kernels(loaded.model, config.train.kernels, config.probe.kernels)
     baseline_dir = None
@@ -78,7 +78,7 @@ def do(
 
         def execute(trial: Plan, folder: Path) -> Record:
             # a tuner may wrap or quantise its model: each trial loads its own
-            own = load(trial.config.model, trial.device)
+            own = load_for(trial.config, trial.device, trial.text)
             return _execute(trial, own, folder, False, None, echo, is_trial=True)
 
         same = unsearched if is_unsearched(plan, unsearched) else None

@@ -17,7 +17,7 @@ from mt_lottery.config.compose import compose_saved
 from mt_lottery.config.stored import allowing
 from mt_lottery.data.joint import directions_of, in_direction
 from mt_lottery.data.prompts.batches import Encoded
-from mt_lottery.data.prompts.prepared import PreparedText
+from mt_lottery.data.prompts.prepared import PROMPT, PreparedText
 from mt_lottery.data.prompts.wording import prompts_of
 from mt_lottery.errors import (
     ArgumentError,
@@ -31,11 +31,11 @@ from mt_lottery.errors import (
 )
 from mt_lottery.languages import LanguagePair, parse_pair
 from mt_lottery.model.handed_out import weight_names
-from mt_lottery.model.loading import LoadedModel, fingerprint, load
+from mt_lottery.model.loading import LoadedModel, fingerprint, tokenizer_of
 from mt_lottery.model.tables import input_table
 from mt_lottery.registry import TUNERS
 from mt_lottery.runs.context import make_context
-from mt_lottery.runs.decode import decode
+from mt_lottery.runs.decode import decode, load_for
 from mt_lottery.runs.folder.integrity import check_files, check_run
 from mt_lottery.runs.folder.preparing import CONFIG
 from mt_lottery.runs.planning.chosen import as_chosen
@@ -103,8 +103,21 @@ class Run(RunFiles):
 
     @cached_property
     def text(self) -> PreparedText:
-        """The wording of the prompt, and the direction."""
-        return PreparedText.of(self.config)
+        """The wording of the prompt, and the direction.
+
+        Raises:
+            RecordError: the tokenizer's chat template is no longer the run's.
+        """
+        text = PreparedText.of(self.config)
+        if hasattr(text.template, "bind"):
+            found = tokenizer_of(self.config.model)
+            text.bind(self.original.tokenizer if found is None else found[0])
+            if text.shown != self.record.extra.get(PROMPT, text.shown):
+                raise RecordError(
+                    f"{self.folder}: the model's chat template has changed since the run was "
+                    f"scored: it writes {text.shown}, and wrote {self.record.extra[PROMPT]}."
+                )
+        return text
 
     @property
     def directions(self) -> list[str]:
@@ -192,7 +205,7 @@ class Run(RunFiles):
         device = pick_device(self.device)
         if "plan" not in vars(self):  # whose hash is the model's too
             self._check_model()
-        return load(self.config.model, device)
+        return load_for(self.config, device, PreparedText.of(self.config))
 
     @property
     def table(self) -> Tensor:
@@ -261,7 +274,7 @@ class Run(RunFiles):
         device = pick_device(self.device)  # before anything is read
         check_packages(("tuner", TUNERS, self.stored.tuner.name))
         self.check()
-        loaded = load(self.config.model, device)
+        loaded = load_for(self.config, device, self.text)
         dtype, names = loaded.model.dtype, weight_names(loaded.model)
         self.tuner.tokenizer = loaded.tokenizer
         model = self.tuner.restore(loaded.model, self.folder)
@@ -337,9 +350,9 @@ class Run(RunFiles):
             raise ArgumentError(f"sentence must be one text, not {type(sentence).__name__}.")
         _ = self.tuned  # the examples of few_shot are read with it
         pair = parse_pair(self.direction(lang))
-        (prompt,) = prompts_of(self.text.template, [sentence], pair)
-        (lead,) = self.tuner.leads([sentence])
-        return str(lead + prompt)
+        leads = self.tuner.leads([sentence])
+        (prompt,) = prompts_of(self.text.template, [sentence], pair, leads)
+        return str(prompt)
 
     def merge(
         self, out: str | Path, *, dtype: str | None = None, overwrite: bool = False

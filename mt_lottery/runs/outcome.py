@@ -21,6 +21,7 @@ import torch
 from mt_lottery.data.corpora import Split
 from mt_lottery.data.joint import JointSplit, parts_of
 from mt_lottery.data.prompts.batches import Encoded
+from mt_lottery.data.prompts.prepared import PROMPT
 from mt_lottery.decoding.translation import Hypothesis
 from mt_lottery.model.loading import LoadedModel
 from mt_lottery.runs.folder.directions import DirectionRecord
@@ -254,7 +255,7 @@ def make_record(
     """
     config, tuner, info = plan.config, plan.tuner, loaded.info
     trains = tuner.trains or tuner.probe_section == "train"
-    train_split = plan.corpora.train
+    train_split, prompt = plan.corpora.train, plan.text.shown
     return Record(
         method=config.recipe,
         lang=config.lang,
@@ -277,7 +278,7 @@ def make_record(
             if train_split
             else None,
             test=split_record(plan.test),
-            template=config.data.template,
+            template=str(config.data.template),
             overlap=plan.corpora.overlap,
         ),
         scores=judged.scores,
@@ -286,5 +287,6 @@ def make_record(
         environment=_environment(plan),
         config_hash=plan.config_hash,
         extra=tuner.details(context)
-        | directions_record(plan, judged, encoded.dropped if encoded else ()),
+        | directions_record(plan, judged, encoded.dropped if encoded else ())
+        | ({} if prompt is None else {PROMPT: prompt}),
     )

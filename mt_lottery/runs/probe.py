@@ -223,7 +223,7 @@ def identity_of(plan: Plan) -> dict[str, Any]:
         "dtype": config.model.dtype,
         "device": torch.device(plan.device).type,
         "train": plan.corpora.train.sha256,
-        "template": config.data.template,
+        "template": plan.text.shown or config.data.template,
         "max_length": config.data.max_length,
         "lang": config.lang,
     }

@@ -83,6 +83,7 @@ def run(
     if not parallel.is_main():
         echo = _silent
     plan = make_plan(config, echo, engine)
+    config = plan.config
     given = config.out_dir is not None
     run_dir = Path(config.out_dir).expanduser() if config.out_dir else default_folder(config)
     with locked(run_dir):

@@ -18,7 +18,7 @@ from torch import nn
 from mt_lottery.config import TunerConfig, setting
 from mt_lottery.data.filters import normalised
 from mt_lottery.data.prompts.tokenise import plain_ids
-from mt_lottery.data.prompts.wording import Wording, sentences_of
+from mt_lottery.data.prompts.wording import Wording, is_whole, sentences_of
 from mt_lottery.errors import RecordError, TuningError
 from mt_lottery.reading import read_json, read_text
 from mt_lottery.registry import register_tuner
@@ -101,6 +101,8 @@ def _source(prompt: Wording) -> str:
 class FewShotTuner(Tuner):
     """Training pairs in the template's own form, an empty line behind each.
 
+    A chat template has them as earlier turns.
+
     No parameter is trained: what the text alone can teach.
     """
 
@@ -135,6 +137,12 @@ class FewShotTuner(Tuner):
         if context.tokenizer is None:
             return []
         self.tokenizer = context.tokenizer
+        if not context.examples:
+            raise TuningError(
+                "The tokenizer's chat template words earlier turns in another way than the last "
+                "one, so that few_shot has no place for its examples. Allowed: another "
+                "data.template, or data.prompt."
+            )
         if problems := self.problems_with_pairs(len(context.examples)):
             raise TuningError(problems[0])
         if self.retrieves:
@@ -170,12 +178,18 @@ class FewShotTuner(Tuner):
 
     def save(self, context: TuningContext, run_dir: Path) -> Path:
         folder = run_dir / "control"
+        content: dict[str, Any]
         if self.retrieves:
             pool = [[[str(text), sentences_of(text)] for text in shot] for shot in self.pool]
-            write_text(folder / POOL, json.dumps({"pairs": pool}, ensure_ascii=False) + "\n")
+            turns = {"turns": True} if is_whole(self.pool[0][0]) else {}  # of a chat
+            content = {"pairs": pool, **turns}
+            write_text(folder / POOL, json.dumps(content, ensure_ascii=False) + "\n")
             return folder
         write_bytes(folder / FILE, self.lead.encode())
-        write_text(folder / PLACES, json.dumps({"sentences": sentences_of(self.lead)}) + "\n")
+        content = {"sentences": sentences_of(self.lead)}
+        if is_whole(self.lead):
+            content["end"] = self.lead[-8:]
+        write_text(folder / PLACES, json.dumps(content) + "\n")
         return folder
 
     def restore(self, model: Any, run_dir: Path) -> Any:
@@ -184,11 +198,11 @@ class FewShotTuner(Tuner):
             return model
         file, places = run_dir / "control" / FILE, run_dir / "control" / PLACES
         text = read_text(file, RecordError, bom=False)
-        if not text.endswith("\n\n"):
+        known = read_json(places, RecordError) if places.exists() else {}
+        spans: Any = known.get("sentences") if known else [[0, len(text)]]
+        end = known.get("end", "\n\n")
+        if not (isinstance(end, str) and text.endswith(end)):
             raise RecordError(f"{file}: damaged: its last example is cut short.")
-        spans: Any = [[0, len(text)]]
-        if places.exists():
-            spans = read_json(places, RecordError).get("sentences")
         if not _are_spans(spans, len(text)):
             raise RecordError(f"{places}: damaged: 'sentences' must be spans of {FILE}.")
         self.lead = Wording(text, None if spans is None else [(a, b) for a, b in spans])
@@ -216,15 +230,16 @@ def _wording(text: str) -> Wording:
 
 
 def _lead(shots: Sequence[tuple[str, str]]) -> Wording:
-    """Examples as they are put before a prompt, an empty line behind each."""
+    """Examples as they are put before a prompt, an empty line behind each but for a chat's."""
     lead = Wording("")
     for prompt, target in shots:
-        lead = lead + prompt + target + Wording("\n\n")
+        lead = lead + prompt + target + Wording("" if is_whole(prompt) else "\n\n")
     return lead
 
 
 def _read_pool(file: Path) -> list[Shot]:
-    pairs = read_json(file, RecordError).get("pairs")
+    content = read_json(file, RecordError)
+    pairs, turns = content.get("pairs"), content.get("turns") is True
 
     def good(part: Any) -> bool:
         whole = isinstance(part, list) and len(part) == 2 and isinstance(part[0], str)
@@ -238,5 +253,5 @@ def _read_pool(file: Path) -> list[Shot]:
         isinstance(pair, list) and len(pair) == 2 and all(map(good, pair)) for pair in pairs
     ):
         raise RecordError(f"{file}: damaged: `pairs` must be pairs of prompt and target.")
-    made = [tuple(Wording(text, spans(at)) for text, at in pair) for pair in pairs]
+    made = [tuple(Wording(text, spans(at), turns) for text, at in pair) for pair in pairs]
     return [(prompt, target) for prompt, target in made]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.utils.data import Sampler
 
-from mt_lottery.data.prompts.templates import Template
+from mt_lottery.data.prompts.templates import Template, bound
 from mt_lottery.data.prompts.tokenise import tokenise
 from mt_lottery.data.prompts.wording import prompts_of, targets_of
 from mt_lottery.data.text import Pair
@@ -54,7 +54,8 @@ class Encoded:
     Attributes:
         examples: those that fit.
         dropped: positions of the pairs that are too long.
-        texts: prompt and target of every pair, as the template words them.
+        texts: prompt and target of every pair, as the template words them in an example: empty
+            where it cannot.
     """
 
     examples: list[Example]
@@ -85,9 +86,7 @@ def encode_prompts(
         One list of ids a source, unpadded, with BOS where the tokenizer adds it,
         never with the EOS that a tokenizer may add.
     """
-    prompts = prompts_of(template, sources, pair)
-    leads = [lead] * len(prompts) if isinstance(lead, str) else lead
-    prompts = [a + b if a else b for a, b in zip(leads, prompts, strict=True)]
+    prompts = prompts_of(bound(template, tokenizer), sources, pair, lead)
     return [each.ids for each in tokenise(tokenizer, prompts)]
 
 
@@ -118,6 +117,7 @@ def encode(
         ModelError: the tokenizer has no EOS token.
         DataError: every pair is too long.
     """
+    template = bound(template, tokenizer)
     eos_id = tokenizer.eos_token_id
     if not isinstance(eos_id, int):
         raise ModelError(
@@ -147,7 +147,15 @@ def encode(
             f"All {len(lengths)} pairs are longer than {limit or f'data.max_length={max_length}'}; "
             f"prompt and target have {min(lengths)} to {max(lengths)} tokens."
         )
-    return Encoded(examples, dropped, list(zip(prompts, targets, strict=True)))
+    layout = getattr(template, "layout", None)
+    if layout is None:
+        return Encoded(examples, dropped, list(zip(prompts, targets, strict=True)))
+    shot = layout(pair).shot  # an earlier turn of a chat
+    if shot is None:
+        return Encoded(examples, dropped, [])
+    turns = prompts_of(shot, [each.source for each in pairs], pair)
+    answers = targets_of(shot, [each.target for each in pairs])
+    return Encoded(examples, dropped, list(zip(turns, answers, strict=True)))
 
 
 def collate(examples: Sequence[Example], pad_id: int) -> dict[str, torch.Tensor]:

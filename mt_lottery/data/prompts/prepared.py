@@ -11,11 +11,13 @@ from mt_lottery.config import RunConfig
 from mt_lottery.data.corpora import Split
 from mt_lottery.data.joint import JointSplit, directions_of
 from mt_lottery.data.prompts.batches import Encoded, encode, encode_prompts
-from mt_lottery.data.prompts.templates import Template, get_template
+from mt_lottery.data.prompts.chat import BoundChat, Chat
+from mt_lottery.data.prompts.templates import Own, Template, bound, template_of
 from mt_lottery.data.prompts.tokenise import plain_ids
 from mt_lottery.errors import ConfigError
 from mt_lottery.languages import LanguagePair
 
+PROMPT = "prompt"  # where a record has it, for a template that is in no file of ours
 Made = TypeVar("Made")
 
 
@@ -36,7 +38,7 @@ class PreparedText:
     @classmethod
     def of(cls, config: RunConfig) -> PreparedText:
         """With the template and languages of a configuration."""
-        return cls(get_template(config.data.template), *directions_of(config)[1])
+        return cls(template_of(config.data), *directions_of(config)[1])
 
     @property
     def pair(self) -> LanguagePair:
@@ -57,6 +59,26 @@ class PreparedText:
         if self.pairs == (pair,):
             return self
         return self._of_pair.setdefault(pair, PreparedText(self.template, pair))
+
+    def bind(self, tokenizer: Any) -> PreparedText:
+        """Itself, with its template for this tokenizer.
+
+        Raises:
+            ModelError: a chat template that is missing, or cannot be used.
+        """
+        self.template = bound(self.template, tokenizer)
+        for part in self._of_pair.values():
+            part.template = self.template
+        return self
+
+    @property
+    def shown(self) -> dict[str, str] | None:
+        """What a record says of a prompt that is in no file of ours; None for registered ones."""
+        if not isinstance(self.template, (Own, Chat, BoundChat)):
+            return None
+        text = self.template.prompt("{source}", self.pairs[0])
+        end = {"end": self.template.end} if isinstance(self.template, BoundChat) else {}
+        return {"text": text, **end}
 
     def _once(self, tokenizer: Any, *key: Hashable, make: Callable[[], Made]) -> Made:
         whole = (*key, len(tokenizer))  # a method may add tokens

@@ -10,8 +10,11 @@ the same with and without the target behind it.
 from __future__ import annotations
 
 import re
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
+from mt_lottery.config import DataConfig
+from mt_lottery.config.prompt import fill
+from mt_lottery.errors import ConfigError
 from mt_lottery.languages import LanguagePair
 from mt_lottery.registry import TEMPLATES, register_template
 
@@ -73,14 +76,76 @@ class Alpaca(_BlankBeforeTarget):
         )
 
 
-def check_template(name: str, pair: LanguagePair) -> Template:
-    """An instance of a template that was tried on two pairs of sentences.
+def filled(text: str, source: str, pair: LanguagePair) -> str:
+    """A prompt of the user's with its fields (:data:`mt_lottery.config.prompt.FIELDS`) filled."""
+    sides = {"source": pair.source, "target": pair.target}
+    values = {f"{side}_language": language.name for side, language in sides.items()}
+    values |= {f"{side}_code": language.code for side, language in sides.items()}
+    return fill(text, values | {"source": one_line(source)})
+
+
+@register_template("prompt")
+class Own:
+    """``data.prompt``.
+
+    The target follows after a blank, but after none where the prompt ends with white space.
+
+    Args:
+        text: with fields in braces.
+    """
+
+    def __init__(self, text: str | None = None) -> None:
+        if text is None:
+            raise ConfigError("The template 'prompt' needs a text: data.prompt='… {source} …'.")
+        self.text = text
+
+    def prompt(self, source: str, pair: LanguagePair) -> str:
+        """The text with its fields filled."""
+        return filled(self.text, source, pair)
+
+    def target(self, target: str) -> str:
+        """The translation on one line."""
+        return ("" if self.text[-1:].isspace() else " ") + one_line(target)
+
+
+def template_of(data: DataConfig) -> Template:
+    """The template that a run's settings ask for.
+
+    Raises:
+        RegistryError: unknown name.
+        ConfigError: a template that needs a text has none.
+    """
+    name = data.template or ("plain" if data.prompt is None else "prompt")
+    if name == "prompt":
+        return Own(data.prompt)
+    if name == "chat":
+        return cast(Template, TEMPLATES.get(name)(data.prompt, data.system))
+    return get_template(name)
+
+
+def bound(template: Template, tokenizer: Any) -> Template:
+    """The template for a tokenizer; most are the same for any.
+
+    Raises:
+        ModelError: the tokenizer has no chat template, or one that cannot be used.
+    """
+    bind = getattr(template, "bind", None)
+    return template if bind is None else cast(Template, bind(tokenizer))
+
+
+def check_template(name: str, pair: LanguagePair, template: Template | None = None) -> Template:
+    """A template that was tried on two pairs of sentences.
+
+    Args:
+        name: under which it is registered.
+        pair: the direction.
+        template: an instance; a new one if None.
 
     Raises:
         RegistryError: unknown name.
         PluginError: it writes no text, the same prompt for any sentence, or no target.
     """
-    template = get_template(name)
+    template = template or get_template(name)
     sources = ("The first sentence.", "And a second one, which is longer.")
     targets = ("Prima propoziție.", "Și a doua, mai lungă.")
     prompts = [template.prompt(source, pair) for source in sources]

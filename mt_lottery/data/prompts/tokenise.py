@@ -15,7 +15,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from mt_lottery.data.prompts.blind import Encoding, encode_blind
-from mt_lottery.data.prompts.wording import Span, sentences_of
+from mt_lottery.data.prompts.wording import Span, is_whole, sentences_of
 from mt_lottery.errors import PluginError
 
 Found = tuple[int, int, str]  # start, end, special token
@@ -87,7 +87,7 @@ def tokenise(
         texts: a :class:`~mt_lottery.data.prompts.wording.Wording`, whose own special tokens become
             their ids, or a plain text, all of which is text.
         begin: add what the tokenizer puts first (BOS).  A template that begins with BOS
-            itself gets one, not two.
+            itself gets one, not two; a chat template's text gets none that it has not.
         keep_end: keep an EOS with which the text itself ends.  What the tokenizer puts last
             (T5 style, ``add_eos_token=True``) never stays.
         offsets: give each token's characters, [start, end); needs a fast tokenizer.
@@ -98,7 +98,7 @@ def tokenise(
     specials = special_tokens(tokenizer)
     made: list[Encoding | None] = [None] * len(texts)
     own: list[list[Found]] = []
-    groups: dict[bool, list[int]] = {True: [], False: []}  # split special tokens?
+    groups: dict[tuple[bool, bool], list[int]] = {}  # split special tokens? add BOS?
     mixed: list[int] = []
     for index, text in enumerate(texts):
         found = specials.find(text)
@@ -113,24 +113,27 @@ def tokenise(
         if own[-1] and len(own[-1]) < len(found):
             mixed.append(index)
         else:
-            groups[not own[-1]].append(index)
-    for split, chosen in groups.items():
-        some = _direct(tokenizer, [str(texts[i]) for i in chosen], begin, split, offsets)
+            key = not own[-1], begin and not is_whole(text)
+            groups.setdefault(key, []).append(index)
+    for (split, first), chosen in groups.items():
+        some = _direct(tokenizer, [str(texts[i]) for i in chosen], first, split, offsets)
         for index, encoding in zip(chosen, some, strict=True):
             made[index] = encoding
-            if split and _leaks(specials, tokenizer, str(texts[index]), encoding, begin):
+            if split and _leaks(specials, tokenizer, str(texts[index]), encoding, first):
                 mixed.append(index)
     for index in mixed:
         spans = [(start, end) for start, end, _ in own[index]]
-        made[index] = encode_blind(tokenizer, specials.ids, str(texts[index]), spans, begin)
+        first = begin and not is_whole(texts[index])
+        made[index] = encode_blind(tokenizer, specials.ids, str(texts[index]), spans, first)
     eos_id, bos_id = tokenizer.eos_token_id, tokenizer.bos_token_id
     result = []
     for text, each, ours in zip(texts, made, own, strict=True):
         assert each is not None
         encoding = each
-        first = ours[0] if ours and not text[: ours[0][0]].strip() else None
+        opening = ours[0] if ours and not text[: ours[0][0]].strip() else None
         doubled = bos_id is not None and encoding.ids[:2] == [bos_id, bos_id]
-        if begin and doubled and first is not None and specials.ids[first[2]] == bos_id:
+        added = begin and not is_whole(text)
+        if added and doubled and opening is not None and specials.ids[opening[2]] == bos_id:
             encoding = encoding.cut(1, None)
         kept = _own_ends(text, ours, specials, eos_id) if keep_end else 0
         result.append(encoding.cut(0, _without_end(encoding.ids, eos_id, kept)))

@@ -28,27 +28,40 @@ class Wording(str):
         text: the whole.
         sentences: spans [start, end) in characters, in order; None where a template words its
             text by the sentence, so that the two cannot be told apart.
+        whole: it has all special tokens that it needs: the tokenizer puts none around it.
     """
 
     sentences: tuple[Span, ...] | None
+    whole: bool
 
-    def __new__(cls, text: str, sentences: Sequence[Span] | None = ()) -> Wording:
+    def __new__(
+        cls, text: str, sentences: Sequence[Span] | None = (), whole: bool = False
+    ) -> Wording:
         """As the class says."""
         made = super().__new__(cls, text)
         made.sentences = None if sentences is None else tuple(sentences)
+        made.whole = whole
         return made
 
     def __add__(self, other: str) -> Wording:
         """Both texts; what is no ``Wording`` counts as a sentence."""
         theirs, shift = sentences_of(other), len(self)
+        text, whole = str.__add__(self, other), self.whole or is_whole(other)
         if self.sentences is None or theirs is None:
-            return Wording(str.__add__(self, other), None)
+            return Wording(text, None, whole)
         moved = [(start + shift, end + shift) for start, end in theirs]
-        return Wording(str.__add__(self, other), [*self.sentences, *moved])
+        return Wording(text, [*self.sentences, *moved], whole)
 
     def __radd__(self, other: str) -> Wording:
         """As ``+``, with a plain text in front."""
         return Wording(other, sentences_of(other)) + self
+
+    def insert(self, place: int, text: str) -> Wording:
+        """The text with another one put in before any of its sentences."""
+        if place == 0:
+            return Wording("") + text + self
+        rest = [(start - place, end - place) for start, end in self.sentences or ()]
+        return Wording(self[:place]) + text + Wording(self[place:], rest, self.whole)
 
     def __getitem__(self, key: SupportsIndex | slice) -> str:
         """A part, as plain text."""
@@ -60,22 +73,48 @@ def sentences_of(text: str) -> tuple[Span, ...] | None:
     return text.sentences if isinstance(text, Wording) else ((0, len(text)),)
 
 
-def prompts_of(template: Template, sources: Sequence[str], pair: LanguagePair) -> list[Wording]:
-    """The template's prompts, with the places of the sources."""
-    return list(_worded(lambda source: template.prompt(source, pair), sources))
+def is_whole(text: str) -> bool:
+    """Whether the tokenizer puts no special tokens around a text."""
+    return isinstance(text, Wording) and text.whole
+
+
+def prompts_of(
+    template: Template,
+    sources: Sequence[str],
+    pair: LanguagePair,
+    lead: str | Sequence[str] = "",
+) -> list[Wording]:
+    """The template's prompts, with the places of the sources.
+
+    Args:
+        template: the wording.
+        sources: one sentence each.
+        pair: the direction.
+        lead: few-shot examples of all, or of each: before the prompt, or where a chat template
+            has earlier turns.
+    """
+    made = list(_worded(lambda source: template.prompt(source, pair), sources, template))
+    leads = [lead] * len(made) if isinstance(lead, str) else lead
+    layout = getattr(template, "layout", None)
+    place = 0 if layout is None or not any(leads) else layout(pair).lead
+    return [b.insert(place, a) if a else b for a, b in zip(leads, made, strict=True)]
 
 
 def targets_of(template: Template, targets: Sequence[str]) -> list[Wording]:
     """The template's targets, with the places of the translations."""
-    return list(_worded(template.target, targets))
+    return list(_worded(template.target, targets, template))
 
 
-def _worded(write: Callable[[str], str], sentences: Sequence[str]) -> Iterator[Wording]:
+def _worded(
+    write: Callable[[str], str], sentences: Sequence[str], template: Template
+) -> Iterator[Wording]:
+    whole = bool(getattr(template, "whole", False))
     fixed = write(MARK).split(MARK) if sentences else []
     for sentence in sentences:
         text = write(sentence)
         spans = _between(fixed, text)
-        yield Wording(text, _blanked(write, sentence, text) if spans is None else spans)
+        spans = _blanked(write, sentence, text) if spans is None else spans
+        yield Wording(text, spans, whole)
 
 
 def _between(fixed: Sequence[str], text: str) -> list[Span] | None:

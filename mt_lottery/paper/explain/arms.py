@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from mt_lottery.config import digest
-from mt_lottery.data.prompts.templates import get_template
+from mt_lottery.data.prompts.templates import bound, get_template
 from mt_lottery.decoding.translation import Hypothesis, translate
 from mt_lottery.errors import ConfigError, RecordError, TuningError
 from mt_lottery.model.tables import eos_ids
@@ -201,8 +201,9 @@ def explain(
 
     pair, lines = run.pair, _test_set(run, sentences)
     loaded, echo = run.tuned, run.echo
-    name = template or run.config.data.template
-    wording = get_template(name)
+    name = template or str(run.config.data.template)
+    own_wording = name == run.config.data.template
+    wording = run.text.template if own_wording else bound(get_template(name), loaded.tokenizer)
     rows = _rows_of(run)
     model, tokenizer = loaded.model, loaded.tokenizer
     sources = [str(x["source"]) for x in lines]
@@ -218,7 +219,7 @@ def explain(
     embedding = PositionRows(rows)
     stops = eos_ids(model, tokenizer)
     model.set_input_embeddings(embedding)
-    own = name == run.config.data.template and len(lines) == run.record.data.test.pairs
+    own = own_wording and len(lines) == run.record.data.test.pairs
     kept = out / f"arms-{_key(run, name, sources)[:16]}"
     settings = run.config.translate
     found = Explained(run, name, sources, references, arms, {}, reads, None)

@@ -123,8 +123,8 @@ def split_prompts(
         start, end = source_span(template, pair, text, name)
         assert encoded.offsets is not None
         kinds, begun = [], False
-        for first, last in encoded.offsets:
-            begun = begun or last > first
+        for token, (first, last) in zip(encoded.ids, encoded.offsets, strict=True):
+            begun = begun or (last > first and token != tokenizer.bos_token_id)
             inside = first < end and last > start and last > first
             kinds.append(SOURCE if inside else INSTRUCTION if begun else BOS)
         prompts.append(Prompt(encoded.ids, kinds))

@@ -11,6 +11,7 @@ from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.model.loading import tokenizer_of
 from mt_lottery.registry import TUNERS
 from mt_lottery.runs.context import input_counts
+from mt_lottery.runs.planning.prompting import with_template
 from mt_lottery.tuners.rows.base import RowTuner
 
 
@@ -50,7 +51,7 @@ def vocabulary_use(config: RunConfig, corpora: Corpora) -> VocabularyUse | None:
     if found is None or corpora.train is None:
         return None
     tokenizer, rows = found
-    text = PreparedText.of(config)
+    text = PreparedText.of(with_template(config, lambda _: None))
     encoded = text.encode(corpora.train, tokenizer, config.data.max_length)
     return VocabularyUse(rows, input_counts(encoded), text.counts(corpora.train, tokenizer))
 

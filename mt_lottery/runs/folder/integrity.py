@@ -56,6 +56,8 @@ def _settings(run_dir: Path, config: RunConfig, tuning: dict[str, Any] | None) -
     moves = set(file_settings(config.tuner))
     found = {"recipe": content.get("recipe"), "lang": content.get("lang")}
     found["data.template"] = part("data").get("template")
+    own = {f"data.{key}": part("data").get(key) for key in ("prompt", "system")}
+    found |= {key: value for key, value in own.items() if value is not None}
     found["model.dtype"] = part("model").get("dtype")
     found |= {f"translate.{k}": v for k, v in part("translate").items()}
     found |= {f"tuner.{k}": v for k, v in part("tuner").items() if k not in moves}

@@ -14,7 +14,7 @@ from mt_lottery.config import RunConfig, counted, digest, file_settings
 from mt_lottery.data.corpora import Corpora, Split
 from mt_lottery.data.joint import directions_of, in_direction, load_text, parts_of
 from mt_lottery.data.prompts.prepared import PreparedText
-from mt_lottery.data.prompts.templates import check_template
+from mt_lottery.data.prompts.templates import bound, check_template, template_of
 from mt_lottery.errors import ConfigError, DataError, TuningError
 from mt_lottery.languages import LanguagePair
 from mt_lottery.model.folder.quantised import check_trainable
@@ -23,6 +23,7 @@ from mt_lottery.model.loading import fingerprint, quantisation_of, tokenizer_of
 from mt_lottery.reading import sha256_of
 from mt_lottery.registry import CORPORA, ENGINES, METRICS, OPTIMIZERS, TRACKERS, TUNERS, Registry
 from mt_lottery.runs.planning.fitting import check_text, problems_with_directions
+from mt_lottery.runs.planning.prompting import prompt_identity, with_template
 from mt_lottery.runs.planning.trial_calls import sentences, try_plugins
 from mt_lottery.scoring.metric import MetricContext
 from mt_lottery.scoring.trial import SOURCES, LaterTokenizer, try_metric
@@ -245,6 +246,7 @@ def make_plan(config: RunConfig, echo: Echo, engine: Engine | None = None) -> Pl
             if getattr(config.data, key) is not None
         ),
     )
+    config = with_template(config, echo)
     tuner: Tuner = TUNERS.get(config.tuner.name)(config.tuner)
     engine = engine or ENGINES.get(config.engine)(config)
     said = sentences(
@@ -261,7 +263,9 @@ def make_plan(config: RunConfig, echo: Echo, engine: Engine | None = None) -> Pl
     trained = tuner.trains or tuner.probe is not None
     learns = trained or tuner.reads_text or tuner.gradient_pairs is not None
     roles = ("train", "dev", "test") if learns else ("test",)
-    template = check_template(config.data.template, pair)
+    template = check_template(str(config.data.template), pair, template_of(config.data))
+    if hasattr(template, "bind") and (found := tokenizer_of(config.model)) is not None:
+        template = bound(template, found[0])
     corpora = parallel.on_main(lambda: load_text(config, roles))
     if corpora.test is None:
         raise DataError(f"data={config.data.name}: no test set; give data.test and data.test_path.")
@@ -295,7 +299,7 @@ def make_plan(config: RunConfig, echo: Echo, engine: Engine | None = None) -> Pl
     content["device"] = torch.device(device).type
     content["model"] = {"id": model_id, "dtype": config.model.dtype}
     # text counts by content, not by the path or the number of pairs that led to it
-    content["data"] = {"template": config.data.template, "test": corpora.test.sha256}
+    content["data"] = {**prompt_identity(config), "test": corpora.test.sha256}
     if learns:
         assert corpora.train is not None
         content["data"] |= {

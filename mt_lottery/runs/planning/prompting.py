@@ -1,0 +1,62 @@
+"""Which prompt a run takes where its settings leave that open, and what names it in a hash."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from mt_lottery.config import RunConfig
+from mt_lottery.data.prompts.chat import MESSAGE
+from mt_lottery.errors import ConfigError
+from mt_lottery.model.folder.instruct import chat_template_sha256, says_instruct
+from mt_lottery.model.loading import tokenizer_of
+from mt_lottery.system import parallel
+
+
+def with_template(config: RunConfig, echo: Callable[[str], None]) -> RunConfig:
+    """The configuration with its template: chat for an instruct model that has a chat template.
+
+    Args:
+        config: of the run; one that has ``data.template`` is returned as it is.
+        echo: prints a line for the user.
+
+    Raises:
+        ConfigError: a system text without a chat template.
+        ModelError: there is no such model.
+    """
+    data = config.data
+    if data.template is not None:
+        return config
+    why = parallel.on_main(lambda: _why_chat(config))
+    if why is not None:
+        echo(
+            f"data.template=chat: an instruct model ({why}), asked in its own chat template. "
+            "data.template=plain is the prompt of base models."
+        )
+        chosen = "chat"
+    elif data.system is not None:
+        raise ConfigError(
+            "`data.system` is for data.template=chat, and nothing says that this is an instruct "
+            "model: give data.template=chat too if its tokenizer has a chat template."
+        )
+    else:
+        chosen = "plain" if data.prompt is None else "prompt"
+    return dataclasses.replace(config, data=dataclasses.replace(data, template=chosen))
+
+
+def _why_chat(config: RunConfig) -> str | None:
+    why = says_instruct(config.model)
+    found = None if why is None else tokenizer_of(config.model)
+    return why if found is not None and found[0].chat_template else None
+
+
+def prompt_identity(config: RunConfig) -> dict[str, Any]:
+    """What a ``config_hash`` says of the prompt."""
+    data = config.data
+    found: dict[str, Any] = {"template": data.template}
+    if data.template == "chat":
+        found["chat"] = [data.prompt or MESSAGE, data.system, chat_template_sha256(config.model)]
+    elif data.template == "prompt":
+        found["prompt"] = data.prompt
+    return found
