@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -38,14 +39,19 @@ from mt_lottery.training.row_gradients import sample
 from mt_lottery.tuners.rows.module import attach
 
 ROWS, MOST = 18, 256
-#: What is tuned, in this order, and what is asked of it beside the rows.
-TUNED = ("pair norms, 64", "batch norms, 64", "Adam, 64", "norm of the sum, 64", "pair norms, 16")
-OTHERS = {
+#: What is run, in this order: recipes, and rows of a ranking (None).
+RUNS: dict[str, list[str] | None] = {
     "none": ["recipe=none"],
     "ks": ["recipe=ks_lottery"],
+    "pair norms, 64": None,
     "cos": ["recipe=ks_lottery", "tuner.selector=cos"],
+    "Adam, 64": None,
+    "batch norms, 64": None,
+    "norm of the sum, 64": None,
     "frequency": ["recipe=frequency"],
+    "pair norms, 16": None,
 }
+FIRST = "pair norms, 64"  # what the others' rows are compared with
 
 Part = dict[str, Any]  # rows, gradient [n, d] of the mean loss a label
 
@@ -131,6 +137,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="rankings and runs go here")
     parser.add_argument("--lang", default="es")
+    parser.add_argument("--only", help="tune nothing but this")
     parser.add_argument("--rank", action="store_true", help="tune nothing")
     parser.add_argument("--report", action="store_true", help="run nothing")
     given = parser.parse_args()
@@ -146,11 +153,13 @@ def main() -> int:
         found = {n: {"rows": r, "tokens": token_strings(tokenizer, r)} for n, r in chosen.items()}
         kept.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
     ranked: dict[str, dict[str, Any]] = json.loads(kept.read_text("utf-8"))
-    runs = {name: out / given.lang / name.replace(", ", "-") for name in (*OTHERS, *TUNED)}
+    runs = {name: out / given.lang / re.sub(r"\W+", "-", name) for name in RUNS}
     for name, folder in runs.items():
-        if given.rank or given.report or (folder / "record.json").is_file():
+        if given.rank or given.report or given.only not in (None, name):
             continue
-        more = OTHERS.get(name)
+        if (folder / "record.json").is_file():
+            continue
+        more = RUNS[name]
         if more is None:
             file = folder.with_suffix(".txt")
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -158,7 +167,7 @@ def main() -> int:
             more = ["recipe=ks_lottery", f"tuner.rows_file={file}"]
         command = [sys.executable, "-m", "mt_lottery.cli.train", *more, *text(data, given.lang)]
         subprocess.run([*command, f"out_dir={folder}", "baseline=false"], check=True)
-    first = set(ranked[TUNED[0]]["rows"])
+    first = set(ranked[FIRST]["rows"])
     for one in ranked.values():
         one["shared"] = len(first & set(one["rows"]))
     done = {n: Run(folder) for n, folder in runs.items() if (folder / "record.json").is_file()}
