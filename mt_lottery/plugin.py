@@ -23,7 +23,7 @@ from mt_lottery.registry import REGISTRIES
 #: Module → the names of it that are public.
 _ROOMS = {
     "config": "ModelConfig DataConfig TrainConfig TunerConfig setting",
-    "tuners.base": "Tuner TuningContext Probe",
+    "tuners.base": "Tuner TuningContext Probe RowGradients",
     "tuners.rows.base": "RowTuner RowsConfig CountedRowsConfig ChosenRows",
     "tuners.rows.ks_lottery": "KSLotteryConfig KSLotteryTuner KSTransferTuner",
     "tuners.adapters.base": "PeftTuner check_targets query_and_value_layers",
@@ -101,6 +101,7 @@ if TYPE_CHECKING:
     from mt_lottery.tuners.adapters.base import check_targets as check_targets
     from mt_lottery.tuners.adapters.base import query_and_value_layers as query_and_value_layers
     from mt_lottery.tuners.base import Probe as Probe
+    from mt_lottery.tuners.base import RowGradients as RowGradients
     from mt_lottery.tuners.base import Tuner as Tuner
     from mt_lottery.tuners.base import TuningContext as TuningContext
     from mt_lottery.tuners.rows.base import ChosenRows as ChosenRows

@@ -84,12 +84,15 @@ def gradient_norms(
             return found
 
         def share(mine: Sequence[Example]) -> list[Tensor]:
-            with progress_bar(len(mine), "Gradients", unit=" pairs", leave=False) as bar:
-                done = []
-                for example in mine:
-                    done.append(norms(example))
+            done: list[Tensor] = []
+            bar = progress_bar(len(mine), "Gradients", unit="pair") if parallel.is_main() else None
+            for example in mine:
+                done.append(norms(example))
+                if bar is not None:
                     bar.update()
-                return done
+            if bar is not None:
+                bar.close()
+            return done
 
         total = torch.zeros(len(rows), dtype=torch.float64)
         for each in parallel.spread(examples, share):
