@@ -25,7 +25,7 @@ from mt_lottery.system import parallel
 from mt_lottery.system.atomic import write_text
 from mt_lottery.system.removing import remove
 from mt_lottery.system.values import cache_folder
-from mt_lottery.training.row_gradients import gradient_norms, sample
+from mt_lottery.training.row_gradients import gradient_norms, sample, token_ids
 from mt_lottery.tuners.base import RowGradients, TuningContext
 from mt_lottery.tuners.rows.module import check_scope
 
@@ -79,11 +79,9 @@ def gradients_of(
             return found
         examples = sample(encoded.examples, pairs, config.seed)
         echo(f"Measuring the gradients of {len(examples)} training pairs …")
-        if scope == "tied":  # the softmax pulls at every row
-            rows = torch.arange(context.table.shape[0])
-        else:
-            ids = {i for each in examples for i in (*each.prompt_ids, *each.target_ids)}
-            rows = torch.tensor(sorted(ids), dtype=torch.int64)
+        # with a tied table the softmax pulls at every row
+        everything = torch.arange(context.table.shape[0])
+        rows = everything if scope == "tied" else token_ids(examples)
         began = time.monotonic()
         norms = gradient_norms(
             context.model,

@@ -8,7 +8,8 @@ of those at the positions that hold its token.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +21,8 @@ from mt_lottery.errors import TrainingError
 from mt_lottery.report.progress import progress_bar
 from mt_lottery.system import parallel
 from mt_lottery.training.objective import Objective
-from mt_lottery.tuners.rows.module import attach, detach
+from mt_lottery.tuners.declared import own_randomness
+from mt_lottery.tuners.rows.module import attach
 
 
 def sample(examples: Sequence[Example], pairs: int, seed: int) -> list[Example]:
@@ -33,6 +35,12 @@ def sample(examples: Sequence[Example], pairs: int, seed: int) -> list[Example]:
     """
     order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(seed))
     return [examples[i] for i in sorted(order[:pairs].tolist())]
+
+
+def token_ids(examples: Sequence[Example]) -> Tensor:
+    """Every token id of prompts and targets, ascending, [k]."""
+    ids = {i for each in examples for i in (*each.prompt_ids, *each.target_ids)}
+    return torch.tensor(sorted(ids), dtype=torch.int64)
 
 
 def gradient_norms(
@@ -51,12 +59,12 @@ def gradient_norms(
     dropout: each pair counts the same, whatever its length, its batch and its place.
 
     Args:
-        model: the original causal LM; as it was afterwards.
+        model: the original causal LM; afterwards it is as it was.
         config: the ``train`` section; its criterion is used.
         examples: the pairs; of several processes each does a share.
         rows: token ids, [k].
         pad_id: token id that fills up batches.
-        seed: PyTorch's random state is set to it.
+        seed: of whatever draws random numbers; the states are put back.
         tied: the output head's share of a tied table's gradient counts too.
 
     Returns:
@@ -66,14 +74,13 @@ def gradient_norms(
         TrainingError: no pair, or a gradient that is not finite.
         ModelError: a model whose logits are not understood.
     """
-    embedding = attach(model, rows, tied=tied)
-    try:
+    with _rows_in(model, rows, tied, seed) as trained:
         objective = Objective(model, config, examples, pad_id=pad_id, seed=seed)
 
         def norms(example: Example) -> Tensor:
             batch = objective.to_device(objective.collate([example]))
             loss = objective.sum_loss(batch) / len(example.target_ids)
-            (gradient,) = torch.autograd.grad(loss, [embedding.rows])
+            (gradient,) = torch.autograd.grad(loss, [trained])
             found: Tensor = gradient.norm(dim=1).cpu()
             if not bool(found.isfinite().all()):
                 raise TrainingError(
@@ -98,5 +105,22 @@ def gradient_norms(
         for each in parallel.spread(examples, share):
             total += each
         return total
-    finally:
-        detach(model)
+
+
+@contextlib.contextmanager
+def _rows_in(model: Any, rows: Tensor, tied: bool, seed: int) -> Iterator[Tensor]:
+    """The rows as a parameter of the model; afterwards it and all random states are as before."""
+    table, head = model.get_input_embeddings(), model.get_output_embeddings()
+    modes = [(module, module.training) for module in model.modules()]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    with own_randomness(seed):
+        try:
+            yield attach(model, rows, tied=tied).rows
+        finally:
+            model.set_input_embeddings(table)
+            if tied:
+                model.set_output_embeddings(head)
+            for module, mode in modes:
+                module.training = mode
+            for parameter in trained:
+                parameter.requires_grad_(True)

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mt_lottery.errors import ArgumentError, TuningError, checked_keywords
+from mt_lottery.paper.find.examples import open_examples
 from mt_lottery.paper.find.given import TableLike
 from mt_lottery.paper.find.pair import Pair, Spelling, keyword, open_pair
 from mt_lottery.paper.find.tables import row_parts
@@ -46,6 +47,7 @@ def find_ticket(
     reduction: str | None = None,
     seed: int = 0,
     pairs: int | None = None,
+    examples: Iterable[Any] | None = None,
     tokenizer: Any | None = None,
     shared_rows: bool = False,
     device: str = "auto",
@@ -78,9 +80,12 @@ def find_ticket(
             ``ratio``, ``kl``, ``frequency``, ``gradient``, ``random``, or a plugin's;
             ``frequency`` and ``gradient`` look at the training text of a run.
         reduction: ``abs`` or ``signed``, for selectors that know both.
-        seed: of ``selector="random"``.
+        seed: of ``selector="random"``, and of the draw from ``examples``.
         pairs: of ``selector="gradient"``: how many of the run's training pairs, drawn by its own
             seed; as many as the run used, or 64, if None.
+        examples: of ``selector="gradient"``, for a model in memory: what it is to be trained on,
+            objects with ``input_ids`` and ``labels`` (-100 for the prompt), of which ``pairs``
+            are drawn by ``seed``.
         tokenizer: names the rows; that of a folder or run if None.
         shared_rows: of tables of different length, compare the rows that both have.
         device: where a run's probe is trained if it is no longer in the cache.
@@ -102,6 +107,7 @@ def find_ticket(
         base,
         tuned,
         choice,
+        examples=examples,
         tokenizer=tokenizer,
         shared_rows=shared_rows,
         device=device,
@@ -160,6 +166,7 @@ def find(
     after: TableLike | None,
     choice: Choice,
     *,
+    examples: Iterable[Any] | None = None,
     tokenizer: Any | None = None,
     **how: Any,
 ) -> Ticket:
@@ -168,6 +175,7 @@ def find(
     Args:
         before, after: the tables.
         choice: which rows.
+        examples: as of :func:`find_ticket`.
         tokenizer: names the rows; that of a folder or run if None.
         how: as of :func:`open_pair`.
     """
@@ -177,6 +185,13 @@ def find(
             f"tokenizer: {type(tokenizer).__name__}; a tokenizer is needed, as "
             "AutoTokenizer.from_pretrained gives it."
         )
+    if examples is not None:
+        if after is not None or "gradients" not in selector_context(choice.selector):
+            raise TuningError(
+                "examples=: their gradients in one model are what selector='gradient' ranks rows "
+                "by; allowed with it, and without a second model."
+            )
+        return choose(open_examples(before, examples, tokenizer, choice.seed), choice)
     pair = open_pair(before, after, option=choice.option, **how)
     return choose(pair if tokenizer is None else dataclasses.replace(pair, tokenizer=tokenizer),
                   choice)  # fmt: skip
