@@ -107,7 +107,9 @@ def rankings(data: Path, lang: str) -> tuple[dict[str, Tensor], Any]:
                 loss / sum(len(e.target_ids) for e in examples), [embedding.rows]
             )
             moved = gradient.any(dim=1)
-            found.append({"rows": context.seen[moved], "gradient": gradient[moved]})
+            indices = [e.index for e in examples]
+            part = {"rows": context.seen[moved], "gradient": gradient[moved], "of": indices}
+            found.append(part)
         return found
 
     def by_adam(among: list[Part]) -> Tensor:
@@ -115,7 +117,9 @@ def rankings(data: Path, lang: str) -> tuple[dict[str, Tensor], Any]:
         return norm(first / (second.sqrt() + 1e-8))
 
     size = len(table)
-    pairs = {n: parts(n, 1) for n in (16, 64, MOST)}
+    apart = parts(MOST, 1)
+    drawn = {n: {e.index for e in sample(encoded.examples, n, 0)} for n in (16, 64, MOST)}
+    pairs = {n: [p for p in apart if p["of"][0] in those] for n, those in drawn.items()}
     batches = parts(64, 8)
     made = {f"pair norms, {n}": total(found, size, norm) for n, found in pairs.items()}
     made["pair norms, 64, seed 1"] = total(parts(64, 1, seed=1), size, norm)

@@ -60,7 +60,12 @@ def show(outcome: Outcome, console: Console | None = None) -> None:
         console.print(table)
     console.print()
     _examples(console, outcome)
-    steps = (("probe", cost.probe_seconds), ("training", cost.train_seconds))
+    gradients = outcome.record.extra.get("gradient", {}).get("seconds", 0.0)
+    steps = (
+        ("probe", cost.probe_seconds - gradients),
+        ("gradients", gradients),
+        ("training", cost.train_seconds),
+    )
     seconds = [f"{name} {spent:.0f} s, " for name, spent in steps if spent]
     spent = f"{''.join(seconds)}decoding {cost.decode_seconds:.0f} s"
     console.print(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 COLUMNS = ("token_id", "token", "statistic", "pvalue", "selected", "train_frequency")
 SHOWN = 20  # rows of a table for a reader
 TITLE = "Most changed tokens (• in the ticket)"
+TITLE_BY_SCORE = "Tokens of largest score (• in the ticket)"  # a score need not be of a change
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -225,7 +226,7 @@ class Ticket:
             **known,
         )
 
-    def table(self, shown: int = SHOWN, title: str = TITLE) -> Grid:
+    def table(self, shown: int = SHOWN, title: str | None = None) -> Grid:
         """The first :meth:`listed` rows, for a reader."""
         from mt_lottery.report.numbers import number
         from mt_lottery.report.table import Column, Table
@@ -239,8 +240,9 @@ class Ticket:
             Column("token", lambda line: names[line["token_id"]]),
             Column("id", lambda line: str(line["token_id"])),
         ]
+        untested = self.scores is not None and self.scores.pvalue is None
         if self.scores is not None:
-            head = "score" if self.scores.pvalue is None else "KS distance D"
+            head = "score" if untested else "KS distance D"
             columns.append(Column(head, lambda line: number(line["statistic"], ".4f")))
             if self.scores.pvalue is not None:
                 columns.append(Column("nominal p", lambda line: number(line["pvalue"], ".3g")))
@@ -248,6 +250,7 @@ class Ticket:
             columns.append(
                 Column("count in training text", lambda line: str(line["train_frequency"]))
             )
+        title = title or (TITLE_BY_SCORE if untested else TITLE)
         return Table(columns, lines[:shown], title, left=2).grid()
 
     def summary(self) -> str:

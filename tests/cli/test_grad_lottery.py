@@ -37,6 +37,8 @@ def test_the_ticket_is_the_rows_of_largest_gradient(commands: Commands, models: 
     ended = commands.train(*small(models.untied, "grad_lottery", *FEW, "out_dir=run"))
     assert ended.code == 0, ended.err
     assert "Measuring the gradients of 6 training pairs" in ended.err
+    assert "Tokens of largest score" in ended.out and "Most changed" not in ended.out
+    assert "Gradients " in ended.out and "Probe" not in ended.out
     assert "Embedding-tuned probe" not in ended.err and not (commands.cache / "probes").exists()
     run = mtl.Run("run")
     table = run.original.model.get_input_embeddings().weight
