@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mt_lottery.benchmark.board.contamination import Overlap
-from mt_lottery.benchmark.recipes import settings_of, tuner_of
+from mt_lottery.benchmark.recipes import tuner_of
 from mt_lottery.config import RunConfig, digest
 from mt_lottery.config.compose import compose
 from mt_lottery.config.recipe_files import recipe_files
@@ -200,8 +200,7 @@ def _only_told(key: str) -> bool:
 
 def depends_on_seed(recipe: str) -> bool:
     """Whether a recipe's result depends on the run's seed (the original model's does not)."""
-    kind: type[Tuner] = TUNERS.get(settings_of(recipe).name)
-    return bool(kind.trains or kind.reads_text or kind.probe is not Tuner.probe)
+    return tuner_of(recipe).seeded
 
 
 def searchable(recipe: str) -> bool:

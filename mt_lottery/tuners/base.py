@@ -205,6 +205,11 @@ class Tuner(ABC):
         return 0
 
     @property
+    def seeded(self) -> bool:
+        """Whether the result depends on the run's seed (the original model's does not)."""
+        return self.trains or self.reads_text or self.has_probe
+
+    @property
     def outside_model(self) -> str | None:
         """What it does that is no part of the model's weights, in a sentence; None if nothing."""
         return None

@@ -120,6 +120,10 @@ class FewShotTuner(Tuner):
         return bool(self.config.retrieve == "bm25")
 
     @property
+    def seeded(self) -> bool:
+        return not self.retrieves
+
+    @property
     def outside_model(self) -> str:
         return "It puts translated examples before each prompt."
 

@@ -45,6 +45,7 @@ class ForcedPrefixTuner(Tuner):
     trains = False
     reads_text = True
     reads_dev = True
+    seeded = False
 
     @property
     def outside_model(self) -> str:

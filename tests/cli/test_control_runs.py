@@ -12,6 +12,7 @@ import pytest
 from tiny_runs import Commands, Models, contents, hypotheses, record, small
 
 import mt_lottery as mtl
+from mt_lottery.benchmark.plan import depends_on_seed
 from mt_lottery.config import counted
 from mt_lottery.config.compose import compose
 from mt_lottery.runs.planning.plan import make_plan
@@ -129,6 +130,9 @@ def test_the_group(commands: Commands) -> None:
     members = {name for name, x in found.items() if "controls" in x["groups"]}
     assert members >= {*CONTROLS, "none", "few_shot", "eos_bias", "one_row"}
     assert not found["few_shot_bm25"]["in_all"]
+    assert [depends_on_seed(r) for r in (*CONTROLS, "few_shot", "one_row", "none")] == [
+        *(False, False, False, True, True, False)
+    ]
     for recipe in ("first_line_stop", "forced_prefix", "one_row"):
         assert found[recipe]["in_all"] and found[recipe]["what"]
 

@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 # the other methods differ from these in the choice of rows alone
 RECIPES = (
     *("none", "few_shot", "eos_bias", "random", "embed", "ks_lottery", "ks_transfer", "ks_freeze"),
-    "grad_lottery",
+    *("grad_lottery", "forced_prefix", "few_shot_bm25"),
     *("lora", "qlora", "prefix", "prompt", "layer", "full"),
 )
 MODULE = ("-m", "mt_lottery.cli.train")

@@ -140,7 +140,8 @@ def check_trainable(method: str, over_quantised: bool, where: str, found: Quanti
     if not found.differentiable:
         raise TuningError(
             f"{arrives}, and transformers has no gradients for that format, so nothing can be "
-            "trained beside them. Allowed: none, few_shot; or the unquantised original."
+            "trained beside them. Allowed: none, first_line_stop, forced_prefix, few_shot, "
+            "few_shot_bm25; or the unquantised original."
         )
 
 

@@ -31,6 +31,7 @@ KEPT_IN = ("adapter", "model", "control", "trials", "checkpoints")
 KNOWN = {
     *(Path(name).name for name in OURS),
     *("adapter_config.json", "adapter_model.safetensors", "README.md", "trained.safetensors"),
+    *("forced_prefix.json", "few_shot_pool.json"),
     *("eos_bias.json", "few_shot.txt", "config.json", "generation_config.json", ".lock"),
     *("model.safetensors", "model.safetensors.index.json", "tokenizer.json", "tokenizer.model"),
     *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json"),
