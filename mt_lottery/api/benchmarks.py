@@ -89,6 +89,7 @@ def bench(
     jobs: int = 1,
     slurm: Mapping[str, Any] | None = None,
     user_dir: str | Path | None = None,
+    joint: bool = False,
     force: bool = False,
     settings: Mapping[str, Any] | None = None,
     **more: Any,
@@ -119,6 +120,7 @@ def bench(
         jobs: cells at a time.
         slurm: ``dict(partition="gpu", gpus=1)``.
         user_dir: a folder of plugins to import first.
+        joint: run each recipe that learns once more, with all languages in one run.
         force: go on in ``out`` with other settings.
         settings: of every cell, dotted keys as on the command line; ``"lora:tuner.r"`` is one
             recipe's.
@@ -154,6 +156,7 @@ def bench(
         jobs=jobs,
         slurm=[f"{key}={value}" for key, value in (slurm or {}).items()],
         user_dir=None if user_dir is None else str(user_path(user_dir, RecordError)),
+        joint=joint,
         force=force,
         command_line=f"mtl.bench({recipes!r}, {langs!r}, …)",
     )

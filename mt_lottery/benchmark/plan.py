@@ -66,7 +66,7 @@ class Cell:
     Attributes:
         block: ``runs`` (settings as they are) or ``tuned`` (settings searched on dev).
         recipe: what is run, with its tuner and settings.
-        lang: ``en-ro``.
+        lang: ``en-ro``; ``en-ro,en-es`` for a run of several directions.
         seed: of the run.
         variant: name of the recipe's variant; empty for the recipe as it is.
     """
@@ -81,7 +81,8 @@ class Cell:
     def folder(self) -> str:
         """Run directory, relative to the benchmark's."""
         variant = f"/{self.variant}" if self.variant else ""
-        return f"{self.block}/{self.recipe}/{self.lang}{variant}/seed-{self.seed}"
+        lang = self.lang.replace(",", "+")
+        return f"{self.block}/{self.recipe}/{lang}{variant}/seed-{self.seed}"
 
     @property
     def unsearched(self) -> Cell | None:
@@ -111,6 +112,7 @@ class Bench:
         tune: trials on dev for each recipe; 0 leaves the second block out.
         overlaps: test text in the training text, filled in when the text is checked.
         variants: recipe → its variants, a cell each; other recipes have one cell.
+        joint: each recipe that learns is run once more, with all pairs in one run.
     """
 
     out: Path
@@ -121,6 +123,7 @@ class Bench:
     tune: int = 0
     overlaps: list[Overlap] = field(default_factory=list)
     variants: Mapping[str, Sequence[Variant]] = field(default_factory=dict)
+    joint: bool = False
     _composed: dict[tuple[str, ...], RunConfig] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -134,10 +137,12 @@ class Bench:
         """Every cell, the original model first: all others are compared with it."""
         blocks = ["runs", *(["tuned"] if self.tune else [])]
         cells = []
-        for lang in self.langs:
+        for lang in [*self.langs, *([",".join(self.langs)] if self.joint else [])]:
             for block in blocks:
                 for recipe in self.recipes:
                     if block == "tuned" and not searchable(recipe):
+                        continue
+                    if "," in lang and not can_join(recipe):
                         continue
                     seeds = self.seeds if depends_on_seed(recipe) else self.seeds[:1]
                     names = [variant.name for variant in self.variants.get(recipe, ())]
@@ -201,6 +206,12 @@ def _only_told(key: str) -> bool:
 def depends_on_seed(recipe: str) -> bool:
     """Whether a recipe's result depends on the run's seed (the original model's does not)."""
     return tuner_of(recipe).seeded
+
+
+def can_join(recipe: str) -> bool:
+    """Whether a recipe learns from several directions at once: what it trains, or its probe."""
+    tuner = tuner_of(recipe)
+    return tuner.trains or tuner.probe is not None
 
 
 def searchable(recipe: str) -> bool:

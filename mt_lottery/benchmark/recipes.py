@@ -75,9 +75,20 @@ LABELS = {
 }
 
 
+#: Behind a recipe's name: the run of it that has all directions in one (``mt-bench --joint``).
+JOINT = "+joint"
+
+
 def label(recipe: str) -> str:
     """What a leaderboard calls a recipe; a plugin's own name for those it does not know."""
+    if recipe.endswith(JOINT):
+        return f"{label(recipe.removesuffix(JOINT))} (joint)"
     return LABELS.get(recipe, recipe)
+
+
+def place(recipe: str) -> tuple[int, str]:
+    """Where a table has a recipe: a key to sort by; a joint run follows its recipe."""
+    return PLACES.get(recipe.removesuffix(JOINT), len(PLACES)), recipe
 
 
 def leaderboard_recipes() -> list[str]:
@@ -88,7 +99,7 @@ def leaderboard_recipes() -> list[str]:
     a benchmark runs it when it is named.
     """
     named = [name for name in TUNERS.names() if TUNERS.get(name).leaderboard]
-    return sorted(named, key=lambda name: (PLACES.get(name, len(PLACES)), name))
+    return sorted(named, key=place)
 
 
 def groups() -> dict[str, tuple[str, list[str]]]:
@@ -105,6 +116,8 @@ def groups() -> dict[str, tuple[str, list[str]]]:
 
 def summary(recipe: str) -> str:
     """What a recipe is, in a line: its file's headline, or its tuner's docstring."""
+    if recipe.endswith(JOINT):
+        return f"{summary(recipe.removesuffix(JOINT))}; one run for all directions"
     said = headline(recipe)
     if said or recipe not in TUNERS.names():
         return said or ""

@@ -68,6 +68,7 @@ class Asked:
         out: its folder.
         executor, jobs, slurm: where cells run, and how many at a time.
         user_dir: plugins to import first.
+        joint: each recipe that learns is run once more, with all directions in one run.
         force: go on in ``out`` with other settings.
         command_line: what the reports say that it was.
     """
@@ -85,6 +86,7 @@ class Asked:
     jobs: int = 1
     slurm: list[str] = field(default_factory=list)
     user_dir: str | None = None
+    joint: bool = False
     force: bool = False
     command_line: str = "mt-bench"
 
@@ -136,6 +138,8 @@ def ask(given: Any) -> Bench:
             choose()
         except ConfigError as error:
             problems += error.problems
+    if asked.joint and len(langs) == 1:
+        problems.append(f"{argument('joint', True)}: {langs[0]} alone; give several languages.")
     if problems:
         raise ConfigError(problems)
     bench = Bench(
@@ -145,6 +149,7 @@ def ask(given: Any) -> Bench:
         seeds=list(dict.fromkeys(seeds)),
         overrides=overrides_of(asked, [(k, v) for k, _, v in pairs]),
         tune=asked.tune,
+        joint=asked.joint,
     )
     check(bench)
     return bench
@@ -253,7 +258,7 @@ def describe(bench: Bench, jobs: int, executor: str = "local") -> str:
     statuses = statuses_of(bench, bench.cells())
     todo = [s for s in statuses if s.state != DONE]
     lines = [f"{bench.out}: {len(statuses)} cells, {len(statuses) - len(todo)} done"]
-    for lang in bench.langs:
+    for lang in dict.fromkeys(status.cell.lang for status in statuses):
         for state in (DONE, WAITING, FAILED):
             own = [s.cell for s in statuses if s.cell.lang == lang and s.state == state]
             names = [f"{c.name}{f'/{c.seed}' if len(bench.seeds) > 1 else ''}" for c in own]

@@ -28,6 +28,7 @@ examples:
   mt-bench lora lora_r64 --langs ro --user-dir mine     lora_r64.yaml is a recipe of yours
   mt-bench ks_lottery lora --langs ro ks_lottery:tuner.tickets=100 train.epochs=3
   mt-bench all --langs ro --dry-run
+  mt-bench ks_lottery lora --langs ro,es,ca --joint    one run for all beside one for each
   mt-bench all --langs ro,es --executor slurm --jobs 8 \\
            --slurm partition=gpu --slurm gpus=1 --slurm mem=32G --slurm time=4:00:00
   mt-bench peft --langs es --preset small     the methods of PEFT (mt-bench list: the groups)
@@ -228,6 +229,11 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--langs", required=True, metavar="L,…", help="target languages: ro,es,ca,no")
     made.add_argument("--source", default="en", metavar="L", help="source language [en]")
+    made.add_argument(
+        "--joint",
+        action="store_true",
+        help="run each recipe once more, with all languages in one run, beside those of each",
+    )
     add_options(made, "--seeds", "--preset", "--model", "--data", "--jobs")
     made.add_argument(
         "--tune", type=whole, default=0, metavar="N", help="trials a recipe on dev [0]"

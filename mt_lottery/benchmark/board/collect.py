@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mt_lottery.benchmark.bench_file import read_settings
 from mt_lottery.benchmark.cell_files import read_cell
 from mt_lottery.benchmark.plan import BLOCKS, Cell
-from mt_lottery.benchmark.recipes import PLACES
+from mt_lottery.benchmark.recipes import JOINT, place
 from mt_lottery.errors import RecordError
+from mt_lottery.runs.finished import Run
+from mt_lottery.runs.folder.directions import alone, directions_in
 from mt_lottery.runs.folder.record import Record
 from mt_lottery.scoring.metric import Floats
 
@@ -74,12 +76,21 @@ def collect(out: Path) -> Results:
         next(os.scandir(out), None)  # glob takes an unreadable folder for an empty one
     except OSError as error:
         raise RecordError(f"{out}: cannot be read: {error.strerror}.") from error
+    joint: dict[tuple[str, str], str] = {}  # of several joint runs of a recipe, the largest
+    found = []
     for folder in sorted(out.glob("*/*/*/seed-*")):
-        block, recipe, lang, seed = folder.relative_to(out).parts
+        block, recipe, name, seed = folder.relative_to(out).parts
         number = seed.removeprefix("seed-")
         if block not in BLOCKS or not _SEED.fullmatch(number):
             continue
-        _take(results, Cell(block, recipe, lang, int(number)), folder)
+        lang = name.replace("+", ",")
+        found.append((Cell(block, recipe, lang, int(number)), folder))
+        known = joint.setdefault((block, recipe), lang)
+        if lang.count(",") > known.count(","):
+            joint[block, recipe] = lang
+    for cell, folder in found:
+        if "," not in cell.lang or joint[cell.block, cell.recipe] == cell.lang:
+            _take(results, cell, folder)
     check(results)
     return results
 
@@ -100,15 +111,44 @@ def collect_cells(out: Path, cells: Sequence[Cell]) -> Results:
 
 def _take(results: Results, cell: Cell, folder: Path) -> None:
     """Put what a cell's folder holds into the results."""
-    results.folders[cell] = folder
+    each = [cell]
+    if "," in cell.lang:  # a cell of each direction, beside those that have it alone
+        recipe = cell.recipe + JOINT
+        each = [replace(cell, recipe=recipe, lang=lang) for lang in cell.lang.split(",")]
+    results.folders |= dict.fromkeys(each, folder)
     try:
         found = read_cell(folder, cell)
+        records = {} if found is None else _parts(found, each)
     except RecordError as error:
-        results.failures[cell] = str(error)
+        results.failures |= dict.fromkeys(each, str(error))
         return
-    if found is not None:
-        results.records[cell] = found.record
-        results.sentences[cell] = found.sentence_scores
+    for one, (record, statistics) in records.items():
+        results.records[one], results.sentences[one] = record, statistics
+
+
+def _parts(run: Run, cells: Sequence[Cell]) -> dict[Cell, tuple[Record, Statistics]]:
+    """What a run says of each of its cells: all of it, or of each direction its own.
+
+    Raises:
+        RecordError: a direction is missing.
+    """
+    record, statistics = run.record, run.sentence_scores
+    known = directions_in(record)
+    if not known:
+        return {cells[0]: (record, statistics)}
+    places, start = {}, 0
+    for lang, one in known.items():
+        places[lang] = slice(start, start := start + one.test.pairs)
+    return {
+        cell: (
+            alone(record, cell.lang),
+            {
+                metric: {which: values[places[cell.lang]] for which, values in both.items()}
+                for metric, both in statistics.items()
+            },
+        )
+        for cell in cells
+    }
 
 
 def join(parts: Sequence[Results]) -> Results:
@@ -179,4 +219,4 @@ def check(results: Results) -> None:
 
 def in_order(recipes: Sequence[str]) -> list[str]:
     """Recipes as the leaderboard lists them."""
-    return sorted(dict.fromkeys(recipes), key=lambda m: (PLACES.get(m, len(PLACES)), m))
+    return sorted(dict.fromkeys(recipes), key=place)

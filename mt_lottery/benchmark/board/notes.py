@@ -7,6 +7,7 @@ from typing import Any
 
 from mt_lottery.benchmark.board import contamination
 from mt_lottery.benchmark.board.collect import Results
+from mt_lottery.benchmark.recipes import JOINT
 from mt_lottery.runs.folder.record import Record
 
 SECONDS = (
@@ -51,6 +52,11 @@ def reading(results: Results, first: Record, seeds: int) -> list[str]:
             "that of a model with another tokenizer."
         )
     said.append(SECONDS)
+    if any(cell.recipe.endswith(JOINT) for cell in results.records):
+        said.append(
+            "Joint: one run, trained on the pairs of all directions and scored in each; seconds "
+            "are the share of one direction, parameters and bytes serve all."
+        )
     if several:
         said.append("Sentences (on the page): the outputs of each cell's first seed.")
     if results.failures:

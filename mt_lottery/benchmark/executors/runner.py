@@ -107,14 +107,18 @@ def statuses_of(bench: Bench, cells: Sequence[Cell]) -> list[Status]:
 
 def estimate(statuses: Sequence[Status]) -> None:
     """Fill in the seconds that cells may take: what the same recipe took elsewhere here."""
-    measured: dict[tuple[str, str], list[float]] = {}
+    measured: dict[tuple[str, str, int], list[float]] = {}
     for status in statuses:
         if status.state == DONE and status.seconds:
-            key = (status.cell.block, status.cell.recipe)
-            measured.setdefault(key, []).append(status.seconds)
+            measured.setdefault(_kind(status.cell), []).append(status.seconds)
     for status in statuses:
-        known = measured.get((status.cell.block, status.cell.recipe))
+        known = measured.get(_kind(status.cell))
         status.estimate = sum(known) / len(known) if known else None
+
+
+def _kind(cell: Cell) -> tuple[str, str, int]:
+    """Cells that take about as long as each other: block, recipe, number of directions."""
+    return cell.block, cell.recipe, cell.lang.count(",")
 
 
 #: Seconds that an optimizer step may take before a worker that was asked to end is killed.

@@ -32,7 +32,9 @@ def sentences(results: Results, limit: int | None = None) -> dict[str, list[dict
                 # numbers may be published without their text
                 if folder is None or not (folder / HYPOTHESES).exists():
                     continue
-                lines = Run(folder).hypotheses[:limit]
+                # of several directions, a run says which a line is of
+                said = Run(folder).hypotheses
+                lines = [line for line in said if line.get("lang", lang) == lang][:limit]
                 rows = by_language.setdefault(
                     lang,
                     [

@@ -70,6 +70,8 @@ def _of_rest(config: RunConfig) -> Iterator[tuple[str, str]]:
     for name, section in (("train", config.train), ("probe", config.probe)):
         if section.criterion == "cross_entropy":
             yield f"{name}.label_smoothing", f"{name}.criterion is cross_entropy"
+    if "," not in config.lang:
+        yield "data.sampling", "lang names one direction"
     if config.translate.beam_size == 1:
         yield "translate.length_penalty", "translate.beam_size is 1"
     if "comet" not in config.metrics:
