@@ -1,6 +1,6 @@
 """Which way of ranking rows by gradient is best: 18 rows by each, tuned, on real text.
 
-    python benchmarks/gradient_rankings.py --data DIR --out DIR --rank     # rows alone, minutes
+    python benchmarks/gradient_rankings.py --data DIR --out DIR --rank     # rows alone
     python benchmarks/gradient_rankings.py --data DIR --out DIR            # and tune them
     python benchmarks/gradient_rankings.py --data DIR --out DIR --report   # what is there
 
@@ -26,7 +26,8 @@ import torch
 from torch import Tensor
 
 from mt_lottery.config.compose import compose
-from mt_lottery.model.loading import load
+from mt_lottery.data.prompts.batches import Example
+from mt_lottery.model.loading import load, tokenizer_of
 from mt_lottery.report.tokens import token_strings
 from mt_lottery.runs.context import make_context
 from mt_lottery.runs.decode import pad_id
@@ -35,13 +36,13 @@ from mt_lottery.runs.planning.plan import make_plan
 from mt_lottery.scoring.metric import MetricContext, make_metric
 from mt_lottery.scoring.significance import Bootstrap
 from mt_lottery.training.objective import Objective
-from mt_lottery.training.row_gradients import sample
 from mt_lottery.tuners.rows.module import attach
 
-ROWS, MOST = 18, 256
+ROWS = 18
 #: What is run, in this order: recipes, and rows of a ranking (None).
 RUNS: dict[str, list[str] | None] = {
     "none": ["recipe=none"],
+    "embed": ["recipe=embed"],
     "ks": ["recipe=ks_lottery"],
     "pair norms, 64": None,
     "cos": ["recipe=ks_lottery", "tuner.selector=cos"],
@@ -53,7 +54,7 @@ RUNS: dict[str, list[str] | None] = {
 }
 FIRST = "pair norms, 64"  # what the others' rows are compared with
 
-Part = dict[str, Any]  # rows, gradient [n, d] of the mean loss a label
+Part = dict[str, Any]  # rows, gradient [n, d] of the mean loss a label, labels, pairs
 
 
 def text(data: Path, lang: str) -> list[str]:
@@ -64,71 +65,90 @@ def text(data: Path, lang: str) -> list[str]:
     ]
 
 
-def total(parts: Iterable[Part], size: int, score: Callable[[Tensor], Tensor]) -> Tensor:
-    found = torch.zeros(size, dtype=torch.float64)
-    for part in parts:
-        found[part["rows"]] += score(part["gradient"])
-    return found
+def drawn(examples: list[Example], seed: int) -> list[Example]:
+    """The training pairs in the order in which a run draws them."""
+    order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(seed))
+    return [examples[i] for i in order.tolist()]
 
 
-def moments(parts: list[Part], shape: torch.Size) -> tuple[Tensor, Tensor]:
-    """Sums of the gradients, and of their squares, [V, d]."""
-    first, second = torch.zeros(shape), torch.zeros(shape)
-    for part in parts:
-        first[part["rows"]] += part["gradient"]
-        second[part["rows"]] += part["gradient"] ** 2
-    return first, second
-
-
-def norm(gradient: Tensor) -> Tensor:
-    return gradient.double().norm(dim=1)
-
-
-def rankings(data: Path, lang: str) -> tuple[dict[str, Tensor], Any]:
-    """Name → one score a row, [V]; and the tokenizer."""
+def measure(data: Path, lang: str) -> dict[str, Any]:
+    """Gradients of pairs, alone and in batches of 8, and what is needed to rank by them."""
     config = compose(["recipe=frequency", *text(data, lang)])
     plan = make_plan(config, print)
     loaded = load(config.model, plan.device)
     context, encoded, _ = make_context(plan, loaded, print)
     assert encoded is not None
-    table = context.table.float()
+    norms = context.table.float().norm(dim=1)
     embedding = attach(loaded.model, context.seen, tied=False)
 
-    def parts(pairs: int, batch: int, seed: int = 0) -> list[Part]:
+    def parts(chosen: list[Example], batch: int) -> list[Part]:
         train = dataclasses.replace(config.train, batch_size=batch, epochs=1)
-        chosen = sample(encoded.examples, pairs, seed)
         pad = pad_id(loaded.tokenizer)
-        objective = Objective(loaded.model, train, chosen, pad_id=pad, seed=seed)
+        objective = Objective(loaded.model, train, chosen, pad_id=pad, seed=0)
         found = []
-        for batch_of in objective.batches:
-            examples = [chosen[i] for i in batch_of]
+        for numbers in objective.batches:
+            examples = [chosen[i] for i in numbers]
+            labels = sum(len(e.target_ids) for e in examples)
             loss = objective.sum_loss(objective.to_device(objective.collate(examples)))
-            (gradient,) = torch.autograd.grad(
-                loss / sum(len(e.target_ids) for e in examples), [embedding.rows]
-            )
+            (gradient,) = torch.autograd.grad(loss / labels, [embedding.rows])
             moved = gradient.any(dim=1)
-            indices = [e.index for e in examples]
-            part = {"rows": context.seen[moved], "gradient": gradient[moved], "of": indices}
-            found.append(part)
+            found.append({
+                "rows": context.seen[moved], "gradient": gradient[moved],
+                "labels": labels, "pairs": numbers,
+            })  # fmt: skip
         return found
 
-    def by_adam(among: list[Part]) -> Tensor:
-        first, second = (m / len(among) for m in moments(among, table.shape))
-        return norm(first / (second.sqrt() + 1e-8))
+    one, other = drawn(encoded.examples, 0), drawn(encoded.examples, 1)
+    return {
+        "pairs": parts(one[:64], 1),
+        "batches of the first 16": parts(one[:16], 8),
+        "batches of the next 48": parts(one[16:64], 8),
+        "batches of the next 192": parts(one[64:256], 8),
+        "batches of seed 1": parts(other[:64], 8),
+        "row norms": norms,
+        "width": context.table.shape[1],
+    }
 
-    size = len(table)
-    apart = parts(MOST, 1)
-    drawn = {n: {e.index for e in sample(encoded.examples, n, 0)} for n in (16, 64, MOST)}
-    pairs = {n: [p for p in apart if p["of"][0] in those] for n, those in drawn.items()}
-    batches = parts(64, 8)
-    made = {f"pair norms, {n}": total(found, size, norm) for n, found in pairs.items()}
-    made["pair norms, 64, seed 1"] = total(parts(64, 1, seed=1), size, norm)
-    made["pair norms by row norm, 64"] = made["pair norms, 64"] / norm(table)
-    made["squared pair norms, 64"] = total(pairs[64], size, lambda g: norm(g) ** 2)
-    made["batch norms, 64"] = total(batches, size, norm)
-    made["norm of the sum, 64"] = norm(moments(pairs[64], table.shape)[0])
-    made["Adam, 64"] = by_adam(batches)
-    return made, loaded.tokenizer
+
+def rankings(found: dict[str, Any]) -> dict[str, Tensor]:
+    """Name → one score a row, [V]."""
+    size = len(found["row norms"])
+
+    def total(parts: Iterable[Part], score: Callable[[Part], Tensor]) -> Tensor:
+        summed = torch.zeros(size, dtype=torch.float64)
+        for part in parts:
+            summed[part["rows"]] += score(part)
+        return summed
+
+    def norm(part: Part) -> Tensor:
+        return part["gradient"].double().norm(dim=1)
+
+    def moments(parts: list[Part]) -> tuple[Tensor, Tensor]:
+        first, second = (torch.zeros(size, found["width"]) for _ in range(2))
+        for part in parts:
+            first[part["rows"]] += part["gradient"]
+            second[part["rows"]] += part["gradient"] ** 2
+        return first / len(parts), second / len(parts)
+
+    pairs = found["pairs"]
+    few = found["batches of the first 16"]
+    batches = few + found["batches of the next 48"]
+    first, second = moments(batches)
+    return {
+        "pair norms, 64": total(pairs, norm),
+        "pair norms, 16": total([p for p in pairs if p["pairs"][0] < 16], norm),
+        "pair norms, 32": total([p for p in pairs if p["pairs"][0] < 32], norm),
+        "pair norms, the other 32": total([p for p in pairs if p["pairs"][0] >= 32], norm),
+        "pair norms by label, 64": total(pairs, lambda part: norm(part) * part["labels"]),
+        "pair norms by row norm, 64": total(pairs, norm) / found["row norms"],
+        "squared pair norms, 64": total(pairs, lambda part: norm(part) ** 2),
+        "batch norms, 16": total(few, norm),
+        "batch norms, 64": total(batches, norm),
+        "batch norms, 256": total(batches + found["batches of the next 192"], norm),
+        "batch norms, 64 by seed 1": total(found["batches of seed 1"], norm),
+        "norm of the sum, 64": first.norm(dim=1),
+        "Adam, 64": (first / (second.sqrt() + 1e-8)).norm(dim=1),
+    }
 
 
 def compared(run: Run, other: Run, bootstrap: Bootstrap, key: str) -> dict[str, Any]:
@@ -147,16 +167,14 @@ def main() -> int:
     given = parser.parse_args()
     data, out = given.data.resolve(), given.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    kept = out / f"rankings-{given.lang}.json"
+    kept = out / f"gradients-{given.lang}.pt"
     if not kept.is_file():
-        scores, tokenizer = rankings(data, given.lang)
-        chosen = {
-            name: torch.argsort(s, descending=True, stable=True)[:ROWS].tolist()
-            for name, s in scores.items()
-        }
-        found = {n: {"rows": r, "tokens": token_strings(tokenizer, r)} for n, r in chosen.items()}
-        kept.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    ranked: dict[str, dict[str, Any]] = json.loads(kept.read_text("utf-8"))
+        torch.save(measure(data, given.lang), kept)
+    (tokenizer, _) = tokenizer_of(compose(["recipe=none", *text(data, given.lang)]).model)  # type: ignore[misc]
+    ranked: dict[str, dict[str, Any]] = {}
+    for name, scores in rankings(torch.load(kept)).items():
+        rows = torch.argsort(scores, descending=True, stable=True)[:ROWS].tolist()
+        ranked[name] = {"rows": rows, "tokens": token_strings(tokenizer, rows)}
     runs = {name: out / given.lang / re.sub(r"\W+", "-", name) for name in RUNS}
     for name, folder in runs.items():
         if given.rank or given.report or given.only not in (None, name):
@@ -185,7 +203,12 @@ def main() -> int:
             "metric": key, "signature": scores["signature"], "raw": scores["raw"],
             "first_line": scores["first_line"], "stopped": record.generation.stopped,
             "probe_seconds": record.cost.probe_seconds,
-            "less_ks": compared(run, done["ks"], bootstrap, key) if "ks" in done else None,
+            "shared": len(first & set(run.ticket)) if run.record.tickets else None,
+            **{
+                f"less_{other}": compared(run, done[other], bootstrap, key)
+                for other in ("ks", "embed")
+                if other in done and other != name
+            },
             "config_hash": record.config_hash,
         }  # fmt: skip
     result = {
@@ -197,7 +220,7 @@ def main() -> int:
     for name, one in ranked.items():
         print(f"{name:28} shares {one['shared']:2}: {' '.join(one['tokens'])}")
     for name, one in rows.items():
-        less = one["less_ks"]
+        less = one.get("less_ks")
         raw = one["raw"]
         against = f"less ks {less['difference']:+.1f} {less['ci95']}" if less else ""
         print(f"{name:20} {raw['score']:.1f} {raw['ci95']} {against}")
