@@ -32,7 +32,10 @@ LIKE_LORA = {"q_proj", "v_proj"}  # where PEFT puts LoRA into Llama
 #: The options that set how much is trained: the first that a recipe gives is searched.
 SIZES = ("oft_block_size", "n_frequency", "u", "num_virtual_tokens", "r")
 #: Methods that learn matrices, at the learning rates of LoRA; the others learn few numbers.
-MATRICES = ("lora", "oft", "miss", "boft", "hra", "hira", "deft", "gralora", "lily", "osf", "psoft")
+MATRICES = (
+    *("lora", "oft", "miss", "shira", "boft", "hra", "hira", "deft", "gralora", "lily", "osf"),
+    *("psoft", "loha", "lokr", "delora", "glora", "peanut", "randlora"),
+)
 
 #: What PEFT raises where a method does not fit a model; which, differs from method to method.
 FAULTS = (
@@ -239,8 +242,11 @@ class PeftMethodTuner(PeftTuner):
         except TuningError:
             if spare is None:
                 raise
-        # SHiRA and FRoD look at the weights: any will do, and what nobody reads takes no memory
-        return super().count(spare.to_empty(device="cpu"))
+        # SHiRA and FRoD look at the weights: any will do, and zeros that nobody reads take no memory
+        spare = spare.to_empty(device="cpu")
+        for parameter in spare.parameters():
+            parameter.data = torch.zeros_like(parameter)
+        return super().count(spare)
 
     def initialise(self, context: TuningContext) -> None:
         model = context.model
