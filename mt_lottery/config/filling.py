@@ -63,17 +63,17 @@ def _leaves(config: Any, settings: dict[str, Any], prefix: str = "") -> Iterator
 
 
 def _assign_free(
-    config: Any, section: str, rest: str, value: Any, found: list[str], origin: str
+    config: Any, section: str, rest: list[Any], value: Any, found: list[str], origin: str
 ) -> None:
     """Set what is in a free-form section; whoever has that section checks it."""
-    key = f"{section}.{rest}"
+    key = ".".join([section, *map(str, rest)])
     value = value.value if isinstance(value, Number) else value
     problem = text_problem(value) if isinstance(value, str) else ""
     if problem:
         found.append(f"`{key}` is {value[:60]!r}{origin}: {problem}.")
         return
     try:
-        *outer, last = rest.split(".")
+        *outer, last = rest
         node = OmegaConf.select(config, section)
         for name in outer:  # not OmegaConf.update: it takes the dots in a value's keys apart
             if not OmegaConf.is_dict(node.get(name)):
@@ -90,8 +90,7 @@ def _assign(config: Any, key: str, value: Any, found: list[str], origin: str) ->
     parts = key.split(".")
     depth = _free_section(config, key)
     if depth is not None and depth < len(parts):
-        section, rest = ".".join(parts[:depth]), ".".join(parts[depth:])
-        _assign_free(config, section, rest, value, found, origin)
+        _assign_free(config, ".".join(parts[:depth]), parts[depth:], value, found, origin)
         return
     parent, _, name = key.rpartition(".")
     node: Any = OmegaConf.select(config, parent) if parent else config
@@ -111,7 +110,7 @@ def _assign(config: Any, key: str, value: Any, found: list[str], origin: str) ->
     old = OmegaConf.select(node, name, throw_on_resolution_failure=False)  # is replaced now
     if _is_free(old) and isinstance(value, dict):
         for inner, each in value.items():
-            old[inner] = each
+            _assign_free(config, key, [inner], each, found, origin)
         return
     if OmegaConf.is_dict(old) and not isinstance(value, dict):
         hint = f" Known: {', '.join(f'{key}.{k}' for k in node[name])}."

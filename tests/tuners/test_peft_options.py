@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import datetime
 import re
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from packaging.version import Version
 
 from mt_lottery.benchmark.recipes import PEFT_FAMILY, groups
-from mt_lottery.config.compose import compose, compose_saved, to_yaml
+from mt_lottery.config.compose import compose, compose_saved, compose_settings, to_yaml
 from mt_lottery.config.recipe_files import recipe_files
 from mt_lottery.errors import ConfigError
 from mt_lottery.registry import TUNERS
@@ -134,6 +135,17 @@ def test_mistakes_around_options() -> None:
         compose(["recipe=oft", "lang=en-es", "tuner.r=8"])
     with pytest.raises(ConfigError, match=r"'tuner.options' is a section, not a value"):
         composed("tuner.options=8")
+    for wrong in ("tuner.options=null", "tuner.options=[1]"):
+        with pytest.raises(ConfigError, match=r"'tuner.options' is a section, not a value"):
+            composed(wrong)
+    with pytest.raises(ConfigError, match=r"`tuner.options.1` cannot be 2"):
+        composed("tuner.options={1: 2}")
+    with pytest.raises(ConfigError, match=r"`tuner.options.x` is '.*': "):
+        compose_settings({"recipe": "peft", "lang": "en-es", "tuner.options.x": "a\0"})
+    with pytest.raises(ConfigError, match=r"`tuner.options.x` cannot be datetime"):
+        compose_settings(
+            {"recipe": "peft", "lang": "en-es", "tuner.options": {"x": datetime.date(2026, 1, 1)}}
+        )
     with pytest.raises(ConfigError, match=r"Unknown key 'tuner.optoins.r'"):
         composed("tuner.optoins.r=8")
     with pytest.raises(ConfigError, match=r"Unknown key 'train.lr.x'|is a section|Unknown key"):

@@ -242,7 +242,7 @@ class PeftMethodTuner(PeftTuner):
         except TuningError:
             if spare is None:
                 raise
-        # SHiRA and FRoD look at the weights: any will do, and zeros that nobody reads take no memory
+        # SHiRA and FRoD look at the weights: any will do; zeros that nobody reads take no memory
         spare = spare.to_empty(device="cpu")
         for parameter in spare.parameters():
             parameter.data = torch.zeros_like(parameter)
