@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mt_lottery.errors import TuningError
-from mt_lottery.runs.export.engines import Fit, fit, vllm_rank
+from mt_lottery.runs.export.engines import Fit, check_passed_on, fit, vllm_rank
 from mt_lottery.runs.export.rows import Moved, take_rows, write_rows
 from mt_lottery.tuners.rows.module import attach
 
@@ -155,6 +155,36 @@ def test_rows_of_the_head_in_vllm() -> None:
     assert arguments["lora_target_modules"] == ["embed_tokens", "lm_head"]
     with pytest.raises(TuningError, match="258,048 tokens at most, and this has 262,144"):
         fit("vllm", dataclasses.replace(moved, vocabulary=262_144), "LlamaForCausalLM")
+
+
+def test_only_plain_lora_is_passed_on() -> None:
+    """Whatever PEFT's own configurations say, as they are written."""
+    import peft
+
+    def written(**more: Any) -> dict[str, Any]:
+        return peft.LoraConfig(target_modules=["q_proj"], r=8, **more).to_dict()
+
+    served = ({}, {"use_rslora": True}, {"init_lora_weights": "gaussian"}, {"lora_alpha": 3})
+    for plain in served:
+        found = check_passed_on("vllm", written(**plain)).arguments
+        assert found == {"max_lora_rank": 8}
+    more = written(rank_pattern={"layers.1.q_proj": 20})
+    assert check_passed_on("vllm", more).arguments == {"max_lora_rank": 32}
+    for beyond in (
+        {"use_dora": True},
+        {"bias": "all"},
+        {"lora_bias": True},
+        {"init_lora_weights": "pissa"},
+        {"trainable_token_indices": [1]},
+    ):
+        ((name, _),) = beyond.items()
+        for engine in ("vllm", "sglang"):
+            with pytest.raises(TuningError, match=f"plain LoRA alone, not {name}=.*merged"):
+                check_passed_on(engine, written(**beyond))
+        check_passed_on("peft", written(**beyond))
+    other = peft.IA3Config(target_modules=["q_proj"], feedforward_modules=[]).to_dict()
+    with pytest.raises(TuningError, match="of the kind IA3, only LoRA; format=merged"):
+        check_passed_on("vllm", other | {"peft_type": "IA3"})
 
 
 def test_ranks_of_vllm() -> None:

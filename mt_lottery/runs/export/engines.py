@@ -32,6 +32,13 @@ VLLM_INPUT_ONLY = ("CohereForCausalLM", "Cohere2ForCausalLM")
 #: The largest head that vLLM takes a LoRA on.
 VLLM_MOST_HEAD = 258_048
 HEAD = "and the run's belong to the head too: scope=tied"
+#: What PEFT adds to LoRA and vLLM refuses (``vllm/lora/peft_helper.py``); SGLang does not ask.
+BEYOND = (
+    *("use_dora", "lora_bias", "use_bdlora", "use_qalora", "layer_replication"),
+    *("alora_invocation_tokens", "modules_to_save", "trainable_token_indices"),
+)
+#: Start values of LoRA that leave the original weights as they are.
+HARMLESS_STARTS = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
 
 
 @dataclass(frozen=True)
@@ -81,10 +88,6 @@ def fit(engine: str, moved: Moved, architecture: str) -> Fit:
     return _vllm(moved, architecture) if engine == "vllm" else _sglang(moved, architecture)
 
 
-#: Settings of a LoRA of PEFT's that make it more than two matrices a layer.
-BEYOND_LORA = ("use_dora", "lora_bias", "bias", "modules_to_save", "trainable_token_indices")
-
-
 def check_passed_on(engine: str, config: Mapping[str, Any]) -> Fit:
     """What an engine needs for an adapter that PEFT trained.
 
@@ -105,9 +108,15 @@ def check_passed_on(engine: str, config: Mapping[str, Any]) -> Fit:
             f"{argument('engine', engine)}: {engine} {why}, and no plain model holds it either; "
             f"{argument('engine', 'peft')} writes it for PEFT."
         )
-    if more := [key for key in BEYOND_LORA if config.get(key) not in (None, False, [], {}, "none")]:
-        raise _refused(engine, f"serves plain LoRA, and this one has {', '.join(more)}")
-    rank = int(config["r"])
+    start = config.get("init_lora_weights", True)
+    wrong = [f"{key}={config[key]!r}" for key in BEYOND if config.get(key)]
+    if config.get("bias", "none") != "none":
+        wrong.append(f"bias={config['bias']!r}")
+    if isinstance(start, str) and start.lower() not in HARMLESS_STARTS:
+        wrong.append(f"init_lora_weights={start!r}")
+    if wrong:
+        raise _refused(engine, f"serves plain LoRA alone, not {', '.join(wrong)}")
+    rank = max([int(config["r"]), *(config.get("rank_pattern") or {}).values()])
     return Fit(arguments={"max_lora_rank": vllm_rank(rank) if engine == "vllm" else rank})
 
 
