@@ -13,7 +13,7 @@ from mt_lottery.errors import RecordError
 from mt_lottery.runs import summary
 from mt_lottery.runs.folder.files import read_hypotheses, read_sentence_scores
 from mt_lottery.runs.folder.preparing import HYPOTHESES, SENTENCES, TICKETS
-from mt_lottery.runs.folder.record import Record, read_record
+from mt_lottery.runs.folder.record import NAME, Record, read_record
 from mt_lottery.runs.planning.plan import Echo
 from mt_lottery.scoring.metric import Floats
 from mt_lottery.system.values import user_path
@@ -94,9 +94,17 @@ class RunFiles:
 
     @cached_property
     def baseline(self) -> Self | None:
-        """The original model's run; None where there was none, or it is gone."""
+        """The original model's run; None where there was none, or it is gone.
+
+        The record has its path from where ``mt-train`` was called: from elsewhere it is found
+        from the folders above this run.
+        """
         where = self.record.baseline
-        found = None if where is None else type(self)(where, self.device, echo=self.echo)
+        if where is None:
+            return None
+        places = (Path(), *self.folder.resolve().parents)
+        there = next((p / where for p in places if (p / where / NAME).is_file()), where)
+        found = type(self)(there, self.device, echo=self.echo)
         with contextlib.suppress(RecordError):
-            return found if found is not None and found.record else None
+            return found if found.record else None
         return None

@@ -165,9 +165,9 @@ def test_for_vllm(trained: Trained, models: Models, tmp_path: Path) -> None:
     run = trained("random_seen", "tied")
     done = run.export(tmp_path / "gemma", engine="vllm")
     assert "--enable-lora --max-lora-rank 32" in str(done) and "--model-impl tr" in str(done)
-    assert "for vllm over tiny-gemma" in str(done) and done.sentences == 0
+    assert "for vLLM over tiny-gemma" in str(done) and done.sentences == 0
     card = (tmp_path / "gemma" / "README.md").read_text("utf-8")
-    assert "It is for vllm alone" in card and "### PEFT" not in card
+    assert "It is for vLLM alone" in card and "### PEFT" not in card
     assert "--max-lora-rank 32 --lora-target-modules embed_tokens --model-impl transf" in card
     compile(python_of(card, "vLLM"), "card", "exec")
 
@@ -175,7 +175,7 @@ def test_for_vllm(trained: Trained, models: Models, tmp_path: Path) -> None:
     done = run.export(tmp_path / "llama", engine="vllm")
     assert done.same == done.sentences == 6  # PEFT reads the same file
     card = (tmp_path / "llama" / "README.md").read_text("utf-8")
-    assert "vllm and plain PEFT load it" in card and "--model-impl" not in card
+    assert "vLLM and plain PEFT load it" in card and "--model-impl" not in card
     request = re.search(r" -d '(\{.*\})'\n", card)
     assert request is not None
     asked = json.loads(request[1])
@@ -197,8 +197,8 @@ def test_for_sglang(trained: Trained, tmp_path: Path) -> None:
         ("few_shot", "vllm", "no adapter holds what a run of few_shot learnt; translate with"),
         ("eos_bias", "peft", "no adapter holds what a run of eos_bias learnt; translate with"),
         ("full", "peft", "no adapter holds what a run of full learnt; format=merged writes"),
-        ("prompt", "vllm", "vllm serves no adapter of the kind PROMPT_TUNING, only LoRA, and no "),
-        ("frequency", "vllm", "vllm takes rows of the input table alone for Gemma3ForCausalLM"),
+        ("prompt", "vllm", "vLLM serves no adapter of the kind PROMPT_TUNING, only LoRA, and no "),
+        ("frequency", "vllm", "vLLM takes rows of the input table alone for Gemma3ForCausalLM"),
     ],
 )
 def test_what_no_adapter_holds(
@@ -232,7 +232,7 @@ def test_the_command(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFix
 
     code, said = export("--format", "lora", "--engine", "vllm")
     assert code == 0 and said.startswith(
-        f"{out}: a LoRA of rank 18 on model.embed_tokens, for vllm"
+        f"{out}: a LoRA of rank 18 on model.embed_tokens, for vLLM"
     )
     assert " kB.\n6 of 6 test sentences" in said
     code, said = export("--format", "lora")

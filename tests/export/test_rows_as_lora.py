@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mt_lottery.errors import TuningError
 from mt_lottery.runs.export.engines import Fit, check_passed_on, fit, vllm_rank
+from mt_lottery.runs.export.formats import ENGINES
 from mt_lottery.runs.export.rows import Moved, take_rows, write_rows
 from mt_lottery.tuners.rows.module import attach
 
@@ -144,7 +145,9 @@ def test_unscaled_models_share_one_file() -> None:
 )
 def test_what_an_engine_cannot_serve(kind: str, scope: str, engine: str, said: str) -> None:
     made, original = tuned(kind, True, scope, 9)
-    with pytest.raises(TuningError, match=f"engine={engine}: {engine} .*{said}.*format=merged"):
+    with pytest.raises(
+        TuningError, match=f"engine={engine}: {ENGINES[engine]} .*{said}.*format=merged"
+    ):
         fit(engine, take_rows(made), type(original).__name__)
 
 

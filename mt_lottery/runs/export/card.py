@@ -18,6 +18,11 @@ from mt_lottery.system.atomic import write_text
 
 #: The hub's names of models that are not read from the hub.
 HUB_NAMES = {"gemma3_270m": "google/gemma-3-270m"}
+#: What is to be said of such a model.
+OTHER_WEIGHTS = (
+    " It was read as mt-lottery's `{name}` (4 bits, widened): over the hub's own weights "
+    "translations may differ."
+)
 #: The hub's names of metrics; others keep ours.
 METRICS = {"spbleu": "sacrebleu", "bleu": "sacrebleu", "bleu_subword": "bleu"}
 
@@ -131,10 +136,11 @@ def model_card(
     title = f"# {directions_of(run)}, tuned by mt-lottery"
     model = run.record.model
     source = f"{base_name(run)} (sha256 {model.sha256[:12]}…)" if model.sha256 else base_name(run)
+    weights = OTHER_WEIGHTS.format(name=model.name) if model.name in HUB_NAMES else ""
     how = "".join(f"\n### {name}\n{lines}" for name, lines in engines if lines)
     return (
         f"{header(run, library)}{title}\n\n{about}\n\nThe original model is {source}; the recipe "
-        f"was `{run.record.method}`.\n\n{scores(run)}{spoken.prompt()}{how}"
+        f"was `{run.record.method}`.{weights}\n\n{scores(run)}{spoken.prompt()}{how}"
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from mt_lottery.errors import TuningError, argument
+from mt_lottery.runs.export.formats import ENGINES
 from mt_lottery.runs.export.rows import Moved
 
 #: Ranks that vLLM's ``max_lora_rank`` may be.
@@ -105,7 +106,7 @@ def check_passed_on(engine: str, config: Mapping[str, Any]) -> Fit:
         if "num_virtual_tokens" not in config:
             raise _refused(engine, why)
         raise TuningError(
-            f"{argument('engine', engine)}: {engine} {why}, and no plain model holds it either; "
+            f"{argument('engine', engine)}: {ENGINES[engine]} {why}, and no plain model holds it either; "
             f"{argument('engine', 'peft')} writes it for PEFT."
         )
     start = config.get("init_lora_weights", True)
@@ -122,7 +123,7 @@ def check_passed_on(engine: str, config: Mapping[str, Any]) -> Fit:
 
 def _refused(engine: str, why: str) -> TuningError:
     return TuningError(
-        f"{argument('engine', engine)}: {engine} {why}; {argument('format', 'merged')} writes a "
+        f"{argument('engine', engine)}: {ENGINES[engine]} {why}; {argument('format', 'merged')} writes a "
         "plain model that it serves."
     )
 

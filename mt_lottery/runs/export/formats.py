@@ -15,8 +15,8 @@ from mt_lottery.system.values import user_path
 if TYPE_CHECKING:
     from mt_lottery.runs.finished import Run
 
-#: Programs that load a LoRA, each in a way of its own.
-ENGINES = ("peft", "vllm", "sglang")
+#: Programs that load a LoRA, each in a way of its own, and their names for a reader.
+ENGINES = {"peft": "PEFT", "vllm": "vLLM", "sglang": "SGLang"}
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -131,6 +131,6 @@ def chosen(
                 f"{argument(name, value)}: allowed: {', '.join(known)}.{nearest(str(value), known)}"
             )
     if engine is None and "engine" in form.takes:
-        engine = ENGINES[0]
+        engine = next(iter(ENGINES))
     place = None if base is None else user_path(base, ArgumentError, f"{argument('base')}: ")
     return form, Options(engine, place, dtype)

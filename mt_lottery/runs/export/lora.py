@@ -13,7 +13,7 @@ from mt_lottery.runs.card import Spoken
 from mt_lottery.runs.export.card import base_name, write_card
 from mt_lottery.runs.export.checked import translated_again
 from mt_lottery.runs.export.engines import Fit, check_passed_on, fit
-from mt_lottery.runs.export.formats import Exported, Options
+from mt_lottery.runs.export.formats import ENGINES, Exported, Options
 from mt_lottery.runs.export.rows import take_rows, write_rows
 from mt_lottery.runs.export.snippets import lines_of
 from mt_lottery.runs.finished import Run
@@ -61,7 +61,7 @@ def _write_rows(run: Run, folder: Path, engine: str) -> Exported:
         f"A{what[1:]}: the {len(moved.ids):,} rows of the vocabulary that were changed. "
         f"{_for(engine, wanted)}"
     )
-    if moved.tied:
+    if moved.tied and wanted.peft:
         about += f" {NO_MERGING}"
     with written_folder(folder, marked=True) as staging:
         write_rows(staging, moved, base_name(run), wanted.factor, wanted.one_hot)
@@ -70,14 +70,15 @@ def _write_rows(run: Run, folder: Path, engine: str) -> Exported:
             checked = translated_again(run, with_peft(tuned, staging))
         engines = lines_of(run, spoken, engine, wanted)
         write_card(staging, run, spoken, library="peft", about=about, engines=engines)
-    return _exported(run, folder, what, engine, wanted, checked)
+    return _exported(run, folder, what, engine, wanted, tuned.info.path, checked)
 
 
 def _for(engine: str, wanted: Fit) -> str:
     if wanted.peft:
-        return "Plain PEFT loads it." if engine == "peft" else f"{engine} and plain PEFT load it."
+        both = f"{ENGINES[engine]} and plain PEFT load it."
+        return "Plain PEFT loads it." if engine == "peft" else both
     return (
-        f"It is for {engine} alone: its values are multiplied by {wanted.factor:g}, the scale of "
+        f"It is for {ENGINES[engine]} alone: its values are multiplied by {wanted.factor:g}, the scale of "
         "the model's embedding, which PEFT multiplies by itself."
     )
 
@@ -106,13 +107,25 @@ def _pass_on(run: Run, tuner: PeftTuner, folder: Path, engine: str) -> Exported:
         write_text(staging / CONFIG, json.dumps(config, indent=2) + "\n")
         engines = lines_of(run, spoken, engine, wanted)
         write_card(staging, run, spoken, library="peft", about=about, engines=engines)
-    return _exported(run, folder, "the run's adapter", engine, wanted, (0, 0))
+    return _exported(run, folder, "the run's adapter", engine, wanted, tuned.info.path)
 
 
 def _exported(
-    run: Run, folder: Path, what: str, engine: str, wanted: Fit, checked: tuple[int, int]
+    run: Run,
+    folder: Path,
+    what: str,
+    engine: str,
+    wanted: Fit,
+    place: str | None,
+    checked: tuple[int, int] = (0, 0),
 ) -> Exported:
     weights = (folder / WEIGHTS).stat().st_size
-    fits = f"{what}, for {engine} over {base_name(run)}."
-    notes = (f"Start {engine} with: --enable-lora {wanted.options}",) if wanted.arguments else ()
-    return Exported("lora", folder, weights, fits, engine, *checked, notes)
+    fits = f"{what}, for {ENGINES[engine]} over {base_name(run)}."
+    notes = (
+        [f"Start {ENGINES[engine]} with: --enable-lora {wanted.options}"]
+        if wanted.arguments
+        else []
+    )
+    if place is not None:
+        notes.append(f"The original model (BASE in the card) is in {place}.")
+    return Exported("lora", folder, weights, fits, engine, *checked, tuple(notes))

@@ -11,6 +11,7 @@ from typing import Any
 from mt_lottery.runs.card import Spoken
 from mt_lottery.runs.export.card import base_name, request
 from mt_lottery.runs.export.engines import Fit
+from mt_lottery.runs.export.formats import ENGINES
 from mt_lottery.runs.finished import Run
 
 VLLM = """
@@ -76,8 +77,8 @@ def lines_of(run: Run, spoken: Spoken, engine: str, wanted: Fit) -> list[tuple[s
         "request": request(spoken, **_asked(engine, name, spoken)),
         "cut_list": spoken.cut.replace("[:, ", "["),
     }
-    own = {"vllm": ("vLLM", VLLM), "sglang": ("SGLang", SGLANG)}[engine]
-    return [(own[0], spoken.fill(own[1], **words)), *peft]
+    own = {"vllm": VLLM, "sglang": SGLANG}[engine]
+    return [(ENGINES[engine], spoken.fill(own, **words)), *peft]
 
 
 def _asked(engine: str, name: str, spoken: Spoken) -> dict[str, Any]:
