@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -127,6 +128,23 @@ def test_the_card_of_an_adapter_translates(
     assert by_the_card(tmp_path / "out", models.untied, sentences) == said
     for file in ("README.md", "adapter_config.json"):
         assert str(models.untied.parent) not in (tmp_path / "out" / file).read_text("utf-8")
+
+
+def test_the_control_is_found_from_elsewhere(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record has the path from where ``mt-train`` was called."""
+    run = trained("ks_lottery", "untied")
+    shutil.copytree(run.folder, tmp_path / "project" / "runs" / "one")
+    shutil.copytree(run.baseline.folder, tmp_path / "project" / "runs" / "none")
+    file = tmp_path / "project" / "runs" / "one" / "record.json"
+    record = json.loads(file.read_text("utf-8"))
+    file.write_text(json.dumps(record | {"baseline": "runs/none"}), "utf-8")
+    monkeypatch.chdir(tmp_path)
+    found = mtl.Run("project/runs/one").baseline
+    assert found is not None and found.scores == run.baseline.scores
+    shutil.rmtree(tmp_path / "project" / "runs" / "none")
+    assert mtl.Run("project/runs/one").baseline is None
 
 
 def test_the_card_is_the_hubs(trained: Trained, tmp_path: Path) -> None:

@@ -42,9 +42,7 @@ def add(commands: Commands) -> None:
     part.add_argument("run", metavar="RUN", help="run directory of mt-train")
     part.add_argument("out", metavar="OUT", help="folder to write")
     part.add_argument("--format", required=True, choices=tuple(FORMATS), help="what is written")
-    part.add_argument(
-        "--engine", choices=ENGINES, help=f"what loads an adapter [{next(iter(ENGINES))}]"
-    )
+    part.add_argument("--engine", choices=tuple(ENGINES), help="what loads an adapter [peft]")
     part.add_argument("--base", metavar="GGUF", help="the original model as a GGUF file")
     part.add_argument("--dtype", choices=DTYPES, help="of the weights [the model's]")
     add_options(part, "--overwrite", help=REPLACE)

@@ -105,10 +105,8 @@ def check_passed_on(engine: str, config: Mapping[str, Any]) -> Fit:
         why = f"serves no adapter of the kind {config.get('peft_type')}, only LoRA"
         if "num_virtual_tokens" not in config:
             raise _refused(engine, why)
-        raise TuningError(
-            f"{argument('engine', engine)}: {ENGINES[engine]} {why}, and no plain model holds it either; "
-            f"{argument('engine', 'peft')} writes it for PEFT."
-        )
+        how = f"{argument('engine', 'peft')} writes it for PEFT"
+        raise _refused(engine, f"{why}, and no plain model holds it either", how)
     start = config.get("init_lora_weights", True)
     wrong = [f"{key}={config[key]!r}" for key in BEYOND if config.get(key)]
     if config.get("bias", "none") != "none":
@@ -121,11 +119,9 @@ def check_passed_on(engine: str, config: Mapping[str, Any]) -> Fit:
     return Fit(arguments={"max_lora_rank": vllm_rank(rank) if engine == "vllm" else rank})
 
 
-def _refused(engine: str, why: str) -> TuningError:
-    return TuningError(
-        f"{argument('engine', engine)}: {ENGINES[engine]} {why}; {argument('format', 'merged')} writes a "
-        "plain model that it serves."
-    )
+def _refused(engine: str, why: str, how: str | None = None) -> TuningError:
+    how = how or f"{argument('format', 'merged')} writes a plain model that it serves"
+    return TuningError(f"{argument('engine', engine)}: {ENGINES[engine]} {why}; {how}.")
 
 
 def vllm_rank(rank: int) -> int:

@@ -78,8 +78,8 @@ def _for(engine: str, wanted: Fit) -> str:
         both = f"{ENGINES[engine]} and plain PEFT load it."
         return "Plain PEFT loads it." if engine == "peft" else both
     return (
-        f"It is for {ENGINES[engine]} alone: its values are multiplied by {wanted.factor:g}, the scale of "
-        "the model's embedding, which PEFT multiplies by itself."
+        f"It is for {ENGINES[engine]} alone: its values are multiplied by {wanted.factor:g}, the "
+        "scale of the model's embedding, which PEFT multiplies by itself."
     )
 
 
@@ -121,11 +121,9 @@ def _exported(
 ) -> Exported:
     weights = (folder / WEIGHTS).stat().st_size
     fits = f"{what}, for {ENGINES[engine]} over {base_name(run)}."
-    notes = (
-        [f"Start {ENGINES[engine]} with: --enable-lora {wanted.options}"]
-        if wanted.arguments
-        else []
-    )
+    notes = []
+    if wanted.arguments:
+        notes.append(f"Start {ENGINES[engine]} with: --enable-lora {wanted.options}")
     if place is not None:
         notes.append(f"The original model (BASE in the card) is in {place}.")
     return Exported("lora", folder, weights, fits, engine, *checked, tuple(notes))

@@ -142,8 +142,13 @@ def as_lora(moved: Moved, factor: float, one_hot: torch.dtype) -> dict[str, Tens
         places[:, moved.ids] = moved.delta.T
         wide = torch.eye(d)
     inner = f"{PREFIX}{moved.embedding}.lora_embedding_"
-    made = {f"{inner}A": places, f"{inner}B": (wide * factor).T.contiguous()}
+    made = {f"{inner}A": places, f"{inner}B": _turned(wide * factor)}
     if moved.head:
         outer = f"{PREFIX}{moved.output}.lora_"
-        made |= {f"{outer}A.weight": wide, f"{outer}B.weight": places.T.contiguous()}
+        made |= {f"{outer}A.weight": wide, f"{outer}B.weight": _turned(places)}
     return made
+
+
+def _turned(matrix: Tensor) -> Tensor:
+    """The transpose in memory of its own: that of one row would share it, which no file may."""
+    return matrix.T.clone(memory_format=torch.contiguous_format)
