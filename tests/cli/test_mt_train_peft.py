@@ -34,7 +34,7 @@ def test_a_run_is_opened_translated_with_and_merged(
     assert kind == found["peft"]["method"].upper()
     vllm = ("--format", "lora", "--engine", "vllm")
     refused = commands.call("ticket", "export", "run", "vllm", *vllm).mistake()
-    assert {"dora": "plain LoRA alone, not use_dora=True", "oft": "of the kind OFT"}[recipe] in refused
+    assert {"dora": "alone, not use_dora=True", "oft": "of the kind OFT"}[recipe] in refused
     merged = commands.call("ticket", "merge", "run", "plain")
     assert merged.code == 0 and f"{len(said)} of {len(said)} test sentences" in merged.out
 

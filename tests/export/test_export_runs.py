@@ -172,8 +172,8 @@ def test_the_hubs_names(trained: Trained) -> None:
     run = trained("ks_lottery", "untied")
     run.record.model = replace(run.record.model, name="owner/name", revision="abc", sha256=None)
     run.config.data.repo = "owner/corpus"
-    norwegian = replace(run.text.pair, target=replace(run.text.pair.target, code="no"))
-    run.text.pair = norwegian
+    (pair,) = run.text.pairs
+    run.text.pairs = (replace(pair, target=replace(pair.target, code="no")),)
     data = yaml.safe_load(header(run, "peft").strip("-\n"))
     assert data["base_model"] == "owner/name" and data["language"] == ["en", "no"]
 
