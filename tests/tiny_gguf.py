@@ -158,12 +158,15 @@ def tune(
     return mtl.train(recipe, lang, out_dir=out, settings=settings | more, echo=lambda _: None)
 
 
-def answers(run: Any) -> list[tuple[list[int], list[int]]]:
-    """Prompt and greedy continuation of each test sentence as token ids, by the run's own model."""
+def answers(run: Any, sources: list[str] | None = None) -> list[tuple[list[int], list[int]]]:
+    """Prompt and greedy continuation of sentences as token ids, by the run's own model.
+
+    Those of its test set where none are given.
+    """
     import torch
 
     loaded = run.tuned
-    sources = [line["source"] for line in run.hypotheses]
+    sources = sources or [line["source"] for line in run.hypotheses]
     found = []
     for ids in run.text.prompts(sources, loaded.tokenizer, run.lead):
         with torch.no_grad():

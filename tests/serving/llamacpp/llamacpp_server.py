@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 import urllib.request
@@ -26,6 +27,13 @@ def missing() -> str | None:
     except OSError as error:
         return f"LLAMACPP_PYTHON={PYTHON}: {error}"
     return None if done.returncode == 0 else f"{PYTHON} has no xllamacpp (make test-serving)"
+
+
+def request_of(folder: Path) -> Any:
+    """The request that the card of an export shows."""
+    (line,) = (t for t in (folder / "README.md").read_text("utf-8").splitlines() if "curl " in t)
+    words = shlex.split(line)
+    return json.loads(words[words.index("-d") + 1])
 
 
 class Server:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from llamacpp_server import missing, serving
+from llamacpp_server import missing, request_of, serving
 from tiny_gguf import Model, answers, make_model, tune
 
 pytestmark = [
@@ -21,6 +21,7 @@ pytestmark = [
     pytest.mark.skipif(missing() is not None, reason=str(missing())),
 ]
 Made = tuple[str, Model, dict[str, Any]]
+IDS = {"return_tokens": True}
 LANGS = ("ro", "es", "ca", "no")
 #: llama.cpp's GELU reads a table of half floats.
 NEAR = {"llama": 1e-4, "qwen2": 1e-4, "gemma3": 5e-3}
@@ -64,8 +65,10 @@ def test_the_bare_base_says_what_transformers_says(made: Made) -> None:
 def test_the_patched_base_says_what_the_run_says(made: Made, tmp_path: Path) -> None:
     _, model, runs = made
     wanted = answers(runs["ro"])
-    patched = runs["ro"].export(tmp_path / "ro", "gguf", base=model.gguf).folder / "model.gguf"
-    with serving(patched) as server:
+    folder = runs["ro"].export(tmp_path / "ro", "gguf", base=model.gguf).folder
+    ((_, cat),) = answers(runs["ro"], ["The cat sleeps."])
+    with serving(folder / "model.gguf") as server:
+        assert server.ask("/completion", request_of(folder) | IDS)["tokens"] == cat
         assert [server.greedy(ids)["tokens"] for ids, _ in wanted] == [said for _, said in wanted]
     with serving(model.gguf) as server:  # and the rows made the difference
         bare = [server.greedy(ids)["tokens"] for ids, _ in wanted]
@@ -94,6 +97,9 @@ def test_four_languages_over_one_base_at_once(made: Made, tmp_path: Path) -> Non
 
         found = list(pool.map(ask, *zip(*((n, ids) for n, ids, _ in asked), strict=True)))
         assert found == [said for *_, said in asked]
+        body = request_of(tmp_path / "ro")  # as the card has it
+        ((_, cat),) = answers(runs["ro"], ["The cat sleeps."])
+        assert server.ask("/completion", body | IDS)["tokens"] == cat
         # each ticket says something else than the others of the same source
         assert len({str(wanted[lang][0][1]) for lang in LANGS}) > 1
         # a request that names none is answered by the base alone

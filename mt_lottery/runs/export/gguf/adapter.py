@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from mt_lottery.errors import TuningError, argument
 from mt_lottery.reading.gguf_files import ALIGNMENT
+from mt_lottery.runs.export.card import write_card
 from mt_lottery.runs.export.formats import Exported, Options
 from mt_lottery.runs.export.gguf.fits import check_head, check_table, notes_on, open_base
 from mt_lottery.runs.export.gguf.learnt import described, learnt
+from mt_lottery.runs.export.gguf.snippet import lines_of
 from mt_lottery.runs.export.gguf.table import HEAD, TABLE, Rows, Table, encoded
 from mt_lottery.runs.export.gguf.writing import NewTensor, entry, write_gguf
 from mt_lottery.runs.finished import Run
@@ -58,8 +60,11 @@ def write(run: Run, folder: Path, options: Options) -> Exported:
         entry("adapter.lora.alpha", float(tensors[0].shape[1])),  # alpha / r is 1
         *described(run, base, found.rows.ids.tolist()),
     ]
+    spoken, engines = lines_of(run, adapter=True)
+    about = f"`{FILE}` is an adapter of llama.cpp that changes {count} rows of the embedding table."
     with written_folder(folder, marked=True) as staging:
         write_gguf(staging / FILE, entries, tensors, alignment=ALIGNMENT)
+        write_card(staging, run, spoken, library="gguf", about=about, engines=engines)
     fits = (
         f"llama.cpp loads {FILE} over any GGUF of this model whose output head is a tensor of its "
         f"own ({HEAD})."

@@ -11,6 +11,7 @@ from mt_lottery.errors import ModelError, TuningError, argument
 from mt_lottery.reading import sha256_of
 from mt_lottery.reading.gguf_files import GGUFFile
 from mt_lottery.runs.card import PLACE
+from mt_lottery.runs.export.card import base_name
 from mt_lottery.runs.export.gguf.table import Rows
 from mt_lottery.runs.export.gguf.writing import entry
 from mt_lottery.runs.finished import Run
@@ -86,10 +87,12 @@ def described(run: Run, base: GGUFFile, ids: list[int]) -> list[bytes]:
         "recipe": run.config.recipe,
         "direction": ", ".join(run.directions),
         "prompt": run.prompt(PLACE, lang=run.directions[0]),
-        "model": record.model.name,
+        "model": base_name(run),
         "model.sha256": record.model.sha256 or record.model.revision or "",
         "base.sha256": sha256_of(base.path, ModelError),
     }
+    if len(run.directions) > 1:
+        values |= {f"prompt.{lang}": run.prompt(PLACE, lang=lang) for lang in run.directions}
     return [entry(f"{OURS}{key}", value) for key, value in values.items()] + [
         entry(f"{OURS}ticket", ids)
     ]

@@ -7,13 +7,15 @@ Every other tensor and all metadata are copied byte for byte.  llama.cpp scales 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mt_lottery.reading.gguf_files import GGUFFile
+from mt_lottery.runs.export.card import write_card
 from mt_lottery.runs.export.formats import Exported, Options
 from mt_lottery.runs.export.gguf.fits import check_head, check_table, notes_on, open_base
 from mt_lottery.runs.export.gguf.learnt import OURS, Learnt, described, learnt
+from mt_lottery.runs.export.gguf.snippet import lines_of
 from mt_lottery.runs.export.gguf.table import HEAD, TABLE, Table
 from mt_lottery.runs.export.gguf.writing import NewTensor, as_it_is, write_gguf
 from mt_lottery.runs.finished import Run
@@ -34,7 +36,16 @@ def write(run: Run, folder: Path, options: Options) -> Exported:
     check_table(run, Table.of(base, TABLE))
     changed, notes = _with_rows(base, found) if len(found.rows.ids) else ({}, [])
     ours = described(run, base, found.rows.ids.tolist())
-    size = write_model(folder, base, changed, ours)
+    spoken, engines = lines_of(run, adapter=False)
+    about = (
+        f"`{FILE}` is the original model as a GGUF file, with {len(found.rows.ids)} rows of its "
+        "embedding table in place of its own; all else in it is as it was."
+    )
+
+    def card(staging: Path) -> None:
+        write_card(staging, run, spoken, library="gguf", about=about, engines=engines)
+
+    size = write_model(folder, base, changed, ours, card)
     fits = f"llama.cpp and what is built on it (Ollama, LM Studio) load {FILE}."
     return Exported("gguf", folder, size, fits, notes=(*notes, *notes_on(run, base)))
 
@@ -64,7 +75,11 @@ def _with_rows(base: GGUFFile, found: Learnt) -> tuple[dict[str, NewTensor], lis
 
 
 def write_model(
-    folder: Path, base: GGUFFile, changed: dict[str, NewTensor], ours: list[bytes]
+    folder: Path,
+    base: GGUFFile,
+    changed: dict[str, NewTensor],
+    ours: list[bytes],
+    card: Callable[[Path], None],
 ) -> int:
     """Write a folder with the base in it, some tensors changed.
 
@@ -73,6 +88,7 @@ def write_model(
         base: its metadata are kept, but for what we wrote.
         changed: tensors in place of its own, by name, or a head that it had not.
         ours: entries of metadata.
+        card: writes a README into a folder.
 
     Returns:
         bytes of the file.
@@ -87,4 +103,5 @@ def write_model(
     kept = [base.bytes[e.start : e.end] for k, e in base.entries.items() if not k.startswith(OURS)]
     with written_folder(folder, marked=True) as staging:
         write_gguf(staging / FILE, [*kept, *ours], list(tensors()), alignment=base.alignment)
+        card(staging)
     return (folder / FILE).stat().st_size
