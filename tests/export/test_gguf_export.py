@@ -174,6 +174,7 @@ def test_a_run_without_rows_is_the_base_and_its_prompt(
     [
         ("lora", "format=lora and llama.cpp's convert_lora_to_gguf.py make an adapter"),
         ("eos_bias", "No GGUF file can hold what it learnt: translate with mt-translate"),
+        ("few_shot_bm25", "No GGUF file can hold what it learnt"),
         ("full", "format=merged and llama.cpp's convert_hf_to_gguf.py make a GGUF"),
     ],
 )

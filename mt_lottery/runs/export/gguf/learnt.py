@@ -55,7 +55,8 @@ def learnt(run: Run, form: str) -> Learnt:
         ids = embedding.token_ids[order]
         found = Rows(ids.cpu().numpy(), rows.cpu().numpy())
         return Learnt(found, isinstance(head, TiedHead))
-    if isinstance(run.tuner, NoTuner | FewShotTuner):
+    one_prompt = isinstance(run.tuner, FewShotTuner) and not run.tuner.retrieves
+    if one_prompt or isinstance(run.tuner, NoTuner):
         width = embedding.weight.shape[1]
         return Learnt(Rows(np.zeros(0, np.int64), np.zeros((0, width), np.float32)), False)
     name = run.config.recipe
