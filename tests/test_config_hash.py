@@ -32,7 +32,13 @@ def hash_of(model: Path, *arguments: str, recipe: str = "ks_lottery") -> str:
     "argument",
     [
         *("out_dir=/elsewhere", "overwrite=true", "resume=true", "baseline=false"),
-        *("train.save_steps=3", "data.train_pairs=344", "tracker=[none]", "tuner.tickets=18"),
+        *(
+            "data.sampling=uniform",
+            "train.save_steps=3",
+            "data.train_pairs=344",
+            "tracker=[none]",
+            "tuner.tickets=18",
+        ),
     ],
 )
 def test_what_cannot_change_the_result_is_left_out(folder_of_model: Path, argument: str) -> None:
@@ -45,6 +51,7 @@ def test_what_cannot_change_the_result_is_left_out(folder_of_model: Path, argume
         *("seed=1", "train.lr=0.5", "probe.epochs=9", "tuner.tickets=19", "tuner.alpha=0.5"),
         *("data.train_pairs=9", "data.test_pairs=9", "data.template=alpaca", "model.dtype=float32"),
         *("translate.max_new_tokens=9", "metrics=chrf", "tuner.scope=tied", "lang=en-es"),
+        *("lang=en-ro,en-es", "lang=en-ro,ro-en", "test_lang=en-es"),
         *("data.max_length=64", "train.criterion=label_smoothed_cross_entropy"),
     ],
 )

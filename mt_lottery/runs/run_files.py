@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 from mt_lottery.config.stored import allowing, permission
 from mt_lottery.errors import RecordError
 from mt_lottery.runs import summary
-from mt_lottery.runs.folder.files import read_hypotheses, read_sentence_scores
+from mt_lottery.runs.folder.directions import directions_in
+from mt_lottery.runs.folder.files import damaged, read_hypotheses, read_sentence_scores
 from mt_lottery.runs.folder.preparing import HYPOTHESES, SENTENCES, TICKETS
 from mt_lottery.runs.folder.record import NAME, Record, read_record
 from mt_lottery.runs.planning.plan import Echo
@@ -66,7 +67,14 @@ class RunFiles:
     @cached_property
     def hypotheses(self) -> list[dict[str, Any]]:
         """``hypotheses.jsonl``: source, reference and translation of every test sentence."""
-        return read_hypotheses(self.folder / HYPOTHESES, self.record.data.test.pairs)
+        path, known = self.folder / HYPOTHESES, directions_in(self.record)
+        lines = read_hypotheses(path, self.record.data.test.pairs)
+        wanted = [lang for lang, one in known.items() for _ in range(one.test.pairs)]
+        if known and [line.get("lang") for line in lines] != wanted:
+            raise damaged(
+                path, f"`lang` of its lines must be {', '.join(known)}, one after another"
+            )
+        return lines
 
     @cached_property
     def ticket(self) -> Ticket:

@@ -28,6 +28,7 @@ from mt_lottery.registry import TUNERS
 from mt_lottery.report.tokens import decode_text
 from mt_lottery.runs.decode import decode, decode_test
 from mt_lottery.runs.finished import Run
+from mt_lottery.runs.folder.directions import without
 from mt_lottery.runs.folder.preparing import (
     HYPOTHESES,
     LOG,
@@ -221,7 +222,7 @@ def trial_of(trial: Plan, same: Path, folder: Path, echo: Echo) -> Record:
             run.record,
             scores=judged.scores,
             generation=judged.generation,
-            extra=run.record.extra | directions_record(trial, judged),
+            extra=without(run.record.extra) | directions_record(trial, judged),
             data=dataclasses.replace(run.record.data, test=split_record(trial.test)),
             cost=cost,
             config_hash=trial.config_hash,

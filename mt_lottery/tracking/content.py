@@ -80,6 +80,11 @@ def run_report(record: dict[str, Any], run_dir: Path, tracking: dict[str, Any]) 
                 f"scores/{metric}/{which}_high": float(high),
             }
         report.texts[f"signature/{metric}"] = str(both["signature"])
+    for lang, own in record.get("directions", {}).items():  # of a run that has several
+        for metric, both in own["scores"].items():
+            for which in ("raw", "first_line"):
+                name = f"directions/{lang}/{metric}/{which}"
+                report.numbers[name] = float(both[which]["score"])
     for section in ("generation", "cost"):
         report.numbers |= numbers_in(record[section], section)
     report.numbers["trainable_parameters"] = float(record["trainable_parameters"])

@@ -95,8 +95,12 @@ def test_a_run_of_several_directions(commands: Commands, models: Models) -> None
         run.prompt("A.", lang="en-es")
     merged = run.merge("merged")
     assert merged.same == merged.sentences == 8
-    # ... and it is found again
+    # ... it is found again, and a line of another direction is found out
     assert "left alone" in done(commands, models, "en-ro,ro-en", "test_lang=en-ca").err
+    text = (folder / "hypotheses.jsonl").read_text("utf-8").replace("en-ca", "en-es", 1)
+    (folder / "hypotheses.jsonl").write_text(text, "utf-8")
+    with pytest.raises(mtl.MTLotteryError, match="damaged: `lang` of its lines"):
+        _ = mtl.Run(folder).hypotheses
 
 
 def test_uniform_sampling_repeats_the_smaller_direction(

@@ -74,5 +74,10 @@ def alone(record: Record, lang: str) -> Record:
         scores=one.scores,
         generation=one.generation,
         cost=cost,
-        extra={key: value for key, value in record.extra.items() if key != DIRECTIONS},
+        extra=without(record.extra),
     )
+
+
+def without(extra: dict[str, Any]) -> dict[str, Any]:
+    """A record's further keys, but for what it says of each direction."""
+    return {key: value for key, value in extra.items() if key != DIRECTIONS}
