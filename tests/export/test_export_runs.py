@@ -212,7 +212,7 @@ def test_for_sglang(trained: Trained, tmp_path: Path) -> None:
     ("recipe", "engine", "said"),
     [
         ("none", "peft", "no adapter holds what a run of none learnt; translate with mt-translate"),
-        ("few_shot", "vllm", "no adapter holds what a run of few_shot learnt; translate with"),
+        ("few_shot", "vllm", "learnt. It puts translated examples before each prompt. Translate"),
         ("eos_bias", "peft", "no adapter holds what a run of eos_bias learnt; translate with"),
         ("full", "peft", "no adapter holds what a run of full learnt; format=merged writes"),
         ("prompt", "vllm", "vLLM serves no adapter of the kind PROMPT_TUNING, only LoRA, and no "),

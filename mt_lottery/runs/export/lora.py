@@ -43,12 +43,12 @@ def write(run: Run, folder: Path, options: Options) -> Exported:
     if isinstance(run.tuner, PeftTuner):
         return _pass_on(run, run.tuner, folder, engine)
     name = run.tuner.config.name
-    what = f"{argument('format', 'lora')}: no adapter holds what a run of {name} learnt; "
+    what = f"{argument('format', 'lora')}: no adapter holds what a run of {name} learnt"
     if run.tuner.outside_model:
-        raise TuningError(f"{what}{run.tuner.outside_model} Translate with mt-translate.")
+        raise TuningError(f"{what}. {run.tuner.outside_model} Translate with mt-translate.")
     if type(run.tuner).merge is Tuner.merge:
-        raise TuningError(f"{what}translate with mt-translate, or load it with mtl.load_tuned.")
-    raise TuningError(f"{what}{argument('format', 'merged')} writes a plain model.")
+        raise TuningError(f"{what}; translate with mt-translate, or load it with mtl.load_tuned.")
+    raise TuningError(f"{what}; {argument('format', 'merged')} writes a plain model.")
 
 
 def _write_rows(run: Run, folder: Path, engine: str) -> Exported:
