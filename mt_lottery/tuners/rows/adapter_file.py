@@ -33,7 +33,7 @@ DELTA = ".trainable_tokens_delta"
 
 README = """# Vocabulary rows of {base}
 
-{count} rows of the {where}, trained (or copied) by mt-lottery.
+{count} of the {where}, trained (or copied) by mt-lottery.
 
     from peft import PeftModel
     model = PeftModel.from_pretrained(base_model, "{folder}")
@@ -139,7 +139,8 @@ def save_rows(
         }
     where = "input embedding table" if input_only else "embedding table"
     write_bytes(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
-    about = {"base": base_name, "count": len(ids), "where": where, "folder": folder.name}
+    count = f"{len(ids)} row{'s' if len(ids) > 1 else ''}"
+    about = {"base": base_name, "count": count, "where": where, "folder": folder.name}
     if readme:
         write_text(folder / README_FILE, README.format(note=note, **about))
     write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
