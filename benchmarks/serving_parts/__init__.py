@@ -1,0 +1,1 @@
+"""The parts of ``benchmarks/serving.py``: servers, and what they are asked."""
