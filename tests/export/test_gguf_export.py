@@ -165,6 +165,7 @@ def test_a_run_without_rows_is_the_base_and_its_prompt(
     run = tune(model, tmp_path / "run", recipe="none")
     made = run.export(tmp_path / "out", "gguf", base=model.gguf).folder / "model.gguf"
     check_rest(model.gguf, made, set())
+    assert entries(made)["mt_lottery.prompt"] == run.prompt("{sentence}")
     with pytest.raises(TuningError, match="holds 1 to 32 rows of this model, and the run changed"):
         run.export(tmp_path / "a", "gguf-lora", base=model.gguf)
 

@@ -15,6 +15,7 @@ from mt_lottery.runs.export.gguf.table import TABLE, Rows, Table, apart, bytes_o
 from mt_lottery.runs.export.gguf.writing import NewTensor, entry, write_gguf
 
 Kind = gguf.GGMLQuantizationType
+#: Older gguf lacks some.
 KEPT = ("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "MXFP4")
 CHANGED = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0")
 ROWS, WIDTH = 4500, 256  # more rows than are read at a time
@@ -46,7 +47,7 @@ def with_rows(table: Table, path: Path) -> tuple[Rows, Any, float]:
     return rows, gguf.GGUFReader(path).tensors[0], lost
 
 
-@pytest.mark.parametrize("kind", KEPT)
+@pytest.mark.parametrize("kind", [kind for kind in KEPT if kind in Kind.__members__])
 def test_a_type_that_can_be_written_is_kept(kind: str, tmp_path: Path) -> None:
     table, raw = table_of(tmp_path / "a.gguf", kind)
     rows, new, lost = with_rows(table, tmp_path / "b.gguf")

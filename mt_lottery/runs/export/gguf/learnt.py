@@ -15,13 +15,14 @@ from mt_lottery.runs.export.card import base_name
 from mt_lottery.runs.export.gguf.table import Rows
 from mt_lottery.runs.export.gguf.writing import entry
 from mt_lottery.runs.finished import Run
-from mt_lottery.tuners.adapters.base import PeftTuner
+from mt_lottery.tuners.adapters.lora import LoraTuner
 from mt_lottery.tuners.base import Tuner
 from mt_lottery.tuners.few_shot import FewShotTuner
 from mt_lottery.tuners.none import NoTuner
 from mt_lottery.tuners.rows.module import TiedHead, TokenRows
 
 OURS = "mt_lottery."
+TICKET = f"{OURS}ticket"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def learnt(run: Run, form: str) -> Learnt:
     merged = f"{argument('format', 'merged')} and llama.cpp's convert_hf_to_gguf.py"
     if type(run.tuner).merge is Tuner.merge:
         how = "No GGUF file can hold what it learnt: translate with mt-translate."
-    elif isinstance(run.tuner, PeftTuner):
+    elif isinstance(run.tuner, LoraTuner):
         how = (
             f"{argument('format', 'lora')} and llama.cpp's convert_lora_to_gguf.py make an adapter "
             f"of it, {merged} a model."
@@ -94,6 +95,5 @@ def described(run: Run, base: GGUFFile, ids: list[int]) -> list[bytes]:
     }
     if len(run.directions) > 1:
         values |= {f"prompt.{lang}": run.prompt(PLACE, lang=lang) for lang in run.directions}
-    return [entry(f"{OURS}{key}", value) for key, value in values.items()] + [
-        entry(f"{OURS}ticket", ids)
-    ]
+    made = [entry(f"{OURS}{key}", value) for key, value in values.items()]
+    return [*made, entry(TICKET, ids)] if ids else made
