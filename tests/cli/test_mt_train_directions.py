@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -106,11 +105,6 @@ def test_a_run_of_several_directions(commands: Commands, models: Models) -> None
 def test_uniform_sampling_repeats_the_smaller_direction(
     commands: Commands, models: Models, tmp_path: Path
 ) -> None:
-    lines: list[dict[str, Any]] = [
-        {"translation": {"en": f"A {i}.", "ro": f"B {i}.", "es": f"C {i}."}} for i in range(20)
-    ]
-    path = tmp_path / "text.jsonl"
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
     user = tmp_path / "plugins"
     user.mkdir()
     (user / "uneven.py").write_text(
@@ -179,8 +173,9 @@ def test_mistakes_in_the_directions(arguments: list[str], message: str, commands
 
 
 def test_what_needs_one_direction_says_so(commands: Commands, models: Models) -> None:
-    said = tune(commands, models, "en-ro,en-es", recipe="few_shot").mistake()
-    assert "`lang`: recipe=few_shot puts training text of one direction" in said
+    for name in ("few_shot", "forced_prefix"):
+        said = tune(commands, models, "en-ro,en-es", recipe=name).mistake()
+        assert f"`lang`: recipe={name} puts text of one direction before every sentence" in said
     done(commands, models, "en-ro,en-es", "out_dir=run")
     for name in ("certify", "explain"):
         said = commands.call("ticket", name, "run", "--out", name).mistake()

@@ -88,14 +88,10 @@ def jsonl(path: Path, lines: list[dict[str, str]]) -> str:
     return str(path)
 
 
-def files(tmp_path: Path, sizes: dict[str, int]) -> RunConfig:
-    """A file with all languages; ``data.train_pairs`` takes what the smallest has."""
-    lines = [{lang: f"{lang} text {i}." for lang in sizes} for i in range(30)]
-    return config("en-ro,en-es", name="files", path=jsonl(tmp_path / "all.jsonl", lines))
-
-
 def test_a_file_with_a_key_for_each_language(tmp_path: Path) -> None:
-    found = load_text(files(tmp_path, {"en": 30, "ro": 30, "es": 30}))
+    lines = [{lang: f"{lang} text {i}." for lang in ("en", "ro", "es")} for i in range(30)]
+    several = config("en-ro,en-es", name="files", path=jsonl(tmp_path / "all.jsonl", lines))
+    found = load_text(several)
     assert found.train is not None and found.train.pairs[0].target == "ro text 0."
     assert found.train.pairs[1].target == "es text 0."
 

@@ -24,9 +24,9 @@ def problems_with_directions(config: RunConfig, tuner: Tuner) -> list[str]:
         return []
     key = "lang" if len(trained) > 1 else "test_lang"
     return [
-        f"`{key}`: recipe={config.recipe} puts training text of one direction before every "
-        f"sentence, and {config.lang if len(trained) > 1 else config.test_lang} asks for several; "
-        "give one direction a run, or a recipe that trains."
+        f"`{key}`: recipe={config.recipe} puts text of one direction before every sentence or "
+        f"translation, and {', '.join(map(str, tested))} are asked for; give each direction a run, "
+        "or a recipe that trains."
     ]
 
 
