@@ -142,8 +142,10 @@ def test_trained_counted_saved_loaded_merged_and_decoded(method: str, tmp_path: 
     assert set(merged.state_dict()) == set(context(kind).model.state_dict())
 
 
-@pytest.mark.parametrize("method", ["ln_tuning", "shadow", "fourierft", "oft"])
-@pytest.mark.parametrize("kind", ["llama", "gemma3"])
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [("llama", "ln_tuning"), ("gemma3", "ln_tuning"), ("gemma3", "shadow"), ("llama", "fourierft")],
+)
 def test_in_bfloat16(kind: str, method: str, tmp_path: Path) -> None:
     made, where = tuner(method), context(kind, torch.bfloat16)
     if method not in methods():
