@@ -141,7 +141,6 @@ def _load(
     config: Any = None,
 ) -> LoadedModel:
     import torch
-    from transformers import AutoModelForCausalLM
 
     _check_device(device)
     # An explicit False: left out, transformers asks on the terminal and waits.
@@ -158,7 +157,7 @@ def _load(
         model = _load_gguf(shown, where, config, _dtype(dtype, config, device), common)
     else:
         model, report = call(
-            AutoModelForCausalLM.from_pretrained, shown, where, config=config,
+            checkpoint.auto_class(config).from_pretrained, shown, where, config=config,
             dtype=_dtype(dtype, config, device), use_safetensors=True, output_loading_info=True,
             **common,
         )  # fmt: skip

@@ -1,6 +1,6 @@
 """What text passes through in a model that sees pictures or hears as well.
 
-``AutoModelForCausalLM`` gives some families (Gemma 3, Phi-4-multimodal) whole, with towers for
+Some families (Gemma 3, LLaVA, Qwen2-VL, Phi-4-multimodal) are loaded whole, with towers for
 pictures and sound.  A translation never reaches those: nothing in them is tuned, quantised or
 counted.
 """

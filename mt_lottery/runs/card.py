@@ -13,6 +13,7 @@ from mt_lottery.data.prompts.chat import SETTINGS, Chat
 from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.data.prompts.wording import prompts_of
 from mt_lottery.errors import RecordError
+from mt_lottery.model.folder.checkpoint import auto_class
 from mt_lottery.model.loading import LoadedModel
 from mt_lottery.model.tables import eos_ids
 from mt_lottery.reading import read_json
@@ -74,20 +75,20 @@ def translate(sentence):
     how = {{"add_generation_prompt": True, {settings}, "return_dict": True, "return_tensors": "pt"}}
     ids = tokenizer.apply_chat_template(messages, **how)["input_ids"]"""
 
-_PLAIN = """from transformers import AutoModelForCausalLM, AutoTokenizer
+_PLAIN = """from transformers import {auto}, AutoTokenizer
 
 folder = "."  # where this file is
 tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").eval()
+model = {auto}.from_pretrained(folder, dtype="auto").eval()
 """
 
 _ADAPTER = """from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import {auto}, AutoTokenizer
 
 folder = "."  # where this file is
 base = {base}
 tokenizer = AutoTokenizer.from_pretrained(base)
-model = AutoModelForCausalLM.from_pretrained(base, dtype="{dtype}")
+model = {auto}.from_pretrained(base, dtype="{dtype}")
 model = PeftModel.from_pretrained(model, folder).eval()
 """
 
@@ -108,6 +109,7 @@ class Spoken:
         note: why plain lines may say something else; empty where they do not.
         end: the token that ends a translation.
         messages: what ``apply_chat_template`` makes the prompt of; None where it does not.
+        auto: the class of transformers that loads the model.
     """
 
     direction: str
@@ -122,6 +124,7 @@ class Spoken:
     note: str = ""
     end: str = ""
     messages: list[dict[str, str]] | None = None
+    auto: str = "AutoModelForCausalLM"
 
     @classmethod
     def of(cls, config: RunConfig, text: PreparedText, loaded: LoadedModel, lead: str) -> Spoken:
@@ -152,7 +155,7 @@ class Spoken:
             "+".join(map(str, text.pairs)), template, how, cut, settings.max_new_tokens, search,
             sorted(eos_ids(loaded.model, loaded.tokenizer)), pad_id(loaded.tokenizer),
             config.model.dtype, note, str(loaded.tokenizer.eos_token),
-            _messages(loaded.tokenizer, text, lead),
+            _messages(loaded.tokenizer, text, lead), auto_class(loaded.model.config).__name__,
         )  # fmt: skip
 
     def prompt(self) -> str:
@@ -178,7 +181,8 @@ class Spoken:
         Args:
             base: the original model, for an adapter; None for a folder that is whole.
         """
-        load = _PLAIN if base is None else _ADAPTER.format(base=json.dumps(base), dtype=self.dtype)
+        named = {"base": json.dumps(base), "dtype": self.dtype, "auto": self.auto}
+        load = (_PLAIN if base is None else _ADAPTER).format(**named)
         if self.messages is None:
             return self.fill(_CODE, load=load, ids=self.fill(_PROMPT))
         settings = ", ".join(f'"{key}": {value!r}' for key, value in SETTINGS.items())

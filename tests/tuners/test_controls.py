@@ -110,7 +110,7 @@ def probed(seed: int = 0, tied: bool = False) -> TuningContext:
         values[place, ::2] += MOVED.get(token, 0.0) / 4  # one shift would leave a softmax alone
     counts = Counter({k: v for k, v in INPUTS.items() if k > 2})
     return TuningContext(
-        model, tiny.tokenizer(), seed, counts, SEEN, Probe(SEEN, values, 1.0), INPUTS
+        model, tiny.tokenizer(), seed, counts, SEEN, Probe(SEEN, values, 1.0), input_counts=INPUTS
     )
 
 

@@ -238,9 +238,10 @@ def check_causal(where: str, config: Any) -> None:
     kind = f"{where} is a {names[0] if names else 'model'} (model_type '{config.model_type}')"
     if getattr(config, "is_encoder_decoder", False):
         raise ModelError(f"{kind}, an encoder-decoder; {allowed}")
-    own_code = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
+    if _has_own_code(config):
+        return
     causal = auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    if own_code:
+    if _is_wrapped(config):
         return
     if names:
         good = set(causal.values()) | {n for n in names if n.endswith("ForCausalLM")}
@@ -251,6 +252,38 @@ def check_causal(where: str, config: Any) -> None:
     masked = config.model_type in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
     if masked and not getattr(config, "is_decoder", False):
         raise ModelError(f"{kind}, an encoder that sees both sides; {allowed}")
+
+
+def _has_own_code(config: Any) -> bool:
+    return "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
+
+
+def _is_wrapped(config: Any) -> bool:
+    """Whether a language model is inside one that sees pictures (LLaVA, Qwen2-VL, Mistral 3)."""
+    from transformers.models.auto import modeling_auto as auto
+
+    kind, text = config.model_type, config.get_text_config()
+    known = auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+    causal = auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    if kind in causal or kind not in known or _has_own_code(config):
+        return False
+    names = [str(name) for name in getattr(config, "architectures", None) or [known[kind]]]
+    inside = text is not config and not getattr(text, "is_encoder_decoder", False)
+    return inside and names[0] == known[kind]
+
+
+def auto_class(config: Any) -> Any:
+    """What of transformers loads a model: with its towers for pictures, where it has any.
+
+    A text goes through the language model alone; :mod:`mt_lottery.model.reach` finds it. Names
+    of weights and adapters are those of the whole model, as others load it.
+
+    Args:
+        config: the model's transformers configuration.
+    """
+    import transformers as t
+
+    return t.AutoModelForImageTextToText if _is_wrapped(config) else t.AutoModelForCausalLM
 
 
 def fingerprint_folder(folder: Path) -> str:

@@ -43,14 +43,13 @@ def build_shape(config: Any, *, trust_remote_code: bool = False) -> Any:
         ModelError: no model can be built from it.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
     config = copy.deepcopy(config)
     for part in {id(c): c for c in (config, config.get_text_config())}.values():
         if hasattr(part, "quantization_config"):
             del part.quantization_config  # the shape is the same
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    build: Any = AutoModelForCausalLM.from_config
+    build: Any = checkpoint.auto_class(config).from_config
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")
         where = str(getattr(config, "_name_or_path", "") or type(config).__name__)

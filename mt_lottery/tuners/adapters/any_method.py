@@ -180,11 +180,11 @@ class PeftMethodTuner(PeftTuner):
 
     def _own_list(self, model: Any, mapping: Any) -> Any:
         """The layers that PEFT lists; empty where it is to look them up itself."""
-        kinds = (model.config.model_type, model.config.get_text_config().model_type)
+        kinds = (model.config.get_text_config().model_type, model.config.model_type)
         own = next((mapping[kind] for kind in kinds if kind in mapping), None)
         if mapping and own is None:
             raise TuningError(
-                f"PEFT lists no layers of {kinds[0]} models for {self.method}: give "
+                f"PEFT lists no layers of {kinds[1]} models for {self.method}: give "
                 f"tuner.target_modules. It has: {', '.join(self._last_names(model))}."
             )
         return [] if own is None or is_text_only(model) else own
