@@ -95,9 +95,9 @@ def with_peft(original: LoadedModel, folder: Path) -> LoadedModel:
 def _pass_on(run: Run, tuner: PeftTuner, folder: Path, engine: str) -> Exported:
     """An adapter that PEFT trained, as it is but for the name of its base."""
     adapter = run.folder / "adapter"
+    tuned = run.tuned  # it is what was scored, and loads
     config = read_json(adapter / CONFIG, RecordError)
     wanted = check_passed_on(engine, config)
-    tuned = run.tuned  # it is what was scored, and loads
     spoken = Spoken.of(run.config, run.text, tuned, tuner.lead)
     config["base_model_name_or_path"] = base_name(run)
     about = f"An adapter of PEFT ({config['peft_type']}), as the run trained it."
@@ -125,5 +125,5 @@ def _exported(
     if wanted.arguments:
         notes.append(f"Start {ENGINES[engine]} with: --enable-lora {wanted.options}")
     if place is not None:
-        notes.append(f"The original model (BASE in the card) is in {place}.")
+        notes.append(f"The original model, the base, is in {place}.")
     return Exported("lora", folder, weights, fits, engine, *checked, tuple(notes))
