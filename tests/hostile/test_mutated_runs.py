@@ -141,3 +141,22 @@ def test_a_damaged_model_folder_is_refused_or_trained(data: st.DataObject, model
     assert code in (0, 2), f"{where}: {err}"
     if code == 2:
         refused(err, copy)
+
+
+@EXAMPLES
+@given(data=st.data())
+def test_a_damaged_run_is_exported_right_or_refused(
+    data: st.DataObject, runs: dict[str, Path]
+) -> None:
+    """What is written, if anything, says what the run said."""
+    recipe = data.draw(st.sampled_from(["ks_lottery", "lora"]))
+    copy = runs[recipe].parent / "copies" / "exported"
+    where = data.draw(damage(runs[recipe], copy))
+    out = copy.with_name("out")
+    shutil.rmtree(out, ignore_errors=True)
+    code, said, err = called(ticket, "export", copy, out, "--format", "lora")
+    assert code in (0, 2), f"{recipe}, {where}: {err}"
+    if code == 2:
+        refused(err, copy)
+    elif recipe == "ks_lottery":
+        assert "test sentences are translated word for word" in said, where
