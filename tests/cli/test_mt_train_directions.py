@@ -11,6 +11,7 @@ from tiny_runs import Commands, Ended, Models, hypotheses, record, small
 from torch import Tensor
 
 import mt_lottery as mtl
+from mt_lottery.config.compose import compose_settings
 from mt_lottery.registry import register_criterion
 from mt_lottery.training.cross_entropy import summed_cross_entropy
 
@@ -170,6 +171,14 @@ def test_trials_on_dev_are_scored_in_every_direction(commands: Commands, models:
 def test_mistakes_in_the_directions(arguments: list[str], message: str, commands: Commands) -> None:
     said = commands.train("recipe=none", "model=hf", "model.name_or_path=x", *arguments).mistake()
     assert message in said, said
+
+
+def test_several_directions_from_python() -> None:
+    asked = {"recipe": "none", "lang": ["en-ron", "en-es"], "test_lang": ["en-ca"]}
+    config = compose_settings(asked)
+    assert (config.lang, config.test_lang) == ("en-ro,en-es", "en-ca")
+    with pytest.raises(mtl.MTLotteryError, match="train: pairs of one direction, but lang has"):
+        mtl.train("none", ["en-ro", "en-es"], train=[("a", "b")], name_or_path="x")
 
 
 def test_what_needs_one_direction_says_so(commands: Commands, models: Models) -> None:
