@@ -10,7 +10,7 @@ from mt_lottery.runs.folder.directions import alone, directions_in
 from mt_lottery.runs.folder.record import Record
 
 if TYPE_CHECKING:
-    from mt_lottery.runs.run_files import RunFiles
+    from mt_lottery.runs.opened.files import RunFiles
 
 SHOWN_EXAMPLES = 3
 

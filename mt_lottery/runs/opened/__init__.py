@@ -1,0 +1,1 @@
+"""What a finished run holds and worked with, read piece by piece."""
