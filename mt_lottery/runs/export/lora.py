@@ -28,6 +28,11 @@ NO_MERGING = (
     "PEFT's `merge_and_unload()` would tie the tables of the model again, in silence, and give "
     "another model: `mt-ticket export RUN OUT --format merged` writes the right one."
 )
+#: Said of a model of 16 bits.
+ROUNDED = (
+    "The others differ by rounding: to what the model looks up in 16 bits the rows' differences "
+    "are added."
+)
 
 
 def write(run: Run, folder: Path, options: Options) -> Exported:
@@ -70,7 +75,7 @@ def _write_rows(run: Run, folder: Path, engine: str) -> Exported:
             checked = translated_again(run, with_peft(tuned, staging))
         engines = lines_of(run, spoken, engine, wanted)
         write_card(staging, run, spoken, library="peft", about=about, engines=engines)
-    return _exported(run, folder, what, engine, wanted, tuned.info.path, checked)
+    return _exported(run, folder, what, engine, wanted, tuned, checked)
 
 
 def _for(engine: str, wanted: Fit) -> str:
@@ -107,7 +112,7 @@ def _pass_on(run: Run, tuner: PeftTuner, folder: Path, engine: str) -> Exported:
         write_text(staging / CONFIG, json.dumps(config, indent=2) + "\n")
         engines = lines_of(run, spoken, engine, wanted)
         write_card(staging, run, spoken, library="peft", about=about, engines=engines)
-    return _exported(run, folder, "the run's adapter", engine, wanted, tuned.info.path)
+    return _exported(run, folder, "the run's adapter", engine, wanted, tuned)
 
 
 def _exported(
@@ -116,14 +121,16 @@ def _exported(
     what: str,
     engine: str,
     wanted: Fit,
-    place: str | None,
+    tuned: LoadedModel,
     checked: tuple[int, int] = (0, 0),
 ) -> Exported:
     weights = (folder / WEIGHTS).stat().st_size
     fits = f"{what}, for {ENGINES[engine]} over {base_name(run)}."
     notes = []
+    if checked[1] < checked[0] and tuned.model.dtype.itemsize < 4:
+        notes.append(ROUNDED)
     if wanted.arguments:
         notes.append(f"Start {ENGINES[engine]} with: --enable-lora {wanted.options}")
-    if place is not None:
-        notes.append(f"The original model, the base, is in {place}.")
+    if tuned.info.path is not None:
+        notes.append(f"The original model, the base, is in {tuned.info.path}.")
     return Exported("lora", folder, weights, fits, engine, *checked, tuple(notes))
