@@ -4,14 +4,14 @@
     python llama_server.py base/model.gguf ro/adapter.gguf es/adapter.gguf --port 8080
 
 ``llama-server`` of a llama.cpp of your own does the same (docs/serving.md). Adapters are numbered
-in the order of the command line and start at scale 0: a request that names none is answered by
-the base alone, ``"lora": [{"id": 1, "scale": 1}]`` asks for the second. (Left at scale 1, all of
-them would be added together for a request that names none.)
+in the order of the command line and start at scale 0. Name one in every request: ``"lora":
+[{"id": 1, "scale": 1}]`` is the second; at scale 0 the base alone answers.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 
 import xllamacpp
@@ -38,13 +38,14 @@ def main() -> None:
     if given.exact:
         params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
-    params.cache_ram_mib = 0  # a prompt kept from one language is no prompt of another's
+    params.cache_ram_mib = 0  # it keeps prompts by their tokens, whatever adapter read them
     params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 0.0) for path in given.adapters]
     ends = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # in the server's threads too
     server = xllamacpp.Server(params)
     print(server.listening_address, flush=True)
     signal.sigwait(ends)
+    os._exit(0)  # taking the server down can hang where it has only just begun
 
 
 if __name__ == "__main__":

@@ -97,15 +97,20 @@ def test_four_languages_over_one_base_at_once(made: Made, tmp_path: Path) -> Non
 
         found = list(pool.map(ask, *zip(*((n, ids) for n, ids, _ in asked), strict=True)))
         assert found == [said for *_, said in asked]
+        # prompts that are kept, as servers do by default, are no other language's
+        for number, ids, said in asked:
+            more = {"lora": [{"id": number, "scale": 1}], "cache_prompt": True, "id_slot": 0}
+            assert server.greedy(ids, **more)["tokens"] == said
         body = request_of(tmp_path / "ro")  # as the card has it
         ((_, cat),) = answers(runs["ro"], ["The cat sleeps."])
         assert server.ask("/completion", body | IDS)["tokens"] == cat
         # each ticket says something else than the others of the same source
         assert len({str(wanted[lang][0][1]) for lang in LANGS}) > 1
-        # a request that names none is answered by the base alone
+        # at scale 0 the base answers alone
         with torch.no_grad():
             logits = runs["ro"].original.model(torch.tensor([asked[0][1]])).logits[0, -1]
-        assert server.greedy(asked[0][1], 1)["tokens"] == [int(logits.argmax())]
+        none = [{"id": 0, "scale": 0}]
+        assert server.greedy(asked[0][1], 1, lora=none)["tokens"] == [int(logits.argmax())]
 
 
 def test_a_tied_base_and_an_adapter_end_llama_cpp(made: Made, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ ABOUT = """# {name} for llama.cpp, under adapters of token rows
 of its own. llama.cpp needs that where an adapter changes the embedding table:
 
 ```sh
-llama-server -m model.gguf --lora-scaled ro.gguf:0,es.gguf:0
+llama-server -m model.gguf --lora-scaled ro.gguf:0,es.gguf:0 --cache-ram 0
 ```
 """
 

@@ -20,8 +20,8 @@ llama.cpp computes with the weights of its file, and where these have few bits s
 
 _LORA = """
 `BASE.gguf` is what `mt-ticket export --format gguf-base` writes, once for all languages. Of several
-adapters (`--lora-scaled ro.gguf:0,es.gguf:0`), `id` is the number of the one meant, from 0; a
-request without `lora` is answered by the base alone.
+adapters (`--lora-scaled ro.gguf:0,es.gguf:0`), `id` is the number of the one meant, from 0. Name it
+in every request: one without `lora` may go on from a prompt that was kept of another language.
 """
 
 
@@ -37,7 +37,9 @@ def lines_of(run: Run, adapter: bool) -> tuple[Spoken, list[tuple[str, str]]]:
     if adapter:
         asked["lora"] = [{"id": 0, "scale": 1}]
     words = {
-        "files": "BASE.gguf --lora-scaled adapter.gguf:0" if adapter else "model.gguf",
+        "files": "BASE.gguf --lora-scaled adapter.gguf:0 --cache-ram 0"
+        if adapter
+        else "model.gguf",
         "request": request(spoken, **asked),
         "more": _LORA if adapter else "",
     }
