@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ from tiny_runs import SMALL, Commands
 
 import mt_lottery as mtl
 from mt_lottery.errors import RecordError
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "ticket_model"))
+from hub_server import hub
 
 pytestmark = pytest.mark.slow
 
@@ -171,3 +176,30 @@ def test_the_pages_python(tower: Path, tmp_path: Path, monkeypatch: pytest.Monke
     exec(code, names)
     run: Any = names["run"]
     assert run.prompt("The cat sleeps.") == "Translate to Romanian: The cat sleeps.\n"
+
+
+def test_models_of_the_hub(tmp_path: Path) -> None:
+    """Two small files tell, before anything else of the model is there."""
+    stops = json.dumps({"eos_token_id": [5, 6]}).encode()
+    settings = json.dumps({"chat_template": "{{ messages }}"}).encode()
+    code = (
+        "from mt_lottery.config import ModelConfig\n"
+        "from mt_lottery.model.folder.instruct import says_chat\n"
+        "print(says_chat(ModelConfig('hf', 'me/model')))"
+    )
+    said = []
+    with hub() as (address, files):
+        environment = os.environ | {
+            "HF_ENDPOINT": address, "HF_HOME": str(tmp_path), "NO_PROXY": "*",
+            "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1",
+        }  # fmt: skip
+        files["config.json"] = b"{}"
+        texts = {"generation_config.json": stops, "tokenizer_config.json": settings}
+        for name, content in texts.items():
+            files[name] = content
+            done = subprocess.run(
+                [sys.executable, "-c", code], env=environment, capture_output=True, text=True,
+                timeout=120, check=True,
+            )  # fmt: skip
+            said.append(done.stdout.strip())
+    assert said == ["None", "its generation_config.json stops at 2 tokens"]

@@ -3,49 +3,74 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mt_lottery.errors import ModelError
 from mt_lottery.model.folder import checkpoint, hub
+from mt_lottery.model.folder.library import call
 from mt_lottery.reading import read_json, sha256_of
 
 # "it" alone is a language too: it counts in Gemma's names only
 _NAME = re.compile(r"instruct|chat|gemma\S*[-_]it\b", re.IGNORECASE)
 
 
-def _folder(config: Any) -> Path | None:
-    """The folder of ``model=hf``, where its files can be read without the network."""
+def _finder(config: Any) -> Callable[[str], Path | None]:
+    """Name of a small file → where it is, of ``model=hf``; None where it has none such."""
     if config.name != "hf" or not config.name_or_path:
-        return None
-    local = checkpoint.find_local(config.name_or_path)
-    if local is None:
-        local = hub.find(config.name_or_path, config.revision).folder
-    return local if local is not None and local.is_dir() else None
+        return lambda name: None
+    folder = checkpoint.find_local(config.name_or_path)
+    if folder is None:
+        found = hub.find(config.name_or_path, config.revision)
+        if found.folder is None:
+            return lambda name: _downloaded(found.name, found.commit, name)
+        folder = found.folder
+    return lambda name: folder / name if (folder / name).is_file() else None
 
 
-def says_instruct(config: Any) -> str | None:
-    """What says that a model is an instruct model; None where nothing does.
+def _downloaded(model: str, commit: str, name: str) -> Path | None:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
 
-    Its name does (``…-Instruct``, ``…-Chat``, ``gemma-…-it``), or a generation configuration
-    that stops at several tokens: a base model ends a text, an instruct model also a turn.
+    try:
+        return Path(call(hf_hub_download, model, model, name, revision=commit))
+    except ModelError as error:
+        if isinstance(error.__cause__, EntryNotFoundError):
+            return None
+        raise
+
+
+def says_chat(config: Any) -> str | None:
+    """What says that a model is to be asked in a chat; None where nothing does.
+
+    Its tokenizer has a chat template, and its name says so (``…-Instruct``, ``…-Chat``,
+    ``gemma-…-it``), or a generation configuration that stops at several tokens: a base model ends
+    a text, an instruct model also a turn.
 
     Args:
         config: a ``ModelConfig``.
 
     Raises:
-        ModelError: there is no such model.
+        ModelError: there is no such model, or one of these files is damaged.
     """
+    file = _finder(config)
+
+    def read(name: str) -> dict[str, Any]:
+        path = file(name)
+        return {} if path is None else dict(read_json(path, ModelError, finite=False))
+
     name = Path(str(config.name_or_path or config.name)).expanduser().resolve().name
+    why = None
     if found := _NAME.search(name):
-        return f"its name says '{found[0]}'"
-    folder = _folder(config)
-    if folder is not None and (folder / "generation_config.json").is_file():
-        stops = read_json(folder / "generation_config.json", ModelError, finite=False)
-        ids = stops.get("eos_token_id")
+        why = f"its name says '{found[0]}'"
+    else:
+        ids = read("generation_config.json").get("eos_token_id")
         if isinstance(ids, list) and len(ids) > 1:
-            return f"its generation_config.json stops at {len(ids)} tokens"
-    return None
+            why = f"its generation_config.json stops at {len(ids)} tokens"
+    if why is None or file("chat_template.jinja") is not None:
+        return why
+    return why if read("tokenizer_config.json").get("chat_template") else None
 
 
 def chat_template_sha256(config: Any) -> str | None:

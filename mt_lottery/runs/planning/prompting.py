@@ -9,8 +9,7 @@ from typing import Any
 from mt_lottery.config import RunConfig
 from mt_lottery.data.prompts.chat import MESSAGE
 from mt_lottery.errors import ConfigError
-from mt_lottery.model.folder.instruct import chat_template_sha256, says_instruct
-from mt_lottery.model.loading import tokenizer_of
+from mt_lottery.model.folder.instruct import chat_template_sha256, says_chat
 from mt_lottery.system import parallel
 
 
@@ -28,7 +27,7 @@ def with_template(config: RunConfig, echo: Callable[[str], None]) -> RunConfig:
     data = config.data
     if data.template is not None:
         return config
-    why = parallel.on_main(lambda: _why_chat(config))
+    why = parallel.on_main(lambda: says_chat(config.model))
     if why is not None:
         echo(
             f"data.template=chat: an instruct model ({why}), asked in its own chat template. "
@@ -43,12 +42,6 @@ def with_template(config: RunConfig, echo: Callable[[str], None]) -> RunConfig:
     else:
         chosen = "plain" if data.prompt is None else "prompt"
     return dataclasses.replace(config, data=dataclasses.replace(data, template=chosen))
-
-
-def _why_chat(config: RunConfig) -> str | None:
-    why = says_instruct(config.model)
-    found = None if why is None else tokenizer_of(config.model)
-    return why if found is not None and found[0].chat_template else None
 
 
 def prompt_identity(config: RunConfig) -> dict[str, Any]:
