@@ -23,9 +23,10 @@ def _examples(console: Console, outcome: Outcome) -> None:
     before = None if baseline is None else Run(baseline).hypotheses
     own = "original" if outcome.record.method == "none" else "tuned"
     for lines in examples(outcome.opened.hypotheses, before, own):
+        wide = max(9, *(len(name) for name, _ in lines)) + 2
         for name, text in lines:
             style = "bold green" if name == "tuned" else "bold"
-            console.print(Text.assemble((f"{name:<11}", style), text))
+            console.print(Text.assemble((f"{name:<{wide}}", style), text))
         console.print()
 
 

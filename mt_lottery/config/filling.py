@@ -213,7 +213,7 @@ def _name_directions(config: RunConfig, found: list[str]) -> None:
         except MTLotteryError as error:
             found.append(f"`{key}`: {str(error).replace('lang=', f'{key}=', 1)}")
     trained = config.lang.split(",")
-    twice = [lang for lang in (config.test_lang or "").split(",") if lang in trained]
+    twice = [lang for lang in (config.test_lang or "").split(",") if lang and lang in trained]
     if twice:
         found.append(
             f"`test_lang`: {', '.join(twice)} is among the directions of `lang`, which are tested "

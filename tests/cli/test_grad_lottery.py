@@ -121,25 +121,31 @@ def test_a_resumed_run_is_the_same(commands: Commands, models: Models) -> None:
 
 
 def test_find_gives_the_same_ticket_for_any_run(commands: Commands, models: Models) -> None:
-    for recipe in ("grad_lottery", "frequency", "none"):
+    for recipe in ("grad_lottery", "frequency", "lora", "forced_prefix", "none"):
         settings = FEW if recipe == "grad_lottery" else FEW[1:]
         assert commands.train(*small(models.tied, recipe, *settings, f"out_dir={recipe}")).code == 0
     tickets = {}
-    for run, more in (("grad_lottery", []), ("frequency", ["--pairs", 6])):
+    for run in ("grad_lottery", "frequency", "lora", "forced_prefix"):
+        more = [] if run == "grad_lottery" else ["--pairs", 6]
         ended = commands.call(
             *("ticket", "find", run, "--selector", "gradient", *more, "--out", f"{run}.csv")
         )
         assert ended.code == 0, ended.err
         assert "selector gradient." in ended.out and "α" not in ended.out
         tickets[run] = Path(f"{run}.csv").read_bytes()
-    assert tickets["grad_lottery"] == tickets["frequency"]
+    assert len(set(tickets.values())) == 1
     assert tickets["grad_lottery"] == Path("grad_lottery/tickets.csv").read_bytes()
     found = mtl.find_ticket("frequency", rows=18, selector="gradient", pairs=6)
     assert list(found) == chosen("grad_lottery/tickets.csv")
     assert found.selector == "gradient" and found.pvalue is None
+    by_text = commands.call("ticket", "find", "lora", "--selector", "frequency", "--out", "f.csv")
+    assert by_text.code == 0 and len(chosen("f.csv")) == 18, by_text.err
 
     def refused(*arguments: Any) -> str:
         return commands.call("ticket", "find", *arguments).mistake()
+
+    no_rows, no_text = refused("lora"), refused("none", "--selector", "gradient")
+    assert "leaves the embedding table as it is" in no_rows and "no training pairs" in no_text
 
     two = refused(models.tied, models.untied, "--selector", "gradient")
     assert "--selector gradient reads pairs of a training text" in two and "run directory" in two

@@ -77,7 +77,7 @@ def test_a_run_of_several_directions(commands: Commands, models: Models) -> None
         texts = [[line[key] for line in mine] for key in ("hypothesis", "reference")]
         alone = mtl.score(*texts, metrics=["chrf"])["chrf"]["raw"]
         assert found["directions"][lang]["scores"]["chrf"]["raw"] == alone
-    for said in ("average of en-ro, ro-en", "en-ca (not trained)", "source (ro-en)"):
+    for said in ("average of en-ro, ro-en", "en-ca (not trained)", "source (ro-en)  "):
         assert said in ended.out, ended.out
     run = mtl.Run(folder)
     assert run.baseline is not None and run.baseline.record.method == "none"
@@ -170,7 +170,7 @@ def test_trials_on_dev_are_scored_in_every_direction(commands: Commands, models:
 )
 def test_mistakes_in_the_directions(arguments: list[str], message: str, commands: Commands) -> None:
     said = commands.train("recipe=none", "model=hf", "model.name_or_path=x", *arguments).mistake()
-    assert message in said, said
+    assert message in said and "settings are not valid" not in said, said
 
 
 def test_several_directions_from_python() -> None:

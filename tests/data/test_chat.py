@@ -131,8 +131,14 @@ def test_templates_that_cannot_be_used(change: Any, said: str) -> None:
 
 
 def test_no_system_role() -> None:
-    with pytest.raises(ModelError, match="roles must alternate"):
+    with pytest.raises(ModelError, match=r"roles must alternate.* \(data\.system\)"):
         Chat(system=SYSTEM).bind(published.tokenizer("mistral"))
+    tokenizer = published.tokenizer("tower")
+    users = "{% set messages = messages | rejectattr('role', 'equalto', 'system') | list %}"
+    tokenizer.chat_template = users + tokenizer.chat_template
+    Chat().bind(tokenizer)
+    with pytest.raises(ModelError, match=r"leaves the system text out \(data\.system\)"):
+        Chat(system=SYSTEM).bind(tokenizer)
 
 
 def test_a_template_of_one_question_has_no_examples() -> None:

@@ -177,6 +177,11 @@ class BoundChat:
         asked = self.chat.messages(message)
         answered = [*asked, {"role": "assistant", "content": ANSWER}]
         prompt, full = self._write(asked, True), self._write(answered, False)
+        if self.chat.system is not None and prompt == self._write(asked[1:], True):
+            raise ModelError(
+                "The tokenizer's chat template leaves the system text out (data.system); allowed: "
+                f"none. {_OTHERWISE}"
+            )
         times = message.count(MARK)
         if not (prompt.count(MARK) == full.count(MARK) == times and full.count(ANSWER) == 1):
             raise ModelError(
@@ -246,9 +251,12 @@ def _writer(tokenizer: Any) -> Callable[[list[dict[str, str]], bool], str]:
     """
     where = getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__
 
-    def fails(error: Exception) -> ModelError:
+    def fails(error: Exception, system: bool = False) -> ModelError:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        return ModelError(f"{where}: its chat template cannot be used: {reason}. {_OTHERWISE}")
+        given = " It was given a system text (data.system), which not every one takes." * system
+        return ModelError(
+            f"{where}: its chat template cannot be used: {reason}.{given} {_OTHERWISE}"
+        )
 
     try:
         template = tokenizer.get_chat_template() if tokenizer.chat_template else ""
@@ -271,7 +279,7 @@ def _writer(tokenizer: Any) -> Callable[[list[dict[str, str]], bool], str]:
                 add_generation_prompt=generate, **SETTINGS,
             )  # fmt: skip
         except Exception as error:  # whatever the code in the template raises
-            raise fails(error) from error
+            raise fails(error, messages[0]["role"] == "system") from error
         if not isinstance(text, str) or len(text) > LONGEST:
             raise fails(ValueError(f"it writes more than {LONGEST:,} characters"))
         return text

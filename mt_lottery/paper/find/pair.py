@@ -121,6 +121,7 @@ def open_pair(
     before: TableLike,
     after: TableLike | None = None,
     *,
+    compared: bool = True,
     shared_rows: bool = False,
     device: str = "auto",
     echo: Echo = print,
@@ -131,6 +132,7 @@ def open_pair(
     Args:
         before: a model in any form, or a run directory.
         after: likewise; None where ``before`` is a run.
+        compared: whether the tables' values count; without it a run that left them alone will do.
         shared_rows: of tables of different length, compare the rows that both have.
         device: where a run's probe is trained if it is no longer in the cache.
         echo: prints a line for the user.
@@ -142,7 +144,7 @@ def open_pair(
         RecordError: a run is damaged, or its model has changed since.
         TuningError: a run whose method leaves the embedding table as it is.
     """
-    one = open_side(before, "the first model", device, echo)
+    one = open_side(before, "the first model", device, echo, compared=compared)
     if after is None:
         if one.base is None or one.config is None:
             kind = "a model folder" if isinstance(before, str | os.PathLike) else "one model"
@@ -154,7 +156,7 @@ def open_pair(
         rows = one.base.shape[0]
         known = (one.tokenizer, one.counts, one.config, one.tied, one.gradients)
         return Pair(one.base, one.table, rows, names, *known)
-    other = open_side(after, "the second model", device, echo)
+    other = open_side(after, "the second model", device, echo, compared=compared)
     rows = _rows(one, other, shared_rows, option)
     kinds = one.table.dtype, other.table.dtype
     if torch.promote_types(*kinds) != kinds[1]:  # not every value of BEFORE can stand in AFTER
@@ -190,13 +192,15 @@ def _rows(one: Side, other: Side, shared: bool, option: Spelling) -> int:
     return min(rows, more)
 
 
-def open_side(where: TableLike, name: str, device: str, echo: Echo) -> Side:
+def open_side(
+    where: TableLike, name: str, device: str, echo: Echo, *, compared: bool = True
+) -> Side:
     """A model's table, or the one that a run ended with.
 
     Args:
         where: see :data:`~mt_lottery.paper.find.given.TableLike`.
         name: what messages call it, if it has no path.
-        device, echo: as of :func:`open_pair`.
+        device, echo, compared: as of :func:`open_pair`.
 
     Raises:
         as :func:`open_pair`.
@@ -205,7 +209,7 @@ def open_side(where: TableLike, name: str, device: str, echo: Echo) -> Side:
         return Side(name, table_of(where, name), False)
     path = os.fspath(where)
     if is_run(path):
-        return _open_run(Run(path, device, echo=echo), path, echo)
+        return _open_run(Run(path, device, echo=echo), path, echo, compared)
     folder = open_given(path)
     tokenizer = None if folder.path.is_file() else _tokenizer(folder)
     # a hub id is no name that `open_model` takes
@@ -220,10 +224,10 @@ def _tokenizer(folder: ModelFolder) -> Any | None:
         return None
 
 
-def _open_run(run: Run, where: str, echo: Echo) -> Side:
+def _open_run(run: Run, where: str, echo: Echo, compared: bool) -> Side:
     run.check()
     tied = run.record.model.tied_embeddings
-    if run.tuner.has_probe and not run.tuner.is_probe:
+    if compared and run.tuner.has_probe and not run.tuner.is_probe:
         probe = run.probe
         before: Table = MemoryTable(run.table)
         after: Table = PatchedTable(before, probe.token_ids, probe.values)
@@ -232,9 +236,11 @@ def _open_run(run: Run, where: str, echo: Echo) -> Side:
             where, after, tied, before, tokenizer, counts, partial(_gradients, run), run.config
         )
     model = run.folder / "model"
-    rows = None if model.is_dir() else _adapter_rows(run)
+    rows = _adapter_rows(run) if compared and not model.is_dir() else None
     before, tokenizer = base_table(run.config)
-    after = open_model(model).table() if rows is None else PatchedTable(before, *rows)
+    after = before if rows is None else PatchedTable(before, *rows)
+    if compared and rows is None:
+        after = open_model(model).table()
     found = _training_counts(run, tokenizer, echo)
     return Side(where, after, tied, before, tokenizer, found, partial(_gradients, run), run.config)
 

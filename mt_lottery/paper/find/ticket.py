@@ -192,6 +192,7 @@ def find(
                 "by; allowed with it, and without a second model."
             )
         return choose(open_examples(before, examples, tokenizer, choice.seed), choice)
+    how["compared"] = choice.rows_file is not None or looks_at_values(choice.selector)
     pair = open_pair(before, after, option=choice.option, **how)
     return choose(pair if tokenizer is None else dataclasses.replace(pair, tokenizer=tokenizer),
                   choice)  # fmt: skip
