@@ -36,8 +36,9 @@ def add_tokenizer(writer: Any, folder: Path, rows: int) -> None:
     kinds = [3 if i in special else 1 if i in tokens else 5 for i in range(rows)]
     writer.add_token_types(kinds)
     writer.add_token_merges([" ".join(pair) for pair in stored["model"]["merges"]])
-    for name, index in (("bos", 0), ("eos", 1), ("pad", 2)):
-        getattr(writer, f"add_{name}_token_id")(index)
+    named = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
+    for name in ("bos", "eos", "pad"):
+        getattr(writer, f"add_{name}_token_id")(vocabulary[named[f"{name}_token"]])
     writer.add_add_bos_token(True)
 
 

@@ -213,6 +213,8 @@ def test_for_sglang(trained: Trained, tmp_path: Path) -> None:
     [
         ("none", "peft", "no adapter holds what a run of none learnt; translate with mt-translate"),
         ("few_shot", "vllm", "learnt. It puts translated examples before each prompt. Translate"),
+        ("forced_prefix", "peft", r"It begins every translation with the tokens \[\d"),
+        ("few_shot_bm25", "peft", "a run of few_shot_bm25 learnt. It puts"),
         ("eos_bias", "peft", "no adapter holds what a run of eos_bias learnt; translate with"),
         ("full", "peft", "no adapter holds what a run of full learnt; format=merged writes"),
         ("prompt", "vllm", "vLLM serves no adapter of the kind PROMPT_TUNING, only LoRA, and no "),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import gguf
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_gguf import Model, entries, make_model, tune, write_gguf
 
 from mt_lottery.errors import ModelError, TuningError
@@ -30,6 +33,10 @@ def tied(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Any]:
     folder = tmp_path_factory.mktemp("tied")
     model = make_model(folder / "gemma", "gemma3", tied=True)
     return model, tune(model, folder / "run")
+
+
+def card_of(folder: Path) -> str:
+    return (folder / "README.md").read_text("utf-8")
 
 
 def tensors(path: Path) -> dict[str, Any]:
@@ -166,6 +173,7 @@ def test_a_run_without_rows_is_the_base_and_its_prompt(
     made = run.export(tmp_path / "out", "gguf", base=model.gguf).folder / "model.gguf"
     check_rest(model.gguf, made, set())
     assert entries(made)["mt_lottery.prompt"] == run.prompt("{sentence}")
+    assert "unchanged but for" in card_of(made.parent) and "0 rows" not in card_of(made.parent)
     with pytest.raises(TuningError, match="holds 1 to 32 rows of this model, and the run changed"):
         run.export(tmp_path / "a", "gguf-lora", base=model.gguf)
 
@@ -174,6 +182,7 @@ def test_a_run_without_rows_is_the_base_and_its_prompt(
     ("recipe", "said"),
     [
         ("lora", "format=lora and llama.cpp's convert_lora_to_gguf.py make an adapter"),
+        ("prefix", "No GGUF file can hold what it learnt: format=lora is for PEFT"),
         ("eos_bias", "No GGUF file can hold what it learnt: translate with mt-translate"),
         ("few_shot_bm25", "No GGUF file can hold what it learnt"),
         ("full", "format=merged and llama.cpp's convert_hf_to_gguf.py make a GGUF"),
@@ -182,11 +191,15 @@ def test_a_run_without_rows_is_the_base_and_its_prompt(
 def test_what_is_no_row_is_refused_with_what_would_do(
     untied: tuple[Model, Any], recipe: str, said: str, tmp_path: Path
 ) -> None:
-    run = tune(untied[0], tmp_path / "run", recipe=recipe)
+    more = {"train.lr": 0.3} if recipe == "full" else {}  # far from the original
+    run = tune(untied[0], tmp_path / "run", recipe=recipe, **more)
     for form in ("gguf", "gguf-lora"):
         with pytest.raises(TuningError, match=f"format={form} holds rows .* {recipe} .*{said}"):
             run.export(tmp_path / "out", form, base=untied[0].gguf)
     assert not (tmp_path / "out").exists()
+    # the base below other runs' adapters can be had from any
+    done = run.export(tmp_path / "out", "gguf-base", base=untied[0].gguf)
+    assert "differs" not in str(done)
 
 
 def test_a_base_that_is_not_the_runs_is_refused(
@@ -220,6 +233,66 @@ def test_a_base_that_is_not_the_runs_is_refused(
     short.write_bytes(model.gguf.read_bytes()[:-500])
     assert "damaged, or cut short" in refused(short)
     assert "no such file" in refused(tmp_path / "missing.gguf")
+
+
+@pytest.mark.parametrize("form", ["gguf", "gguf-lora", "gguf-base"])
+def test_a_refusal_comes_before_anything_is_written(
+    untied: tuple[Model, Any], form: str, tmp_path: Path
+) -> None:
+    """Damage in an entry that is read for the last notes."""
+    model, run = untied
+    content = model.gguf.read_bytes()
+    at = content.index(b"tokenizer.ggml.model") + len("tokenizer.ggml.model") + 4 + 8
+    assert content[at : at + 4] == b"gpt2"
+    base = tmp_path / "base.gguf"
+    base.write_bytes(content[:at] + b"\x9f" + content[at + 1 :])
+    with pytest.raises(ModelError, match="damaged"):
+        run.export(tmp_path / "out", form, base=base)
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_version_of_the_model_is_said(untied: tuple[Model, Any], tmp_path: Path) -> None:
+    model, run = untied
+    folder = tmp_path / "other"
+    shutil.copytree(model.folder, folder)
+    weights = load_file(folder / "model.safetensors")
+    weights["model.embed_tokens.weight"] *= 1.1
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    done = run.export(tmp_path / "out", "gguf", base=write_gguf(folder, tmp_path / "o.gguf"))
+    assert "differs from the run's by 10%, which F32 does not explain" in str(done)
+    for table in ("Q8_0", "BF16"):
+        base = write_gguf(model.folder, tmp_path / f"{table}.gguf", table=table)
+        assert "differs" not in str(run.export(tmp_path / table, "gguf", base=base))
+
+
+def test_a_chat_begins_once(tmp_path: Path) -> None:
+    """Its text begins with BOS, and engines put it before a text too."""
+    from chat_models import make_chat_model  # tiny_gguf makes it importable
+
+    folder = make_chat_model("llama3", tmp_path / "chat")
+    base = write_gguf(folder, tmp_path / "chat.gguf")
+    run = tune(Model(folder, base), tmp_path / "run", **{"data.template": "chat"})
+    bos, prompt = "<|begin_of_text|>", run.prompt("The cat sleeps.")
+    assert prompt.startswith(bos)
+
+    def asked(out: str) -> Any:
+        (line,) = (
+            t for t in (tmp_path / out / "README.md").read_text().splitlines() if "curl" in t
+        )
+        return json.loads(shlex.split(line)[-1])
+
+    done = run.export(tmp_path / "gguf", "gguf", base=base)
+    assert f"llama.cpp puts {bos} before" in str(done) and "add_bos_token" not in str(done)
+    assert asked("gguf")["prompt"] == prompt.removeprefix(bos)
+    # here it does not, and no option is needed
+    content = base.read_bytes()
+    at = content.index(b"tokenizer.ggml.add_bos_token") + len("tokenizer.ggml.add_bos_token") + 4
+    base.write_bytes(content[:at] + b"\0" + content[at + 1 :])
+    done = run.export(tmp_path / "bare", "gguf", base=base)
+    assert bos not in str(done) and asked("bare")["prompt"] == prompt
+    run.export(tmp_path / "vllm", "lora", engine="vllm")
+    request = asked("vllm")
+    assert request["prompt"] == prompt and request["add_special_tokens"] is False
 
 
 def test_architectures_that_llama_cpp_always_ties_are_refused(tmp_path: Path) -> None:

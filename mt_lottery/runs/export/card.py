@@ -153,13 +153,14 @@ def write_card(folder: Path, run: Run, spoken: Spoken, **parts: Any) -> None:
     write_text(folder / README, model_card(run, spoken, **parts))
 
 
-def request(spoken: Spoken, **fields: object) -> str:
+def request(spoken: Spoken, *, without: str = "", **fields: object) -> str:
     """A request with a sentence, as JSON in quotes for a shell.
 
     Args:
         spoken: whose prompt it has.
+        without: begin of the prompt that the server puts there itself.
         fields: what the engine's server is given; ``{prompt}`` in a text is the prompt.
     """
-    prompt = spoken.template.replace(PLACE, "The cat sleeps.")
+    prompt = spoken.template.removeprefix(without).replace(PLACE, "The cat sleeps.")
     filled = {k: prompt if v == "{prompt}" else v for k, v in fields.items()}
     return shlex.quote(json.dumps(filled, ensure_ascii=False))

@@ -47,7 +47,8 @@ def write(run: Run, folder: Path, options: Options) -> Exported:
         return _write_rows(run, folder, engine)
     if isinstance(run.tuner, PeftTuner):
         return _pass_on(run, run.tuner, folder, engine)
-    name = run.tuner.config.name
+    name = run.config.recipe
+    _ = run.tuned  # what the tuner says of itself may be read with it
     what = f"{argument('format', 'lora')}: no adapter holds what a run of {name} learnt"
     if run.tuner.outside_model:
         raise TuningError(f"{what}. {run.tuner.outside_model} Translate with mt-translate.")

@@ -83,9 +83,11 @@ def lines_of(run: Run, spoken: Spoken, engine: str, wanted: Fit) -> list[tuple[s
 
 def _asked(engine: str, name: str, spoken: Spoken) -> dict[str, Any]:
     if engine == "vllm":
+        whole = {"add_special_tokens": False} if spoken.how else {}  # the text has all of them
         return {
             "model": name,
             "prompt": "{prompt}",
+            **whole,
             "max_tokens": spoken.new,
             "temperature": 0,
             "stop": ["\n"],

@@ -140,6 +140,22 @@ def test_gemma_2_takes_no_head_of_its_own(tmp_path: Path) -> None:
         pass
 
 
+def test_a_chat_is_read_as_the_run_reads_it(tmp_path: Path) -> None:
+    from chat_models import make_chat_model
+    from tiny_gguf import write_gguf
+
+    folder = make_chat_model("llama3", tmp_path / "chat")
+    model = Model(folder, write_gguf(folder, tmp_path / "chat.gguf"))
+    run = tune(model, tmp_path / "run", **{"data.template": "chat"})
+    out = run.export(tmp_path / "out", "gguf", base=model.gguf).folder
+    (ids,) = run.text.prompts(["The cat sleeps."], run.tuned.tokenizer, run.lead)
+    asked = {"add_special": True, "parse_special": True}
+    with serving(out / "model.gguf") as server:
+        content = {"content": request_of(out)["prompt"]}
+        assert server.ask("/tokenize", content | asked)["tokens"] == ids
+        assert server.ask("/completion", request_of(out))["tokens_evaluated"] == len(ids)
+
+
 def test_the_server_ends_when_it_is_told_to(made: Made) -> None:
     with serving(made[1].gguf) as server:
         process: subprocess.Popen[str] = server.process

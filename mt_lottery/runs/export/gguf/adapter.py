@@ -60,7 +60,8 @@ def write(run: Run, folder: Path, options: Options) -> Exported:
         entry("adapter.lora.alpha", float(tensors[0].shape[1])),  # alpha / r is 1
         *described(run, base, found.rows.ids.tolist()),
     ]
-    spoken, engines = lines_of(run, adapter=True)
+    notes = [*notes_on(run, base)]
+    spoken, engines = lines_of(run, base, adapter=True)
     about = f"`{FILE}` is an adapter of llama.cpp that changes {count} rows of the embedding table."
     with written_folder(folder, marked=True) as staging:
         write_gguf(staging / FILE, entries, tensors, alignment=ALIGNMENT)
@@ -69,7 +70,6 @@ def write(run: Run, folder: Path, options: Options) -> Exported:
         f"llama.cpp loads {FILE} over any GGUF of this model whose output head is a tensor of its "
         f"own ({HEAD})."
     )
-    notes = [*notes_on(run, base)]
     if HEAD not in base.tensors:
         notes.append(
             f"{options.base} has none, and llama.cpp aborts with it and an adapter: "

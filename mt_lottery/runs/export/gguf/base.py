@@ -41,6 +41,7 @@ def write(run: Run, folder: Path, options: Options) -> Exported:
     table = Table.of(base, TABLE)
     check_table(run, table)
     check_head(base)
+    notes = tuple(notes_on(run, base))
     changed = {} if HEAD in base.tensors else {HEAD: as_it_is(base, table.place, HEAD)}
 
     def card(staging: Path) -> None:
@@ -48,4 +49,4 @@ def write(run: Run, folder: Path, options: Options) -> Exported:
 
     size = write_model(folder, base, changed, [], card)
     fits = f"llama.cpp loads {FILE} with the gguf-lora adapters of any run of this model."
-    return Exported("gguf-base", folder, size, fits, notes=tuple(notes_on(run, base)))
+    return Exported("gguf-base", folder, size, fits, notes=notes)

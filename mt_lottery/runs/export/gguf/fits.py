@@ -9,16 +9,26 @@ import numpy as np
 
 from mt_lottery.errors import ModelError, argument
 from mt_lottery.reading.gguf_files import GGUFFile
-from mt_lottery.runs.export.gguf.table import HEAD, Table, apart, check_sizes
+from mt_lottery.runs.export.gguf.table import HEAD, TABLE, Table, apart, check_sizes
 from mt_lottery.runs.finished import Run
+from mt_lottery.tuners.full import FullTuner
 
 #: Token types of GGUF (llama.cpp, ``llama_token_type``).
 _NORMAL, _BYTE = 1, 6
 #: Architectures whose head llama.cpp always takes from ``token_embd.weight``: a file with an
 #: ``output.weight`` is refused there ("wrong number of tensors").
 ALWAYS_TIED = ("bitnet", "cohere2", "command-r", "gemma", "gemma2", "openelm")
+#: Ways to cut words (``tokenizer.ggml.pre``) for which llama.cpp puts BOS before a text though no
+#: ``add_bos_token`` says so (``llama-vocab.cpp``).
+_BOS_BY_PRE = (
+    *("llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"),
+    *("jina-v5-nano", "tekken", "chameleon"),
+)
 #: RMS of a difference, relative, that a quantised table stays far below (2 bits: 0.3).
 _FAR = 0.5
+#: The same for types of 8 bits and more (0.006): above it the file is of another version.
+_NEAR = 0.02
+_NEAR_KINDS = ("F32", "F16", "BF16", "Q8_0")
 _SAMPLE = 64  # rows
 
 
@@ -103,15 +113,21 @@ def check_table(run: Run, table: Table) -> None:
             f"'{table.place.name}' is {shape[0]} × {shape[1]}, the run's {len(own)} × "
             f"{own.shape[1]}: not the same model"
         )
-    ids = np.unique(np.linspace(0, len(own) - 1, _SAMPLE).astype(np.int64))
-    wanted = own[ids].float().cpu().numpy()
-    far = apart(table.read(ids), wanted)
+    far = _apart(run, table)
     if not far <= _FAR:
         table.base.refuse(
             f"'{table.place.name}' is not the table that the run was tuned from: its rows differ "
             f"by {far:.0%}. Give a GGUF of the same model (some converters scale this table; "
             "such a file cannot be used)"
         )
+
+
+def _apart(run: Run, table: Table) -> float:
+    """How far rows of a table, all over it, are from the run's original ones."""
+    loaded = run.original if isinstance(run.tuner, FullTuner) else run.tuned  # rows lie beside it
+    own = loaded.model.get_input_embeddings().weight.detach()
+    ids = np.unique(np.linspace(0, len(own) - 1, _SAMPLE).astype(np.int64))
+    return apart(table.read(ids), own[ids].float().cpu().numpy())
 
 
 def check_head(base: GGUFFile) -> None:
@@ -129,19 +145,49 @@ def check_head(base: GGUFFile) -> None:
         )
 
 
+def bos_to_leave_out(run: Run, base: GGUFFile) -> str:
+    """BOS as the run's prompts begin with it, if llama.cpp puts it before them too; else empty."""
+    return _written_bos(run) if _adds_bos(base) else ""
+
+
+def _written_bos(run: Run) -> str:
+    """BOS where it is a part of the prompt's text, as chat templates have it; else empty."""
+    bos = str(run.tuned.tokenizer.bos_token or "")
+    return bos if bos and run.prompt("a", run.directions[0]).startswith(bos) else ""
+
+
+def _adds_bos(base: GGUFFile) -> bool:
+    """Whether llama.cpp puts BOS before a text."""
+    model, pre = (base.get(f"tokenizer.ggml.{key}") for key in ("model", "pre"))
+    unsaid = model == "llama" or (model == "gpt2" and pre in _BOS_BY_PRE)
+    return bool(base.get("tokenizer.ggml.add_bos_token", unsaid))
+
+
 def notes_on(run: Run, base: GGUFFile) -> Iterator[str]:
     """What llama.cpp would do otherwise than the run, a sentence each."""
     tokenizer = run.tuned.tokenizer
     prompt = run.text.of_pair(run.text.pairs[0]).prompts(["a"], tokenizer, run.lead)[0]
     bos = base.get("tokenizer.ggml.bos_token_id")
-    model = base.get("tokenizer.ggml.model")
-    adds = bool(base.get("tokenizer.ggml.add_bos_token", model == "llama"))
+    adds, written = _adds_bos(base), _written_bos(run)
     begins = bos is not None and prompt[:1] == [bos]
-    if adds != begins:
+    if begins and written:
+        if adds:
+            yield (
+                f"llama.cpp puts {written} before what it is asked: leave it out of the prompt, "
+                "as the card's request does."
+            )
+    elif adds != begins:
         yield (
             f"The run's prompts begin {'with' if begins else 'without'} {tokenizer.bos_token}, "
             "this GGUF's otherwise: start llama.cpp with --override-kv "
             f"tokenizer.ggml.add_bos_token=bool:{str(begins).lower()}"
+        )
+    table = Table.of(base, TABLE)
+    far, kind = _apart(run, table), table.kind.name
+    if kind in _NEAR_KINDS and far > _NEAR:
+        yield (
+            f"{TABLE} differs from the run's by {far:.0%}, which {kind} does not explain: is this "
+            "GGUF of the same version of the model, and not of one tuned further?"
         )
     ends = {base.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")}
     if tokenizer.eos_token_id not in ends:

@@ -15,6 +15,7 @@ from mt_lottery.runs.export.card import base_name
 from mt_lottery.runs.export.gguf.table import Rows
 from mt_lottery.runs.export.gguf.writing import entry
 from mt_lottery.runs.finished import Run
+from mt_lottery.tuners.adapters.base import PeftTuner
 from mt_lottery.tuners.adapters.lora import LoraTuner
 from mt_lottery.tuners.base import Tuner
 from mt_lottery.tuners.few_shot import FewShotTuner
@@ -64,6 +65,8 @@ def learnt(run: Run, form: str) -> Learnt:
     merged = f"{argument('format', 'merged')} and llama.cpp's convert_hf_to_gguf.py"
     if type(run.tuner).merge is Tuner.merge:
         how = "No GGUF file can hold what it learnt: translate with mt-translate."
+    elif isinstance(run.tuner, PeftTuner) and not hasattr(model.base_model, "merge_and_unload"):
+        how = f"No GGUF file can hold what it learnt: {argument('format', 'lora')} is for PEFT."
     elif isinstance(run.tuner, LoraTuner):
         how = (
             f"{argument('format', 'lora')} and llama.cpp's convert_lora_to_gguf.py make an adapter "

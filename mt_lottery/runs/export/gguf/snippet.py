@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from mt_lottery.reading.gguf_files import GGUFFile
 from mt_lottery.runs.card import Spoken
 from mt_lottery.runs.export.card import request
+from mt_lottery.runs.export.gguf.fits import bos_to_leave_out
 from mt_lottery.runs.finished import Run
 
 LLAMA_CPP = """
@@ -25,11 +27,12 @@ in every request: one without `lora` may go on from a prompt that was kept of an
 """
 
 
-def lines_of(run: Run, adapter: bool) -> tuple[Spoken, list[tuple[str, str]]]:
+def lines_of(run: Run, base: GGUFFile, adapter: bool) -> tuple[Spoken, list[tuple[str, str]]]:
     """How the run is spoken to, and the lines of each engine.
 
     Args:
         run: what is exported.
+        base: for which GGUF.
         adapter: it is an adapter, not a whole model.
     """
     spoken = Spoken.of(run.config, run.text, run.tuned, run.tuner.lead)
@@ -40,7 +43,7 @@ def lines_of(run: Run, adapter: bool) -> tuple[Spoken, list[tuple[str, str]]]:
         "files": "BASE.gguf --lora-scaled adapter.gguf:0 --cache-ram 0"
         if adapter
         else "model.gguf",
-        "request": request(spoken, **asked),
+        "request": request(spoken, without=bos_to_leave_out(run, base), **asked),
         "more": _LORA if adapter else "",
     }
     return spoken, [("llama.cpp", LLAMA_CPP.format(**words))]

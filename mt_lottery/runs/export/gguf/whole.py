@@ -35,11 +35,14 @@ def write(run: Run, folder: Path, options: Options) -> Exported:
     base = open_base(run, options.base)
     check_table(run, Table.of(base, TABLE))
     changed, notes = _with_rows(base, found) if len(found.rows.ids) else ({}, [])
+    notes += notes_on(run, base)
     ours = described(run, base, found.rows.ids.tolist())
-    spoken, engines = lines_of(run, adapter=False)
-    about = (
-        f"`{FILE}` is the original model as a GGUF file, with {len(found.rows.ids)} rows of its "
-        "embedding table in place of its own; all else in it is as it was."
+    spoken, engines = lines_of(run, base, adapter=False)
+    rows = len(found.rows.ids)
+    about = f"`{FILE}` is the original model as a GGUF file, " + (
+        f"with {rows} rows of its embedding table in place of its own; all else in it is as it was."
+        if rows
+        else "unchanged but for the prompt in its metadata."
     )
 
     def card(staging: Path) -> None:
@@ -47,7 +50,7 @@ def write(run: Run, folder: Path, options: Options) -> Exported:
 
     size = write_model(folder, base, changed, ours, card)
     fits = f"llama.cpp and what is built on it (Ollama, LM Studio) load {FILE}."
-    return Exported("gguf", folder, size, fits, notes=(*notes, *notes_on(run, base)))
+    return Exported("gguf", folder, size, fits, notes=tuple(notes))
 
 
 def _with_rows(base: GGUFFile, found: Learnt) -> tuple[dict[str, NewTensor], list[str]]:
