@@ -126,26 +126,26 @@ def decode_lines(
     return [made[place] for place in range(len(lines))]
 
 
-def _prompts(
+def prompts_and_leads(
     config: RunConfig,
     loaded: LoadedModel,
     sources: Sequence[str],
     tuner: Tuner,
     text: PreparedText,
-) -> list[list[int]]:
-    """Prompts with what the tuner puts before them; fewer examples where a prompt is too long."""
+) -> tuple[list[list[int]], list[str]]:
+    """Prompts, and what the tuner puts before each; fewer examples where a prompt is too long."""
     leads = tuner.leads(sources)
     prompts = list(text.prompts(sources, loaded.tokenizer, leads))
     positions = named_positions(loaded.model)
     if positions is None:
-        return prompts
+        return prompts, leads
     most = positions - config.translate.max_new_tokens
     for fewer in itertools.count(1):
         long = [i for i, prompt in enumerate(prompts) if len(prompt) > most]
         shorter = tuner.leads([sources[i] for i in long], fewer)
         changed = {i: lead for i, lead in zip(long, shorter, strict=True) if lead != leads[i]}
         if not changed:
-            return prompts
+            return prompts, leads
         of_changed = [sources[i] for i in changed]
         anew = text.prompts(of_changed, loaded.tokenizer, list(changed.values()))
         for (i, lead), prompt in zip(changed.items(), anew, strict=True):
@@ -179,7 +179,7 @@ def decode(
     if tuner is None:
         prompts = text.prompts(sources, loaded.tokenizer)
     else:
-        prompts = _prompts(config, loaded, sources, tuner, text)
+        prompts, _ = prompts_and_leads(config, loaded, sources, tuner, text)
     check_ids(prompts, loaded.tokenizer, input_table(loaded.model).shape[0])
 
     def share(mine: Sequence[list[int]]) -> list[Hypothesis]:

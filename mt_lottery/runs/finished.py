@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from mt_lottery.config.checking import revised
 from mt_lottery.data.joint import in_direction
+from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.data.prompts.wording import prompts_of
 from mt_lottery.errors import (
     ArgumentError,
     check_texts,
 )
 from mt_lottery.languages import parse_pair
-from mt_lottery.runs.decode import decode
+from mt_lottery.runs.decode import decode, prompts_and_leads
 from mt_lottery.runs.opened.parts import Opened
 
 if TYPE_CHECKING:
@@ -87,10 +88,11 @@ class Run(Opened):
         """
         if not isinstance(sentence, str):
             raise ArgumentError(f"sentence must be one text, not {type(sentence).__name__}.")
-        _ = self.tuned  # the examples of few_shot are read with it
-        pair = parse_pair(self.direction(lang))
-        leads = self.tuner.leads([sentence])
-        (prompt,) = prompts_of(self.text.template, [sentence], pair, leads)
+        tuned = self.tuned  # the examples of few_shot are read with it
+        config = in_direction(self.config, self.direction(lang))
+        text = PreparedText.of(config)
+        _, leads = prompts_and_leads(config, tuned, [sentence], self.tuner, text)
+        (prompt,) = prompts_of(self.text.template, [sentence], parse_pair(config.lang), leads)
         return str(prompt)
 
     def merge(
