@@ -40,7 +40,7 @@ PARTS = {
     "probe_of": "probe: tune the embedding",
     "declare": "KS test and choice of rows",
     "_train": "tune the rows",
-    "decode": "translate the test set",
+    "decode_test": "translate the test set",
     "score_outputs": "scores with intervals",
 }
 PLAN = "plan: convert the model from GGUF (once), read and hash text and model"

@@ -54,9 +54,7 @@ def registered(tmp_path: Path) -> Iterator[None]:
     for kind, before in names.items():
         # a built-in that was imported meanwhile stays: its module will not register it again
         for name in set(REGISTRIES[kind]._objects) - before - set(REGISTRIES[kind]._builtins):
-            del REGISTRIES[kind]._objects[name]
-            REGISTRIES[kind]._dataclasses.pop(name, None)
-            REGISTRIES[kind]._origins.pop(name, None)
+            REGISTRIES[kind]._forget(name)
     plugins._plugin_folders.clear()
     plugins._plugin_folders.update(folders)
     plugins._registered[:] = noted

@@ -59,4 +59,4 @@ def breaking_after(calls: int) -> Iterator[str]:
             yield "breaks_down"
         assert next(count) > calls + 1, "it did not come to the crash"
     finally:
-        del CRITERIA._objects["breaks_down"]
+        CRITERIA._forget("breaks_down")

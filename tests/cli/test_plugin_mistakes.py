@@ -363,7 +363,7 @@ def test_a_bug_of_ours_stays_one(
 ) -> None:
     from mt_lottery.runs import execution
 
-    monkeypatch.setattr(execution, "decode", lambda *_, **__: [][1])
+    monkeypatch.setattr(execution, "decode_test", lambda *_, **__: [][1])
     given = small(models.untied, "eos_bias", "baseline=false", f"user_dir={folder}")
     ended = commands.train(*given, "out_dir=run")
     assert ended.code == 1 and "bug in mt-lottery" in ended.err

@@ -46,7 +46,8 @@ def plain_selectors() -> Iterator[None]:
     SELECTORS.register("test_size")(size)
     SELECTORS.register("test_broken")(broken)
     yield
-    del SELECTORS._objects["test_size"], SELECTORS._objects["test_broken"]
+    SELECTORS._forget("test_size")
+    SELECTORS._forget("test_broken")
 
 
 def test_by_count(tables: tuple[Tensor, Tensor]) -> None:
