@@ -39,6 +39,21 @@ def test_a_run_is_opened_translated_with_and_merged(
     assert merged.code == 0 and f"{len(said)} of {len(said)} test sentences" in merged.out
 
 
+FOLDER = Path(__file__).parents[2] / "recipes" / "recipe"
+FAMILY = {p.stem for p in FOLDER.glob("*.yaml") if "name: peft" in p.read_text("utf-8")} - {"peft"}
+
+
+@pytest.mark.parametrize("recipe", sorted(FAMILY - {"dora", "oft"}))
+def test_every_recipe_runs(recipe: str, commands: Commands, models: Models) -> None:
+    fitting = {"fourierft": ["tuner.options.n_frequency=64"], "tinylora": ["tuner.options.u=4"]}
+    given = [*STRONG, *fitting.get(recipe, ()), "data.train_pairs=8", "out_dir=run"]
+    ended = commands.train(*small(models.tied, recipe, *given))
+    assert ended.code == 0, ended.err
+    found = record(Path("run"))
+    assert found["status"] == "done" and found["trainable_parameters"] > 0
+    assert found["cost"]["adapter_bytes"] > 0 and hypotheses(Path("run"))
+
+
 def test_a_run_that_cannot_be_merged(commands: Commands, models: Models) -> None:
     assert commands.train(*small(models.untied, "beft", "out_dir=run", *STRONG)).code == 0
     said = commands.call("ticket", "merge", "run", "plain").mistake()
