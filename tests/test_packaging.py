@@ -122,7 +122,7 @@ def test_it_works_installed_from_another_folder(wheel: Path, tmp_path: Path) -> 
         cwd=elsewhere,
         PYTHONPATH=str(target),
     )
-    assert "recipe=…  embed, eos_bias, few_shot, few_shot_bm25" in shown
+    assert "recipe=…  beft, dora, embed, eos_bias, few_shot" in shown
 
 
 def test_the_checkout_works_from_another_folder(tmp_path: Path) -> None:

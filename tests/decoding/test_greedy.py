@@ -176,7 +176,10 @@ def test_lora_model_is_decoded_by_the_loop(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.filterwarnings("ignore")
 def test_other_prompt_learning_falls_back_on_generate() -> None:
     peft = pytest.importorskip("peft")
-    config = peft.PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+    config = peft.CPTConfig(
+        task_type="CAUSAL_LM", cpt_token_ids=[5, 6, 7], cpt_mask=[1, 1, 1],
+        cpt_tokens_type_mask=[1, 2, 3],
+    )  # fmt: skip
     model = peft.get_peft_model(tiny_model("llama"), config).eval()
     assert learned_prefix(model) == "other" and share_prefix(model, [[5, 6], [5, 7]]) is None
     prompts = random_prompts(3)

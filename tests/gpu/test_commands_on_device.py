@@ -54,7 +54,7 @@ def test_a_run_from_the_command_line(
     lines = hypotheses(Path("run"))
     again = Run("run", device)
     sources = [line["source"] for line in lines]
-    found = decode(again.config, again.tuned, sources, lead=again.lead, quiet=True)
+    found = decode(again.config, again.tuned, sources, again.tuner, quiet=True)
     assert [h.text for h in found] == [line["hypothesis"] for line in lines]
     assert {p.device.type for p in again.tuned.model.parameters()} == {device}
 
