@@ -35,7 +35,7 @@ POLICY = "OMP_WAIT_POLICY"
 
 #: Function of ``mt_lottery.runs.execution`` → the part that it is.
 PARTS = {
-    "load": "load the model",
+    "load_for": "load the model",
     "make_context": "tokenise",
     "probe_of": "probe: tune the embedding",
     "declare": "KS test and choice of rows",

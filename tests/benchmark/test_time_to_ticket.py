@@ -1,0 +1,22 @@
+"""``benchmarks/time_to_ticket.py`` measures functions by their names: they are there."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def test_every_part_is_a_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    import time_to_ticket
+
+    from mt_lottery.runs import execution, running
+
+    assert [n for n in (*time_to_ticket.PARTS, "_baseline") if not hasattr(execution, n)] == []
+    assert hasattr(running, "make_plan")
+    for name in ("common", "time_to_ticket"):
+        sys.modules.pop(name, None)
