@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mt_lottery.config.compose import compose
 from mt_lottery.data.prompts.batches import Example
 from mt_lottery.model.loading import load, tokenizer_of
-from mt_lottery.report.tokens import token_strings
+from mt_lottery.report.tokens import shown_tokens, token_strings
 from mt_lottery.runs.context import make_context
 from mt_lottery.runs.decode import pad_id
 from mt_lottery.runs.finished import Run
@@ -167,12 +168,12 @@ def main() -> int:
     given = parser.parse_args()
     data, out = given.data.resolve(), given.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    kept = out / f"gradients-{given.lang}.pt"
+    kept = out / f"rankings-{given.lang}.safetensors"
     if not kept.is_file():
-        torch.save(measure(data, given.lang), kept)
+        save_file(rankings(measure(data, given.lang)), kept)
     (tokenizer, _) = tokenizer_of(compose(["recipe=none", *text(data, given.lang)]).model)  # type: ignore[misc]
     ranked: dict[str, dict[str, Any]] = {}
-    for name, scores in rankings(torch.load(kept)).items():
+    for name, scores in sorted(load_file(kept).items()):
         rows = torch.argsort(scores, descending=True, stable=True)[:ROWS].tolist()
         ranked[name] = {"rows": rows, "tokens": token_strings(tokenizer, rows)}
     runs = {name: out / given.lang / re.sub(r"\W+", "-", name) for name in RUNS}
@@ -218,7 +219,7 @@ def main() -> int:
     file = Path(__file__).parent / "results" / f"gradient_en-{given.lang}.json"
     file.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", "utf-8")
     for name, one in ranked.items():
-        print(f"{name:28} shares {one['shared']:2}: {' '.join(one['tokens'])}")
+        print(f"{name:28} shares {one['shared']:2}: {' '.join(shown_tokens(one['tokens']))}")
     for name, one in rows.items():
         less = one.get("less_ks")
         raw = one["raw"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from card_code import translated
 
 import mt_lottery as mtl
 
@@ -36,14 +36,7 @@ def by_the_card(folder: Path, sentences: list[str]) -> list[str]:
     """What a reader gets who runs the card's Python in the folder."""
     text = (folder / "README.md").read_text("utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    names: dict[str, Any] = {}
-    where = Path.cwd()
-    os.chdir(folder)
-    try:
-        exec(code, names)
-    finally:
-        os.chdir(where)
-    return [names["translate"](sentence) for sentence in sentences]
+    return translated(code, folder, sentences)
 
 
 @pytest.mark.parametrize("recipe", ["random_seen", "lora", "prefix", "prompt", "full"])

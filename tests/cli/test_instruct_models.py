@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from card_code import translated
 from chat_models import make_chat_model
 from tiny_runs import SMALL, Commands
 
@@ -50,14 +51,7 @@ def by_the_card(folder: Path, sentences: list[str]) -> list[str]:
     text = (folder / "README.md").read_text("utf-8")
     (code,) = re.findall(r"```python\n(MESSAGES.*?|from.*?MESSAGES.*?)```", text, re.DOTALL)
     assert "apply_chat_template" in code
-    names: dict[str, Any] = {}
-    where = Path.cwd()
-    os.chdir(folder)
-    try:
-        exec(code, names)
-    finally:
-        os.chdir(where)
-    return [names["translate"](sentence) for sentence in sentences]
+    return translated(code, folder, sentences)
 
 
 def test_from_training_to_a_merged_folder(commands: Commands, gemma: Path, tmp_path: Path) -> None:

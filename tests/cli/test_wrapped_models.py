@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from card_code import translated
 from tiny_runs import SMALL, Commands, Models
 
 import mt_lottery as mtl
@@ -63,14 +63,7 @@ def by_the_card(folder: Path, sentences: list[str]) -> list[str]:
     text = (folder / "README.md").read_text("utf-8")
     (code,) = re.findall(r"```python\n((?:from|import)[^`]*TEMPLATE[^`]*)```", text)
     assert "AutoModelForImageTextToText.from_pretrained" in code
-    names: dict[str, Any] = {}
-    where = Path.cwd()
-    os.chdir(folder)
-    try:
-        exec(code, names)
-    finally:
-        os.chdir(where)
-    return [names["translate"](sentence) for sentence in sentences]
+    return translated(code, folder, sentences)
 
 
 @pytest.mark.parametrize("recipe", ["lora", "random_seen"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from card_code import translated
 
 import mt_lottery as mtl
 from mt_lottery.errors import TuningError
@@ -106,14 +106,7 @@ def by_the_card(folder: Path, base: Path, sentences: list[str], engine: str = "P
     """What a reader gets who puts in where the original model is."""
     code = python_of((folder / "README.md").read_text("utf-8"), engine)
     code = code.replace(f'base = "{base.name}"', f'base = "{base}"')
-    names: dict[str, Any] = {}
-    where = Path.cwd()
-    os.chdir(folder)
-    try:
-        exec(code, names)
-    finally:
-        os.chdir(where)
-    return [names["translate"](sentence) for sentence in sentences]
+    return translated(code, folder, sentences)
 
 
 @pytest.mark.filterwarnings("ignore")
