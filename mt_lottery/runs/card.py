@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from mt_lottery.data.prompts.chat import SETTINGS, Chat
 from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.data.prompts.wording import prompts_of
 from mt_lottery.errors import RecordError
+from mt_lottery.languages import parse_pairs
 from mt_lottery.model.folder.checkpoint import auto_class
 from mt_lottery.model.loading import LoadedModel
 from mt_lottery.model.tables import eos_ids
@@ -28,7 +30,6 @@ OTHER_IDS = "The tokenizer reads this prompt in another way than the run did: us
 OTHER_BASE = "It was tuned from weights of 4 or 8 bits, read as the run did by mt-translate.\n"
 #: Said where the run searched.
 OTHER_SEARCH = "The run's beam search is mt-translate's; generate's may choose other words.\n"
-
 #: Said of a run of several directions.
 OTHER_DIRECTIONS = (
     "The prompt is that of {first}; for {others} put the names of those languages in its places.\n"
@@ -39,9 +40,9 @@ _TEXT = """
 
 Tuned for {direction} with this prompt, the sentence in place of `{place}`:
 
-```text
+{fence}text
 {prompt}
-```
+{fence}
 
 It ends a translation with `{end}`; what follows a line break is not part of it.
 {note}"""
@@ -98,8 +99,9 @@ class Spoken:
     """How a tuned model is spoken to: what the lines of a card are filled with.
 
     Attributes:
-        direction: ``en-ro``, or several, ``en-ro+en-es``; the prompt is that of the first.
-        template: the prompt, :data:`PLACE` where the sentence goes.
+        direction: that was trained, ``en-ro``, or several, ``en-ro+en-es``; the prompt is that of
+            the first.
+        template: the prompt, ``place`` where the sentence goes.
         how, cut: what a call of the tokenizer gives beside the prompt, and takes off its ids, so
             that they are the run's; None where no plain lines give what the run gave.
         new: most new tokens.
@@ -110,6 +112,7 @@ class Spoken:
         end: the token that ends a translation.
         messages: what ``apply_chat_template`` makes the prompt of; None where it does not.
         auto: the class of transformers that loads the model.
+        place: :data:`PLACE`, or that in more braces where the prompt itself has it.
     """
 
     direction: str
@@ -125,6 +128,7 @@ class Spoken:
     end: str = ""
     messages: list[dict[str, str]] | None = None
     auto: str = "AutoModelForCausalLM"
+    place: str = PLACE
 
     @classmethod
     def of(cls, config: RunConfig, text: PreparedText, loaded: LoadedModel, lead: str) -> Spoken:
@@ -136,32 +140,38 @@ class Spoken:
             loaded: the tuned model and its tokenizer.
             lead: what goes before each prompt.
         """
-        (worded,) = prompts_of(text.template, [PLACE], text.pairs[0], lead)
+        trained, place = parse_pairs(config.lang), PLACE
+        (worded,) = prompts_of(text.template, [_SENTENCE], trained[0], lead)
+        while place in worded:
+            place = f"{{{place}}}"
+        (worded,) = prompts_of(text.template, [place], trained[0], lead)
         template = str(worded)
         settings = config.translate
         search, note = "num_beams=1", ""
         if settings.beam_size > 1:
             search = f"num_beams={settings.beam_size}, length_penalty={settings.length_penalty}"
             note = OTHER_SEARCH
-        call = _call(loaded.tokenizer, template, text, lead)
+        call = _call(loaded.tokenizer, template, place, text, lead)
         if call is None:
             note = OTHER_IDS
         elif not all(weight.is_floating_point() for weight in loaded.model.parameters()):
             call, note = None, OTHER_BASE
-        if others := [str(pair) for pair in text.pairs[1:]]:
-            note += OTHER_DIRECTIONS.format(first=text.pairs[0], others=", ".join(others))
+        if others := ", ".join(map(str, trained[1:])):
+            note += OTHER_DIRECTIONS.format(first=trained[0], others=others)
         how, cut = call or (None, "")
         return cls(
-            "+".join(map(str, text.pairs)), template, how, cut, settings.max_new_tokens, search,
+            "+".join(map(str, trained)), template, how, cut, settings.max_new_tokens, search,
             sorted(eos_ids(loaded.model, loaded.tokenizer)), pad_id(loaded.tokenizer),
             config.model.dtype, note, str(loaded.tokenizer.eos_token),
-            _messages(loaded.tokenizer, text, lead), auto_class(loaded.model.config).__name__,
+            _messages(loaded.tokenizer, place, text, lead),
+            auto_class(loaded.model.config).__name__, place,
         )  # fmt: skip
 
     def prompt(self) -> str:
         """The prompt and the stop rule, as Markdown."""
-        words = {"direction": self.direction, "place": PLACE, "prompt": self.template}
-        return _TEXT.format(**words, end=self.end, note=self.note)
+        longest = max(map(len, re.findall("`+", self.template)), default=0)
+        fence = "`" * max(3, longest + 1)
+        return _TEXT.format(**vars(self), prompt=self.template, fence=fence)
 
     def fill(self, lines: str, **more: object) -> str:
         """Lines of an engine; empty where no plain lines give what the run gave.
@@ -173,7 +183,7 @@ class Spoken:
         if self.how is None:
             return ""
         template = json.dumps(self.template, ensure_ascii=False)
-        return lines.format(**vars(self) | {"template": template, "place": PLACE} | more)
+        return lines.format(**vars(self) | {"template": template} | more)
 
     def python(self, base: str | None) -> str:
         """Lines of transformers, and PEFT.
@@ -210,12 +220,14 @@ def how_to_translate(
 _SENTENCE = "This is a sentence, with 2 parts."
 
 
-def _messages(tokenizer: Any, text: PreparedText, lead: str) -> list[dict[str, str]] | None:
+def _messages(
+    tokenizer: Any, place: str, text: PreparedText, lead: str
+) -> list[dict[str, str]] | None:
     """The conversation of a chat, if plain ``apply_chat_template`` gives the run's ids for it."""
     chat = getattr(text.template, "chat", None)
     if not isinstance(chat, Chat):
         return None
-    asked, said = (chat.messages(chat.prompt(x, text.pairs[0])) for x in (_SENTENCE, PLACE))
+    asked, said = (chat.messages(chat.prompt(x, text.pairs[0])) for x in (_SENTENCE, place))
     (wanted,) = encode_prompts([_SENTENCE], text.template, text.pairs[0], tokenizer, lead=lead)
     made = tokenizer.apply_chat_template(
         asked, add_generation_prompt=True, return_dict=True, **SETTINGS
@@ -223,10 +235,12 @@ def _messages(tokenizer: Any, text: PreparedText, lead: str) -> list[dict[str, s
     return said if list(made["input_ids"]) == wanted else None
 
 
-def _call(tokenizer: Any, template: str, text: PreparedText, lead: str) -> tuple[str, str] | None:
+def _call(
+    tokenizer: Any, template: str, place: str, text: PreparedText, lead: str
+) -> tuple[str, str] | None:
     """How a plain call of the tokenizer gives the ids that the run uses; None if none does."""
     (wanted,) = encode_prompts([_SENTENCE], text.template, text.pairs[0], tokenizer, lead=lead)
-    prompt = template.replace(PLACE, _SENTENCE)
+    prompt = template.replace(place, _SENTENCE)
     ids = list(tokenizer(prompt)["input_ids"])
     if ids == wanted:
         return "", ""
@@ -255,6 +269,6 @@ def describe_folder(
         base = str(read_json(adapter, RecordError).get("base_model_name_or_path") or "")
     elif not (folder / "config.json").is_file():
         return
-    title = f"# {', '.join(map(str, text.pairs))}, tuned by mt-lottery (recipe {config.recipe})\n"
+    title = f"# {config.lang.replace(',', ', ')}, tuned by mt-lottery (recipe {config.recipe})\n"
     before = card.read_text("utf-8") if card.is_file() else title
     write_text(card, before + how_to_translate(config, text, loaded, lead, base))

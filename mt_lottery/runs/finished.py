@@ -11,10 +11,7 @@ from mt_lottery.config.checking import revised
 from mt_lottery.data.joint import in_direction
 from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.data.prompts.wording import prompts_of
-from mt_lottery.errors import (
-    ArgumentError,
-    check_texts,
-)
+from mt_lottery.errors import ArgumentError, check_texts
 from mt_lottery.languages import parse_pair
 from mt_lottery.runs.decode import decode, prompts_and_leads
 from mt_lottery.runs.opened.parts import Opened

@@ -38,7 +38,7 @@ def comparison(records: list[Record]) -> Grid:
     column = shown_metric(last, key)
     trained = last.lang.split(",")
     several = f"average of {', '.join(trained)}" if len(trained) > 1 else last.lang
-    title = f"{several}, {last.data.test.name}, {_sentences(last)} sentences: {column} "
+    title = f"{several}, {last.data.test.name}, {scored_sentences(last)} sentences: {column} "
     title += "with 95% interval"
     heads = ["recipe", "trained", "rows", "raw", "first line", "stopped", "length"]
     table = Grid(title, heads)
@@ -56,7 +56,7 @@ def comparison(records: list[Record]) -> Grid:
     return table
 
 
-def _sentences(record: Record) -> int:
+def scored_sentences(record: Record) -> int:
     """Test sentences behind a record's scores: those of the trained directions."""
     several = directions_in(record).values()
     return sum(one.test.pairs for one in several if one.trained) or record.data.test.pairs

@@ -101,3 +101,21 @@ def test_what_plain_lines_would_not_give_is_said(models: Models) -> None:
     loaded.model.packed = torch.nn.Parameter(torch.zeros(1, dtype=torch.uint8), False)
     said = how_to_translate(config, text, loaded, "", None)
     assert OTHER_BASE in said and "```python" not in said
+
+
+def test_a_prompt_with_marks_of_the_cards_own(models: Models) -> None:
+    """Backticks, and the very words that the card puts where the sentence goes."""
+    from mt_lottery.config.compose import compose
+    from mt_lottery.data.prompts.prepared import PreparedText
+    from mt_lottery.model.loading import load
+    from mt_lottery.runs.card import OTHER_IDS, how_to_translate
+
+    config = compose(
+        ["recipe=none", "lang=en-es", "test_lang=en-ro", "model=hf", "data.template=prompt",
+         f"model.name_or_path={models.untied}", "data.prompt=```\n{{sentence}}: {source}\n```"]
+    )  # fmt: skip
+    loaded, text = load(config.model, "cpu"), PreparedText.of(config)
+    said = how_to_translate(config, text, loaded, "", None)
+    assert "\n````text\n```\n{sentence}: {{sentence}}\n```" in said and OTHER_IDS not in said
+    assert ".replace('{{sentence}}', " in said
+    assert "Tuned for en-es with" in said and "en-ro" not in said  # tested only

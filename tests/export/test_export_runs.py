@@ -165,8 +165,7 @@ def test_the_hubs_names(trained: Trained) -> None:
     run = trained("ks_lottery", "untied")
     run.record.model = replace(run.record.model, name="owner/name", revision="abc", sha256=None)
     run.config.data.repo = "owner/corpus"
-    (pair,) = run.text.pairs
-    run.text.pairs = (replace(pair, target=replace(pair.target, code="no")),)
+    run.config.lang = "en-no"
     data = yaml.safe_load(header(run, "peft").strip("-\n"))
     assert data["base_model"] == "owner/name" and data["language"] == ["en", "no"]
 
@@ -204,7 +203,7 @@ def test_for_sglang(trained: Trained, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("recipe", "engine", "said"),
     [
-        ("none", "peft", "no adapter holds what a run of none learnt; translate with mt-translate"),
+        ("none", "peft", "a run of none changes nothing .* serve the original model, tiny-"),
         ("few_shot", "vllm", "learnt. It puts translated examples before each prompt. Translate"),
         ("forced_prefix", "peft", r"It begins every translation with the tokens \[\d"),
         ("few_shot_bm25", "peft", "a run of few_shot_bm25 learnt. It puts"),

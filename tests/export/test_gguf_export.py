@@ -12,6 +12,7 @@ import gguf
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 from tiny_gguf import Model, entries, make_model, tune, write_gguf
 
@@ -37,6 +38,12 @@ def tied(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Any]:
 
 def card_of(folder: Path) -> str:
     return (folder / "README.md").read_text("utf-8")
+
+
+def asked(folder: Path) -> Any:
+    """The request that a card shows."""
+    (line,) = (text for text in card_of(folder).splitlines() if "curl" in text)
+    return json.loads(shlex.split(line)[-1])
 
 
 def tensors(path: Path) -> dict[str, Any]:
@@ -160,6 +167,7 @@ def test_a_base_with_its_own_head_takes_adapters(tied: tuple[Model, Any], tmp_pa
     done = run.export(tmp_path / "base", "gguf-base", base=model.gguf)
     base = done.folder / "model.gguf"
     check_rest(model.gguf, base, {"output.weight"})
+    assert ModelCard.load(base.parent / "README.md").data.library_name == "gguf"
     assert "mt_lottery.ticket" not in entries(base)
     assert "aborts" not in str(run.export(tmp_path / "a", "gguf-lora", base=base))
     assert entries(run.export(tmp_path / "m", "gguf", base=base).folder / "model.gguf")
@@ -168,12 +176,13 @@ def test_a_base_with_its_own_head_takes_adapters(tied: tuple[Model, Any], tmp_pa
 def test_a_run_without_rows_is_the_base_and_its_prompt(
     untied: tuple[Model, Any], tmp_path: Path
 ) -> None:
-    model = untied[0]
-    run = tune(model, tmp_path / "run", recipe="none")
+    model, own = untied[0], {"data.prompt": "{{sentence}}: {source}"}  # as the card's own place
+    run = tune(model, tmp_path / "run", recipe="none", **own)
     made = run.export(tmp_path / "out", "gguf", base=model.gguf).folder / "model.gguf"
     check_rest(model.gguf, made, set())
     assert entries(made)["mt_lottery.prompt"] == run.prompt("{sentence}")
     assert "unchanged but for" in card_of(made.parent) and "0 rows" not in card_of(made.parent)
+    assert asked(made.parent)["prompt"] == run.prompt("The cat sleeps.")
     with pytest.raises(TuningError, match="holds 1 to 32 rows of this model, and the run changed"):
         run.export(tmp_path / "a", "gguf-lora", base=model.gguf)
 
@@ -274,24 +283,17 @@ def test_a_chat_begins_once(tmp_path: Path) -> None:
     run = tune(Model(folder, base), tmp_path / "run", **{"data.template": "chat"})
     bos, prompt = "<|begin_of_text|>", run.prompt("The cat sleeps.")
     assert prompt.startswith(bos)
-
-    def asked(out: str) -> Any:
-        (line,) = (
-            t for t in (tmp_path / out / "README.md").read_text().splitlines() if "curl" in t
-        )
-        return json.loads(shlex.split(line)[-1])
-
     done = run.export(tmp_path / "gguf", "gguf", base=base)
     assert f"llama.cpp puts {bos} before" in str(done) and "add_bos_token" not in str(done)
-    assert asked("gguf")["prompt"] == prompt.removeprefix(bos)
+    assert asked(tmp_path / "gguf")["prompt"] == prompt.removeprefix(bos)
     # here it does not, and no option is needed
     content = base.read_bytes()
     at = content.index(b"tokenizer.ggml.add_bos_token") + len("tokenizer.ggml.add_bos_token") + 4
     base.write_bytes(content[:at] + b"\0" + content[at + 1 :])
     done = run.export(tmp_path / "bare", "gguf", base=base)
-    assert bos not in str(done) and asked("bare")["prompt"] == prompt
+    assert bos not in str(done) and asked(tmp_path / "bare")["prompt"] == prompt
     run.export(tmp_path / "vllm", "lora", engine="vllm")
-    request = asked("vllm")
+    request = asked(tmp_path / "vllm")
     assert request["prompt"] == prompt and request["add_special_tokens"] is False
 
 

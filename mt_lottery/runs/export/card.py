@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mt_lottery.languages import parse_pairs
 from mt_lottery.report.numbers import percent
 from mt_lottery.report.plain import markdown_table, markdown_text
-from mt_lottery.runs.card import PLACE, README, Spoken
+from mt_lottery.runs.card import README, Spoken
 from mt_lottery.runs.finished import Run
 from mt_lottery.runs.folder.record import Record
-from mt_lottery.runs.summary import shown_metric, shown_score
+from mt_lottery.runs.summary import scored_sentences, shown_metric, shown_score
 from mt_lottery.system.atomic import write_text
 
 #: The hub's names of models that are not read from the hub.
@@ -39,34 +40,42 @@ def base_name(run: Run) -> str:
 
 
 def directions_of(run: Run) -> str:
-    """``English to Romanian``, or several."""
-    return ", ".join(f"{pair.source.name} to {pair.target.name}" for pair in run.text.pairs)
+    """What was trained: ``English to Romanian``, or several."""
+    pairs = parse_pairs(run.config.lang)
+    return ", ".join(f"{pair.source.name} to {pair.target.name}" for pair in pairs)
 
 
-def header(run: Run, library: str) -> str:
+def front_matter(run: Run, library: str, **more: Any) -> str:
     """The YAML that the hub reads, between its lines of dashes.
 
     Args:
         run: what was exported.
         library: the hub's name of what loads it: ``peft``, ``transformers``, ….
+        more: other fields of ``ModelCardData``.
     """
     from huggingface_hub import ModelCardData
 
-    record, pairs = run.record, run.text.pairs
+    card = ModelCardData(
+        base_model=hub_name(run), library_name=library, tags=["mt-lottery"], **more
+    )
+    return f"---\n{card.to_yaml()}\n---\n"
+
+
+def header(run: Run, library: str) -> str:
+    """As :func:`front_matter`, with languages, corpus and scores."""
+    record, pairs = run.record, parse_pairs(run.config.lang)
     corpus = run.config.data
     data = getattr(corpus, "repo", None) if getattr(corpus, "path", None) is None else None
-    card = ModelCardData(
-        base_model=hub_name(run),
+    return front_matter(
+        run,
+        library,
         language=[*dict.fromkeys(side.code for p in pairs for side in (p.source, p.target))],
-        library_name=library,
         pipeline_tag="translation",
-        tags=["mt-lottery"],
         datasets=[data] if data else None,
         metrics=sorted({METRICS.get(key, key) for key in record.scores}) or None,
         model_name=f"{directions_of(run)}, {record.method}",
         eval_results=[result for key in record.scores for result in _results(run, key)] or None,
     )
-    return f"---\n{card.to_yaml()}\n---\n"
 
 
 def _results(run: Run, key: str) -> list[Any]:
@@ -83,7 +92,7 @@ def _results(run: Run, key: str) -> list[Any]:
                 task_type="translation",
                 task_name=directions_of(run),
                 dataset_type=record.data.test.name,
-                dataset_name=f"{record.data.test.name}, {record.data.test.pairs} sentences",
+                dataset_name=f"{record.data.test.name}, {scored_sentences(record)} sentences",
                 dataset_split="test",
                 metric_type=METRICS.get(key, key),
                 metric_name=f"{shown_metric(record, key)}, {which.replace('_', ' ')}",
@@ -108,8 +117,8 @@ def scores(run: Run) -> str:
     ends = (None if one is None else one.generation.stopped for one in (record, control))
     rows.append(["ended by itself", *map(percent, ends)])
     table = markdown_table(heads, rows)
-    test = f"{record.data.test.name}, {record.data.test.pairs} sentences"
-    if len(run.directions) > 1:
+    test = f"{record.data.test.name}, {scored_sentences(record)} sentences"
+    if "," in record.lang:
         test += f", averages over {record.lang.replace(',', ', ')}"
     return (
         f"## Scores\n\nOn {test}, with 95% intervals; *first line* is the output up to its first "
@@ -161,6 +170,6 @@ def request(spoken: Spoken, *, without: str = "", **fields: object) -> str:
         without: begin of the prompt that the server puts there itself.
         fields: what the engine's server is given; ``{prompt}`` in a text is the prompt.
     """
-    prompt = spoken.template.removeprefix(without).replace(PLACE, "The cat sleeps.")
+    prompt = spoken.template.removeprefix(without).replace(spoken.place, "The cat sleeps.")
     filled = {k: prompt if v == "{prompt}" else v for k, v in fields.items()}
     return shlex.quote(json.dumps(filled, ensure_ascii=False))

@@ -46,7 +46,7 @@ class Exported:
         fits: what loads it, over which base, in one sentence.
         engine: that it was written for, where the format asks.
         sentences: how many of the run's test sentences were translated again with it.
-        same: how many of them came out as in the run, token for token.
+        same: how many of them came out as in the run, word for word.
         notes: what else a user must know, a sentence each.
     """
 

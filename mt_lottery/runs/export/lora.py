@@ -21,6 +21,7 @@ from mt_lottery.system.atomic import write_bytes, write_text
 from mt_lottery.system.replacing import written_folder
 from mt_lottery.tuners.adapters.base import PeftTuner, quiet
 from mt_lottery.tuners.base import Tuner
+from mt_lottery.tuners.none import NoTuner
 from mt_lottery.tuners.rows.adapter_file import CONFIG, WEIGHTS
 from mt_lottery.tuners.rows.base import RowTuner
 
@@ -52,6 +53,11 @@ def write(run: Run, folder: Path, options: Options) -> Exported:
     what = f"{argument('format', 'lora')}: no adapter holds what a run of {name} learnt"
     if run.tuner.outside_model:
         raise TuningError(f"{what}. {run.tuner.outside_model} Translate with mt-translate.")
+    if isinstance(run.tuner, NoTuner):
+        raise TuningError(
+            f"{argument('format', 'lora')}: a run of {name} changes nothing that an adapter could "
+            f"hold: serve the original model, {base_name(run)}."
+        )
     if type(run.tuner).merge is Tuner.merge:
         raise TuningError(f"{what}; translate with mt-translate, or load it with mtl.load_tuned.")
     raise TuningError(f"{what}; {argument('format', 'merged')} writes a plain model.")

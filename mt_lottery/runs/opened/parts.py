@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -41,9 +40,6 @@ from mt_lottery.tuners.base import Probe, Tuner, TuningContext
 from mt_lottery.tuners.kept import check_restored
 from mt_lottery.tuners.recipes import recipes_that
 from mt_lottery.tuners.rows.ks_lottery import score_probe
-
-if TYPE_CHECKING:
-    pass
 
 
 class Opened(RunFiles):

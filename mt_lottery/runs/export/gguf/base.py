@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mt_lottery.runs.card import README
-from mt_lottery.runs.export.card import base_name
+from mt_lottery.runs.export.card import base_name, front_matter
 from mt_lottery.runs.export.formats import Exported, Options
 from mt_lottery.runs.export.gguf.fits import check_head, check_table, notes_on, open_base
 from mt_lottery.runs.export.gguf.table import HEAD, TABLE, Table
@@ -45,7 +45,8 @@ def write(run: Run, folder: Path, options: Options) -> Exported:
     changed = {} if HEAD in base.tensors else {HEAD: as_it_is(base, table.place, HEAD)}
 
     def card(staging: Path) -> None:
-        write_text(staging / README, ABOUT.format(name=base_name(run)))
+        head = front_matter(run, "gguf")
+        write_text(staging / README, head + ABOUT.format(name=base_name(run)))
 
     size = write_model(folder, base, changed, [], card)
     fits = f"llama.cpp loads {FILE} with the gguf-lora adapters of any run of this model."

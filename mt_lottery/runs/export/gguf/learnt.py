@@ -90,7 +90,7 @@ def described(run: Run, base: GGUFFile, ids: list[int]) -> list[bytes]:
     values = {
         "version": __version__,
         "recipe": run.config.recipe,
-        "direction": ", ".join(run.directions),
+        "direction": record.lang.replace(",", ", "),
         "prompt": run.prompt(PLACE, lang=run.directions[0]),
         "model": base_name(run),
         "model.sha256": record.model.sha256 or record.model.revision or "",
