@@ -57,9 +57,9 @@ def _load_groups(chosen: dict[str, str | None], found: list[str]) -> dict[str, A
     if search_path():
         return _compose_groups(chosen, found)
     files = [(file, file.stat()) for file in sorted(recipes_folder().rglob("*.yaml"))]
-    names = tuple(registry.names() for registry in REGISTRY_OF.values())
-    looks = tuple((str(file), stat.st_size, stat.st_mtime_ns) for file, stat in files)
-    key = (tuple(chosen.items()), tuple(map(tuple, names)), looks)
+    looks = tuple((file, stat.st_size, stat.st_mtime_ns) for file, stat in files)
+    names = tuple(tuple(registry.names()) for registry in REGISTRY_OF.values())
+    key = (tuple(chosen.items()), names, looks)
     if key not in _composed:
         mistakes = len(found)
         content = _compose_groups(chosen, found)

@@ -35,7 +35,7 @@ def setting(
 
     Args:
         default: value, or for a list a tuple that is copied into a new list; a dictionary, which
-            is copied too, makes a free-form section: its keys are the tuner's (or corpus's) affair.
+            is copied too, makes a free-form section, whose keys the tuner (or corpus) checks.
         help: one line for ``--help``.
         ge, gt, le, lt: bounds of a number (≥, >, ≤, <).
         most: of a whole number: above it, it can only be a slip; ``--help`` does not tell it.

@@ -1,4 +1,4 @@
-"""The text of a run of several directions: what is trained mixed, what is tested one by one."""
+"""The text of a run of several directions: mixed for training, one by one for the test."""
 
 from __future__ import annotations
 

@@ -230,7 +230,7 @@ def _most_spread(model: Any, prefix: SharedPrefix | None, length: int) -> int | 
 
 
 def _to_text(
-    tokenizer: Any, result: Continuation, forced: Sequence[int] = (), one_line: bool = False
+    tokenizer: Any, result: Continuation, forced: Sequence[int], one_line: bool
 ) -> Hypothesis:
     tokens = [*forced, *result.tokens]
     text = decode_text(tokenizer, tokens).removeprefix(" ")

@@ -11,7 +11,7 @@ from typing import Any
 from mt_lottery.errors import ConfigError
 
 NEEDS = "liger-kernel"
-#: What Liger would replace, too, and what mt-lottery has of its own: no logits of a whole batch.
+#: Liger would replace these too; mt-lottery's own loss makes no logits of a whole batch either.
 LEFT_ALONE = {"cross_entropy": False, "fused_linear_cross_entropy": False}
 
 

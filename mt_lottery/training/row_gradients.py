@@ -22,11 +22,11 @@ from mt_lottery.report.progress import progress_bar
 from mt_lottery.system import parallel
 from mt_lottery.training.objective import Objective
 from mt_lottery.tuners.declared import own_randomness
-from mt_lottery.tuners.rows.module import attach
+from mt_lottery.tuners.rows.module import attach, detach
 
 
 def sample(examples: Sequence[Example], pairs: int, seed: int) -> list[Example]:
-    """So many of the training pairs, in their order; all of them where there are no more.
+    """A sample of the training pairs, in their order; all of them where there are no more.
 
     Args:
         examples: the training pairs.
@@ -110,16 +110,13 @@ def gradient_norms(
 @contextlib.contextmanager
 def _rows_in(model: Any, rows: Tensor, tied: bool, seed: int) -> Iterator[Tensor]:
     """The rows as a parameter of the model; afterwards it and all random states are as before."""
-    table, head = model.get_input_embeddings(), model.get_output_embeddings()
     modes = [(module, module.training) for module in model.modules()]
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     with own_randomness(seed):
         try:
             yield attach(model, rows, tied=tied).rows
         finally:
-            model.set_input_embeddings(table)
-            if tied:
-                model.set_output_embeddings(head)
+            detach(model)
             for module, mode in modes:
                 module.training = mode
             for parameter in trained:

@@ -251,8 +251,8 @@ class Tuner(ABC):
                 "Translate with mt-translate, or mtl.Run(…).translate."
             )
         raise TuningError(
-            f"{start}what it learnt is no part of a plain "
-            "model's weights. Translate with mt-translate, or load it with mtl.load_tuned."
+            f"{start}what it learnt is no part of a plain model's weights. Translate with "
+            "mt-translate, or load it with mtl.load_tuned."
         )
 
 

@@ -35,7 +35,7 @@ class RowGradients:
 
     Attributes:
         token_ids: rows that were looked at, [k], ascending.
-        norms: sum over the pairs of the L2 norm of the row's gradient (of the mean loss a
+        norms: sum over the pairs of the L2 norm of the row's gradient (of the mean loss per
             label, in nats), [k] float64.
         pairs: how many pairs.
         seconds: what they cost.

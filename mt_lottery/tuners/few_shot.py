@@ -44,14 +44,14 @@ class FewShotConfig(TunerConfig):
     )
 
 
-Shot = tuple[Wording, Wording]  # prompt and target
+Shot = tuple[str, str]  # prompt and target
 
 
 class Nearest:
     """Training pairs by how near their sources are to a sentence: BM25 (Lucene's, k1 1.5, b 0.75).
 
-    Terms are the subwords of the model's tokenizer, case folded: no rule about words is needed,
-    which a script without blanks would not keep to.
+    Terms are the subwords of the model's tokenizer, case folded: that needs no rule about word
+    boundaries, which a script without blanks would break.
 
     Args:
         shots: prompt and target of every training pair.
@@ -74,13 +74,12 @@ class Nearest:
     def scores(self, sentences: Sequence[str]) -> Iterator[NDArray[np.float64]]:
         """For each sentence the score of every pair, [N]."""
         for terms in self._terms(sentences):
-            known = [i for term in terms if (i := self._index.vocab_dict.get(term)) is not None]
-            yield self._index.get_scores_from_ids(known)
+            yield self._index.get_scores_from_ids(self._index.get_tokens_ids(terms))
 
     def __call__(self, sentences: Sequence[str], count: int) -> list[list[int]]:
         """The ``count`` nearest pairs of each sentence, nearest first, ties in their order.
 
-        A pair whose source is the sentence itself (case and blanks aside) is none of them.
+        A pair whose source is the sentence itself (case and blanks aside) is left out.
         """
         found = []
         for sentence, scores in zip(sentences, self.scores(sentences), strict=True):
@@ -91,7 +90,7 @@ class Nearest:
         return found
 
 
-def _source(prompt: Wording) -> str:
+def _source(prompt: str) -> str:
     """The sentence in a prompt; all of it where a template does not tell."""
     spans = sentences_of(prompt)
     return prompt[slice(*spans[0])] if spans else str(prompt)
@@ -150,7 +149,7 @@ class FewShotTuner(Tuner):
         if problems := self.problems_with_pairs(len(context.examples)):
             raise TuningError(problems[0])
         if self.retrieves:
-            self.pool = [(_wording(a), _wording(b)) for a, b in context.examples]
+            self.pool = list(context.examples)
             return []
         seed = context.seed if self.config.seed is None else self.config.seed
         chosen = random.Random(seed).sample(list(context.examples), self.config.shots)
@@ -202,14 +201,15 @@ class FewShotTuner(Tuner):
             return model
         file, places = run_dir / "control" / FILE, run_dir / "control" / PLACES
         text = read_text(file, RecordError, bom=False)
-        known = read_json(places, RecordError) if places.exists() else {}
-        spans: Any = known.get("sentences") if known else [[0, len(text)]]
-        end = known.get("end", "\n\n")
+        known = {"sentences": [[0, len(text)]]}
+        if places.exists():
+            known = read_json(places, RecordError)
+        spans, end = known.get("sentences"), known.get("end", "\n\n")
         if not (isinstance(end, str) and text.endswith(end)):
             raise RecordError(f"{file}: damaged: its last example is cut short.")
         if not _are_spans(spans, len(text)):
             raise RecordError(f"{places}: damaged: 'sentences' must be spans of {FILE}.")
-        self.lead = Wording(text, None if spans is None else [(a, b) for a, b in spans])
+        self.lead = _worded((text, spans))
         return model
 
 
@@ -229,12 +229,14 @@ def _are_spans(value: Any, size: int) -> bool:
     return True
 
 
-def _wording(text: str) -> Wording:
-    return text if isinstance(text, Wording) else Wording(text, sentences_of(text))
+def _worded(stored: Any, whole: bool = False) -> Wording:
+    """A text and its spans, as JSON has them."""
+    text, spans = stored
+    return Wording(text, None if spans is None else [(a, b) for a, b in spans], whole)
 
 
-def _lead(shots: Sequence[tuple[str, str]]) -> Wording:
-    """Examples as they are put before a prompt, an empty line behind each but for a chat's."""
+def _lead(shots: Sequence[Shot]) -> Wording:
+    """Examples as they are put before a prompt, an empty line behind each except in a chat."""
     lead = Wording("")
     for prompt, target in shots:
         lead = lead + prompt + target + Wording("" if is_whole(prompt) else "\n\n")
@@ -249,13 +251,9 @@ def _read_pool(file: Path) -> list[Shot]:
         whole = isinstance(part, list) and len(part) == 2 and isinstance(part[0], str)
         return whole and _are_spans(part[1], len(part[0]))
 
-    def spans(value: Any) -> list[tuple[int, int]] | None:
-        return None if value is None else [(a, b) for a, b in value]
-
     whole = isinstance(pairs, list) and pairs
     if not whole or not all(
         isinstance(pair, list) and len(pair) == 2 and all(map(good, pair)) for pair in pairs
     ):
         raise RecordError(f"{file}: damaged: `pairs` must be pairs of prompt and target.")
-    made = [tuple(Wording(text, spans(at), turns) for text, at in pair) for pair in pairs]
-    return [(prompt, target) for prompt, target in made]
+    return [(_worded(prompt, turns), _worded(target, turns)) for prompt, target in pairs]

@@ -127,7 +127,6 @@ def test_the_towers_are_out_of_reach(kind: str) -> None:
     assert 0 < len(reached) < len(list(model.parameters()))
     weighty = [n for n, m in text_modules(model).items() if list(m.parameters())]
     assert not [n for n in weighty if any(part in n for part in TOWERS)]
-    meta = auto_class(model.config).from_config(model.config)
     with torch.device("meta"):
         meta = auto_class(model.config).from_config(model.config)
     assert set(text_parameters(meta)) == set(reached)

@@ -148,7 +148,7 @@ def test_mistakes_around_options() -> None:
         )
     with pytest.raises(ConfigError, match=r"Unknown key 'tuner.optoins.r'"):
         composed("tuner.optoins.r=8")
-    with pytest.raises(ConfigError, match=r"Unknown key 'train.lr.x'|is a section|Unknown key"):
+    with pytest.raises(ConfigError, match=r"Unknown key 'train\.lr\.x'"):
         composed("train.lr.x=8")
 
 
@@ -158,7 +158,7 @@ def test_a_search_sets_options_of_the_recipe() -> None:
     assert tuner.search_space["tuner.options.r"] == [16, 32, 64]
     first, *others = candidates(config, tuner.search_space, 6)
     assert first == {"train.lr": config.train.lr, "train.epochs": 2, "tuner.options.r": 32}
-    assert {other["tuner.options.r"] for other in others} > {32} or others
+    assert {other["tuner.options.r"] for other in others} > {32}
     changed = with_settings(config, {"tuner.options.r": 64})
     assert changed.tuner.options == {**config.tuner.options, "r": 64}
     assert config.tuner.options["r"] == 32

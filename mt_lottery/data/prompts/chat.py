@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mt_lottery.data.prompts.templates import filled, one_line
 from mt_lottery.data.prompts.tokenise import Specials
@@ -94,7 +94,7 @@ class Turn:
 
     before: str
     after: str
-    whole: bool = True
+    whole: ClassVar[bool] = True
 
     def prompt(self, source: str, pair: LanguagePair) -> str:
         """All before the translation."""

@@ -58,9 +58,8 @@ class Wording(str):
 
     def insert(self, place: int, text: str) -> Wording:
         """The text with another one put in before any of its sentences."""
-        if place == 0:
-            return Wording("") + text + self
-        rest = [(start - place, end - place) for start, end in self.sentences or ()]
+        spans = self.sentences
+        rest = None if spans is None else [(start - place, end - place) for start, end in spans]
         return Wording(self[:place]) + text + Wording(self[place:], rest, self.whole)
 
     def __getitem__(self, key: SupportsIndex | slice) -> str:

@@ -238,11 +238,9 @@ def check_causal(where: str, config: Any) -> None:
     kind = f"{where} is a {names[0] if names else 'model'} (model_type '{config.model_type}')"
     if getattr(config, "is_encoder_decoder", False):
         raise ModelError(f"{kind}, an encoder-decoder; {allowed}")
-    if _has_own_code(config):
+    if _has_own_code(config) or _is_wrapped(config):
         return
     causal = auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    if _is_wrapped(config):
-        return
     if names:
         good = set(causal.values()) | {n for n in names if n.endswith("ForCausalLM")}
         if not any(name in good for name in names):
@@ -273,7 +271,7 @@ def _is_wrapped(config: Any) -> bool:
 
 
 def auto_class(config: Any) -> Any:
-    """What of transformers loads a model: with its towers for pictures, where it has any.
+    """The class of transformers that loads a model, with its towers for pictures if it has any.
 
     A text goes through the language model alone; :mod:`mt_lottery.model.reach` finds it. Names
     of weights and adapters are those of the whole model, as others load it.

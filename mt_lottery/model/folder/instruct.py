@@ -17,7 +17,7 @@ _NAME = re.compile(r"instruct|chat|gemma\S*[-_]it\b", re.IGNORECASE)
 
 
 def _finder(config: Any) -> Callable[[str], Path | None]:
-    """Name of a small file → where it is, of ``model=hf``; None where it has none such."""
+    """Name of a small file → where it is, of ``model=hf``; None where there is none."""
     if config.name != "hf" or not config.name_or_path:
         return lambda name: None
     folder = checkpoint.find_local(config.name_or_path)

@@ -27,7 +27,7 @@ from mt_lottery.tuners.base import Tuner, TuningContext
 from mt_lottery.tuners.kept import agree, logits_of
 
 EVERY = "all-linear"  # PEFT's own word
-POSITIONS = 10  # learned ones, as recipe=prefix has; PEFT has no default
+POSITIONS = 10  # that are learned, as in recipe=prefix; PEFT has no default
 LIKE_LORA = {"q_proj", "v_proj"}  # where PEFT puts LoRA into Llama
 #: The options that set how much is trained: the first that a recipe gives is searched.
 SIZES = ("oft_block_size", "n_frequency", "u", "num_virtual_tokens", "r")
@@ -37,7 +37,7 @@ MATRICES = (
     *("psoft", "loha", "lokr", "delora", "glora", "peanut", "randlora"),
 )
 
-#: What PEFT raises where a method does not fit a model; which, differs from method to method.
+#: What PEFT raises where a method does not fit a model: it differs from method to method.
 FAULTS = (
     *(ValueError, TypeError, KeyError, IndexError, AttributeError, ImportError),
     *(NotImplementedError, AssertionError, RuntimeError),
@@ -122,7 +122,7 @@ class PeftMethodTuner(PeftTuner):
         if self.virtual_tokens:
             given["num_virtual_tokens"] = self.virtual_tokens
             if self.method not in ("prefix_tuning", "cartridge"):
-                # PEFT takes the hidden size, which is another in models that project embeddings
+                # PEFT takes the hidden size, which differs where a model projects embeddings
                 given.setdefault("token_dim", model.get_input_embeddings().weight.shape[1])
         try:
             return pefts.made(self._class, given)
@@ -190,12 +190,8 @@ class PeftMethodTuner(PeftTuner):
         return [] if own is None or is_text_only(model) else own
 
     def _last_names(self, model: Any) -> list[str]:
-        modules = text_modules(model)
-        own = {
-            n
-            for n, m in modules.items()
-            if next(iter(m.parameters(recurse=False)), None) is not None
-        }
+        modules = text_modules(model).items()
+        own = {name for name, module in modules if list(module.parameters(recurse=False))}
         return sorted({name.rpartition(".")[2] for name in own})
 
     def _named(self, model: Any, names: list[str]) -> list[str]:
@@ -265,7 +261,7 @@ class PeftMethodTuner(PeftTuner):
             return
         was_training = model.training
         ids = torch.ones(1, 2, dtype=torch.long, device=device)
-        with torch.no_grad():  # whether the method takes nothing but a text
+        with torch.no_grad():  # fails if the method needs more than text
             model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids))
         model.train(was_training)
 

@@ -1,4 +1,4 @@
-"""PEFT's methods as they are installed: their names, their options, and what cannot be tuned so.
+"""PEFT's methods as they are installed: names, options, and what cannot be trained here.
 
 Nothing here knows the methods one by one: names and options are those of PEFT's own table of
 configuration classes, so that a method of a later PEFT works too.
@@ -140,7 +140,7 @@ def problems_of(method: str, options: Mapping[str, Any]) -> list[str]:
         elif isinstance(value, str) and value.startswith("pissa_niter"):
             found.append(
                 f"`{key}` is {value}: PEFT draws that start anew when the adapter is loaded, so "
-                "that it would be on another base; pissa is the exact one."
+                "that it would sit on another base; pissa is the exact one."
             )
     return found or _own_refusals(method, config, options)
 
@@ -213,15 +213,12 @@ def _fits(value: Any, kind: Any) -> bool:
         begins = isinstance(value, str) and any(value.startswith(f) for f in families)
         return begins or any(value == a and type(value) is type(a) for a in arguments)
     if origin in (list, tuple, set):
-        inner = arguments[0] if arguments else Any
+        if not isinstance(value, list):
+            return False
         if origin is tuple and arguments[-1] is not Ellipsis:
-            pairs = zip(value, arguments, strict=False) if isinstance(value, list) else ()
-            return (
-                isinstance(value, list)
-                and len(value) == len(arguments)
-                and all(fits(v, a) for v, a in pairs)
-            )
-        return isinstance(value, list) and all(fits(each, inner) for each in value)
+            return len(value) == len(arguments) and all(map(fits, value, arguments))
+        inner = arguments[0] if arguments else Any
+        return all(fits(each, inner) for each in value)
     if origin is dict:
         return isinstance(value, dict) and all(fits(v, arguments[1]) for v in value.values())
     if kind is bool or kind is str:
@@ -251,7 +248,7 @@ def described(kind: Any) -> str:
         if plain is typing.Literal:
             found += [str(choice) for choice in typing.get_args(part)]
         elif plain is list and typing.get_args(part):
-            found.append(f"a list, each of it {described(typing.get_args(part)[0])}")
+            found.append(f"a list, each item {described(typing.get_args(part)[0])}")
         elif plain in words:
             found.append(words[plain])
         elif dataclasses.is_dataclass(plain):

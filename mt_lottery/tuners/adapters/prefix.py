@@ -13,7 +13,7 @@ from torch import Tensor
 from mt_lottery.config import RunConfig, TunerConfig, setting
 from mt_lottery.data.prompts.tokenise import tokenise
 from mt_lottery.errors import TuningError
-from mt_lottery.model.positions import learned_positions
+from mt_lottery.model.positions import learned_positions, named_positions
 from mt_lottery.registry import register_tuner
 from mt_lottery.tuners.adapters.base import PeftTuner
 from mt_lottery.tuners.base import TuningContext
@@ -37,10 +37,8 @@ def check_virtual_tokens(model: Any, tokens: int, key: str) -> None:
     Raises:
         TuningError: it names ``key``, and how many there may be.
     """
-    limit = learned_positions(model) or getattr(
-        model.config.get_text_config(), "max_position_embeddings", None
-    )
-    if isinstance(limit, int) and tokens >= limit:
+    limit = learned_positions(model) or named_positions(model)
+    if limit is not None and tokens >= limit:
         raise TuningError(
             f"{key}={tokens}: {type(model).__name__} has {limit} positions in all; allowed: 1 to "
             f"{limit - 1}, and the text must find room beside them."

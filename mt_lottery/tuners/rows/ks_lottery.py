@@ -40,7 +40,7 @@ from mt_lottery.tuners.rows.base import (
 )
 from mt_lottery.tuners.rows.rows_file import read_rows_file
 
-DEFAULT_PAIRS = 64  # of selector=gradient: four times as many choose the same 18 rows
+DEFAULT_PAIRS = 64  # of selector=gradient: docs/without-a-probe.md compares fewer and more
 
 
 @dataclass
