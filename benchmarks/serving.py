@@ -2,7 +2,7 @@
 
     python benchmarks/serving.py --run runs/en-ro/ks_lottery/seed-0 --base gemma.gguf \\
         --vllm .venv-vllm/bin/python --llamacpp .venv-llamacpp/bin/python
-    python benchmarks/serving.py --random …    # a random Llama of 25 million parameters
+    python benchmarks/serving.py --random …    # a random Llama of 24 million parameters
     python benchmarks/serving.py --quick …     # a tiny one, 1 and 2 languages
 
 Sentences a second and bytes, on disk and in memory, for 1, 4 and 16 languages.  Tickets are served
@@ -27,7 +27,7 @@ from typing import Any
 
 import common
 import torch
-from serving_parts.arms import ENGINES, Work, answer_all, mt_translate
+from serving_parts.arms import ENGINES, Work, answer_all, mt_translate, size
 from serving_parts.servers import PARALLEL, has, memory
 
 import mt_lottery as mtl
@@ -91,10 +91,8 @@ def attempt(work: Work, engine: str, way: str, languages: int, repeats: int) -> 
 
 def by_mt_translate(work: Work, languages: int, repeats: int) -> dict[str, Any]:
     found = [mt_translate(work, languages) for _ in range(repeats)]
-    weights = [p for p in work.original().glob("*.safetensors")]
-    learnt = [p for p in (work.run.folder / "adapter").iterdir()]
-    disk = sum(p.stat().st_size for p in weights)
-    disk += languages * sum(p.stat().st_size for p in learnt)
+    weights = work.original().glob("*.safetensors")
+    disk = size(*weights) + languages * size(work.run.folder / "adapter")
     return described([f[0] for f in found], found[-1][1], work, disk, found[-1][2])
 
 
@@ -169,9 +167,8 @@ def main() -> None:
         said = (run.hypotheses * given.sentences)[: given.sentences]
         prompts = [run.prompt(line["source"]) for line in said]
         pythons = {"vllm": given.vllm, "llamacpp": given.llamacpp}
-        longest = 512
         sources, wanted = ([line[key] for line in said] for key in ("source", "first_line"))
-        work = Work(run, folder, sources, wanted, prompts, pythons, base, longest, given.threads)
+        work = Work(run, folder, sources, wanted, prompts, pythons, base, 512, given.threads)
         measure(work, counts, given)
 
 
@@ -196,8 +193,7 @@ def measure(work: Work, counts: list[int], given: argparse.Namespace) -> None:
     def note(engine: str, way: str, languages: int, found: dict[str, Any]) -> None:
         arms.append({"engine": engine, "serves": way, "languages": languages, **found})
         print(arms[-1], flush=True)
-        name = "serving_quick" if given.quick else "serving"
-        common.write(name, {**report, "ratios": ratios(arms)}, given.output)
+        common.write("serving", {**report, "ratios": ratios(arms)}, given.output)
 
     for engine in ENGINES:
         one: int | None = None  # bytes of one server with a merged model

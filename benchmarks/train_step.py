@@ -62,7 +62,6 @@ ARMS = {
     "plain_full": "full tuning (bf16), transformers' loss",
 }
 
-
 #: By the end of an arm's name.
 LOSSES = {"trl": peers.trl, "cce": peers.cut_cross_entropy}
 
@@ -179,7 +178,7 @@ def main() -> None:
             print(f"round {number + 1} of {rounds}: {name}", file=sys.stderr, flush=True)
             options = ["--arm", name, "--shape", given.shape, "--device", given.device]
             runs[name].append(common.in_fresh_process(__file__, *options, "--steps", str(steps)))
-    left_out = {name: done[0]["failed"] for name, done in runs.items() if "failed" in done[0]}
+    left_out = {n: one["failed"] for n, done in runs.items() for one in done if "failed" in one}
     arms = {
         name: {
             "what": ARMS[name],

@@ -50,11 +50,6 @@ def _hidden(model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     return base.model(**inputs, use_cache=False).last_hidden_state, base.lm_head.weight
 
 
-def _check_gpu(batch: dict[str, Tensor]) -> None:
-    if not batch["input_ids"].is_cuda:
-        raise NotImplementedError("its kernels need a GPU")
-
-
 def cut_cross_entropy(model: Any, batch: dict[str, Tensor]) -> Tensor:
     """Apple's kernel, as its README calls it; on the CPU its path by torch.compile."""
     from cut_cross_entropy import linear_cross_entropy
@@ -86,7 +81,8 @@ def trl(model: Any, batch: dict[str, Tensor]) -> Tensor:
 
 def liger(model: Any, batch: dict[str, Tensor]) -> Tensor:
     """All of Liger's kernels for this model: norms, rotary positions, MLP, fused loss."""
-    _check_gpu(batch)
+    if not batch["input_ids"].is_cuda:
+        raise NotImplementedError("its kernels need a GPU")
     base = model.get_base_model()
     if not getattr(base, "patched_by_liger", False):
         from liger_kernel.transformers import apply_liger_kernel_to_llama

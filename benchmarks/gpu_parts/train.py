@@ -181,12 +181,14 @@ def tuned(model: Any, method: str, work: Work) -> Iterator[Any]:
         model.requires_grad_(False)
 
 
-def mine(model: Any, method: str, work: Work, given: Given) -> Callable[[], list[float]]:
+def mine(
+    model: Any, method: str, work: Work, given: Given, kernels: str = "torch"
+) -> Callable[[], list[float]]:
     """Trains a model by a method of mt-lottery."""
 
     def trains() -> list[float]:
         with tuned(model, method, work) as made:
-            return ours(made, work, given)
+            return ours(made, work, given, kernels=kernels)
 
     return trains
 
@@ -264,19 +266,12 @@ def arms_of(model: Any, work: Work, given: Given) -> dict[str, Callable[[], list
 
 def liger_arms(model: Any, work: Work, given: Given) -> dict[str, Callable[[], list[float]]]:
     """Liger's kernels for norms, rotary positions and MLPs, in our training and in PEFT's."""
-
-    def by_ours(method: str) -> Callable[[], list[float]]:
-        def trains() -> list[float]:
-            with tuned(model, method, work) as made:
-                return ours(made, work, given, kernels="liger" if given.cuda else "torch")
-
-        return trains
-
+    kernels = "liger" if given.cuda else "torch"
     return {
         "rows: ours": mine(model, "rows", work, given),
-        "rows: ours, Liger's kernels": by_ours("rows"),
+        "rows: ours, Liger's kernels": mine(model, "rows", work, given, kernels),
         "lora: ours": mine(model, "lora", work, given),
-        "lora: ours, Liger's kernels": by_ours("lora"),
+        "lora: ours, Liger's kernels": mine(model, "lora", work, given, kernels),
         # these change the model for good: they come last in a turn, and there is one turn
         "lora: PEFT, Liger": peer(model, "lora", peers.liger, work, given),
         "rows: PEFT, Liger": peer(model, "rows", peers.liger, work, given),

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import mt_lottery as mtl
+from mt_lottery.runs.export.engines import fit
+from mt_lottery.runs.export.rows import take_rows
 from serving_parts.servers import PARALLEL, Server, llamacpp, memory, running, vllm
-
-RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM's --max-lora-rank may be
 
 
 @dataclass(frozen=True)
@@ -103,21 +103,16 @@ def _completion(work: Work, servers: list[Server], model: Callable[[int], str]) 
 def vllm_tickets(work: Work, python: str, languages: int) -> Iterator[Arm]:
     """One base, an adapter a language."""
     adapter, base = work.exported("vllm", format="lora", engine="vllm"), work.original()
-    rank = next(r for r in RANKS if r >= work.run.ticket.rows.numel())
-    backend = ["--model-impl", "transformers"] if "Gemma" in _class(work) else []
+    model = work.run.give_tuned()[0].model
+    wanted = fit("vllm", take_rows(model), type(model).__name__)
     line, port = vllm(
-        python, base, work.dtype, work.longest, *backend, "--enable-lora",
+        python, base, work.dtype, work.longest, "--enable-lora", *wanted.options.split(),
         *("--max-loras", str(min(languages, PARALLEL)), "--max-cpu-loras", str(languages)),
-        *("--max-lora-rank", str(rank), "--lora-target-modules", "embed_tokens"),
         *("--lora-modules", *(f"language{n}={adapter}" for n in range(languages))),
     )  # fmt: skip
     with running([line], [port], work.threads) as servers:
         ask = _completion(work, servers, lambda n: f"language{n}")
         yield Arm(ask, size(base) + languages * size(adapter), [s.process.pid for s in servers])
-
-
-def _class(work: Work) -> str:
-    return str(work.run.original.model.config.architectures[0])
 
 
 @contextlib.contextmanager
