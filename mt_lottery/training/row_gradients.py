@@ -90,20 +90,17 @@ def gradient_norms(
                 )
             return found
 
-        def share(mine: Sequence[Example]) -> list[Tensor]:
-            done: list[Tensor] = []
-            bar = progress_bar(len(mine), "Gradients", unit="pair") if parallel.is_main() else None
-            for example in mine:
-                done.append(norms(example))
-                if bar is not None:
-                    bar.update()
-            if bar is not None:
-                bar.close()
-            return done
-
         total = torch.zeros(len(rows), dtype=torch.float64)
-        for each in parallel.spread(examples, share):
-            total += each
+        at_once = parallel.processes()  # [pairs, k] of all pairs may take more memory than a model
+        bar = progress_bar(len(examples), "Gradients", unit="pair") if parallel.is_main() else None
+        for start in range(0, len(examples), at_once):
+            some = examples[start : start + at_once]
+            for each in parallel.spread(some, lambda mine: [norms(example) for example in mine]):
+                total += each
+            if bar is not None:
+                bar.update(len(some))
+        if bar is not None:
+            bar.close()
         return total
 
 
