@@ -1,6 +1,6 @@
 """How time and memory grow: KS on larger tables, reports and plans of more runs, more sentences.
 
-    python benchmarks/scale.py             # about twenty minutes on 2 cores
+    python benchmarks/scale.py             # every size
     python benchmarks/scale.py --quick     # the smaller sizes
     python benchmarks/scale.py --parts find,report
 

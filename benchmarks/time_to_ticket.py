@@ -1,6 +1,6 @@
 """Seconds from nothing to a scored ticket: the demo's parts, on an idle and on a shared machine.
 
-    python benchmarks/time_to_ticket.py             # four runs of the demo: half an hour on 2 cores
+    python benchmarks/time_to_ticket.py             # four runs of the demo
     python benchmarks/time_to_ticket.py --quick     # few pairs and sentences, on an idle machine
 
 Each run is ``mt-train recipe=ks_lottery lang=en-ro`` in a fresh process with an empty cache, as

@@ -9,7 +9,7 @@ which the second half is labelled, 18 token rows.  Each arm runs in a fresh proc
 the arms take turns, and medians over all rounds are compared.  Peak memory is that
 of the process from the first step on, the model's weights included.  What a peer compiles or
 plans, it does in the first step, which does not count.  A peer that is not installed (trl,
-cut-cross-entropy) or that does not run here is said to be left out.
+cut-cross-entropy) or does not run here is reported as left out.
 """
 
 from __future__ import annotations
