@@ -39,11 +39,11 @@ def _read(file: Path, echo: Callable[[str], None]) -> RowGradients | None:
         return None
     try:
         content = read_json(file, TuningError)
-        token_ids = torch.tensor(content["token_ids"], dtype=torch.int64)
+        rows = torch.tensor(content["token_ids"], dtype=torch.int64)
         norms = torch.tensor(content["norms"], dtype=torch.float64)
-        if not len(token_ids) == len(norms) > 0 or not bool((norms >= 0).all()):
+        if not len(rows) == len(norms) > 0 or not bool((norms >= 0).all()):
             raise ValueError("a norm is missing, or below 0")
-        return RowGradients(token_ids, norms, int(content["pairs"]), float(content["seconds"]))
+        return RowGradients(rows, norms, int(content["pairs"]), float(content["seconds"]))
     except (TuningError, ValueError, KeyError, TypeError) as error:
         echo(f"The gradients in {file} are damaged ({error}); they are measured again.")
         remove(file)

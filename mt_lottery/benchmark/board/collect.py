@@ -85,9 +85,8 @@ def collect(out: Path) -> Results:
             continue
         lang = name.replace("+", ",")
         found.append((Cell(block, recipe, lang, int(number)), folder))
-        known = joint.setdefault((block, recipe), lang)
-        if lang.count(",") > known.count(","):
-            joint[block, recipe] = lang
+        known = joint.get((block, recipe), lang)
+        joint[block, recipe] = max(known, lang, key=lambda name: name.count(","))
     for cell, folder in found:
         if "," not in cell.lang or joint[cell.block, cell.recipe] == cell.lang:
             _take(results, cell, folder)
