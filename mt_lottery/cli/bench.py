@@ -68,10 +68,15 @@ def list_recipes(given: argparse.Namespace) -> int:
     families = groups()
     chosen = choose_recipes(given.recipes) if given.recipes else None
     if given.model is None:
-        asked = [name for name in families if name in given.recipes or chosen is None]
+        parts = [
+            (f"{what} (mt-bench {group})", members)
+            for group, (what, members) in families.items()
+            if chosen is None or group in given.recipes
+        ]
         named = [name for name in given.recipes if name not in families]
+        parts.append(("Recipes (mt-bench NAME)", named))
+        parts.append(("Your recipes (mt-bench NAME)", others() if chosen is None else []))
         if given.json:
-            members = [*(n for group in asked for n in families[group][1]), *named]
             listed: list[dict[str, Any]] = [
                 {
                     "method": name,
@@ -79,23 +84,15 @@ def list_recipes(given: argparse.Namespace) -> int:
                     "in_all": name in families["all"][1],
                     "groups": [group for group in families if name in families[group][1]],
                 }
-                for name in dict.fromkeys([*members, *(others() if chosen is None else ())])
+                for name in dict.fromkeys(name for _, members in parts for name in members)
             ]
             print(json.dumps(listed, indent=1))
             return 0
-        parts = [
-            (f"{families[group][0]} (mt-bench {group})", families[group][1]) for group in asked
-        ]
-        for title, members in [*parts, *([("Recipes (mt-bench NAME)", named)] if named else [])]:
+        for title, members in filter(lambda part: part[1], parts):
             table = Grid(title, ["recipe", "what it does"], left=2)
             for recipe in members:
                 table.add(recipe, summary(recipe))
             console.print(table)
-        if chosen is None and (own := others()):
-            more = Grid("Your recipes (mt-bench NAME)", ["recipe", "what it does"], left=2)
-            for recipe in own:
-                more.add(recipe, summary(recipe))
-            console.print(more)
         print("Trainable parameters for a model: mt-bench list --model FOLDER")
         return 0
     from mt_lottery.model.folder.shape import shape_of
