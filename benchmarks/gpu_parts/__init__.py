@@ -6,9 +6,7 @@ import importlib
 
 from gpu_parts.work import Given
 
-PARTS = (
-    *("right", "train_rows", "decode", "ks", "train", "train_liger", "decode_compiled", "full"),
-)
+PARTS = ["right", "train_rows", "decode", "ks", "train", "train_liger", "decode_compiled", "full"]
 
 
 def run_part(name: str, given: Given) -> None:
