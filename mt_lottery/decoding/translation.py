@@ -212,7 +212,7 @@ def translate(
                 logger.warning("Out of memory: going on in batches of %d sentences.", size)
                 continue
             for index, result in zip(chosen, results, strict=True):
-                hypotheses[index] = _to_text(tokenizer, result, forced, one_line)
+                hypotheses[index] = _to_text(tokenizer, result, forced, one_line=one_line)
             start += len(chosen)
     return [hypotheses[index] for index in range(len(prompts))]
 
@@ -230,7 +230,7 @@ def _most_spread(model: Any, prefix: SharedPrefix | None, length: int) -> int | 
 
 
 def _to_text(
-    tokenizer: Any, result: Continuation, forced: Sequence[int], one_line: bool
+    tokenizer: Any, result: Continuation, forced: Sequence[int], *, one_line: bool
 ) -> Hypothesis:
     tokens = [*forced, *result.tokens]
     text = decode_text(tokenizer, tokens).removeprefix(" ")

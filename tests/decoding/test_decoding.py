@@ -207,7 +207,7 @@ def test_beam_equals_generate() -> None:
                 max_new_tokens=8, eos_token_id=[EOS, 9, 17], pad_token_id=PAD,
             )  # fmt: skip
             expected = cut_at_eos(out[0, len(prompt) :].tolist(), frozenset([EOS, 9, 17]))
-            assert hypothesis == _to_text(tiny_tokenizer(), expected)
+            assert hypothesis == _to_text(tiny_tokenizer(), expected, [], one_line=False)
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
@@ -246,15 +246,20 @@ def test_cut_at_eos() -> None:
 
 def test_text_is_not_cleaned_up_and_loses_one_leading_blank() -> None:
     tokenizer = tiny_tokenizer(clean_up=True)
-    assert _to_text(tokenizer, Continuation([3, 5, 4, 6, 2], True)).text == "w3 . w4 n't"
+    ended = Continuation([3, 5, 4, 6, 2], True)
+    assert _to_text(tokenizer, ended, [], one_line=False).text == "w3 . w4 n't"
+    # A forced beginning is part of the translation; one line is what comes before the first break.
+    forced = _to_text(tokenizer, Continuation([4, 6, 2], True), [3, 5], one_line=False)
+    assert forced == _to_text(tokenizer, ended, [], one_line=False)
 
     class Blank:
         def decode(self, tokens: list[int], **_: Any) -> str:
             return "  two\nlines \n"
 
-    hypothesis = _to_text(Blank(), Continuation([1], False))
+    hypothesis = _to_text(Blank(), Continuation([1], False), [], one_line=False)
     assert hypothesis == Hypothesis(" two\nlines \n", 1, False)
     assert hypothesis.first_line == "two"
+    assert _to_text(Blank(), Continuation([1], False), [], one_line=True).text == "two"
 
 
 @pytest.mark.parametrize(
