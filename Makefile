@@ -3,6 +3,7 @@
 # make test   lint, types and all tests
 # make test-fairseq2   the same for fairseq2 as the trainer, in .venv-fairseq2 (8 GB)
 # make test-serving    tickets in vLLM and llama.cpp, in .venv-vllm (4 GB) and .venv-llamacpp
+# make docs   the site, from docs/ and the docstrings: open site/index.html
 # Each makes its virtual environment first; PYTHON=python3.12 chooses another Python.
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ VENV_VLLM ?= .venv-vllm
 VENV_LLAMACPP ?= .venv-llamacpp
 BIN = $(VENV)/bin
 
-.PHONY: demo check test test-fairseq2 test-serving install-demo install-test clean help
+.PHONY: demo check test test-fairseq2 test-serving docs install-demo install-test install-docs clean help
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -41,11 +42,18 @@ test-serving: install-test
 	@scripts/test_serving llamacpp "$(BIN)/python" "$(VENV_LLAMACPP)"
 	@scripts/test_serving vllm "$(PYTHON)" "$(VENV_VLLM)"
 
+docs: install-docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "== the site is in site/: open site/index.html"
+
 install-demo:
 	@scripts/install "$(PYTHON)" "$(VENV)" demo
 
 install-test:
 	@scripts/install "$(PYTHON)" "$(VENV)" demo,test
 
+install-docs:
+	@scripts/install "$(PYTHON)" "$(VENV)" docs
+
 clean:
-	rm -rf $(VENV) $(VENV_FAIRSEQ2) $(VENV_VLLM) $(VENV_LLAMACPP) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV_FAIRSEQ2) $(VENV_VLLM) $(VENV_LLAMACPP) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist site

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from mt_lottery import moved
 
 __version__ = "0.1.0"
+"""The version of the package."""
 
 _WHERE = {
     "ks_test": "ticket.ks",
