@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tiny_runs import MINI
+from tiny_runs import latin_text
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 import published_chats as published
@@ -21,7 +21,7 @@ def make_chat_model(layout: str, folder: Path) -> Path:
     import torch
     import transformers as tf
 
-    text = "\n".join(file.read_text("utf-8") for file in sorted(MINI.glob("*.txt")))
+    text = "\n".join(file.read_text("utf-8") for file in latin_text())
     tokenizer = published.tokenizer(layout, text)
     eos = int(tokenizer.eos_token_id)
     end = int(tokenizer.convert_tokens_to_ids(published.LAYOUTS[layout].end))

@@ -166,7 +166,7 @@ def test_all_mistakes_are_told_together(commands: Commands) -> None:
 
 
 def test_data(refused: Refused, commands: Commands) -> None:
-    refused("lang=en-de", parts=("mini", "German", "de", "ca, en, es, no, ro"))
+    refused("lang=en-de", parts=("mini", "German", "de", "ca, en, es, no, ro, uk"))
     refused("data.train_pairs=9999", parts=("data.train_pairs=9999", "344"))
     refused("data.test_pairs=83", parts=("data.test_pairs=83", "82"))
     # before the model is loaded: its weights are not there

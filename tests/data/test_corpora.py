@@ -389,7 +389,7 @@ def test_the_mini_corpus_in_the_package() -> None:
     folder = REPOSITORY / "mt_lottery" / "data" / "mini"
     if not (folder / "train.en.txt").is_file():
         pytest.skip(f"no text in {folder} yet")
-    for code in ("ro", "es", "ca", "no"):
+    for code in ("ro", "es", "ca", "no", "uk"):
         corpora = load_corpora(config("mini"), parse_pair(f"en-{code}"))
         train, dev, test = sizes(corpora)
         assert train >= 320 and dev >= 40 and test >= 80

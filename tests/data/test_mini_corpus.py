@@ -15,7 +15,7 @@ from mt_lottery.data.corpora import load_corpora
 from mt_lottery.languages import parse_pair
 
 FOLDER = Path(mt_lottery.__file__).parent / "data" / "mini"
-LANGUAGES = ("en", "ro", "es", "ca", "no")
+LANGUAGES = ("en", "ro", "es", "ca", "no", "uk")
 AT_LEAST = {"train": 320, "dev": 40, "test": 80}
 
 
@@ -53,6 +53,9 @@ def test_its_readme_states_sizes_origin_and_licence() -> None:
     for split in AT_LEAST:
         assert re.search(rf"\b{len(lines(split, 'en'))}\s+{split}\b", text), split
     assert f"{len(everything('en'))} sentences" in text
+    assert f"{len(LANGUAGES) * (len(LANGUAGES) - 1)} directions" in text
+    for code in LANGUAGES:
+        assert f"(`{code}`)" in text
     for part in ("Apache-2.0", "NFC", "written for this project"):
         assert part in text
 
@@ -77,6 +80,9 @@ def test_form(language: str) -> None:
         assert not set(line) & set("“”„«»‘"), where  # quotation marks are straight
         if language == "ro":  # comma below, not cedilla
             assert not set(line) & set("şţŞŢ"), where
+        if language == "uk":  # no letter of another alphabet that looks like one of its own
+            assert not re.search("[a-zёъыэ]", line.replace("PIN-код", "").lower()), where
+            assert set(re.findall(r"\W", line)) <= set(" ,.;:!?-—'\""), where
 
 
 def test_length_in_words() -> None:
@@ -121,7 +127,22 @@ def test_numbers_are_the_same_in_all_languages(language: str) -> None:
         assert numbers(one) == numbers(other), f"{one}\n{other}"
 
 
-@pytest.mark.parametrize("lang", ["en-ro", "no-ca", "es-en"])
+@pytest.mark.parametrize(
+    ("lang", "train", "dev", "test"),
+    [
+        ("en-ro", "aaa8252c11ed25e9", "63d006f2f477474d", "6b6a153268268362"),
+        ("en-es", "47140d89be1f679b", "8650fb7e5c2ea4b2", "3eef0964d99b06eb"),
+        ("no-ca", "0dc172f50a6476ef", "574e810474326472", "4bb6d505c3d3a205"),
+    ],
+)
+def test_another_language_changes_no_pair(lang: str, train: str, dev: str, test: str) -> None:
+    """What runs of earlier versions read, and their ``config_hash`` counts."""
+    found = load_corpora(DataConfig(), parse_pair(lang))
+    parts = (found.train, found.dev, found.test)
+    assert [part.sha256[:16] for part in parts if part] == [train, dev, test]
+
+
+@pytest.mark.parametrize("lang", ["en-ro", "no-ca", "es-en", "en-uk", "uk-ca"])
 def test_the_reader_gives_these_lines(lang: str) -> None:
     source, target = lang.split("-")
     found = load_corpora(DataConfig(), parse_pair(lang))
