@@ -9,15 +9,14 @@ from typing import Any
 import pytest
 
 from mt_lottery.errors import RecordError
-from mt_lottery.runs.folder.record import (
+from mt_lottery.runs.folder.record import Record, read_record
+from mt_lottery.runs.folder.sections import (
     CostRecord,
     DataRecord,
     GenerationRecord,
     ModelRecord,
-    Record,
     SplitRecord,
     TicketRecord,
-    read_record,
 )
 
 

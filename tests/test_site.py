@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
+import json
 import os
 import re
 import subprocess
@@ -12,6 +15,7 @@ import pytest
 
 TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"
+RECORD = TOP / "tests/fixtures/runs_0_1/out/runs/ks_lottery/en-es/seed-0/record.json"
 NAVIGATION = (TOP / "mkdocs.yml").read_text("utf-8").partition("\nnav:\n")[2]
 
 
@@ -25,6 +29,62 @@ def test_every_page_is_in_the_navigation() -> None:
     assert len(named) == len(set(named)), "mkdocs.yml names a page twice in `nav`"
     gone = {*named} - there - {"index.md", "all-pages.md", "contributing.md", "changelog.md"}
     assert not gone, f"take out of `nav` in mkdocs.yml, they are not in docs/: {gone}"
+
+
+def test_every_field_of_the_record_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mkdocs", reason="needs the extra 'docs'")
+    monkeypatch.syspath_prepend(TOP / "scripts" / "site")
+    import generated
+    from mkdocs.exceptions import PluginError
+
+    from mt_lottery.runs.folder.record import Record
+
+    text = generated.record()
+    written = json.loads(RECORD.read_text("utf-8"))
+    said = set(re.findall(r"^\| `(\w+)` ", text, re.MULTILINE))
+    assert said >= {*written, *written["data"]["test"], *written["cost"], *written["generation"]}
+
+    @dataclasses.dataclass
+    class Undescribed(Record):
+        """A record.
+
+        Attributes:
+            lang: the direction.
+        """
+
+    with pytest.raises(PluginError, match="`method` has no line under `Attributes:`"):
+        generated.meanings(Undescribed)
+
+
+def test_the_further_keys_of_a_record_are_on_the_page() -> None:
+    page = (DOCS / "run-directory.md").read_text("utf-8")
+    for file in (TOP / "mt_lottery" / "tuners").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.name == "details":
+                for made in (n.value for n in ast.walk(node) if isinstance(n, ast.Return)):
+                    keys = made.keys if isinstance(made, ast.Dict) else []
+                    for key in (k.value for k in keys if isinstance(k, ast.Constant)):
+                        assert f"\n| `{key}` |" in page, (
+                            f"{file}: docs/run-directory.md lacks {key}"
+                        )
+
+
+def test_every_setting_is_on_its_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mkdocs", reason="needs the extra 'docs'")
+    monkeypatch.syspath_prepend(TOP / "scripts" / "site")
+    import generated
+
+    from mt_lottery.config import RunConfig, describe
+
+    text = generated.settings()
+    said = set(re.findall(r"^\| `([\w.]+)` ", text, re.MULTILINE))
+    chosen = {"tuner.name", "model.name", "data.name"}  # by recipe=, model= and data=
+    keys = {key for key, _, _ in describe(RunConfig) if not key.startswith("probe.")}
+    assert keys - chosen <= said
+    assert {"tuner.tickets", "tuner.shots", "data.min_chars"} <= said
+    line = next(line for line in text.splitlines() if line.startswith("| `train.label_smoothing`"))
+    assert "| `0.1` | number; ≥ 0 and < 1 |" in line
+    assert text == generated.settings()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mt_lottery.config.checking import describe, problems, shown
+from mt_lottery.config.checking import allowed, describe, problems, shown
 from mt_lottery.config.settings import (
     CometConfig,
     DataConfig,
@@ -29,6 +29,7 @@ __all__ = [
     "TrainConfig",
     "TranslateConfig",
     "TunerConfig",
+    "allowed",
     "counted",
     "describe",
     "digest",

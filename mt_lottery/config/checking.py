@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     T = TypeVar("T", bound=DataclassInstance)
 
 
-def _allowed(meta: Any) -> str:
+def allowed(meta: Any) -> str:
+    """What a setting's metadata allow: ``≥ 1 and ≤ 100``, or the choices; empty for anything."""
+    if meta.get("choices"):
+        return ", ".join(meta["choices"])
     bounds = [
         f"{sign} {meta[key]:{',' if isinstance(meta[key], int) else 'g'}}"
         for key, sign in (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
@@ -38,7 +41,7 @@ def problems(config: Any, prefix: str = "") -> Iterator[str]:
         elif isinstance(value, bool) or value is None:
             continue
         elif isinstance(value, (int, float)):
-            bounds = _allowed(meta)
+            bounds = allowed(meta)
             most = meta.get("most") or LARGEST
             if isinstance(value, int) and abs(value) > most:  # isfinite would fail on many digits
                 least = f"{bounds} and " if bounds else ""
@@ -101,8 +104,8 @@ def describe(schema: type, prefix: str = "", values: Any = None) -> Iterator[tup
             yield from describe(type(value), f"{prefix}{f.name}.", given)
             continue
         meta = f.metadata
-        allowed = ", ".join(meta["choices"]) if meta.get("choices") else _allowed(meta)
-        text = str(meta.get("help", "")) + (f" ({allowed})" if allowed else "")
+        range_ = allowed(meta)
+        text = str(meta.get("help", "")) + (f" ({range_})" if range_ else "")
         if not isinstance(value, dict):
             yield f"{prefix}{f.name}", shown(value), text
             continue

@@ -30,7 +30,8 @@ from mt_lottery.runs.folder.preparing import (
     prepare,
     tidy,
 )
-from mt_lottery.runs.folder.record import CostRecord, Record, read_record
+from mt_lottery.runs.folder.record import Record, read_record
+from mt_lottery.runs.folder.sections import CostRecord
 from mt_lottery.runs.folder.takeover import NEW, told_of
 from mt_lottery.runs.gradients import gradients_of
 from mt_lottery.runs.outcome import make_record, peak_memory, score_outputs, start_peak

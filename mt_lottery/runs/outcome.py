@@ -27,13 +27,12 @@ from mt_lottery.model.loading import LoadedModel
 from mt_lottery.runs.folder.directions import DirectionRecord
 from mt_lottery.runs.folder.files import write_hypotheses, write_sentence_scores
 from mt_lottery.runs.folder.preparing import HYPOTHESES, SENTENCES
-from mt_lottery.runs.folder.record import (
-    DIRECTIONS,
+from mt_lottery.runs.folder.record import DIRECTIONS, Record
+from mt_lottery.runs.folder.sections import (
     CostRecord,
     DataRecord,
     GenerationRecord,
     ModelRecord,
-    Record,
     SplitRecord,
     TicketRecord,
 )

@@ -6,14 +6,8 @@ import dataclasses
 from typing import Any
 
 from mt_lottery.errors import RecordError
-from mt_lottery.runs.folder.record import (
-    DIRECTIONS,
-    DataRecord,
-    GenerationRecord,
-    Record,
-    SplitRecord,
-    converted,
-)
+from mt_lottery.runs.folder.record import DIRECTIONS, Record, converted
+from mt_lottery.runs.folder.sections import DataRecord, GenerationRecord, SplitRecord
 
 
 @dataclasses.dataclass
@@ -22,8 +16,10 @@ class DirectionRecord:
 
     Attributes:
         trained: False for one that was tested only (``test_lang``).
-        train, test: its text; ``train`` is None where none was read.
-        scores, generation: as the record has them.
+        train: its training text; None where none was read.
+        test: its test text.
+        scores: as the record has them.
+        generation: as the record has it.
     """
 
     trained: bool

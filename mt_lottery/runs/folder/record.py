@@ -10,14 +10,18 @@ import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mt_lottery.errors import RecordError, nearest
 from mt_lottery.reading import read_json
+from mt_lottery.runs.folder.sections import (
+    CostRecord,
+    DataRecord,
+    GenerationRecord,
+    ModelRecord,
+    TicketRecord,
+)
 from mt_lottery.system.atomic import write_text
-
-if TYPE_CHECKING:
-    from mt_lottery.ticket.ticket import Ticket
 
 SCHEMA = 1
 #: Where a record of several directions has what it says of each (``folder/directions.py``).
@@ -30,129 +34,33 @@ SHARES = ("stopped", "empty", "truncated", "off_target", "alpha")
 
 
 @dataclass
-class ModelRecord:
-    """The original model. ``sha256`` for local files, ``revision`` for the hub's."""
-
-    name: str
-    sha256: str | None
-    revision: str | None
-    parameters: int
-    vocab_size: int
-    embedding_dim: int
-    tied_embeddings: bool
-
-
-@dataclass
-class TicketRecord:
-    """The rows that were tuned or copied.
-
-    ``alpha`` was given, or is the nominal p of the last of ``count`` rows;
-    ``tau`` is the estimated τ(α) (DESIGN §2.7); all three of ``alpha``,
-    ``correction`` and ``tau`` are None where no test chose the rows.
-    """
-
-    count: int
-    alpha: float | None
-    correction: str | None
-    tau: float | None
-    selector: str
-    scope: str
-
-    @classmethod
-    def of(cls, ticket: Ticket, scope: str) -> TicketRecord:
-        """What a record says of a ticket."""
-        how = (ticket.alpha, ticket.correction, ticket.tau, ticket.selector)
-        return cls(len(ticket), *how, scope)
-
-    def ticket(self, path: Path, vocab_size: int | None = None) -> Ticket:
-        """The ticket again, with the rows of its ``tickets.csv``.
-
-        Args:
-            path: the file.
-            vocab_size: V.
-
-        Raises:
-            RecordError: missing or damaged, or of another number of rows.
-        """
-        from mt_lottery.ticket.ticket import Ticket
-
-        known = {k: getattr(self, k) for k in ("alpha", "correction", "tau", "selector")}
-        found = Ticket.load(path, vocab_size, **known)
-        if len(found) != self.count:
-            raise RecordError(
-                f"{path}: damaged: {len(found)} selected rows, but the run's record says "
-                f"{self.count}."
-            )
-        return found
-
-
-@dataclass
-class SplitRecord:
-    """Text that was used: pairs, those dropped as too long, sha256 of all of it.
-
-    Where a corpus is filtered or holds several directions, of its whole pool
-    (which roles may share): ``records`` of the files, ``available`` ones of the
-    wanted direction, and ``filters``, reason → pairs left out of those.  None
-    for a corpus that is read as it is.
-    """
-
-    name: str
-    pairs: int
-    sha256: str
-    dropped: int = 0
-    records: int | None = None
-    available: int | None = None
-    filters: dict[str, int] | None = None
-
-
-@dataclass
-class DataRecord:
-    """Training and test text, and the prompt; ``overlap`` counts test sources seen in training."""
-
-    train: SplitRecord | None
-    test: SplitRecord
-    template: str
-    overlap: int = 0
-
-
-@dataclass
-class GenerationRecord:
-    """How the outputs ended; all but the last three are shares in [0, 1]."""
-
-    stopped: float
-    empty: float
-    truncated: float
-    off_target: float | None
-    length_ratio: float
-    beam_size: int
-    max_new_tokens: int
-
-
-@dataclass
-class CostRecord:
-    """Seconds of wall-clock time, steps, tokens a second, bytes.
-
-    ``probe_seconds`` is what choosing the rows cost before any was tuned: the embedding-tuned
-    probe, or the gradients of ``selector=gradient``.
-    """
-
-    probe_seconds: float = 0.0
-    train_seconds: float = 0.0
-    train_steps: int = 0
-    train_tokens_per_second: float = 0.0
-    decode_seconds: float = 0.0
-    peak_memory_bytes: int = 0
-    adapter_bytes: int = 0
-
-
-@dataclass
 class Record:
-    """One finished run. ``scores`` maps a metric's key to its raw and first-line scores.
+    """One finished run.
 
     >>> import mt_lottery as mtl
     >>> record = mtl.read_record("run")
     >>> record.method, record.tickets.count, record.trainable_parameters
     ('ks_lottery', 18, 576)
+
+    Attributes:
+        method: the recipe.
+        lang: the direction, ``en-ro``; of several, ``en-ro,en-es``.
+        seed: of batches, initialisation and sampling.
+        model: the original model.
+        trainable_parameters: how many numbers were trained.
+        tickets: the chosen rows; None where the tuner chooses none.
+        data: the text and the prompt.
+        scores: key of a metric → ``raw`` and ``first_line``, each with ``score`` and ``ci95`` (two
+            bounds), and ``signature`` and ``column`` (the name of the metric).
+        generation: how the outputs ended.
+        cost: time, memory, bytes.
+        environment: Python, device, number of processes, versions of packages.
+        config_hash: SHA-256 of the settings and of all else that the result depends on.
+        tuning: of a search (``tune``): its trials and the ``chosen`` settings; None of any other.
+        baseline: run directory of the original model's scores; None where there is none.
+        schema: version of this layout.
+        status: ``done``; a run that is not has no record.
+        extra: every further key, as it is.
     """
 
     method: str
