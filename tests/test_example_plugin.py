@@ -71,7 +71,7 @@ def test_it_runs_from_its_entry_point(installed: Path, tmp_path: Path) -> None:
     wrong = run("train", *common, "tuner.feed_forward=[]")
     assert wrong.returncode == 2 and "Did you mean 'tuner.feedforward'?" in wrong.stderr
     assert "ia3_kv" in run("bench", "list").stdout
-    assert "layers whose outputs are scaled — ia3_kv" in run("train", "--help").stdout
+    assert "layers whose outputs are scaled — ia3_kv" in run("train", "--help", "all").stdout
 
 
 def test_it_is_short() -> None:

@@ -118,7 +118,7 @@ def test_it_works_installed_from_another_folder(wheel: Path, tmp_path: Path) -> 
     code = INSTALLED.format(target=str(target))
     assert command(sys.executable, "-c", code, cwd=elsewhere) == "frequency 5\nTrue\n"
     shown = command(
-        *(sys.executable, "-m", "mt_lottery.cli.train", "--help"),
+        *(sys.executable, "-m", "mt_lottery.cli.train", "--help", "all"),
         cwd=elsewhere,
         PYTHONPATH=str(target),
     )

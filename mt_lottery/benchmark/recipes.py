@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mt_lottery.config.compose import compose
 from mt_lottery.config.recipe_files import headline, recipe_files, recipes_folder
 from mt_lottery.errors import MTLotteryError
 from mt_lottery.registry import TUNERS
-from mt_lottery.tuners.base import Tuner
 from mt_lottery.tuners.recipes import all_recipes as all_recipes
 from mt_lottery.tuners.recipes import settings_of as settings_of
 from mt_lottery.tuners.recipes import tuner_of as tuner_of
+
+if TYPE_CHECKING:
+    from mt_lottery.tuners.base import Tuner
 
 # The paper's Table 2 from top to bottom, each control beside what it controls for.
 ORDER = (

@@ -6,13 +6,15 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mt_lottery import __version__
 from mt_lottery.benchmark.executors.slurm_options import OPTIONS
 from mt_lottery.cli import bench_comet, bench_compare
+from mt_lottery.cli.completing.shells import completed
 from mt_lottery.cli.options import Parser, add_options, counts, whole
 from mt_lottery.cli.outputs import check_results
 from mt_lottery.cli.shared import guarded
@@ -20,32 +22,29 @@ from mt_lottery.cli.shared import guarded
 DESCRIPTION = "All recipes over language pairs and seeds, and an honest leaderboard."
 INTERRUPTED = "Interrupted. The same command goes on where it stopped."
 EXAMPLES = """\
-examples:
-  mt-bench all --langs ro,es,ca,no
-  mt-bench all --langs ro,es --preset smoke --out bench/smoke
-  mt-bench ks_lottery lora full --langs ro --seeds 0,1,2 --tune 4 \\
-           data=ntrex data.path=NTREX-128 data.test=flores101 data.test_path=flores101_dataset
-  mt-bench lora lora_r64 --langs ro --user-dir mine     lora_r64.yaml is a recipe of yours
-  mt-bench ks_lottery lora --langs ro ks_lottery:tuner.tickets=100 train.epochs=3
-  mt-bench all --langs ro --dry-run
-  mt-bench ks_lottery lora --langs ro,es,ca --joint    one run for all beside one for each
-  mt-bench all --langs ro,es --executor slurm --jobs 8 \\
-           --slurm partition=gpu --slurm gpus=1 --slurm mem=32G --slurm time=4:00:00
-  mt-bench peft --langs es --preset small     the methods of PEFT (mt-bench list: the groups)
-  mt-bench controls --langs es --preset small what tuning must beat
-  mt-bench report bench/smoke          render the leaderboard again
-  mt-bench report bench/one bench/two --out bench/both
-  mt-bench compare bench/smoke --against embed
-  mt-bench list                        the recipes, by group
-  mt-bench list peft --model ./gemma-3-270m
-  mt-bench list --model ./llama-7b --tickets 18,800
-  mt-bench ks_lottery lora --langs ro "metrics=[spbleu,chrf,comet]" "tracker=[comet,tensorboard]"
-  mt-bench setup-comet                 the environment of the COMET metric
-
 Settings of mt-train (key=value) apply to every cell, RECIPE:key=value to those of one recipe.
 Cells that are finished are never run again; the same command goes on where it stopped.
 With --executor slurm, jobs go on when mt-bench is stopped; the same command watches them again.
+mt-bench list shows the groups and recipes; each command (mt-bench report --help) has a help.
 exit status: 0 done, 1 a cell failed (or a crash), 2 a mistake in what was given, 130 interrupted
+
+examples:
+  mt-bench all --langs ro,es --preset smoke --out bench/smoke
+  mt-bench ks_lottery lora --langs ro --seeds 0,1,2 ks_lottery:tuner.tickets=100 train.epochs=3
+  mt-bench all --langs ro,es --executor slurm --jobs 8 \\
+           --slurm partition=gpu --slurm gpus=1 --slurm mem=32G --slurm time=4:00:00
+"""
+EXAMPLES_OF_LIST = """\
+examples:
+  mt-bench list peft
+  mt-bench list --model ./llama-7b --tickets 18,800
+  mt-bench list --user-dir ./plugins --json
+"""
+EXAMPLES_OF_REPORT = """\
+examples:
+  mt-bench report bench/smoke
+  mt-bench report bench/one bench/two --out bench/both
+  mt-bench report benchmarks/results/small --out board --overwrite
 """
 
 
@@ -168,11 +167,14 @@ def report(given: argparse.Namespace) -> int:
 def _list_parser() -> argparse.ArgumentParser:
     made = Parser(
         "mt-bench list",
-        description=(
+        description=textwrap.fill(
             "The groups of recipes (`all` is the leaderboard's), and with --user-dir your own "
             "recipes, which run when they are named. With --model, the trainable parameters of "
-            "each (Table 2's column), from config.json alone: no weights are read."
+            "each (Table 2's column), from config.json alone: no weights are read.",
+            79,
         ),
+        epilog=EXAMPLES_OF_LIST,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument(
         "recipes", nargs="*", metavar="GROUP|RECIPE", help="these alone [every group]"
@@ -190,12 +192,15 @@ def _list_parser() -> argparse.ArgumentParser:
 def _report_parser() -> argparse.ArgumentParser:
     made = Parser(
         "mt-bench report",
-        description=(
+        description=textwrap.fill(
             "Write leaderboard.md, .csv, .tex, .json and .html again, from the records alone; "
             "several benchmarks become one if they can be compared. A folder that holds a "
             "leaderboard.json and no runs (benchmarks/results of the repository) is rendered from "
-            "that: the numbers are those computed then."
+            "that: the numbers are those computed then.",
+            79,
         ),
+        epilog=EXAMPLES_OF_REPORT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folder of a benchmark")
     made.add_argument("--out", type=Path, metavar="DIR", help="where to [the first DIR]")
@@ -255,19 +260,26 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def command(arguments: Sequence[str]) -> int:
-    """Run; raises what the user can fix."""
-    others = {
+def subcommands() -> dict[str, Callable[[], argparse.ArgumentParser]]:
+    """The words that are commands, in the place of recipes."""
+    return {
         **{"list": _list_parser, "report": _report_parser},
         **{"compare": bench_compare.parser, "setup-comet": bench_comet.parser},
     }
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Run; raises what the user can fix."""
+    if (code := completed(arguments)) is not None:
+        return code
+    others = subcommands()
     if arguments and arguments[0] in others:
         given = others[arguments[0]]().parse_args(arguments[1:])
     else:
         given = parser().parse_intermixed_args(arguments)
         given.command_line = shlex.join(["mt-bench", *arguments])
-    code: int = given.run_command(given)
-    return code
+    status: int = given.run_command(given)
+    return status
 
 
 def main() -> int:

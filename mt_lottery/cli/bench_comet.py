@@ -9,14 +9,13 @@ from mt_lottery.cli.options import Parser
 from mt_lottery.cli.shared import echo
 
 EXAMPLES = """\
+unbabel-comet needs numpy < 2 and transformers < 5, so it needs a separate environment.
+The one made here is found by itself; with --dir, give metric.comet.command=DIR/bin/comet-score.
+
 examples:
   mt-bench setup-comet
   mt-bench setup-comet --with torch==2.13.0      this PyTorch, not the newest
   mt-bench setup-comet --python python3.11 --dir ./comet
-  mt-bench ks_lottery lora --langs ro metrics=[spbleu,chrf,comet]
-
-unbabel-comet needs numpy < 2 and transformers < 5, so it needs a separate environment.
-The one made here is found by itself; with --dir, give metric.comet.command=DIR/bin/comet-score.
 """
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import textwrap
 from pathlib import Path
 
 from mt_lottery.cli.options import Parser, add_options, names
 
 EXAMPLES = """\
 examples:
-  mt-bench compare bench/small --against embed
   mt-bench compare bench/small --against embed --recipes ks_lottery,frequency
   mt-bench compare bench/small --against lora --block tuned --score first_line
   mt-bench compare bench/one bench/two --against none --metric chrf --json
@@ -22,9 +22,10 @@ def parser() -> argparse.ArgumentParser:
     """What the command line understands."""
     made = Parser(
         "mt-bench compare",
-        description=(
+        description=textwrap.fill(
             "By how much each recipe of a benchmark differs from a chosen one, in each language "
-            "and on average, from the records alone: paired bootstrap over sentences and seeds."
+            "and on average, from the records alone: paired bootstrap over sentences and seeds.",
+            79,
         ),
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

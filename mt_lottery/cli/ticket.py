@@ -12,10 +12,19 @@ import sys
 from collections.abc import Sequence
 
 from mt_lottery import __version__
+from mt_lottery.cli.completing.shells import completed
 from mt_lottery.cli.options import Parser, add_options
 from mt_lottery.cli.shared import guarded
 
 DESCRIPTION = "Find, look at, check and use winning tickets."
+EXAMPLES = """\
+mt-ticket COMMAND --help says what a command takes, and has its examples.
+
+examples:
+  mt-ticket show runs/en-ro/ks_lottery/seed-0
+  mt-ticket find runs/en-ro/embed/seed-0 --top 100 --out tickets.csv
+  mt-ticket export runs/en-ro/ks_lottery/seed-0 gemma3-en-ro --format lora
+"""
 
 #: In the order in which ``--help`` lists them.
 COMMANDS = (
@@ -30,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     made = Parser(
         "mt-ticket",
         description=DESCRIPTION,
-        epilog="examples:\n" + "".join(module.EXAMPLES for module in modules),
+        epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--version", action="version", version=f"mt-lottery {__version__}")
@@ -44,6 +53,8 @@ def parser() -> argparse.ArgumentParser:
 
 def command(arguments: Sequence[str]) -> int:
     """Run a subcommand; raises what the user can fix."""
+    if (done := completed(arguments)) is not None:
+        return done
     made = parser()
     given, rest = made.parse_known_args(arguments)
     # argparse takes positional arguments from one place; key=value may come between the options

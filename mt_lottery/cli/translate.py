@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from mt_lottery import __version__
+from mt_lottery.cli.completing.shells import completed
 from mt_lottery.cli.options import Parser, add_options, positive
 from mt_lottery.cli.shared import guarded
 
@@ -17,8 +18,7 @@ EXAMPLES = """\
 examples:
   echo 'The bridge is closed.' | mt-translate --run runs/en-ro/ks_lottery/seed-0
   mt-translate --run runs/en-ro/ks_lottery/seed-0 < input.en > output.ro
-  mt-translate --run runs/en-ro/embed/seed-0 --beam-size 4 < input.en
-  mt-translate --run runs/en-ro+en-es/ks_lottery/seed-0 --lang en-es < input.en > output.es
+  mt-translate --run runs/en-ro+en-es/ks_lottery/seed-0 --lang en-es --beam-size 4 < input.en
 """
 
 
@@ -76,6 +76,8 @@ def blocks(lines: BinaryIO, size: int) -> Iterator[list[str]]:
 
 def command(arguments: Sequence[str]) -> int:
     """Translate ``sys.stdin`` to ``sys.stdout``; raises what the user can fix."""
+    if (code := completed(arguments)) is not None:
+        return code
     given = parser().parse_args(arguments)
     from mt_lottery.config.stored import allowing
     from mt_lottery.runs import Run

@@ -14,6 +14,7 @@ from mt_lottery.config import RunConfig, problems
 from mt_lottery.config.overrides import DIRECTIONS, Number, elsewhere, for_a_path
 from mt_lottery.config.prompt import prompt_problems
 from mt_lottery.config.recipe_files import GROUPS
+from mt_lottery.config.settings import PATHS
 from mt_lottery.config.stored import flat
 from mt_lottery.config.written import remember, resolver_calls
 from mt_lottery.errors import (
@@ -26,9 +27,6 @@ from mt_lottery.errors import (
 )
 from mt_lottery.languages import parse_pairs
 from mt_lottery.system.values import LARGEST, device_name, number, path_problem, text_problem, whole
-
-#: How the names of settings end that are paths: data.path, out_dir, data.train_source, …
-_PATHS = ("path", "dir", "source", "target", "command", "file")
 
 
 def all_keys() -> list[str]:
@@ -150,7 +148,7 @@ def _assign(config: Any, key: str, value: Any, found: list[str], origin: str) ->
         except ValueError:
             found.append(f"`{key}` must be {annotation}, not {value[:60]!r}{origin}.")
             return
-    is_path = meta.get("file") or name.rpartition("_")[2] in _PATHS
+    is_path = meta.get("file") or name.rpartition("_")[2] in PATHS
     for text in value if isinstance(value, list) else [value]:
         problem = (path_problem if is_path else text_problem)(text) if isinstance(text, str) else ""
         if problem:

@@ -17,6 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+#: How the names of settings end that are paths: data.path, out_dir, data.train_source, …
+PATHS = ("path", "dir", "source", "target", "command", "file")
+
 
 def setting(
     default: Any,

@@ -167,6 +167,11 @@ class Registry:
         for table in (self._objects, self._dataclasses, self._needs, self._extras, self._origins):
             table.pop(name, None)
 
+    @property
+    def builtins(self) -> dict[str, str]:
+        """The toolkit's own names → the module of each; nothing is imported."""
+        return dict(self._builtins)
+
     def names(self) -> list[str]:
         """Every known name, sorted; loads third-party plugins, not the built-ins."""
         load_entry_points()

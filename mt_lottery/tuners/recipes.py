@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mt_lottery.config.compose import compose
 from mt_lottery.config.recipe_files import recipe_files
 from mt_lottery.errors import MTLotteryError
 from mt_lottery.registry import TUNERS
-from mt_lottery.tuners.base import Tuner
+
+if TYPE_CHECKING:
+    from mt_lottery.tuners.base import Tuner
 
 
 def all_recipes() -> list[str]:

@@ -319,7 +319,7 @@ def test_as_a_program(commands: Commands, models: Models) -> None:
 
 def test_help_and_version(commands: Commands) -> None:
     for option in ("--help", "-h"):
-        ended = commands.train(option)
+        ended = commands.train(option, "all")
         assert ended.code == 0 and ended.err == ""
     for key in KEYS.split():
         assert f"\n  {key} [" in ended.out, key

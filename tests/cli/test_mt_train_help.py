@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def test_of_one_recipe(recipe: str, commands: Commands) -> None:
 
 @pytest.mark.slow
 def test_what_recipes_change_in_the_help_of_all(commands: Commands) -> None:
-    text = commands.train("--help").out
+    text = commands.train("--help", "all").out
     said: dict[str, list[tuple[str, str, set[str]]]] = {}  # key → value, methods, by recipe
     blocks = re.findall(r"^  ([\w.]+) \[(.*)\]\n((?:      .*\n)+)", text, re.M)
     for key, value, below in blocks:
@@ -84,6 +85,39 @@ def test_arguments_are_taken_into_account(commands: Commands) -> None:
         assert values["data.min_chars"] == "60"
 
 
+def test_one_screen(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "100")
+    text = commands.train("--help").out
+    lines = text.splitlines()
+    assert len(lines) <= 45 and max(map(len, lines)) <= 100
+    listed = re.findall(
+        r"^  (?:tuning|controls|of PEFT|others) +((?:.*\n)+?)(?=  \w|\n)", text, re.M
+    )
+    assert sorted(re.findall(r"\w+", " ".join(listed))) == RECIPES
+    known = wanted("recipe=lora", "lang=en-ca")
+    known |= {"lang": "must be given", "model": "gemma3_270m", "data": "mini"}
+    for key, value in re.findall(r"^  ([\w.]+) \[(.*?)\]  ", text, re.M):
+        assert value == known[key]
+    assert "mt-train --help all" in text and "mt-train recipe=NAME --help" in text
+
+
+@pytest.mark.parametrize("option", [("--help=all",), ("help", "all"), ("all", "-h")])
+def test_ways_to_ask_for_every_key(option: tuple[str, ...], commands: Commands) -> None:
+    assert "\n  probe.warmup_steps [0]\n" in commands.train(*option).out
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("recipe=lora", "-h"), ("recipe=peft", "-h")])
+def test_three_examples_end_the_help(arguments: tuple[str, ...], commands: Commands) -> None:
+    text = commands.train(*arguments).out
+    shown = text.rpartition("\nexamples:\n")[2].replace(" \\\n", " ")
+    examples = [shlex.split(line) for line in shown.splitlines()]
+    assert len(examples) == 3
+    for program, *given in examples:
+        must = {"tuner.method=…": "tuner.method=ia3"}
+        assert program == "mt-train" and compose([must.get(each, each) for each in given])
+
+
 def test_fits_the_terminal(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     """In lines of its width, each setting with the words that it has in a pipe."""
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
@@ -96,7 +130,7 @@ def test_fits_the_terminal(commands: Commands, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_every_recipe_has_is_the_default(commands: Commands) -> None:
-    text = commands.train("--help").out
+    text = commands.train("--help", "all").out
     assert "  probe.optimizer [sparse_adam]\n" in text
     assert not re.search(r"by recipe: \S+ in .*embed.*lora.*random_seen", text)
 
@@ -143,9 +177,11 @@ def test_a_plugins_recipe(commands: Commands, tmp_path: Path) -> None:
         assert "recipe=gentle: Gentle." in ended.out and values["train.lr"] == "0.125"
         assert values["tuner.tau"] == "must be given" and values["tuner.near"] == "a [b] c"
         assert "      brackets [as here] in a text\n" in ended.out
-        every = commands.train("-h", f"user_dir={tmp_path}").out
+        every = commands.train("-h", "all", f"user_dir={tmp_path}").out
         assert "0.125 in gentle" in every and "gentle, helped" in every
         assert "cluster" not in every
+        screen = commands.train("-h", f"user_dir={tmp_path}").out
+        assert "gentle, helped" in screen and "cluster" not in screen
     finally:
         for _, forget in plugins._registered[before:]:
             forget()

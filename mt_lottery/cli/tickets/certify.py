@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   mt-ticket certify runs/en-ro/ks_lottery/seed-0
   mt-ticket certify runs/en-ro/embed/seed-0 runs/a05 runs/a50 --alphas 0,0.05,…,1 --suggest 0.9
+  mt-ticket certify runs/en-ro/ks_lottery/seed-0 --margin original --sentences 50 --no-plot
 """
 
 MOST_ALPHAS = 1001

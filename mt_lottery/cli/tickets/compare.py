@@ -183,5 +183,7 @@ def add(commands: Commands) -> None:
         "--null-seed", type=whole, metavar="N",
         help="of the other probe [the run's seed + 1], or of the shuffle [0]",
     )  # fmt: skip
-    part.add_argument("--out", default="compare", help="folder for CSV, JSON, figures [compare]")
+    part.add_argument(
+        "--out", default="compare", metavar="DIR", help="folder for CSV, JSON, figures [compare]"
+    )
     add_options(part, "--no-plot", "--device", "--overwrite")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   mt-ticket explain runs/en-ro/ks_lottery/seed-0
   mt-ticket explain runs/en-ro/ks_lottery/seed-0 --template alpaca --sentences 100
+  mt-ticket explain runs/en-ro/ks_transfer/seed-0 --arms bos,instruction,random --controls 1
 """
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   mt-ticket layers gemma3_270m runs/en-es/full/seed-0 --out layers
   mt-ticket layers BEFORE AFTER --alpha 0.5 --no-plot
+  mt-ticket layers gemma3_270m ./full-tuned --out layers --overwrite
 """
 
 

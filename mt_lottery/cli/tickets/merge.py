@@ -10,6 +10,7 @@ from mt_lottery.cli.shared import echo
 EXAMPLES = """\
   mt-ticket merge runs/en-ro/ks_lottery/seed-0 gemma3-en-ro
   mt-ticket merge runs/en-ro/lora/seed-0 gemma3-en-ro-lora --dtype float32
+  mt-ticket merge runs/en-ro/ks_lottery/seed-0 gemma3-en-ro --overwrite
 """
 
 

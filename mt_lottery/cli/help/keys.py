@@ -1,15 +1,13 @@
-"""What ``mt-train --help`` prints: of all recipes, or of the recipe on the command line."""
+"""Every key: ``mt-train --help all``, or of one recipe, ``mt-train recipe=NAME --help``."""
 
 from __future__ import annotations
 
 import dataclasses
-import shutil
-import sys
-import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from mt_lottery import registry
+from mt_lottery.cli.help.overview import STATUS, USAGE, filled, overview
 from mt_lottery.config import RunConfig, describe
 from mt_lottery.config.compose import compose
 from mt_lottery.config.recipe_files import GROUPS, headline, loose_recipes, names_in
@@ -28,7 +26,22 @@ SECTIONS = {
     "metric": "metrics",
     "tracking": "trackers",
 }
-END = "exit status: 0 done, 1 crash, 2 a mistake in what was given, 130 interrupted\n"
+EXAMPLES = """\
+examples:
+  mt-train recipe=ks_lottery lang=en-ro
+  mt-train recipe=ks_lottery lang=en-es tuner.tickets=100 seed=1
+  mt-train recipe=ks_lottery lang=en-ca tuner.alpha=0.5 out_dir=runs/ca-alpha
+  mt-train recipe=embed lang=en-no data=ntrex data.path=NTREX-128 data.train_pairs=400 \\
+           data.test=flores101 data.test_path=flores101_dataset data.test_pairs=48
+  mt-train recipe=ks_lottery lang=de-en model=hf model.name_or_path=./my-llama \\
+           data=files data.train_source=train.de data.train_target=train.en \\
+           data.test_source=test.de data.test_target=test.en
+  mt-train recipe=ks_lottery lang=en-ca data=opus100 data.train_pairs=10000 data.min_chars=60
+  mt-train recipe=ks_lottery preset=paper lang=en-ro model=llama_7b
+  mt-train recipe=my_tuner user_dir=./plugins lang=en-ro
+  mt-train config=runs/en-ro/ks_lottery/seed-0/config.yaml out_dir=runs/again
+  torchrun --nproc-per-node 4 -m mt_lottery.cli.train recipe=full lang=en-ro
+"""
 
 
 @dataclasses.dataclass
@@ -93,20 +106,26 @@ def of_recipe(arguments: Sequence[str]) -> Iterator[str]:
     """The settings of a command line with a recipe, by section."""
     config, lacking = resolved(arguments)
     what = headline(config.recipe)
-    yield _filled(f"recipe={config.recipe}" + (f": {what.rstrip('.')}." if what else ""), "")
+    yield filled(f"recipe={config.recipe}" + (f": {what.rstrip('.')}." if what else ""), "")
     lines = [
         Line(key, "must be given" if key in lacking else value, text)
         for key, value, text in describe(RunConfig, values=config)
     ]
     yield "\nsettings (in brackets: the value with the arguments given):\n"
     yield from _sections(lines)
+    must = "".join(f" {key}=…" for key in sorted(lacking - {"lang"}))
+    command = f"  mt-train recipe={config.recipe}{must} lang="
+    yield f"\n{STATUS}\nexamples:\n{command}en-ro\n{command}en-es seed=1 out_dir=runs/es-1\n"
+    yield f"{command}de-en data=files \\\n"
+    yield "           data.train_source=train.tsv data.test_source=test.tsv\n"
 
 
 def of_all() -> Iterator[str]:
     """The settings of all tuners, and what their recipes change."""
+    yield "\nthe first argument of a kind chooses a file of the recipes:\n"
     for group in GROUPS:
         head = f"  {group}=…  "
-        yield _filled(", ".join(names(group)), " " * len(head), head)
+        yield filled(", ".join(names(group)), " " * len(head), head)
     yield "  config=FILE  a run's config.yaml: the same run again\n"
     yield "\nsettings (default in brackets; mt-train recipe=NAME --help shows those of a recipe):\n"
     lines = {key: Line(key, value, text) for key, value, text in describe(RunConfig)}
@@ -149,43 +168,27 @@ def _sections(lines: Sequence[Line]) -> Iterator[str]:
         for line in members:
             who = f" — {', '.join(line.who)}" if line.who else ""
             yield f"  {line.key} [{line.value}]\n"
-            yield _filled(f"{line.text}{who}", "      ")
+            yield filled(f"{line.text}{who}", "      ")
             if line.differs:
                 parts = (f"{v} in {', '.join(r)}" for v, r in line.differs.items())
-                yield _filled(f"by recipe: {'; '.join(parts)}", "      ")
+                yield filled(f"by recipe: {'; '.join(parts)}", "      ")
 
 
-def _filled(text: str, indent: str, first: str | None = None) -> str:
-    """Text in lines of a terminal's width; in one line where it goes to a file, or to grep."""
-    first = indent if first is None else first
-    if not sys.stdout.isatty():
-        return f"{first}{text}\n"
-    lines = textwrap.wrap(
-        text,
-        width=max(shutil.get_terminal_size().columns - 2, 40),  # argparse leaves two, too
-        initial_indent=first,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return "\n".join(lines) + "\n"
-
-
-def usage(given: Sequence[str], introduction: str) -> str:
-    """The whole of ``--help``.
+def usage(given: Sequence[str], every: bool) -> str:
+    """What ``--help`` prints.
 
     Args:
         given: arguments of the command line that choose or change settings.
-        introduction: what comes before the settings.
+        every: all keys are asked for.
 
     Raises:
         MTLotteryError: an argument is wrong (an unknown recipe, a misspelt key).
     """
     keys = {a.partition("=")[0] for a in given}
     if {"recipe", "config"} & keys:
-        body = [introduction.partition("\n\n")[0], "\n\n", *of_recipe(given)]
-    else:
-        if given:  # plugins, whose recipes are listed; and mistakes are reported
-            resolved(["recipe=none", *given])
-        body = [introduction, *of_all()]
-    return "".join([*body, "\n", END])
+        return "".join([USAGE.partition("\n\n")[0], "\n\n", *of_recipe(given)])
+    if given:  # plugins, whose recipes are listed; and mistakes are reported
+        resolved(["recipe=none", *given])
+    if not every:
+        return overview(names("recipe") if given else names_in("recipe"))
+    return "".join([USAGE, *of_all(), "\n", STATUS, "\n", EXAMPLES])

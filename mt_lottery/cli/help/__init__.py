@@ -1,0 +1,1 @@
+"""What ``mt-train --help`` prints, and the examples of every command."""
