@@ -37,14 +37,6 @@ def test_there_is_one_of_each_kind_and_it_is_short() -> None:
                 assert node.module == "mt_lottery.plugin", file
 
 
-def test_contributing_shows_the_tuner_and_its_recipe() -> None:
-    shown = re.findall(r"```(?:python|yaml)\n(.*?)```", (TOP / "CONTRIBUTING.md").read_text(), re.S)
-    docstring = ast.get_docstring(ast.parse((EXAMPLES / "tuner.py").read_text("utf-8")))
-    for name in ("tuner.py", "norms.yaml"):
-        text = (EXAMPLES / name).read_text("utf-8").removeprefix(f'"""{docstring}"""\n\n')
-        assert text in shown, name
-
-
 def test_all_but_the_selector_in_one_run(commands: Commands, models: Models, plugins: Path) -> None:
     words = [f"{first} {second}" for first in ("red", "old", "new") for second in "abcdefghijkl"]
     phrases = {"en": [f"The {w}." for w in words], "es": [f"El {w}." for w in words]}
