@@ -1,4 +1,4 @@
-"""The README's table on real text: 400 NTREX-128 pairs, 48 Flores-101 devtest sentences.
+"""The table on real text: 400 NTREX-128 pairs, 48 Flores-101 devtest sentences.
 
     python benchmarks/real_text.py --data DIR --out DIR
     python benchmarks/real_text.py --out DIR --report       # the table from what is there
