@@ -66,7 +66,7 @@ def compare(given: argparse.Namespace) -> int:
     from mt_lottery.benchmark.board.report import load
     from mt_lottery.benchmark.recipes import label
     from mt_lottery.report.printing import Grid, printer
-    from mt_lottery.scoring.significance import RESAMPLES, Corrected
+    from mt_lottery.scoring.significance import RESAMPLES, Corrected, least_pvalue
 
     block = {"recipe": "runs", "tuned": "tuned"}[given.block]
     results = load(given.folders)
@@ -86,11 +86,13 @@ def compare(given: argparse.Namespace) -> int:
     def shown(gap: Corrected | None) -> Text:
         if gap is None:
             return Text("—")
+        # only equal scores are shown as "+0.0 [0.0, 0.0]"
+        places = 1 if gap.difference == 0 or abs(gap.difference) >= 0.05 else 3
         # 0.0 is added because a rounded −0.04 is a minus zero
-        low, high = (round(bound, 1) + 0.0 for bound in gap.ci95)
+        difference, low, high = (round(x, places) + 0.0 for x in (gap.difference, *gap.ci95))
         sign = "≤" if gap.least else "="
-        difference = round(gap.difference, 1) + 0.0
-        text = f"{difference:+.1f} [{low:.1f}, {high:.1f}]\np {sign} {gap.corrected:.3f}"
+        text = f"{difference:+.{places}f} [{low:.{places}f}, {high:.{places}f}]"
+        text += f"\np {sign} {gap.corrected:.3f}"
         return Text(text, style="bold" if gap.corrected <= 0.05 else "")
 
     of = {"raw": "the whole output", "first_line": "the first line"}[differences.which]
@@ -106,4 +108,10 @@ def compare(given: argparse.Namespace) -> int:
         f"Brackets: 95% interval; p: two-sided (paired bootstrap, {RESAMPLES:,} resamples){holm}; "
         "bold: p ≤ 0.05. ≤: the least that so many resamples can show."
     )
+    fewest = min((n for n in differences.sentences.values() if n is not None), default=None)
+    if fewest is not None and (least := least_pvalue(fewest)) > 1 / (RESAMPLES + 1):
+        console.print(
+            f"{fewest} sentence{'s' if fewest > 1 else ''}: too few to show "
+            f"a p below {least:.3g}, however large the difference (2^(1 − n))."
+        )
     return 0

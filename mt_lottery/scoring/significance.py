@@ -52,7 +52,8 @@ class Difference:
     Attributes:
         difference: score of the system less that of the other, means over seeds.
         ci95: 95% percentile interval of the difference over resamples.
-        pvalue: two-sided, of no difference; 1 where the scores are equal.
+        pvalue: two-sided, of no difference; 1 where the scores are equal, and never below
+            :func:`least_pvalue`.
     """
 
     difference: float
@@ -72,6 +73,7 @@ class Corrected(Difference):
     Attributes:
         corrected: the p-value after Holm's correction over all of them.
         least: no resample was as far: so many can show no smaller p-value, and it is at most that.
+            False where the number of sentences is what keeps it up.
     """
 
     corrected: float
@@ -86,11 +88,13 @@ class ResampledScore:
         score: mean over seeds (and test sets).
         resamples: [resamples]; the same sentences are drawn for every system.
         seeds: score of each seed; None for a mean over test sets with unequal numbers of seeds.
+        sentences: of the test set, of the largest where there are several; None: not known.
     """
 
     score: float
     resamples: Floats
     seeds: Floats | None = None
+    sentences: int | None = None
 
     @property
     def several(self) -> bool:
@@ -115,7 +119,19 @@ class ResampledScore:
         # centred, the resamples are those of two systems that do not differ
         centred = np.abs(drawn - drawn.mean())
         pvalue = (int((centred >= abs(difference)).sum()) + 1) / (len(drawn) + 1)
-        return Difference(difference, percentile_interval(drawn), pvalue if difference else 1.0)
+        pvalue = max(pvalue, least_pvalue(self.sentences)) if difference else 1.0
+        return Difference(difference, percentile_interval(drawn), pvalue)
+
+
+def least_pvalue(sentences: int | None) -> float:
+    """The smallest two-sided p-value that so many pairs of sentences can show; 0 if not known.
+
+    Resamples of a handful of sentences hardly differ from each other: of four, a thousand resamples
+    are some 35 different ones, and a p-value counted among them may be far too small.  An exact
+    test of paired differences flips their signs, which can be done in 2^n ways, two of them as
+    extreme as the differences found: 2^(1 - n) (Fisher 1935).
+    """
+    return 0.0 if sentences is None else 2.0 ** (1 - sentences)
 
 
 class Bootstrap:
@@ -157,7 +173,7 @@ class Bootstrap:
         else:
             resampled = each.mean(axis=0)
         whole = np.array([self.corpus_score(part.sum(axis=0)) for part in seeds])
-        return ResampledScore(float(whole.mean()), resampled, whole)
+        return ResampledScore(float(whole.mean()), resampled, whole, len(seeds[0]))
 
 
 def resampled(
@@ -176,7 +192,10 @@ def average(parts: Sequence[ResampledScore]) -> ResampledScore:
     seeds = [part.seeds for part in parts if part.seeds is not None]
     alike = len(seeds) == len(parts) and len({len(each) for each in seeds}) == 1
     resampled: Floats = np.mean([part.resamples for part in parts], axis=0)
-    return ResampledScore(score, resampled, np.mean(seeds, axis=0) if alike else None)
+    sizes = [part.sentences for part in parts]
+    # languages share their sentences: more of them are no more of those
+    largest = None if None in sizes else max(size for size in sizes if size is not None)
+    return ResampledScore(score, resampled, np.mean(seeds, axis=0) if alike else None, largest)
 
 
 @lru_cache(maxsize=4)
@@ -231,8 +250,9 @@ def paired_bootstrap(
 ) -> Difference:
     """Compare two systems on the same sentences, drawn alike for both.
 
-    The p-value is that of sacrebleu's paired bootstrap, but 1 where the scores are equal.  It
-    centres absolute differences, so a clear difference gets about half of the two-sided p
+    The p-value is that of sacrebleu's paired bootstrap, but 1 where the scores are equal, and with
+    ten sentences or fewer never below what they can show (:func:`least_pvalue`).  It centres
+    absolute differences, so a clear difference gets about half of the two-sided p
     (:meth:`ResampledScore.minus`): the interval may hold 0 where p < 0.05.
 
     Args:
@@ -257,8 +277,8 @@ def paired_bootstrap(
     # test exact with few resamples.
     extreme = int((np.abs(drawn) - np.abs(drawn).mean() > abs(found.difference)).sum())
     # Identical outputs have no resample beyond 0: the formula would call them surely different.
-    pvalue = (extreme + 1) / (resamples + 1) if found.difference else 1.0
-    return dataclasses.replace(found, pvalue=pvalue)
+    pvalue = max((extreme + 1) / (resamples + 1), least_pvalue(second.sentences))
+    return dataclasses.replace(found, pvalue=pvalue if found.difference else 1.0)
 
 
 def holm(pvalues: Mapping[str, float]) -> dict[str, float]:

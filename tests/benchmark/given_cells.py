@@ -26,7 +26,7 @@ def cell(
     folder = out / "runs" / method / lang / f"seed-{seed}"
     folder.mkdir(parents=True)
     chrf: Any = make_metric("chrf", MetricContext(None, "any", "ro"))
-    references = [f"propoziția numărul {i} este aici" for i in range(SENTENCES)]
+    references = [f"propoziția numărul {i} este aici" for i in range(len(comet))]
     hypotheses = [r if c > 0.5 else r[::-1] for r, c in zip(references, comet, strict=True)]
     counts = chrf.statistics(hypotheses, references)
     scored = chrf.score(hypotheses, references)
@@ -46,7 +46,7 @@ def cell(
 
         return {"raw": one(raw), "first_line": one(line), **about}
 
-    split = {"name": "x", "pairs": SENTENCES, "sha256": "t", "dropped": 0}
+    split = {"name": "x", "pairs": len(comet), "sha256": "t", "dropped": 0}
     scores = {
         "chrf": both(scored.score, scored.score, 1.0, signature=scored.signature, column="chrF++"),
         "comet": both(

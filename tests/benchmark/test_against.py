@@ -102,6 +102,20 @@ def test_the_command(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (found["which"], list(found["gaps"])) == ("first_line", ["none"])
 
 
+def test_few_sentences_are_not_called_significant(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench(tmp_path, "en-ro")
+    own = np.array([0.5, 0.6, 0.7, 0.8])
+    for method, less in (("lora", 0.0), ("eos_bias", 0.0), ("none", 0.00012)):
+        cell(tmp_path, method, 0, own - less, own)
+    assert command(["compare", str(tmp_path), "--against", "lora", "--metric", "comet"]) == 0
+    shown = capsys.readouterr().out
+    assert "-0.012 [-0.012, -0.012]" in shown and "p = 0.250" in shown  # Holm: twice 1/8
+    assert "+0.0 [0.0, 0.0]" in shown and "p = 1.000" in shown and "≤ 0.0" not in shown
+    assert "4 sentences: too few to show a p below 0.125" in shown
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -88,13 +88,15 @@ def test_smallest_size_that_is_not_significantly_below() -> None:
 
 
 def test_a_system_that_is_worse_by_the_same_in_every_sentence() -> None:
-    low, high = statistics(0, 1, 2, 3, 4), statistics(1, 2, 3, 4, 5)
+    low, high = statistics(*range(8)), statistics(*range(1, 9))
     found = compare([low], [high], 99)
     # every resample differs by 100: none of the 99 is as far from their mean
     assert found.difference == pytest.approx(-100)
     assert found.ci95 == pytest.approx((-100, -100))
     assert found.pvalue == pytest.approx(1 / 100)
     assert found.worse and not compare([high], [low], 99).worse
+    # five sentences, of which each is worse, happen by chance once in 2^4
+    assert compare([low[:5]], [high[:5]], 99).pvalue == 1 / 16
 
 
 def test_a_system_against_itself() -> None:

@@ -12,7 +12,13 @@ from score_data import context, corpus, tokenizer
 
 from mt_lottery.errors import ScoreError
 from mt_lottery.scoring import make_metric, paired_bootstrap
-from mt_lottery.scoring.significance import draw_counts, percentile_interval
+from mt_lottery.scoring.significance import (
+    Bootstrap,
+    average,
+    draw_counts,
+    least_pvalue,
+    percentile_interval,
+)
 
 PEERS = {"bleu": sacrebleu.BLEU, "chrf": lambda: sacrebleu.CHRF(word_order=2)}
 
@@ -76,6 +82,28 @@ def test_a_system_against_itself_and_against_a_far_better_one() -> None:
     assert better.pvalue < 0.01 and better.ci95[0] > 0
     worse = paired_bootstrap(metric, references, bad, references)
     assert worse.difference == -better.difference and worse.pvalue == better.pvalue
+
+
+@pytest.mark.parametrize("sentences", [2, 4, 6, 10])
+def test_few_sentences_show_no_smaller_p_than_the_exact_test_of_them(sentences: int) -> None:
+    from scipy import stats
+
+    bad, references = corpus(sentences, noise=0.9)
+    metric = make_metric("chrf", context())
+    gains = np.linspace(1.0, 2.0, sentences)  # all one way: the most that so many can show
+    exact = stats.permutation_test(
+        (gains,), np.mean, permutation_type="samples", n_resamples=np.inf
+    ).pvalue
+    assert least_pvalue(sentences) == pytest.approx(exact)
+    found = paired_bootstrap(metric, bad, references, references)
+    assert found.difference > 0 and found.pvalue >= exact
+    own, other = (
+        Bootstrap(metric.corpus_score).scores([metric.statistics(texts, references)], "x")
+        for texts in (references, bad)
+    )
+    assert own.minus(other).pvalue >= exact
+    assert average([own, own]).minus(average([other, other])).pvalue >= exact
+    assert own.minus(own).pvalue == 1
 
 
 def test_unequal_sides_and_foreign_metrics() -> None:

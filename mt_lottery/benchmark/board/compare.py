@@ -28,6 +28,7 @@ class Compared:
         columns: languages, and ``average`` behind them where there are several.
         gaps: recipe → column → difference in the points that the leaderboard shows, corrected
             over the recipes of its column; missing where a cell is not finished.
+        sentences: column → how many sentences the test set has.
     """
 
     against: str
@@ -35,6 +36,7 @@ class Compared:
     which: str
     columns: list[str]
     gaps: dict[str, dict[str, Corrected]]
+    sentences: dict[str, int | None]
 
 
 def compare_with(
@@ -77,15 +79,17 @@ def compare_with(
     if len(columns) > 1:
         columns[AVERAGE] = list(columns)
     found: dict[str, dict[str, Corrected]] = {recipe: {} for recipe in wanted}
+    sentences = {}
     for column, langs in columns.items():
         there = {
             recipe: average([own[lang] for lang in langs])
             for recipe, own in scores.items()
             if all(lang in own for lang in langs)
         }
+        sentences[column] = there[against].sentences
         for recipe, difference in differences(there, against).items():
             found[recipe][column] = difference
-    return Compared(against, builder.column, which, list(columns), found)
+    return Compared(against, builder.column, which, list(columns), found, sentences)
 
 
 def _builder(results: Results, metric: str | None) -> Builder:
