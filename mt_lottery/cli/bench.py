@@ -44,7 +44,7 @@ EXAMPLES_OF_REPORT = """\
 examples:
   mt-bench report bench/smoke
   mt-bench report bench/one bench/two --out bench/both
-  mt-bench report benchmarks/results/small --out board --overwrite
+  mt-bench report bench/small --figure docs/scores --overwrite
 """
 
 
@@ -148,19 +148,29 @@ def report(given: argparse.Namespace) -> int:
         write_published,
         write_reports,
     )
+    from mt_lottery.benchmark.page.figure import figure_files, write_figure
     from mt_lottery.errors import ConfigError
 
     if len(given.folders) > 1 and given.out is None:
         raise ConfigError("Several benchmarks are joined: say where to, with --out.")
-    out = given.out or given.folders[0]
+    results, out = None, given.out or given.folders[0]
     if given.out is not None and given.out.resolve() not in [x.resolve() for x in given.folders]:
         check_results(given, out, ["leaderboard"], FORMATS)
+    if given.figure is not None:
+        stem = given.figure.expanduser()
+        names = [path.stem for path in figure_files(stem).values()]
+        check_results(given, stem.parent, names, ("svg",))
     if len(given.folders) == 1 and is_published(given.folders[0]):
-        return present(write_published(given.folders[0], out))
-    results = load(given.folders)
-    command = results.settings.get("command", "mt-bench")
-    status = present(write_reports(results, out, command=command))
-    tell_failures(results)
+        written = write_published(given.folders[0], out)
+    else:
+        results = load(given.folders)
+        command = results.settings.get("command", "mt-bench")
+        written = write_reports(results, out, command=command)
+    if given.figure is not None:
+        written.files += write_figure(written.board, stem)
+    status = present(written)
+    if results is not None:
+        tell_failures(results)
     return status
 
 
@@ -204,6 +214,12 @@ def _report_parser() -> argparse.ArgumentParser:
     )
     made.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folder of a benchmark")
     made.add_argument("--out", type=Path, metavar="DIR", help="where to [the first DIR]")
+    made.add_argument(
+        "--figure",
+        type=Path,
+        metavar="STEM",
+        help="also write the plot, STEM-light.svg and STEM-dark.svg, for a README",
+    )
     add_options(made, "--overwrite")
     made.set_defaults(run_command=report)
     return made

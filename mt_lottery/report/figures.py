@@ -16,6 +16,19 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 #: Okabe and Ito's colours, the dark ones first; each differs in lightness.
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")
 
+#: What SVG and HTML are drawn in on a light and on a dark page; each at least 3 : 1 on its paper,
+#: writing 4.5 : 1.  ``raw`` and ``first_line`` are two of the colours above, as seen on dark paper
+#: their lighter neighbours.
+THEMES = {
+    "light": {
+        **{"paper": "#ffffff", "ink": "#1c2128", "quiet": "#57606b", "line": "#d5dae1"},
+        **{"edge": "#7d8793", "raw": "#0072B2", "first_line": "#D55E00"},
+    },
+    "dark": {
+        **{"paper": "#0d1117", "ink": "#e4e8ee", "quiet": "#a3adba", "line": "#373e49"},
+        **{"edge": "#77828f", "raw": "#56B4E9", "first_line": "#E69F00"},
+    },
+}
 
 #: Keyword arguments of every legend.
 LEGEND: dict[str, Any] = {"fontsize": 8, "frameon": False}

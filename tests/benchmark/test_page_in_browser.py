@@ -300,6 +300,25 @@ def test_the_page_fits_its_width(reader: Reader, width: int) -> None:
                 assert across <= 0 or down <= 3
 
 
+def test_the_plot_is_first_and_tables_scroll_in_their_own_boxes(reader: Reader) -> None:
+    reader.open(PHONE)
+    tops = "['plots', 'scores', 'notes', 'sentences'].map((id) => "
+    tops = reader.run(tops + "document.getElementById(id).getBoundingClientRect().top)")
+    assert tops == sorted(tops)
+    assert reader.find(".swipe").is_displayed()
+    assert reader.run("[...document.querySelectorAll('table')].every((t) => t.closest('.scroll'))")
+    for each in reader.driver.find_elements(By.CSS_SELECTOR, "details.recipes > summary"):
+        each.click()
+    assert reader.run("document.documentElement.scrollWidth") <= PHONE
+    # the names of the columns and of the recipes stay in sight
+    reader.run("(() => { const b = document.querySelector('.scroll'); b.scrollTo(150, 200); })()")
+    box, corner, row = reader.run(
+        "['.scroll', 'thead .in-recipe', 'tbody tr:nth-child(9) th'].map((s) => { const r = "
+        "document.querySelector(s).getBoundingClientRect(); return [r.left, r.top]; })"
+    )
+    assert corner == pytest.approx([box[0] + 1, box[1] + 1]) and row[0] == corner[0]
+
+
 def test_nothing_was_fetched(reader: Reader) -> None:
     assert reader.run("performance.getEntriesByType('resource').length") == 0
 

@@ -53,7 +53,7 @@ def render_page(board: dict[str, Any], sentences: dict[str, Any]) -> str:
         )
     script = "\n".join(_asset(name) for name in SCRIPTS)
     count = len(board["languages"])
-    page = _templates().get_template("page.html")
+    page = templates().get_template("page.html")
     text = page.render(
         board=board,
         digest=b64encode(sha256(script.encode()).digest()).decode(),
@@ -70,7 +70,8 @@ def render_page(board: dict[str, Any], sentences: dict[str, Any]) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _templates() -> Environment:
+def templates() -> Environment:
+    """The folder ``templates/``: what comes from outside is escaped, a missing name an error."""
     made = Environment(
         loader=PackageLoader("mt_lottery.benchmark.page"),
         autoescape=True,

@@ -9,20 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import NamedTuple
 
+from mt_lottery.benchmark.page.labels import Box, Named, Spot, place, width
 from mt_lottery.benchmark.page.numbers import Json, interval, number, parameters, plain
 from mt_lottery.benchmark.page.rows import AVERAGE, done, label_of
 
-LETTER = 6.9  # px, the mean width of a letter of the labels; a little more than it needs
-LINE = 15.0  # px, height of a label
-Box = tuple[float, float, float, float]
-Spot = tuple[Box, float, float, str]  # of a name: its box, where it starts, how it is anchored
-#: How far across and down a name may be from its point, the nearest first.
-PLACES = sorted(
-    ((across, down) for across in (9, 22, 40, 60, 85, 115, 150) for down in range(-186, 187, 6)),
-    key=lambda place: place[0] + 1.5 * abs(place[1]),
-)
+SAME = 0.05  # scores that are written alike
 
 
 class Line(NamedTuple):
@@ -56,6 +50,7 @@ class Point:
         raw: average raw score.
         first_line: average first-line score, or None.
         ci95: interval of the raw score, or None.
+        first_ci95: interval of the first-line score, or None.
         mark: whether it is among the best.
         x: where it is drawn.
     """
@@ -66,8 +61,32 @@ class Point:
     raw: float
     first_line: float | None
     ci95: tuple[float, float] | None
+    first_ci95: tuple[float, float] | None
     mark: bool
     x: float = 0.0
+
+    @property
+    def apart(self) -> bool:
+        """Whether the first line scores differently: the model does not stop (or stops early)."""
+        return self.first_line is not None and abs(self.first_line - self.raw) >= SAME
+
+    @property
+    def whiskers(self) -> list[tuple[str, float, tuple[float, float]]]:
+        """Each interval to be drawn: its class, how far beside the marks, its ends."""
+        if not self.apart or self.first_ci95 is None:
+            return [("raw", 0.0, self.ci95)] if self.ci95 else []
+        beside = [("first", 2.2, self.first_ci95)]
+        return ([("raw", -2.2, self.ci95)] if self.ci95 else []) + beside
+
+    @property
+    def scores(self) -> list[float]:
+        """Those that have a mark."""
+        return [score for score in (self.raw, self.first_line) if score is not None]
+
+    @property
+    def words_shown(self) -> str:
+        """Its name in the plot."""
+        return f"{self.name} ★" if self.mark else self.name
 
     def words(self) -> str:
         """The point in words."""
@@ -88,8 +107,10 @@ def points(rows: Sequence[Json]) -> list[Point]:
         if count is not None and raw is not None:
             first = number(average, "first_line", "score")
             ends = interval(average, "raw", "ci95")
+            first_ends = interval(average, "first_line", "ci95")
             name, mark = str(row["method"]), bool(row.get("mark"))
-            made.append(Point(name, label_of(row), int(count), raw, first, ends, mark))
+            own = (name, label_of(row), int(count), raw, first, ends, first_ends, mark)
+            made.append(Point(*own))
     return made
 
 
@@ -104,18 +125,25 @@ def _steps(low: float, high: float, most: int) -> list[float]:
 
 
 class Drawing:
-    """One drawing at one width; the axes are fixed when it is made."""
+    """One drawing at one width; the axes are fixed when it is made.
+
+    Args:
+        points: what is in it.
+        score: name of the axis of scores.
+        width, height: px.
+    """
 
     def __init__(self, points: Sequence[Point], score: str, width: int, height: int) -> None:
         self.points, self.score, self.width, self.height = points, score, width, height
         self.left, self.right, self.top, self.bottom = 44.0, width - 14.0, 34.0, height - 46.0
-        values = [
-            v for p in points for v in (p.raw, p.first_line, *(p.ci95 or ())) if v is not None
-        ]
+        self.gap = 13.0 if width >= 500 else 9.5
+        values = [v for p in points for v in p.scores]
+        values += [end for p in points for _, _, both in p.whiskers for end in both]
         self.ticks = _steps(min(0.0, *values), max(values), 6)
         counts = [p.count for p in points if p.count > 0]
         # a logarithm has no zero: recipes that train nothing have a separate strip
-        self.strip = 34.0 if len(counts) < len(points) else 0.0
+        zeros = len(points) - len(counts)
+        self.strip = max(34.0, self.gap * (zeros + 1)) if zeros else 0.0
         self.low = math.floor(math.log10(min(counts, default=1)))
         self.high = max(math.ceil(math.log10(max(counts, default=10))), self.low + 1)
         self._place()
@@ -134,22 +162,46 @@ class Drawing:
         return self.bottom - share * (self.bottom - self.top)
 
     def _place(self) -> None:
-        """Move recipes that train about equally much apart: else they hide each other.
+        """Move recipes apart that train about equally much and score alike: they hide each other.
 
         Neighbours keep their order and a gap, and are moved as little as that allows (least
-        squares: groups that touch are pooled and stand around their mean).
+        squares: groups that touch are pooled and stand around their mean).  What is above or below
+        of them all is not moved.
         """
-        gap = 11.0 if self.width > 500 else 9.0
-        groups: list[list[Point]] = []
+        for reach in (1.0, 2.0, 4.0, math.inf):
+            for part in self._parts(reach * self.gap):
+                self._spread(part)
+            if not any(self._hides(a, b, 0.9 * self.gap) for a, b in combinations(self.points, 2)):
+                break
+
+    def _hides(self, one: Point, other: Point, gap: float) -> bool:
+        """Whether two points would be on top of each other, were they less than a gap apart."""
+        (_, top, _, bottom), (_, top2, _, bottom2) = self.drawn(one)[-1], self.drawn(other)[-1]
+        return abs(one.x - other.x) < gap and top < bottom2 + 12 and top2 < bottom + 12
+
+    def _parts(self, near: float) -> list[list[Point]]:
+        """The points, those together that hide each other or are linked by such."""
+        parts: list[list[Point]] = []
+        for point in self.points:
+            point.x = self.x(point.count)
         for point in sorted(self.points, key=lambda p: (p.count, p.raw)):
+            linked = [part for part in parts if any(self._hides(point, p, near) for p in part)]
+            parts = [part for part in parts if part not in linked]
+            parts.append([p for part in linked for p in part] + [point])
+        return [sorted(part, key=lambda p: (p.count, p.raw)) for part in parts]
+
+    def _spread(self, part: Sequence[Point]) -> None:
+        gap = self.gap
+        groups: list[list[Point]] = []
+        for point in part:
             groups.append([point])
             while len(groups) > 1 and self._end(groups[-2], gap) > self._start(groups[-1], gap):
                 groups[-2:] = [groups[-2] + groups[-1]]
         for group in groups:
             start = self._start(group, gap) + gap / 2
             over = max(0.0, start + gap * (len(group) - 1) - (self.right - 6))
-            for place, point in enumerate(group):
-                point.x = start + gap * place - over
+            for at, point in enumerate(group):
+                point.x = start + gap * at - over
 
     def _start(self, group: Sequence[Point], gap: float) -> float:
         return sum(self.x(p.count) for p in group) / len(group) - gap * len(group) / 2
@@ -167,7 +219,7 @@ class Drawing:
             y = self.y(tick)
             yield Line("grid", self.left, y, self.right, y)
             yield Text("tick", self.left - 7, y + 4, "end", f"{tick:g}")
-        yield Text("name", 2.0, 16.0, "start", f"{self.score}, average")
+        yield Text("name", 2.0, 16.0, "start", self.score)
         base = self.bottom + 18
         if self.strip:
             yield Text("tick", self.x(0), base, "middle", "0")
@@ -184,39 +236,35 @@ class Drawing:
         name = "trainable parameters (log scale)"
         yield Text("name", middle, self.height - 8.0, "middle", name)
 
-    def obstacles(self, point: Point) -> list[Box]:
-        """What a name must not cover of one point: its circles and its whisker."""
-        scores = [s for s in (point.raw, point.first_line) if s is not None]
-        boxes = [(point.x - 6, self.y(s) - 6, point.x + 6, self.y(s) + 6) for s in scores]
-        ends = [*scores, *(point.ci95 or ())]
-        return [*boxes, (point.x - 1, self.y(max(ends)), point.x + 1, self.y(min(ends)))]
+    def drawn(self, point: Point) -> list[Box]:
+        """What a name must not cover of one point: its circles, its whiskers, the line between."""
+        boxes = [(point.x - 6, self.y(s) - 6, point.x + 6, self.y(s) + 6) for s in point.scores]
+        ends = [*point.scores, *(end for _, _, both in point.whiskers for end in both)]
+        wide = 3.5 if point.apart else 1.0
+        return [*boxes, (point.x - wide, self.y(max(ends)), point.x + wide, self.y(min(ends)))]
+
+    def spots(self) -> list[Spot]:
+        """Where each point's name is, in the order of the points."""
+        named = [
+            Named(
+                width(point.words_shown),
+                [(point.x, self.y(score)) for score in point.scores[: 1 + point.apart]],
+                self.drawn(point),
+            )
+            for point in self.points
+        ]
+        bounds = (self.left + 2, self.top - 8, self.right + 12, self.bottom - 2)
+        edge = self.left + self.strip
+        zero = [(edge - 1, self.top, edge + 1, self.bottom)] if self.strip else []
+        return place(named, bounds, zero)
 
     def labels(self) -> Iterator[Line | Text]:
-        """Each name where it covers nothing, as near to its point as that allows."""
-        taken = [box for point in self.points for box in self.obstacles(point)]
-        for point in sorted(self.points, key=lambda p: (-p.x, -p.raw)):
-            text = f"{point.name} ★" if point.mark else point.name
-            spots = list(self.spots(point, LETTER * len(text)))
-            free = [s for s in spots if not any(_overlap(s[0], box) for box in taken)]
-            box, x, y, anchor = (free or spots)[0]
-            taken.append(box)
-            if abs(x - point.x) > 14 or abs(y - self.y(point.raw)) > 10:
-                yield Line("leader", point.x, self.y(point.raw), x, y)
-            yield Text("label best" if point.mark else "label", x, y + 4, anchor, text)
-
-    def spots(self, point: Point, wide: float) -> Iterator[Spot]:
-        """Places for a name of that width, from the nearest on."""
-        for across, down in PLACES:
-            y = self.y(point.raw) + down
-            if not self.top - 8 <= y - LINE / 2 <= self.bottom - 1.5 * LINE:
-                continue
-            if (x := point.x + across) + wide <= self.right + 12:
-                yield (x, y - LINE / 2, x + wide, y + LINE / 2), x, y, "start"
-            if (x := point.x - across) - wide >= self.left + 2:
-                yield (x - wide, y - LINE / 2, x, y + LINE / 2), x, y, "end"
-        x, y = self.left + 2, self.y(point.raw)  # there is always one, if only across its point
-        yield (x, y - LINE / 2, x + wide, y + LINE / 2), x, y, "start"
-
-
-def _overlap(one: Box, other: Box) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+        """The names, and the leaders of those that are not beside their point."""
+        spots = self.spots()
+        for spot in spots:
+            if spot.leader:
+                (x, y), (x2, y2) = spot.leader
+                yield Line("leader", x, y, x2, y2)
+        for point, spot in zip(self.points, spots, strict=True):
+            kind = "label best" if point.mark else "label"
+            yield Text(kind, spot.x, spot.y + 4, spot.anchor, point.words_shown)
