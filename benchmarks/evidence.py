@@ -1,4 +1,4 @@
-"""The evidence: seven questions, each answered on real text by ``mt-bench`` and ``mt-ticket``.
+"""The evidence: seven questions, each answered on real text by ``mt-train`` and ``mt-ticket``.
 
     python benchmarks/evidence.py --list                          # what there is, and what is done
     python benchmarks/evidence.py p1 p2 --data DIR --out DIR      # run what is not done

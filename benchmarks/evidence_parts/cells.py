@@ -23,9 +23,9 @@ class Arm:
 
     Attributes:
         name: of its folder and in tables.
-        recipe: of ``mt-bench``; empty for an analysis.
+        recipe: of ``mt-train``; empty for an analysis.
         settings: key → value beside those of :class:`Setting`; None takes one away. ``{flores}``
-            and ``{rows}`` stand for the target's code in Flores and for the rows file.
+            stands for the target's code in Flores.
         rows: rows of another arm's ticket that are tuned: ``token:2`` (the second of the template's
             tokens, without line break and bos), ``template:8`` (its most changed ones; 0: all),
             ``outside:18`` (the most changed ones that are not in the template).
@@ -114,13 +114,13 @@ class Setting:
         return {key: value for key, value in (common | own).items() if value is not None}
 
     def folder(self, cell: Cell) -> Path:
-        """Of a cell's benchmark, or of its analysis."""
-        return self.out / "bench" / cell.arm.name / f"en-{cell.lang}-seed-{cell.seed}"
+        """Of a cell's run, or of its analysis."""
+        kind = cell.arm.analysis or "runs"
+        return self.out / kind / cell.arm.name / f"en-{cell.lang}" / f"seed-{cell.seed}"
 
-    def run(self, cell: Cell) -> Path:
-        """The run directory of a cell that is no analysis."""
-        inner = f"runs/{cell.arm.recipe}/en-{cell.lang}/seed-{cell.seed}"
-        return self.folder(cell) / inner
+    def beside(self, cell: Cell, kind: str) -> Path:
+        """A file of a cell that is not the run's: its ``log``, its ``rows``."""
+        return self.out / kind / f"{cell.arm.name}-en-{cell.lang}-{cell.seed}.txt"
 
 
 @cache

@@ -8,7 +8,7 @@ from evidence_parts.cells import Arm, Cell, Setting, cells_of
 
 NONE = Arm("none", "none")
 KS = Arm("ks_lottery", "ks_lottery")
-EMBED = Arm("embed", "embed", late=1)
+EMBED = Arm("embed", "embed")  # it finds the probe of KS: the two are one training
 ONE = Arm("one_row", "one_row")
 GRADIENT = Arm("gradient", "grad_lottery")
 FLORES_DEV = {"data.dev": "flores101", "data.dev_path": "data/flores101_dataset"}
@@ -54,12 +54,10 @@ def _selected(rows: int) -> list[Arm]:
 
 def _template_rows() -> list[Arm]:
     arms = [
-        Arm(f"template-{count or 'all'}", "ks_lottery", {"tuner.rows_file": "{rows}"},
-            rows=f"template:{count}", of=("ks_lottery",), late=1)
+        Arm(f"template-{count or 'all'}", "ks_lottery", rows=f"template:{count}", of=("ks_lottery",), late=1)
         for count in (1, 8, 0)
     ]  # fmt: skip
-    outside = Arm("outside-18", "ks_lottery", {"tuner.rows_file": "{rows}"},
-                  rows="outside:18", of=("ks_lottery",), late=1)  # fmt: skip
+    outside = Arm("outside-18", "ks_lottery", rows="outside:18", of=("ks_lottery",), late=1)  # fmt: skip
     return [*arms, outside]
 
 
@@ -90,8 +88,7 @@ def _certificates(setting: Setting) -> list[Arm]:
 def _prompts(setting: Setting) -> list[Arm]:
     """Single rows; tickets of other templates; four wordings at once."""
     tokens = [
-        Arm(f"token-{place}", "ks_lottery", {"tuner.rows_file": "{rows}"},
-            rows=f"token:{place}", of=("ks_lottery",), late=2)
+        Arm(f"token-{place}", "ks_lottery", rows=f"token:{place}", of=("ks_lottery",), late=2)
         for place in range(1, TOKENS + 1)
     ]  # fmt: skip
     tickets = [
@@ -136,10 +133,10 @@ def _amounts(setting: Setting) -> list[Arm]:
 def questions(setting: Setting) -> dict[str, Question]:
     """Part → its question."""
     first = [NONE, Arm("first_line_stop", "first_line_stop"), Arm("few_shot", "few_shot"),
-             KS, ONE, Arm("lora", "lora"), EMBED, Arm("full", "full", late=3)]  # fmt: skip
+             KS, EMBED, ONE, Arm("lora", "lora"), Arm("full", "full", late=3)]  # fmt: skip
     stopping = [
         NONE, first[1], Arm("forced_prefix", "forced_prefix", late=1),
-        Arm("eos_bias", "eos_bias", late=1), KS, ONE, GRADIENT, first[5], EMBED, first[7],
+        Arm("eos_bias", "eos_bias", late=1), KS, ONE, GRADIENT, first[6], EMBED, first[7],
     ]  # fmt: skip
     return {
         "p1": Question("Do 18 rows keep what the whole table gains, and how far are they below "

@@ -82,7 +82,7 @@ def row_of_run(folder: Path) -> Row:
 
 def row_of_analysis(folder: Path, analysis: str) -> Row:
     """The numbers of ``mt-ticket certify`` or ``explain``."""
-    (file,) = [f for f in folder.glob("*.json") if f.stem in ("certificate", "explain")]
+    (file,) = [f for f in folder.glob("*.json") if f.stem.startswith(("certificate", "explain"))]
     content = json.loads(file.read_text("utf-8"))
     content.pop("runs", None)
     content.pop("note", None)

@@ -51,23 +51,27 @@ def turn(lock: Path | None) -> Iterator[None]:
 
 def command(cell: Cell, setting: Setting) -> list[str]:
     """The cell as a command, to be run in ``setting.out``."""
-    folder = setting.folder(cell).relative_to(setting.out)
-    wordings = ["--user-dir", "plugins"]
+    folder = str(setting.folder(cell).relative_to(setting.out))
     if cell.arm.analysis:
-        runs = [setting.run(one).relative_to(setting.out) for one in needed(cell, setting)]
-        more = wordings if cell.arm.analysis == "explain" else []
-        device = ["--device", setting.device] if setting.device else []
-        return ["mt_lottery.cli.ticket", cell.arm.analysis, *map(str, runs), "--out", str(folder),
-                "--no-plot", *cell.arm.options, *more, *device]  # fmt: skip
-    settings = setting.settings(cell)
+        runs = [str(setting.folder(c).relative_to(setting.out)) for c in needed(cell, setting)]
+        more = ["--user-dir", "plugins"] if cell.arm.analysis == "explain" else []
+        more += ["--device", setting.device] if setting.device else []
+        return ["mt_lottery.cli.ticket", cell.arm.analysis, *runs, "--out", folder,
+                "--no-plot", *cell.arm.options, *more]  # fmt: skip
+    settings = {
+        "recipe": cell.arm.recipe,
+        "lang": f"en-{cell.lang}",
+        "seed": str(cell.seed),
+        **setting.settings(cell),
+        "out_dir": folder,
+        "baseline": "false",  # the arm `none` is that
+        "resume": "true",
+    }
     if cell.arm.rows:
-        settings["tuner.rows_file"] = str(folder / "rows.txt")
+        settings["tuner.rows_file"] = str(setting.beside(cell, "rows").relative_to(setting.out))
     if settings.get("data.template") not in (None, "plain", "alpaca"):
-        settings |= {"--user-dir": "plugins"}
-    options = [x for k, v in settings.items() if k.startswith("--") for x in (k, v)]
-    pairs = [f"{k}={v}" for k, v in settings.items() if not k.startswith("--")]
-    return ["mt_lottery.cli.bench", cell.arm.recipe, "--langs", cell.lang, "--seeds",
-            str(cell.seed), "--out", str(folder), *options, *pairs]  # fmt: skip
+        settings["user_dir"] = "plugins"
+    return ["mt_lottery.cli.train", *(f"{key}={value}" for key, value in settings.items())]
 
 
 def needed(cell: Cell, setting: Setting) -> list[Cell]:
@@ -86,24 +90,25 @@ def run_cell(cell: Cell, setting: Setting, results: Results) -> Row | None:
         Failed: its command did; the log's name is in the message.
     """
     for one in needed(cell, setting):
-        if not (setting.run(one) / "record.json").is_file():
+        if not (setting.folder(one) / "record.json").is_file():
             run_cell(one, setting, results)
     began = time.monotonic()
     folder = setting.folder(cell)
-    folder.mkdir(parents=True, exist_ok=True)
+    for file in (setting.beside(cell, "log"), setting.beside(cell, "rows")):
+        file.parent.mkdir(exist_ok=True)
     if cell.arm.rows:
-        rows = chosen_rows(cell.arm.rows, setting.run(needed(cell, setting)[0]))
+        rows = chosen_rows(cell.arm.rows, setting.folder(needed(cell, setting)[0]))
         if not rows:
             results.add(cell, {"recipe": None, "absent": True}, 0.0)
             return None
-        (folder / "rows.txt").write_text("".join(f"{row}\n" for row in rows))
-    finished = cell.arm.recipe and (setting.run(cell) / "record.json").is_file()
+        setting.beside(cell, "rows").write_text("".join(f"{row}\n" for row in rows))
+    finished = cell.arm.recipe and (folder / "record.json").is_file()
     if not finished:
-        _call(command(cell, setting), setting.out, folder / "log.txt")
+        _call(command(cell, setting), setting.out, setting.beside(cell, "log"))
     if cell.arm.analysis:
         row = row_of_analysis(folder, cell.arm.analysis)
     else:
-        row = row_of_run(setting.run(cell))
+        row = row_of_run(folder)
     seconds = time.monotonic() - began
     if finished:  # by a process that ended before it could say so
         cost = row["cost"]
