@@ -53,12 +53,13 @@ def _selected(rows: int) -> list[Arm]:
 
 
 def _template_rows() -> list[Arm]:
-    arms = [
-        Arm(f"template-{count or 'all'}", "ks_lottery", rows=f"template:{count}", of=("ks_lottery",), late=1)
-        for count in (1, 8, 0)
-    ]  # fmt: skip
-    outside = Arm("outside-18", "ks_lottery", rows="outside:18", of=("ks_lottery",), late=1)  # fmt: skip
-    return [*arms, outside]
+    """The most changed rows of the template, 1, 8 or all of them; and 18 outside it."""
+    asked = {"template-1": "template:1", "template-8": "template:8", "template-all": "template:0",
+             "outside-18": "outside:18"}  # fmt: skip
+    return [
+        Arm(name, "ks_lottery", rows=rows, of=("ks_lottery",), late=1)
+        for name, rows in asked.items()
+    ]
 
 
 def _probes(setting: Setting) -> list[Arm]:

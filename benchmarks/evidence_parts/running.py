@@ -102,13 +102,11 @@ def run_cell(cell: Cell, setting: Setting, results: Results) -> Row | None:
             results.add(cell, {"recipe": None, "absent": True}, 0.0)
             return None
         setting.beside(cell, "rows").write_text("".join(f"{row}\n" for row in rows))
-    finished = cell.arm.recipe and (folder / "record.json").is_file()
+    finished = bool(cell.arm.recipe) and (folder / "record.json").is_file()
     if not finished:
         _call(command(cell, setting), setting.out, setting.beside(cell, "log"))
-    if cell.arm.analysis:
-        row = row_of_analysis(folder, cell.arm.analysis)
-    else:
-        row = row_of_run(folder)
+    analysis = cell.arm.analysis
+    row = row_of_analysis(folder, analysis) if analysis else row_of_run(folder)
     seconds = time.monotonic() - began
     if finished:  # by a process that ended before it could say so
         cost = row["cost"]
