@@ -78,14 +78,6 @@ def _probes(setting: Setting) -> list[Arm]:
     ]  # fmt: skip
 
 
-def _certificates(setting: Setting) -> list[Arm]:
-    return [
-        Arm("certificate", analysis="certify", of=("ks_lottery", "ks_lottery-100"), late=2,
-            options=("--sentences", str(setting.test_pairs))),
-        Arm("ks_lottery-100", "ks_lottery", {"tuner.tickets": "100"}, late=2),
-    ]  # fmt: skip
-
-
 def _prompts(setting: Setting) -> list[Arm]:
     """Single rows; tickets of other templates; four wordings at once."""
     tokens = [
@@ -147,7 +139,9 @@ def questions(setting: Setting) -> dict[str, Question]:
                        [*_selected(18), *_template_rows(), *_selected(100)], "ks_lottery"),
         "p3": Question("How much of each gain is stopping?", stopping, "none"),
         "p4": Question("What does a better probe buy?", _probes(setting), "probe-1e-3-2"),
-        "p5": Question("Is the certificate kept?", _certificates(setting)),
+        "p5": Question("Is the certificate kept?", [
+            Arm("certificate", analysis="certify", of=("ks_lottery",), late=2)
+        ]),
         "p6": Question("Is it the prompt's ticket, not the language's?", _prompts(setting),
                        "ks_lottery"),
         "p7": Question("How does it scale with the amount of text?", _amounts(setting)),

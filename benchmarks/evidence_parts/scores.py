@@ -11,7 +11,6 @@ import numpy as np
 
 from evidence_parts.cells import MARGIN, Arm, Setting
 from evidence_parts.results import Results, Row, unpacked
-from mt_lottery.scoring.equivalence import Equivalence, equivalence
 from mt_lottery.scoring.significance import (
     Corrected,
     ResampledScore,
@@ -19,6 +18,7 @@ from mt_lottery.scoring.significance import (
     differences,
     over_seeds,
 )
+from mt_lottery.scoring.verdicts import Equivalence, equivalence
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Scores:
             own = [row["scores"][metric][which] for row in rows]
             whole = np.array([each["score"] for each in own])
             each = np.array([_unpacked(one["resamples"]) for one in own])
-            parts.append(over_seeds(whole, each, arm))
+            parts.append(over_seeds(whole, each, arm, rows[0]["text"]["test_pairs"]))
         return average(parts)
 
     def mean(self, arm: str, langs: Sequence[str], *path: str) -> float:
