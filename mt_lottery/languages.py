@@ -196,6 +196,8 @@ yue  yue .         =        Cantonese
 _ALIASES = {"nb": "no", "nor": "no", "fil": "tl", "aze": "az", "zh_hans": "zh", "zh_cn": "zh"}
 _ALIASES |= {"zh_tw": "zh_hant", "sr_cyrl": "sr", "ori": "or", "zsm": "ms", "pes": "fa"}
 _ALIASES |= {"zho_hans": "zh", "cmn": "zh", "zho_hant": "zh_hant", "zh_hk": "zh_hant"}
+_ALIASES |= {"cmn_hant": "zh_hant", "als": "sq", "ekk": "et", "fuv": "ff", "gaz": "om"}
+_ALIASES |= {"khk": "mn", "lvs": "lv", "pbt": "ps", "plt": "mg", "uzn": "uz"}  # Flores-200, Flores+
 #: A region or a script behind a code, as in ``de-DE`` and ``ron_Latn``.
 _REGION = re.compile(r"[_-](?:[A-Z]{2}|[A-Z][a-z]{3})$")
 

@@ -26,9 +26,9 @@ def pair_settings(
 
     Args:
         role: ``train``, ``dev`` or ``test``.
-        given: the name of a TSV or JSONL file; a tuple of two file names, source and target; a
-            list of (source, target) texts; a list of objects as a JSONL's lines have them; a
-            ``datasets.Dataset`` or a pandas frame with such columns.
+        given: the name of a TSV, JSONL or Parquet file; a tuple of two file names, source and
+            target; a list of (source, target) texts; a list of objects as a JSONL's lines have
+            them; a ``datasets.Dataset`` or a pandas frame with such columns.
         pair: the direction.
         columns: names of the source's and the target's column, where they are not ``source`` and
             ``target`` or the two language codes.

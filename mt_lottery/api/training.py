@@ -171,7 +171,7 @@ def train(
             are left out with ``config=FILE``, a stored one.
         model: a file of ``recipes/model`` (``hf``, ``gemma3_270m``, …), or its settings.
         name_or_path: a model folder, or an id of the Hugging Face hub; means ``model="hf"``.
-        train: training pairs: a TSV or JSONL file; a tuple of two file names; a list of
+        train: training pairs: a TSV, JSONL or Parquet file; a tuple of two file names; a list of
             (source, target); a ``datasets.Dataset``; a pandas frame. A mapping is the section
             ``train`` instead: ``train=dict(epochs=3)`` (``settings={"train.epochs": 3}`` beside
             pairs).

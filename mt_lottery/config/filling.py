@@ -10,10 +10,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mt_lottery import registry
-from mt_lottery.config import RunConfig, problems
+from mt_lottery.config import DataConfig, RunConfig, problems
 from mt_lottery.config.overrides import DIRECTIONS, Number, elsewhere, for_a_path
 from mt_lottery.config.prompt import prompt_problems
 from mt_lottery.config.recipe_files import GROUPS
+from mt_lottery.config.sections import with_settings_of
 from mt_lottery.config.settings import PATHS
 from mt_lottery.config.stored import flat
 from mt_lottery.config.written import remember, resolver_calls
@@ -219,6 +220,14 @@ def _name_directions(config: RunConfig, found: list[str]) -> None:
         )
 
 
+def _of_other_roles(given: Any, values: dict[str, Any]) -> tuple[type, ...]:
+    """The schemas of the corpora of dev and test."""
+    section = given if isinstance(given, dict) else {}
+    asked = [values.get(f"data.{role}", section.get(role)) for role in ("dev", "test")]
+    named = [str(name) for name in asked if name in registry.CORPORA.names()]
+    return tuple(s for s in map(registry.CORPORA.dataclass_of, named) if s is not None)
+
+
 def build(
     content: dict[str, Any], values: dict[str, Any], found: list[str], source: str = "the recipe"
 ) -> RunConfig:
@@ -244,10 +253,11 @@ def build(
         name = given.get("name") if isinstance(given, dict) else None
         name = values.get(f"{section}.name", name)
         if name in kind.names():
-            schema = kind.dataclass_of(str(name))
+            schema = kind.dataclass_of(str(name)) or (DataConfig if section == "data" else None)
             if schema is not None:
                 try:
-                    config[section] = OmegaConf.structured(schema)
+                    others = _of_other_roles(given, values) if section == "data" else ()
+                    config[section] = OmegaConf.structured(with_settings_of(schema, others))
                 # a type that is not imported is a NameError, of its own kind each
                 except (OmegaConfBaseException, NameError, TypeError, AttributeError) as error:
                     raise PluginError(

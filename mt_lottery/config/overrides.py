@@ -212,4 +212,5 @@ def for_a_path(group: str, name: str) -> str:
         return ""
     if group == "model":
         return f" For a folder, file or hub id write model=hf model.name_or_path={name}."
-    return f" For a file or folder write data=files data.path={name}."
+    for_a_hub_id = "" if os.path.exists(name) else f", for a hub id data=hub data.path={name}"
+    return f" For a file or folder write data=files data.path={name}{for_a_hub_id}."

@@ -77,7 +77,8 @@ class DataConfig:
 
     name: str = setting(
         "mini",
-        "registered corpus: mini, ntrex, flores101, files, lego_mt, opus100, or a plugin's",
+        "registered corpus: mini, files, hub, ntrex, flores101, flores200, flores_plus, wmt24pp, "
+        "opus100, lego_mt, tatoeba, or a plugin's",
     )
     path: str | None = setting(None, "folder or file of the corpus")
     train_pairs: int | None = setting(
@@ -94,12 +95,16 @@ class DataConfig:
         None, "test pairs; all if null (200 where training shares the corpus)", ge=1, most=10**9
     )
     train_source: str | None = setting(
-        None, "data=files: training text, source side (or TSV, JSONL)"
+        None, "data=files: training text, source side (or TSV, JSONL, Parquet)"
     )
     train_target: str | None = setting(None, "data=files: training text, target side")
-    dev_source: str | None = setting(None, "data=files: dev text, source side (or TSV, JSONL)")
+    dev_source: str | None = setting(
+        None, "data=files: dev text, source side (or TSV, JSONL, Parquet)"
+    )
     dev_target: str | None = setting(None, "data=files: dev text, target side")
-    test_source: str | None = setting(None, "data=files: test text, source side (or TSV, JSONL)")
+    test_source: str | None = setting(
+        None, "data=files: test text, source side (or TSV, JSONL, Parquet)"
+    )
     test_target: str | None = setting(None, "data=files: test text, target side")
     shuffle_targets: int | None = setting(
         None,

@@ -8,12 +8,14 @@ Each role (``train``, ``dev``, ``test``) is one of
   and target; no quoting; a first row of ``source``, ``target`` (``src``, ``tgt``) or
   of the two languages, by code as in ``lang=`` or by name, is a header, and says which
   column is which;
+- one Parquet file (``.parquet``, needs pyarrow), ``data.train_source`` alone: columns as the keys
+  of JSONL are;
 - one JSONL (``.jsonl``, ``.ndjson``, ``.json``), ``data.train_source`` alone:
   ``{"source": …, "target": …}``, ``{"translation": {"en": …, "ro": …}}`` or
   ``{"en": …, "ro": …}`` in each line.
 
-``data.path`` (``data.dev_path``, ``data.test_path``) may name the TSV or JSONL
-instead, or the folder in which the named files lie.  A role without files of
+``data.path`` (``data.dev_path``, ``data.test_path``) may name the TSV,
+JSONL or Parquet instead, or the folder in which the named files lie.  A role without files of
 its own shares those of ``data.path``, else the training files, and gets a
 block of its own (:mod:`mt_lottery.data.blocks`).  All files are UTF-8.
 """
@@ -28,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 from mt_lottery.data.text import Pair, Problems, open_folder, read_lines, read_parallel
 from mt_lottery.errors import DataError, nearest
 from mt_lottery.languages import Language, LanguagePair, find_language, named_among, names
+from mt_lottery.reading import Records
 from mt_lottery.registry import register_corpus
 from mt_lottery.system.values import user_path
 
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 
 TSV = (".tsv", ".tab")
 JSONL = (".jsonl", ".ndjson", ".json")
+PARQUET = (".parquet",)
+BOTH_SIDES = (*TSV, *JSONL, *PARQUET)  # one file that holds both
 DIGITS = 1000  # of a whole number in JSON
 _SOURCE, _TARGET = {"source", "src"}, {"target", "tgt", "trg"}
 
@@ -142,7 +147,7 @@ def check_text(side: str, text: Any) -> str:
         ValueError: no text, or one that UTF-8 cannot hold.
     """
     if not isinstance(text, str):
-        raise ValueError(f"the {side} must be a text, found {json.dumps(text)[:40]}.")
+        raise ValueError(f"the {side} must be a text, found {json.dumps(text, default=str)[:40]}.")
     if not text.strip():
         raise ValueError(f"the {side} is empty.")
     try:
@@ -203,6 +208,43 @@ def read_jsonl(path: Path, pair: LanguagePair) -> list[Pair]:
     return pairs
 
 
+def fields_with_texts(record: dict[str, Any], pair: LanguagePair) -> list[str]:
+    """The fields of a record that hold its two sides, for :func:`sides_of`.
+
+    Raises:
+        ValueError: as :func:`sides_of`.
+    """
+    found = sides_of(record, pair)
+    for usual in (["source", "target"], ["translation"]):
+        if set(usual) <= record.keys():
+            return usual
+    return [name for name, value in record.items() if any(value is side for side in found)]
+
+
+def read_parquet(path: Path, pair: LanguagePair) -> list[Pair]:
+    """Read a Parquet file with the columns that :func:`read_jsonl` knows as keys.
+
+    Raises:
+        DataError: no pyarrow, damaged, other columns, or a row without a side.
+    """
+    records = Records(path, DataError)
+    if not records.first:
+        raise DataError(f"{path}: no pairs.")
+    try:
+        fields = fields_with_texts(records.first, pair)
+    except ValueError as error:
+        raise DataError(f"{path}: {error} Its columns are: {', '.join(records.fields)}.") from None
+    problems, pairs = Problems(), []
+    for number, (_, values) in enumerate(records.read(fields), 1):
+        try:
+            source, target = sides_of(dict(zip(fields, values, strict=True)), pair)
+            pairs.append(Pair(check_text("source", source), check_text("target", target)))
+        except ValueError as error:
+            problems.add(path, number, str(error))
+    problems.raise_if_any()
+    return pairs
+
+
 @register_corpus("files")
 class Files:
     """Pairs from files that the user names (module docstring)."""
@@ -218,7 +260,7 @@ class Files:
     def _file(self, name: str) -> Path:
         path = user_path(name, DataError)
         base = self._path
-        if base is None or (base.suffix.lower() in (*TSV, *JSONL) and not os.path.isdir(base)):
+        if base is None or (base.suffix.lower() in BOTH_SIDES and not os.path.isdir(base)):
             base = Path()  # the path is a file of its own, for the roles without named files
         else:
             open_folder(str(base), "data.path is the folder of the files that data names.")
@@ -228,7 +270,7 @@ class Files:
         """The files that the settings of one role name.
 
         Raises:
-            DataError: a target without a source, or one file that is neither TSV nor JSONL.
+            DataError: a target without a source, or one file of another kind.
         """
         source = getattr(self._config, f"{role}_source", None)
         target = getattr(self._config, f"{role}_target", None)
@@ -236,19 +278,20 @@ class Files:
             if target is not None:
                 raise DataError(
                     f"data.{role}_target={target} without data.{role}_source: name both files, or "
-                    f"one TSV or JSONL as data.{role}_source alone."
+                    f"one TSV, JSONL or Parquet as data.{role}_source alone."
                 )
             return None
         path = self._file(source)
-        known = path.suffix.lower() in (*TSV, *JSONL)
+        known = path.suffix.lower() in BOTH_SIDES
         if target is None and not known:
             raise DataError(
                 f"data.{role}_source={source} without data.{role}_target: name the file with the "
-                f"translations too, or one file that holds both ({', '.join((*TSV, *JSONL))})."
+                f"translations too, or one file that holds both ({', '.join(BOTH_SIDES)})."
             )
-        if target is not None and path.suffix.lower() in JSONL:
+        if target is not None and path.suffix.lower() in (*JSONL, *PARQUET):
+            kind = "Parquet" if path.suffix.lower() in PARQUET else "JSONL"
             raise DataError(
-                f"data.{role}_source={source} is JSONL and holds both sides: leave "
+                f"data.{role}_source={source} is {kind} and holds both sides: leave "
                 f"data.{role}_target={target} out."
             )
         return path, None if target is None else self._file(target)
@@ -261,10 +304,10 @@ class Files:
         """
         files = self._named(role)
         if files is None and self._path is not None and not os.path.isdir(self._path):
-            if self._path.suffix.lower() not in (*TSV, *JSONL):
+            if self._path.suffix.lower() not in BOTH_SIDES:
                 raise DataError(
-                    f"{self._path}: for data=files the path names a TSV or JSONL file "
-                    f"({', '.join((*TSV, *JSONL))}), or the folder of the files named by "
+                    f"{self._path}: for data=files the path names a TSV, JSONL or Parquet file "
+                    f"({', '.join(BOTH_SIDES)}), or the folder of the files named by "
                     f"data.{role}_source and data.{role}_target."
                 )
             files = self._path.absolute(), None
@@ -273,8 +316,8 @@ class Files:
         if files is None:
             raise DataError(
                 f"data=files names no file for {role}: set data.{role}_source and "
-                f"data.{role}_target (two text files), or data.{role}_source alone (a TSV or "
-                "JSONL file)."
+                f"data.{role}_target (two text files), or data.{role}_source alone (a TSV, "
+                "JSONL or Parquet file)."
             )
         pool = " + ".join(os.path.realpath(path) for path in files if path is not None)
         self._pools[pool] = files
@@ -291,4 +334,6 @@ class Files:
             return read_parallel(source, target)
         if source.suffix.lower() in TSV:
             return read_tsv(source, pair)
+        if source.suffix.lower() in PARQUET:
+            return read_parquet(source, pair)
         return read_jsonl(source, pair)

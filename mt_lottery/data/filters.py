@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 REASONS = ("empty", "identical", "too_short", "too_long", "ratio", "duplicate")
 
-C = TypeVar("C", bound="FilterConfig")
+C = TypeVar("C", bound="DataConfig")
 
 
 @dataclass
@@ -61,14 +61,20 @@ class FilterConfig(DataConfig):
 def settings_for(config: DataConfig, schema: type[C]) -> C:
     """The settings of a corpus, also where another corpus gave the schema of ``data``.
 
-    A run has one ``data`` section, of the schema of ``data.name``.  For a corpus
-    that is named by ``data.dev`` or ``data.test``, what all corpora and all
-    filters share is taken over; the settings of its own have their defaults.
+    A run has one ``data`` section, of the schema of ``data.name``.  For a corpus that is named by
+    ``data.dev`` or ``data.test``, what all corpora and all filters share is taken over, and those
+    settings of its own that ``data.name`` does not have (:mod:`mt_lottery.config.sections`); the
+    others have their defaults.
+
+    Raises:
+        ConfigError: settings that do not go together.
     """
     if isinstance(config, schema):
         return config
-    shared = [f.name for f in dataclasses.fields(FilterConfig) if hasattr(config, f.name)]
-    return schema(**{name: getattr(config, name) for name in shared})
+    known = {f.name for f in dataclasses.fields(schema)}
+    shared = {f.name for f in dataclasses.fields(FilterConfig)}
+    shared |= {f.name for f in dataclasses.fields(config) if f.metadata.get("lent") is schema}
+    return schema(**{n: getattr(config, n) for n in sorted(shared & known) if hasattr(config, n)})
 
 
 @dataclass(frozen=True)

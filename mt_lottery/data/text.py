@@ -7,20 +7,18 @@ comparable with those of others on the same files.
 
 from __future__ import annotations
 
-import codecs
 import errno
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mt_lottery.errors import DataError
-from mt_lottery.reading import check_regular, reason, shown
+from mt_lottery.reading import raw_lines, reason, shown
 from mt_lottery.system.values import user_path
 
 MAX_REPORTED = 5
-LONGEST = 8 << 20  # bytes of a line
 UNREADABLE = "\ufffd"
 
 
@@ -91,16 +89,6 @@ class Problems:
             raise DataError("\n".join([*self._shown, *more]))
 
 
-#: First bytes of packed files, none of them the start of a text.
-PACKED = {
-    b"\x1f\x8b": "gzip",
-    b"\xfd7zXZ\x00": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"BZh91AY&SY": "bzip2",
-    b"PK\x03\x04": "zip",
-}
-
-
 def open_folder(given: str, hint: str) -> Path:
     """A folder that a user names, which is there and can be read.
 
@@ -123,43 +111,6 @@ def open_folder(given: str, hint: str) -> Path:
     return folder
 
 
-def _raw_lines(path: Path) -> Iterator[bytes]:
-    """The lines of a file, without their ends, one at a time: a corpus may have gigabytes.
-
-    Raises:
-        DataError: it is not a text file, cannot be read, or has a line longer than :data:`LONGEST`.
-    """
-    check_regular(path, DataError)
-    where = shown(path)
-    try:
-        with path.open("rb") as file:
-            start = file.read(16)
-            if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                raise DataError(f"{where}:1: the file is UTF-16; save it as UTF-8.")
-            for first, kind in PACKED.items():
-                if start.startswith(first):
-                    raise DataError(f"{where}: the file is packed ({kind}); unpack it first.")
-            file.seek(len(codecs.BOM_UTF8) if start.startswith(codecs.BOM_UTF8) else 0)
-            number = 0
-            while line := file.readline(LONGEST + 1):
-                number += 1
-                if len(line) > LONGEST and not line.endswith(b"\n"):
-                    raise DataError(
-                        f"{where}:{number}: the line is longer than {LONGEST:,} bytes; a text has "
-                        "one sentence a line."
-                    )
-                if number == 1 and not line.endswith(b"\n") and b"\r" in line.rstrip(b"\r"):
-                    raise DataError(
-                        f"{where}:1: lines end in a carriage return alone (old Macintosh files); "
-                        "save it with line feeds."
-                    )
-                yield line.removesuffix(b"\n")
-    except OSError as error:
-        raise DataError(f"{where}: cannot be read: {reason(error, path)}.") from error
-    if not number:
-        raise DataError(f"{where}: the file is empty.")
-
-
 def read_lines(path: Path, problems: Problems) -> list[str]:
     """Read a UTF-8 file (with or without a byte order mark, LF or CRLF).
 
@@ -176,7 +127,7 @@ def read_lines(path: Path, problems: Problems) -> list[str]:
             that is no sentence by its length.
     """
     lines = []
-    for number, line in enumerate(_raw_lines(path), 1):
+    for number, line in enumerate(raw_lines(path, DataError), 1):
         if b"\0" in line:
             problems.add(path, number, "a NUL character: this is not a text file in UTF-8.")
             lines.append(UNREADABLE)

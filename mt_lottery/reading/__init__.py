@@ -16,12 +16,19 @@ from mt_lottery.reading.files import (
     shown,
 )
 from mt_lottery.reading.json_files import parse_json, read_json, read_json_lines
+from mt_lottery.reading.lines import LONGEST, raw_lines, text_lines
+from mt_lottery.reading.records import Records, format_of
 from mt_lottery.reading.tables import read_csv_rows
-from mt_lottery.reading.yaml_files import read_yaml
+from mt_lottery.reading.yaml_files import parse_yaml, read_yaml
 
 __all__ = [
+    "LONGEST",
+    "Records",
     "check_regular",
+    "format_of",
     "parse_json",
+    "parse_yaml",
+    "raw_lines",
     "read_bytes",
     "read_csv_rows",
     "read_json",
@@ -31,4 +38,5 @@ __all__ = [
     "reason",
     "sha256_of",
     "shown",
+    "text_lines",
 ]

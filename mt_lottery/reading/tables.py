@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from mt_lottery.errors import nearest
 from mt_lottery.reading.files import TEXT, Error, read_text, shown
+from mt_lottery.reading.lines import text_lines
 
 
 def read_csv_rows(
@@ -32,16 +33,20 @@ def read_csv_rows(
         error: as :func:`read_text`; a column is missing or there twice, a row has more or
             fewer cells than columns, or a quote does not end.
     """
-    return list(
-        _csv_rows(read_text(path, error, limit=limit), shown(path), error, columns, delimiter)
-    )
+    # "\n" alone ends a line, as an editor counts them: a cell may hold "\r"
+    lines = io.StringIO(read_text(path, error, limit=limit), newline="\n")
+    return list(_csv_rows(lines, shown(path), error, columns, delimiter))
+
+
+def csv_rows(path: str | os.PathLike[str], error: Error) -> Iterator[tuple[int, dict[str, str]]]:
+    """As :func:`read_csv_rows`, one after the other, of a file of any size or packed by gzip."""
+    lines = (f"{line}\n" for _, line in text_lines(path, error))
+    return _csv_rows(lines, shown(path), error, (), ",")
 
 
 def _csv_rows(
-    text: str, where: str, error: Error, columns: Sequence[str], delimiter: str
+    lines: Iterable[str], where: str, error: Error, columns: Sequence[str], delimiter: str
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    # "\n" alone ends a line, as an editor counts them: a cell may hold "\r"
-    lines = io.StringIO(text, newline="\n")
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
         header = next(reader, None)

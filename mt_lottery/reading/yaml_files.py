@@ -58,11 +58,14 @@ def read_yaml(
         error: as :func:`read_text`; no YAML, a key twice, a tag, or aliases that unfold
             to more than anybody means.
     """
+    return parse_yaml(read_text(path, error, limit=limit), shown(path), error, kind)
+
+
+def parse_yaml(text: str, where: str, error: Error, kind: Kind = dict) -> Any:
+    """As :func:`read_yaml`, of a text; ``where`` is what a message begins with."""
     import yaml
     from omegaconf._utils import get_yaml_loader
 
-    text = read_text(path, error, limit=limit)
-    where = shown(path)
     try:
         loader = get_yaml_loader()(text)
         node = loader.get_single_node()

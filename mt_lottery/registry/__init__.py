@@ -300,7 +300,8 @@ CORPORA = Registry(
     _in(
         "data",
         "mini=corpora ntrex=corpora flores101=corpora files "
-        "lego_mt=hub.lego_mt opus100=hub.opus100",
+        "lego_mt=hub.lego_mt opus100=hub.opus100 hub=hub.any_dataset wmt24pp=hub.wmt24pp "
+        "flores200=hub.flores flores_plus=hub.flores tatoeba",
     ),
 )
 TEMPLATES = Registry(

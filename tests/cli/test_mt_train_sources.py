@@ -163,6 +163,44 @@ def test_the_hubs_corpora_from_folders(
     assert again.code == 0 and "left alone" in again.err
 
 
+def test_a_data_set_of_the_hub_tested_on_wmt24pp(commands: Commands, models: Models) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    pairs = list(zip(lines("train.en.txt"), lines("train.ca.txt"), strict=True))[:30]
+    rows = [{"text": {"en": s, "ca": t}} for s, t in [*pairs[:20], *pairs[:3]]]
+    Path("mine").mkdir()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), "mine/train.parquet")
+    Path("wmt").mkdir()
+    segments = [
+        json.dumps({"source": s, "target": t, "is_bad_source": i < 4}) + "\n"
+        for i, (s, t) in enumerate(pairs[20:])
+    ]
+    Path("wmt/en-ca_ES.jsonl").write_text("".join(segments), "utf-8")
+    given = (
+        "recipe=random_seen", "lang=en-ca", *model(models.untied), *FEW, "data=hub",
+        "data.path=mine", "data.dev_pairs=4", "data.test=wmt24pp", "data.test_path=wmt",
+        "data.source_field=text.en", "baseline=false",
+    )  # fmt: skip
+    mistake = commands.train(*given, "data.target_field=text.es").mistake()
+    assert "no field 'text.es' (data.target_field)" in mistake and "text.en, text.ca" in mistake
+    ended = commands.train(*given, "data.target_field=text.ca")
+    assert ended.code == 0, ended.err
+    found = record(Path("run"))["data"]
+    assert (found["train"]["name"], found["train"]["pairs"]) == ("hub", 16)
+    assert (found["train"]["records"], found["train"]["filters"]["duplicate"]) == (23, 3)
+    assert (found["test"]["name"], found["test"]["pairs"]) == ("wmt24pp", 6)
+    assert found["test"]["filters"] == {"bad_source": 4, "empty": 0}
+    assert len(found["train"]["sha256"]) == len(found["test"]["sha256"]) == 64
+    again = commands.train("config=run/config.yaml", "out_dir=run")
+    assert again.code == 0 and "left alone" in again.err
+    ended = commands.train(
+        *given, "data.target_field=text.ca", "data.bad_sources=true", "out_dir=kept"
+    )
+    assert ended.code == 0, ended.err
+    assert record(Path("kept"))["data"]["test"]["filters"] == {"empty": 0}
+
+
 def test_a_corpus_whose_library_is_missing(
     commands: Commands, models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,9 +13,10 @@ import pytest
 
 from mt_lottery.config import DataConfig
 from mt_lottery.data.corpora import load_corpora
-from mt_lottery.data.text import LONGEST, Pair
+from mt_lottery.data.text import Pair
 from mt_lottery.errors import DataError
 from mt_lottery.languages import parse_pair
+from mt_lottery.reading import LONGEST
 
 EN_RO = parse_pair("en-ro")
 EXPECTED = (Pair("one", "unu"), Pair("two", "doi"), Pair("three", "trei"))
@@ -269,7 +270,7 @@ def test_jsonl_without_pairs(folder: Path) -> None:
         ({"train_target": "a.ro"}, "data.train_target=a.ro without data.train_source"),
         ({"train_source": "a.en"}, "data.train_source=a.en without data.train_target"),
         ({"train_source": "a.jsonl", "train_target": "a.ro"}, "leave data.train_target=a.ro out"),
-        ({"path": "a.en"}, "for data=files the path names a TSV or JSONL file"),
+        ({"path": "a.en"}, "for data=files the path names a TSV, JSONL or Parquet file"),
         ({"path": "."}, "names no file for train"),
         ({"path": "b.tsv"}, "b.tsv: no such file."),
         ({"train_source": "b.en", "train_target": "a.ro"}, "b.en: no such file."),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from fake_hub import asked, serving
 from hub_folders import lego, opus
+from published import flores_plus, jsonl, wmt24pp
 
 NOWHERE = "http://127.0.0.1:9"  # the port "discard": nobody listens
 
@@ -94,3 +95,44 @@ def test_a_hub_that_never_answers(tmp_path: Path) -> None:
         )
     assert splits is None and "the hub cannot be reached" in message
     assert seconds < 15
+
+
+@pytest.mark.slow
+def test_any_data_set_of_the_hub_without_a_copy_by_datasets(tmp_path: Path) -> None:
+    opus(tmp_path / "hub/me/opus", "ca-en", "en-ro")
+    (tmp_path / "hub/me/opus/opus.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')")
+    wmt24pp(tmp_path / "hub/google/wmt24pp", "ro_RO")
+    flores_plus(tmp_path / "hub/openlanguagedata/flores_plus", "eng_Latn", "ron_Latn")
+    jsonl(tmp_path / "hub/me/plain/data.jsonl", [{"en": f"a{i}", "ro": f"b{i}"} for i in range(9)])
+    (tmp_path / "hub/me/script").mkdir()
+    (tmp_path / "hub/me/script/script.py").write_text("1 / 0")
+    wanted = (
+        ("hub", "ro-en", {"path": "me/opus", "train_pairs": 5}),
+        ("hub", "en-ro", {"path": "me/plain", "test": "wmt24pp"}),
+        ("flores_plus", "en-ro", {"dev_pairs": 2}),
+    )
+    with serving(tmp_path / "hub") as endpoint:
+        read = asked(
+            endpoint,
+            tmp_path / "home",
+            *wanted,
+            ("hub", "en-es", {"path": "me/opus"}),
+            ("hub", "en-ro", {"path": "me/script"}),
+            ("hub", "en-ro", {"path": "me/nothing"}),
+        )
+    (opus_splits, report, _), (plain, _, _), (flores, _, _), *failed = read
+    assert report == (
+        "me/opus (en-ro/train-00000-of-00001.parquet): 20 pairs of ro-en; 20 pairs left."
+    )
+    assert opus_splits[0][0] == ["ro train 0", "en train 0"] and len(opus_splits[2]) == 6
+    assert plain[2][0] == ["en 2", "ro_RO 2"] and plain[1][-1] == ["a8", "b8"]
+    assert [len(split) for split in flores] == [7, 2, 5]
+    no_pair, script, nothing = (message for _, message, _ in failed)
+    assert "me/opus: none of its configurations is named en-es" in no_pair
+    assert "me/script: no file that can be read" in script and "none is run" in script
+    assert "data.repo=me/nothing: the hub has no such data set" in nothing
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "home/datasets").exists()  # no copy beside the hub's own cache
+
+    again = asked(NOWHERE, tmp_path / "home", *wanted)
+    assert [splits for splits, *_ in again] == [opus_splits, plain, flores]

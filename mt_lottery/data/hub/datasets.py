@@ -41,21 +41,26 @@ _LFS_POINTER = b"version https://git-lfs"
 
 
 @dataclass
-class HubConfig(FilterConfig):
-    """The ``data`` settings of a corpus of the hub."""
+class RepoConfig(DataConfig):
+    """The ``data`` settings of a corpus of the hub that is read as it was published."""
 
     repo: str = setting("", "repository on the hub, where data.path is not set")
     revision: str | None = setting(None, "its branch, tag or commit")
+
+
+@dataclass
+class HubConfig(RepoConfig, FilterConfig):
+    """The ``data`` settings of a corpus of the hub whose training text is filtered."""
 
 
 def shorten(record: Mapping[str, Any]) -> str:
     """A record as one line of JSON, long values cut."""
     cut = {}
     for key, value in record.items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        long = len(text) > SHOWN
-        cut[key] = text[:SHOWN] + "…" if long else value
-    return json.dumps(cut, ensure_ascii=False)
+        written = json.dumps(value, ensure_ascii=False, default=str)
+        text = value if isinstance(value, str) else written
+        cut[key] = text[:SHOWN] + "…" if len(text) > SHOWN else value
+    return json.dumps(cut, ensure_ascii=False, default=str)
 
 
 def what_is_there(dataset: Any) -> str:
@@ -131,7 +136,7 @@ class HubCorpus(ABC):
 
     name = ""
     layout = ""
-    schema: type[HubConfig] = HubConfig
+    schema: type[RepoConfig] = HubConfig
 
     def __init__(self, path: str | None, config: DataConfig) -> None:
         self.settings: Any = settings_for(config, self.schema)
@@ -220,7 +225,11 @@ class HubCorpus(ABC):
             found = (p.relative_to(self.local) for p in self.local.rglob("*") if p.is_file())
             # .git, and the .cache that `hf download` leaves
             names = [p.as_posix() for p in found if not any(x.startswith(".") for x in p.parts)]
-        return sorted(n for n in names if Path(n).suffix in READERS)
+        return sorted(n for n in names if self.reads(n))
+
+    def reads(self, name: str) -> bool:
+        """Whether a file is of a kind that is read."""
+        return Path(name).suffix in READERS
 
     def download(self, part: str, folder: str) -> str:
         """The command that downloads a part of the repository, for messages."""
@@ -253,7 +262,7 @@ class HubCorpus(ABC):
             more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
             where = f"{paths[0]}{more}"
             for path in paths:
-                _refuse_what_is_no_data(path)
+                check_regular_data(path)
             reader = READERS[paths[0].suffix]
             arguments = {"path": reader, "data_files": [str(p) for p in paths], "split": "train"}
         try:
@@ -262,7 +271,7 @@ class HubCorpus(ABC):
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise  # the commands have words for it
             raise DataError(
-                f"{where}: cannot be read: {_reason(error)}. Expected: {self.layout}."
+                f"{where}: cannot be read: {root_cause(error)}. Expected: {self.layout}."
             ) from error
 
     def _ask_hub(self, part: str) -> list[str]:
@@ -287,11 +296,7 @@ class HubCorpus(ABC):
         except HFValidationError as error:
             raise DataError(f"data.repo={repo} is no hub id ('owner/name'): {error}") from error
         except GatedRepoError as error:
-            raise DataError(
-                f"data.repo={repo} is gated: accept its terms at "
-                f"https://huggingface.co/datasets/{repo}, then log in with 'hf auth login' or set "
-                "HF_TOKEN."
-            ) from error
+            raise gated(repo) from error
         except RepositoryNotFoundError as error:
             raise DataError(
                 f"data.repo={repo}: the hub has no such data set that you may read (a private one "
@@ -306,8 +311,8 @@ class HubCorpus(ABC):
                 )
             except LocalEntryNotFoundError:
                 raise DataError(
-                    f"data={self.name}: the hub cannot be reached ({_reason(error)}), and {repo} "
-                    "is not in its local cache. Download it where there is a network, "
+                    f"data={self.name}: the hub cannot be reached ({root_cause(error)}), and "
+                    f"{repo} is not in its local cache. Download it where there is a network, "
                     f"{self.download(part, 'FOLDER')}, and give data.path=FOLDER (data.dev_path, "
                     "data.test_path for one role)."
                 ) from error
@@ -317,7 +322,17 @@ class HubCorpus(ABC):
         return [sibling.rfilename for sibling in info.siblings or []]
 
 
-def _refuse_what_is_no_data(path: Path) -> None:
+def gated(repo: str) -> DataError:
+    """What to do about a repository whose terms must be accepted."""
+    return DataError(
+        f"data.repo={repo} is gated: accept its terms at "
+        f"https://huggingface.co/datasets/{repo}, then log in with 'hf auth login' or set "
+        "HF_TOKEN."
+    )
+
+
+def check_regular_data(path: Path) -> None:
+    """Refuse what is no file of data: empty, a pointer of git-lfs, a pipe."""
     check_regular(path, DataError)
     try:
         with path.open("rb") as file:
@@ -332,7 +347,7 @@ def _refuse_what_is_no_data(path: Path) -> None:
         )
 
 
-def _reason(error: BaseException) -> str:
+def root_cause(error: BaseException) -> str:
     """What was wrong, without the libraries' layers ("an error occurred")."""
     while error.__cause__ is not None:
         error = error.__cause__

@@ -55,7 +55,7 @@ _language = functools.lru_cache(maxsize=4096)(find_language)
 
 
 @functools.lru_cache(maxsize=4096)
-def _direction(source: str, target: str | None) -> tuple[Language | None, Language | None]:
+def direction(source: str, target: str | None) -> tuple[Language | None, Language | None]:
     """The languages of a record; ``target`` is None where ``source`` names both."""
     if target is not None:
         return _language(source), _language(target)
@@ -146,7 +146,7 @@ class LegoMT(HubCorpus):
             for source, target, text, translation in zip(*languages, *texts, strict=True):
                 both = str(source), None if one_field else str(target)
                 directions[both[0] if both[1] is None else f"{both[0]}-{both[1]}"] += 1
-                if _direction(*both) == (pair.source, pair.target):
+                if direction(*both) == (pair.source, pair.target):
                     yield Pair(
                         text_of(text, s.source_field, where),
                         text_of(translation, s.target_field, where),

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from mt_lottery.config import setting
 from mt_lottery.data.prompts.tokenise import plain_ids
-from mt_lottery.data.text import LONGEST
 from mt_lottery.errors import TuningError
-from mt_lottery.reading import check_regular, reason
+from mt_lottery.reading import LONGEST, check_regular, reason
 from mt_lottery.registry import register_tuner
 from mt_lottery.system.values import user_path
 from mt_lottery.ticket.ticket import Ticket

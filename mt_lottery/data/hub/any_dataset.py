@@ -1,0 +1,234 @@
+"""The corpus ``hub``: any data set of the Hugging Face hub, or a folder in its layout.
+
+``data.path`` is a hub id (``owner/name``) or a folder with a copy of a repository, or of a part of
+it.  Parquet, JSON Lines and CSV are read; a repository that has nothing but a script (as some of
+the hub's oldest) is refused, for none is ever run.
+
+- *Configuration* (``data.config``): the only one, ``default``, or the one that is named by both
+  languages, in their own order or turned round (:mod:`~mt_lottery.data.hub.layout`).
+- *Split* (``data.split.train``, ``dev``, ``test``): ``train``; ``validation``, ``dev``, …;
+  ``test``, ``devtest``.  A role without a split of its own has a block of the training split
+  (:mod:`mt_lottery.data.blocks`).
+- *Fields* (``data.source_field``, ``data.target_field``; ``translation.en`` is a field within
+  another): ``source`` and ``target``, ``translation`` with the two codes, or columns named by them.
+- *Direction* (``data.source_lang_field``, ``data.target_lang_field``; the same twice holds both,
+  ``en-ro``): where they are given, only records of the wanted direction are read.
+
+Training text is filtered (:mod:`mt_lottery.data.filters`); of a published dev or test split only
+pairs with an empty side are left out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from mt_lottery.config import DataConfig, setting
+from mt_lottery.data.filters import PairFilter, Report
+from mt_lottery.data.hub.datasets import HubConfig
+from mt_lottery.data.hub.from_files import Fields, FileCorpus, listed
+from mt_lottery.data.hub.layout import DEFAULT, Layout, config_for, head_of, layout_of
+from mt_lottery.data.hub.lego_mt import direction
+from mt_lottery.data.text import Pair
+from mt_lottery.errors import DataError, nearest
+from mt_lottery.languages import LanguagePair
+from mt_lottery.reading import Records, read_text
+from mt_lottery.registry import register_corpus
+
+USUAL = {
+    "train": ("train",),
+    "dev": ("validation", "dev", "valid", "val"),
+    "test": ("test", "devtest"),
+}
+README = 8 << 20  # bytes; the hub itself takes less
+_REPO = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass
+class SplitsConfig:
+    """Which split of the data set each role reads."""
+
+    train: str | None = setting(None, "split for training; train if null")
+    dev: str | None = setting(None, "split for the dev set; validation, dev, … if null")
+    test: str | None = setting(None, "split for the test; test, devtest if null")
+
+
+@dataclass
+class AnyDatasetConfig(HubConfig):
+    """What is read of a data set of the hub (``data.path=OWNER/NAME`` or a folder)."""
+
+    config: str | None = setting(None, "configuration (subset); that of the two languages if null")
+    split: SplitsConfig = field(default_factory=SplitsConfig)
+    source_field: str | None = setting(
+        None, "field with the source text; one within another: translation.en"
+    )
+    target_field: str | None = setting(None, "field with the target text")
+    source_lang_field: str | None = setting(None, "field with the source language, if there is one")
+    target_lang_field: str | None = setting(
+        None, "field with the target language; the same field twice holds both (en-ro)"
+    )
+    max_records: int | None = setting(
+        1_000_000, "records read of a split, from the front; null for all", ge=1
+    )
+
+
+@register_corpus("hub", dataclass=AnyDatasetConfig)
+class AnyDataset(FileCorpus):
+    """A data set whose layout its files and its settings say (module docstring)."""
+
+    name = "hub"
+    layout = "Parquet, JSON Lines or CSV files, as in a repository of the hub"
+    schema = AnyDatasetConfig
+    settings: AnyDatasetConfig
+
+    def __init__(self, path: str | None, config: DataConfig) -> None:
+        super().__init__(path, config)
+        if path and not os.path.exists(path) and _REPO.fullmatch(path):
+            self.settings = dataclasses.replace(self.settings, repo=path)
+            self._path = None
+
+    @property
+    def root(self) -> str:
+        """The folder, else the repository and its revision.
+
+        Raises:
+            DataError: neither is given, or no such folder.
+        """
+        if not self._path and not self.settings.repo:
+            raise DataError(
+                "data=hub needs a data set: data.path=OWNER/NAME of the hub, or a folder with a "
+                "copy of one (data.dev_path, data.test_path for one role)."
+            )
+        return super().root
+
+    @cached_property
+    def _layout(self) -> Layout:
+        wanted = self.settings.config
+        names = self.files(f"{wanted}/*" if wanted else "*")
+        if not names:
+            raise DataError(
+                f"{self.place}: no file that can be read. Expected: {self.layout}. "
+                "What only a script of the repository makes is not read: none is run."
+            )
+        head = {}
+        if self.local is None or (self.local / "README.md").is_file():
+            try:
+                readme = self.fetch("README.md")
+            except DataError:  # a repository without one
+                readme = None
+            if readme is not None:
+                head = head_of(read_text(readme, DataError, limit=README), str(readme))
+        return layout_of(names, head)
+
+    def _split(self, role: str) -> str:
+        """Name of the split of a role.
+
+        Raises:
+            DataError: one that is named is not there.
+        """
+        given = getattr(self.settings.split, role)
+        config = self.settings.config
+        layout = {config: self._layout[config]} if config in self._layout else self._layout
+        have = list(dict.fromkeys(split for splits in layout.values() for split in splits))
+        if given is not None and given not in have:
+            raise DataError(
+                f"data.split.{role}={given}: no such split in {self.place}."
+                f"{nearest(given, have)} There are: {listed(have)}."
+            )
+        return given or next((name for name in USUAL[role] if name in have), "")
+
+    def pool(self, role: str) -> str:
+        """The split of a role; that of the training text where it has none of its own.
+
+        Raises:
+            DataError: there is no such split, or none that a training text is read from.
+        """
+        found = self._split(role) or self._split("train")
+        if not found:
+            have = dict.fromkeys(split for splits in self._layout.values() for split in splits)
+            raise DataError(
+                f"{self.place}: no split for {role}. There are: {listed(list(have))}. "
+                f"Name one: data.split.{role}=SPLIT."
+            )
+        return found
+
+    def _config(self, pair: LanguagePair) -> str:
+        """The configuration to read.
+
+        Raises:
+            DataError: there is none for this pair.
+        """
+        given, have = self.settings.config, sorted(self._layout)
+        if given is not None and given not in have:
+            raise DataError(
+                f"data.config={given}: no such configuration in {self.place}."
+                f"{nearest(given, have)} There are: {listed(have)}."
+            )
+        found = [given] if given else config_for(pair, have)
+        if not found and (DEFAULT in have or len(have) == 1):
+            found = [DEFAULT if DEFAULT in have else have[0]]
+        if not found:
+            raise DataError(
+                f"{self.place}: none of its configurations is named {pair}. "
+                f"There are: {listed(have)}. data.config=NAME chooses one."
+            )
+        return found[0]
+
+    def pairs(self, pool: str, pair: LanguagePair) -> tuple[list[Pair], Report]:
+        """The records of a split that are in the wanted direction; filtered if it is for training.
+
+        Raises:
+            DataError: no such configuration or split, other fields, damaged files.
+        """
+        s = self.settings
+        config = self._config(pair)
+        names = self._layout[config].get(pool)
+        if not names:
+            raise DataError(
+                f"{self.place}: the configuration '{config}' has no split '{pool}'. "
+                f"There are: {listed(list(self._layout[config]))}."
+            )
+        where = self.where(names)
+        languages = (s.source_lang_field, s.target_lang_field)
+        counts: Counter[str] = Counter()
+
+        def wanted() -> Iterator[Pair]:
+            fields: Fields | None = None
+            for name in names:
+                left = None if s.max_records is None else s.max_records - counts.total()
+                if left == 0:
+                    return
+                records = Records(self.fetch(name), DataError)
+                place = self.where([name])
+                fields = fields or Fields(
+                    self.name, place, records, pair, s.source_field, s.target_field, languages
+                )
+                for found, texts in fields.read(records, left):
+                    counts[" to ".join(dict.fromkeys(map(str, found)))] += 1
+                    if not found or self._is(pair, found):
+                        yield texts
+
+        # a pool that the training split is read from is training text for every role
+        keep = PairFilter(s if pool == self._split("train") else None)
+        kept = keep(wanted())
+        if counts.total() == s.max_records:
+            where += f", the first {s.max_records:,} records"
+        available = len(kept) + sum(keep.counts.values())
+        if counts.total() and not available:
+            common = ", ".join(f"{name} ({n:,})" for name, n in counts.most_common(8))
+            raise DataError(
+                f"{where}: none of its {counts.total():,} records is {pair}, by "
+                f"data.source_lang_field={languages[0]} and data.target_lang_field={languages[1]}. "
+                f"The most frequent there: {common}."
+            )
+        return kept, Report(where, str(pair), counts.total(), available, keep.counts)
+
+    @staticmethod
+    def _is(pair: LanguagePair, found: list[object]) -> bool:
+        both = str(found[0]), None if len(found) == 1 else str(found[1])
+        return direction(*both) == (pair.source, pair.target)

@@ -1,0 +1,155 @@
+"""Which files of a data set are which split of which configuration.
+
+As the hub reads a repository without a script: what ``configs`` in the YAML head of its README
+says (``config_name``, ``data_files`` with ``split`` and ``path``, ``data_dir``; page "Manual
+Configuration" of the hub's documentation), else by names (page "File names and splits"): shards
+``data/NAME-00000-of-00001.parquet``, a folder or a file with ``train``, ``validation`` (``valid``,
+``dev``, ``val``) or ``test`` (``testing``, ``eval``, ``evaluation``) in its name, else all is
+training text.  A folder without such a head, whose files are in folders with names of their own
+(a part of a repository, downloaded), has a configuration for each.  A script is never run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+from typing import Any
+
+from mt_lottery.errors import DataError
+from mt_lottery.languages import LanguagePair, find_language
+from mt_lottery.reading import parse_yaml
+
+Splits = dict[str, list[str]]
+Layout = dict[str, Splits]  # configuration → split → files
+
+DEFAULT = "default"
+KEYWORDS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "dev", "val"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+_SHARD = re.compile(r"data/([^/]+)-\d{5}-of-\d{5}[^/]*\.[^/]+")
+_SEP = r"[-._ 0-9]"
+
+
+def _keyword(part: str) -> str | None:
+    for split, words in KEYWORDS.items():
+        for word in words:
+            if re.search(rf"(?:^|{_SEP}){word}(?:$|{_SEP})", part):
+                return split
+    return None
+
+
+def _splits_by_name(names: Sequence[str]) -> Splits:
+    """The splits of files, by their names relative to the configuration's folder."""
+    shards = {name: match[1] for name in names if (match := _SHARD.fullmatch(name))}
+    if shards:
+        return _grouped((split, name) for name, split in shards.items())
+    paths = [(PurePosixPath(name), name) for name in names]
+    by_folder = [(found, n) for p, n in paths for part in p.parts[:-1] if (found := _keyword(part))]
+    by_file = [(found, name) for path, name in paths if (found := _keyword(path.name))]
+    return _grouped(by_folder or by_file or [("train", name) for name in names])
+
+
+def _grouped(found: Iterable[tuple[str, str]]) -> Splits:
+    splits: Splits = {}
+    for split, name in dict.fromkeys(found):
+        splits.setdefault(split, []).append(name)
+    return splits
+
+
+def _matches(pattern: str, name: str) -> bool:
+    """``*`` and ``?`` stay within a folder, ``**`` does not; no pattern takes long."""
+    parts = name.split("/")
+    reached = {0}  # how many of the name's parts the pattern's so far can stand for
+    for each in pattern.removeprefix("./").split("/"):
+        if each == "**":
+            reached = {k for r in reached for k in range(r, len(parts) + 1)}
+        else:
+            reached = {r + 1 for r in reached if r < len(parts) and fnmatchcase(parts[r], each)}
+    return len(parts) in reached
+
+
+def _listed(value: Any) -> list[str]:
+    found = value if isinstance(value, list) else [value]
+    return [each for each in found if isinstance(each, str)]
+
+
+def _described(config: dict[str, Any], names: Sequence[str]) -> Splits:
+    """The splits of one entry of ``configs``."""
+    folder = str(config.get("data_dir") or "").strip("/")
+    prefix = f"{folder}/" if folder else ""
+    inner = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+    files = config.get("data_files")
+    if files is None:
+        return {s: [prefix + n for n in found] for s, found in _splits_by_name(inner).items()}
+    entries = files if isinstance(files, list) else [files]
+    patterns: list[tuple[str, str]] = []
+    for entry in entries:
+        if isinstance(entry, dict):
+            split = str(entry.get("split") or "train")
+            patterns += [(split, path) for path in _listed(entry.get("path"))]
+        else:
+            patterns += [("train", path) for path in _listed(entry)]
+    # what names a folder means all that is in it
+    return _grouped(
+        (split, prefix + name)
+        for split, pattern in patterns
+        for name in inner
+        if _matches(pattern, name) or name.startswith(f"{pattern.strip('/')}/")
+    )
+
+
+def head_of(readme: str, where: str) -> dict[str, Any]:
+    """The YAML head of a README; empty if it has none.
+
+    Raises:
+        DataError: it is no YAML.
+    """
+    found = re.match(r"\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*\r?$", readme, re.S | re.M)
+    head: dict[str, Any] = parse_yaml(found[1], where, DataError) if found else {}
+    return head
+
+
+def layout_of(names: Sequence[str], head: dict[str, Any]) -> Layout:
+    """Configuration → split → files.
+
+    Args:
+        names: files that can be read, relative to the repository, sorted.
+        head: the YAML head of its README.
+    """
+    configs = head.get("configs")
+    entries = [c for c in configs if isinstance(c, dict)] if isinstance(configs, list) else []
+    if entries:
+        read = {str(c.get("config_name") or DEFAULT): _described(c, names) for c in entries}
+        return {name: splits for name, splits in read.items() if splits}
+    tops = {PurePosixPath(name).parts[0] for name in names if "/" in name}
+    own = {t for t in tops if _keyword(t) is None and t != "data"}
+    if own and all("/" in name and PurePosixPath(name).parts[0] in own for name in names):
+        return {top: _described({"data_dir": top}, names) for top in sorted(own)}
+    return {DEFAULT: _splits_by_name(names)} if names else {}
+
+
+def pairs_named(name: str) -> Iterator[tuple[str, str]]:
+    """The two language codes that a configuration's name may hold, in every way to cut it."""
+    for at, sign in enumerate(name):
+        if sign in "-_" and 0 < at < len(name) - 1:
+            yield name[:at], name[at + 1 :]
+
+
+def config_for(pair: LanguagePair, configs: Iterable[str]) -> list[str]:
+    """Configurations named by both languages of a pair: those in its own order first.
+
+    ``ca-en``, ``en-ro_RO``, ``eng_Latn-ron_Latn``, ``en_ro``.
+    """
+    wanted = (pair.source, pair.target)
+    own, turned = [], []
+    for config in configs:
+        cuts = [tuple(map(find_language, cut)) for cut in pairs_named(config)]
+        if wanted in cuts:
+            own.append(config)
+        elif wanted[::-1] in cuts:
+            turned.append(config)
+    return own + turned
