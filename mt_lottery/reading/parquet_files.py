@@ -36,7 +36,7 @@ class ParquetTable:
 
     Attributes:
         fields: names of its columns, those within others with dots: ``translation.en``.
-        tops: names of the columns, whatever is in them.
+        tops: names of the columns, whatever is in them but bytes.
         rows: how many it has.
 
     Args:
@@ -61,7 +61,9 @@ class ParquetTable:
             self.rows: int = self._file.metadata.num_rows
             columns = self._file.schema
             self.fields = [columns.column(i).path for i in range(len(columns))]
-            self.tops: list[str] = self._file.schema_arrow.names
+            # not pictures and sounds, which may be large
+            found = [f for f in self._file.schema_arrow if "binary" not in str(f.type)]
+            self.tops: list[str] = [f.name for f in found]
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:

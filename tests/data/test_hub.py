@@ -130,7 +130,7 @@ def test_any_data_set_of_the_hub_without_a_copy_by_datasets(tmp_path: Path) -> N
     no_pair, script, nothing = (message for _, message, _ in failed)
     assert "me/opus: none of its configurations is named en-es" in no_pair
     assert "me/script: no file that can be read" in script and "none is run" in script
-    assert "data.repo=me/nothing: the hub has no such data set" in nothing
+    assert "data.path=me/nothing: the hub has no such data set" in nothing
     assert not (tmp_path / "run").exists()
     assert not (tmp_path / "home/datasets").exists()  # no copy beside the hub's own cache
 

@@ -48,7 +48,7 @@ def test_all_kinds_of_columns(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "t.parquet")
     records = Records(tmp_path / "t.parquet", DataError)
     assert records.fields[5:8] == ["in.x.y", "in.z.w", "dot.ted"]
-    assert records.first == table.to_pylist()[0]
+    assert records.first == {k: v for k, v in table.to_pylist()[0].items() if k != "raw"}
     wanted = ["large", "coded", "n", "when", "raw", "in.x.y", "in.z.w", "dot.ted", "many", "in.z"]
     assert [found for _, found in records.read(wanted)] == [
         [*list(row.values())[:5], row["in"]["x.y"], (row["in"]["z"] or {}).get("w"), row["dot.ted"],

@@ -45,6 +45,7 @@ USUAL = {
     "dev": ("validation", "dev", "valid", "val"),
     "test": ("test", "devtest"),
 }
+HEAD = "README.md"
 README = 8 << 20  # bytes; the hub itself takes less
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -91,6 +92,7 @@ class AnyDataset(FileCorpus):
         if path and not os.path.exists(path) and _REPO.fullmatch(path):
             self.settings = dataclasses.replace(self.settings, repo=path)
             self._path = None
+            self.repo_key = "data.path"
 
     @property
     def root(self) -> str:
@@ -106,23 +108,24 @@ class AnyDataset(FileCorpus):
             )
         return super().root
 
+    def reads(self, name: str) -> bool:
+        """Parquet, JSON and CSV, and the description of the data set."""
+        return name == HEAD or super().reads(name)
+
     @cached_property
     def _layout(self) -> Layout:
         wanted = self.settings.config
         names = self.files(f"{wanted}/*" if wanted else "*")
-        if not names:
+        if not {*names} - {HEAD}:
             raise DataError(
                 f"{self.place}: no file that can be read. Expected: {self.layout}. "
                 "What only a script of the repository makes is not read: none is run."
             )
         head = {}
-        if self.local is None or (self.local / "README.md").is_file():
-            try:
-                readme = self.fetch("README.md")
-            except DataError:  # a repository without one
-                readme = None
-            if readme is not None:
-                head = head_of(read_text(readme, DataError, limit=README), str(readme))
+        if HEAD in names:
+            readme = self.fetch(HEAD)
+            head = head_of(read_text(readme, DataError, limit=README), str(readme))
+            names.remove(HEAD)
         return layout_of(names, head)
 
     def _split(self, role: str) -> str:
@@ -191,7 +194,8 @@ class AnyDataset(FileCorpus):
         if not names:
             raise DataError(
                 f"{self.place}: the configuration '{config}' has no split '{pool}'. "
-                f"There are: {listed(list(self._layout[config]))}."
+                f"There are: {listed(list(self._layout[config]))}. For dev or test, another corpus "
+                "can be read: data.dev=NAME, data.test=NAME."
             )
         where = self.where(names)
         languages = (s.source_lang_field, s.target_lang_field)

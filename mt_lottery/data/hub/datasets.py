@@ -137,6 +137,7 @@ class HubCorpus(ABC):
     name = ""
     layout = ""
     schema: type[RepoConfig] = HubConfig
+    repo_key = "data.repo"  # what gave the repository
 
     def __init__(self, path: str | None, config: DataConfig) -> None:
         self.settings: Any = settings_for(config, self.schema)
@@ -294,13 +295,15 @@ class HubCorpus(ABC):
         try:
             info = HfApi().dataset_info(repo, revision=revision, timeout=TIMEOUT)
         except HFValidationError as error:
-            raise DataError(f"data.repo={repo} is no hub id ('owner/name'): {error}") from error
+            raise DataError(
+                f"{self.repo_key}={repo} is no hub id ('owner/name'): {error}"
+            ) from error
         except GatedRepoError as error:
             raise gated(repo) from error
         except RepositoryNotFoundError as error:
             raise DataError(
-                f"data.repo={repo}: the hub has no such data set that you may read (a private one "
-                "needs 'hf auth login' or HF_TOKEN)."
+                f"{self.repo_key}={repo}: the hub has no such data set that you may read "
+                "(a private one needs 'hf auth login' or HF_TOKEN)."
             ) from error
         except RevisionNotFoundError as error:
             raise DataError(f"data.revision={revision}: {repo} has no such revision.") from error
@@ -325,7 +328,7 @@ class HubCorpus(ABC):
 def gated(repo: str) -> DataError:
     """What to do about a repository whose terms must be accepted."""
     return DataError(
-        f"data.repo={repo} is gated: accept its terms at "
+        f"The data set {repo} is gated: accept its terms at "
         f"https://huggingface.co/datasets/{repo}, then log in with 'hf auth login' or set "
         "HF_TOKEN."
     )
