@@ -71,6 +71,8 @@ class Handler(BaseHTTPRequestHandler):
                 return self.answer({}, 404, X_Error_Code="RepoNotFound")
             return self.api(folder, "".join(parts[4:5]), parts[5:], body)
         if parts[0] == "datasets" and "resolve" in parts:
+            if self.root.joinpath(*parts[1:3], ".gated").is_file():  # listed, and not handed out
+                return self.answer({}, 403, X_Error_Code="GatedRepo")
             file = self.root.joinpath(*parts[1:3], *parts[5:])
             if file.is_file():
                 data = file.read_bytes()

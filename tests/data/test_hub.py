@@ -103,6 +103,8 @@ def test_any_data_set_of_the_hub_without_a_copy_by_datasets(tmp_path: Path) -> N
     (tmp_path / "hub/me/opus/opus.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')")
     wmt24pp(tmp_path / "hub/google/wmt24pp", "ro_RO")
     flores_plus(tmp_path / "hub/openlanguagedata/flores_plus", "eng_Latn", "ron_Latn")
+    flores_plus(tmp_path / "hub/me/gated", "eng_Latn", "ron_Latn")
+    (tmp_path / "hub/me/gated/.gated").touch()
     jsonl(tmp_path / "hub/me/plain/data.jsonl", [{"en": f"a{i}", "ro": f"b{i}"} for i in range(9)])
     (tmp_path / "hub/me/script").mkdir()
     (tmp_path / "hub/me/script/script.py").write_text("1 / 0")
@@ -119,6 +121,7 @@ def test_any_data_set_of_the_hub_without_a_copy_by_datasets(tmp_path: Path) -> N
             ("hub", "en-es", {"path": "me/opus"}),
             ("hub", "en-ro", {"path": "me/script"}),
             ("hub", "en-ro", {"path": "me/nothing"}),
+            ("flores_plus", "en-ro", {"repo": "me/gated"}),
         )
     (opus_splits, report, _), (plain, _, _), (flores, _, _), *failed = read
     assert report == (
@@ -127,7 +130,8 @@ def test_any_data_set_of_the_hub_without_a_copy_by_datasets(tmp_path: Path) -> N
     assert opus_splits[0][0] == ["ro train 0", "en train 0"] and len(opus_splits[2]) == 6
     assert plain[2][0] == ["en 2", "ro_RO 2"] and plain[1][-1] == ["a8", "b8"]
     assert [len(split) for split in flores] == [7, 2, 5]
-    no_pair, script, nothing = (message for _, message, _ in failed)
+    no_pair, script, nothing, gated = (message for _, message, _ in failed)
+    assert "The data set me/gated is gated: accept its terms at https://hugg" in gated
     assert "me/opus: none of its configurations is named en-es" in no_pair
     assert "me/script: no file that can be read" in script and "none is run" in script
     assert "data.path=me/nothing: the hub has no such data set" in nothing

@@ -24,10 +24,10 @@ from typing import Any
 
 from mt_lottery.config import DataConfig, setting
 from mt_lottery.data.filters import FilterConfig, Report, settings_for
+from mt_lottery.data.hub.access import check_regular_data, gated, root_cause
 from mt_lottery.data.text import Pair, open_folder
 from mt_lottery.errors import ConfigError, DataError
 from mt_lottery.languages import LanguagePair
-from mt_lottery.reading import check_regular
 from mt_lottery.registry import CORPORA
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,6 @@ READERS = {".parquet": "parquet", ".jsonl": "json"}  # a file's ending → its r
 TIMEOUT = 5.0  # seconds for the one question to the hub
 BATCH = 1000  # records converted from Arrow at a time
 SHOWN = 60  # characters of a field's value in a message
-_LFS_POINTER = b"version https://git-lfs"
 
 
 @dataclass
@@ -323,35 +322,3 @@ class HubCorpus(ABC):
             logger.warning("The hub cannot be reached: the cached copy of %s is used.", repo)
             return []
         return [sibling.rfilename for sibling in info.siblings or []]
-
-
-def gated(repo: str) -> DataError:
-    """What to do about a repository whose terms must be accepted."""
-    return DataError(
-        f"The data set {repo} is gated: accept its terms at "
-        f"https://huggingface.co/datasets/{repo}, then log in with 'hf auth login' or set "
-        "HF_TOKEN."
-    )
-
-
-def check_regular_data(path: Path) -> None:
-    """Refuse what is no file of data: empty, a pointer of git-lfs, a pipe."""
-    check_regular(path, DataError)
-    try:
-        with path.open("rb") as file:
-            start = file.read(len(_LFS_POINTER))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}.") from error
-    if not start:
-        raise DataError(f"{path}: the file is empty.")
-    if start == _LFS_POINTER:
-        raise DataError(
-            f"{path} is a pointer of git-lfs, not the data: run 'git lfs pull' in its folder."
-        )
-
-
-def root_cause(error: BaseException) -> str:
-    """What was wrong, without the libraries' layers ("an error occurred")."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".rstrip(".: ")

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mt_lottery.data.files import fields_with_texts, sides_of
-from mt_lottery.data.hub.datasets import HubCorpus, check_regular_data, gated, root_cause, shorten
+from mt_lottery.data.hub.access import check_regular_data, gated, root_cause
+from mt_lottery.data.hub.datasets import HubCorpus, shorten
 from mt_lottery.data.text import Pair
 from mt_lottery.errors import DataError, nearest
 from mt_lottery.languages import LanguagePair
