@@ -106,7 +106,7 @@ def test_the_keys_that_scripts_rely_on(tmp_path: Path) -> None:
         ("tuner.name=ks_lot", "`tuner.name`: Unknown tuner 'ks_lot'", "ks_lottery"),
         ("data.template=plan", "`data.template`: Unknown template 'plan'", "plain"),
         ("data.dev=ntrx", "`data.dev`: Unknown corpus 'ntrx'", "ntrex"),
-        ("data.test=flores", "`data.test`: Unknown corpus 'flores'", "flores101"),
+        ("data.test=opus-100", "`data.test`: Unknown corpus 'opus-100'", "opus100"),
         ("train.optimizer=adam", "`train.optimizer`: Unknown optimizer 'adam'", "adamw"),
         ("probe.criterion=entropy", "`probe.criterion`: Unknown criterion", "cross_entropy"),
         ("tuner.selector=kss", "`tuner.selector`: Unknown selector 'kss'", "ks"),

@@ -130,7 +130,7 @@ def test_listing_names_imports_no_builtin() -> None:
     [
         ("tuner", "ks_lotery", "ks_lottery"),
         ("metric", "chrff", "chrf"),
-        ("corpus", "flores", "flores101"),
+        ("corpus", "opus-100", "opus100"),
     ],
 )
 def test_unknown_name_gives_the_nearest(kind: str, wrong: str, right: str) -> None:
