@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +97,53 @@ def new_figure(
     return figure, axes
 
 
+@cache
+def _letters(path: str) -> frozenset[int]:
+    """The code points that a font has glyphs for."""
+    from matplotlib.font_manager import get_font
+
+    try:
+        return frozenset(get_font(path).get_charmap())
+    except (OSError, RuntimeError):  # a font that is broken, or was taken away
+        return frozenset()
+
+
+def make_legible(text: Any) -> None:
+    """Give a text of a figure fonts with all its letters; what none has is written ``U+6708``.
+
+    matplotlib's own font has Latin, Greek, Cyrillic, Arabic and Hebrew letters, but no Chinese,
+    Japanese or Indian ones: it would draw boxes.
+
+    Args:
+        text: matplotlib's.
+    """
+    from matplotlib.font_manager import findfont, fontManager
+
+    words = text.get_text()
+    own = findfont(text.get_fontproperties())
+    missing = {ord(x) for x in words if not x.isspace()} - _letters(own)
+    if not missing:
+        return
+    names = list(text.get_fontfamily())
+    plain = [f for f in fontManager.ttflist if f.style == "normal" and "Last Resort" not in f.name]
+    # of two fonts that have them, any will do: the same one each time, Noto's where it is
+    for font in sorted(plain, key=lambda f: ("Noto" not in f.name, f.weight != 400, f.name)):
+        if missing & _letters(font.fname):
+            names.append(font.name)
+            missing -= _letters(font.fname)
+        if not missing:
+            break
+    text.set_fontfamily(names)
+    text.set_text("".join(f"U+{ord(x):04X}" if ord(x) in missing else x for x in words))
+
+
 def save_figure(figure: Any, stem: Path) -> list[Path]:
     """Write ``stem.png`` (200 dots an inch) and ``stem.svg``; returns their paths."""
     import matplotlib
+    from matplotlib.text import Text
 
+    for text in figure.findobj(Text):
+        make_legible(text)
     written = []
     for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
         buffer = io.BytesIO()

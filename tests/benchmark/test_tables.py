@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -109,6 +110,14 @@ def test_latex() -> None:
     for rule in ("toprule", "midrule", "bottomrule"):
         assert text.count(rule) == 1
     assert tex_text(r"a_b%c&d{e}\f") == r"a\_b\%c\&d\{e\}\textbackslash{}f"
+
+
+def test_latex_says_what_letters_beyond_latin_need() -> None:
+    assert "fontspec" not in latex(BOARD)
+    board = json.loads(json.dumps(BOARD).replace("ks_lottery", "лотерея"))
+    head, *_, last = latex(board).strip().split("\n")
+    assert head.startswith("% Letters beyond Latin") and last == r"\end{table}"
+    assert "лотерея" in latex(board) and "T2A" in latex(board)
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")

@@ -256,6 +256,12 @@ def _spread(name: str, *path: str | int) -> list[Column]:
     return [_csv(f"{name}{end}", *path, *part) for end, part in parts.items()]
 
 
+_LETTERS = (
+    "% Letters beyond Latin: xelatex or lualatex with fontspec and a font that has them;\n"
+    "% pdflatex, Cyrillic alone: \\usepackage[T2A]{fontenc}."
+)
+
+
 def latex(board: dict[str, Any]) -> str:
     r"""A table a block, for ``\input`` in a paper that uses booktabs and graphicx."""
     lines = ["% mt-bench; needs \\usepackage{booktabs,graphicx}"]
@@ -284,4 +290,7 @@ def latex(board: dict[str, Any]) -> str:
             rf"\caption{{{caption}}}",
             r"\end{table}",
         ]
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines) + "\n"
+    if any(letter.isalpha() and ord(letter) > 0x24F for letter in text):  # a name, beyond Latin
+        text = f"{_LETTERS}\n{text}"
+    return text
