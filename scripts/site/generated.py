@@ -240,12 +240,13 @@ def _help(module: str, *arguments: str) -> str:
 
 def commands() -> str:
     """What ``--help`` of each command prints."""
+    from mt_lottery.cli.bench import subcommands
     from mt_lottery.cli.ticket import COMMANDS
 
     asked: list[tuple[str, tuple[str, ...]]] = [
         ("train", ()),
         ("bench", ()),
-        *(("bench", (name,)) for name in ("report", "compare", "list", "setup-comet")),
+        *(("bench", (name,)) for name in subcommands()),
         ("ticket", ()),
         *(("ticket", (name,)) for name in COMMANDS),
         ("translate", ()),

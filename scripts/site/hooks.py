@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import generated
 import public_names
@@ -45,3 +46,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
     text = re.sub(r"^<!-- generated: (\w+) -->$", part, markdown, flags=re.MULTILINE)
     return repository.rewritten(text, source, address, log.warning)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """The search's index as a script: a page that is opened from the disk cannot read JSON."""
+    folder = Path(config.site_dir) / "search"
+    index = (folder / "search_index.json").read_text("utf-8")
+    (folder / "search_index.js").write_text(f"var __index = {index}", encoding="utf-8")

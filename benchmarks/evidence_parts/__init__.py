@@ -1,1 +1,0 @@
-"""What ``benchmarks/evidence.py`` consists of: the questions, their cells, results and tables."""
