@@ -127,3 +127,48 @@ def test_links_to_files_of_the_repository_lead_to_pages(site: Path) -> None:
     assert 'href="repository/benchmarks/results/methods_en-es/index.html"' in listed
     folder = site / "repository" / "benchmarks" / "results" / "methods_en-es"
     assert (folder / "leaderboard.html").is_file() and (folder / "index.html").is_file()
+
+
+def test_a_public_name_without_a_place_is_reported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("mkdocs", reason="needs the extra 'docs'")
+    monkeypatch.syspath_prepend(TOP / "scripts" / "site")
+    import public_names
+
+    assert list(public_names.undocumented()) == []
+    for page in (DOCS / "reference").glob("*.md"):
+        text = page.read_text("utf-8").replace("::: mt_lottery.plugin.Probe\n", "")
+        (tmp_path / page.name).write_text(text.replace("::: mt_lottery.score\n", ""), "utf-8")
+    monkeypatch.setattr(public_names, "REFERENCE", tmp_path)
+    first, second = public_names.undocumented()
+    assert first.startswith("mt_lottery.score is on no page of docs/reference: add a line")
+    assert second.startswith("mt_lottery.plugin.Probe is on no page of docs/reference")
+
+
+def test_links_are_those_of_the_site(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mkdocs", reason="needs the extra 'docs'")
+    monkeypatch.syspath_prepend(TOP / "scripts" / "site")
+    import repository
+
+    missing: list[str] = []
+
+    def of(text: str, source: str) -> str:
+        return repository.rewritten(text, source, lambda found: f"at:{found}", missing.append)
+
+    page = "[a](../CONTRIBUTING.md#house-rules), [`c`](../examples/plugins)"
+    assert of(page, "python.md") == (
+        "[a](contributing.md#house-rules), [`c`](repository/examples/plugins/index.md)"
+    )
+    assert of("[a](docs/peft.md) `[b](docs/x.md)`", "index.md") == "[a](peft.md) `[b](docs/x.md)`"
+    assert of("[a](../../examples/own_trainer.py)", "reference/runs.md") == (
+        "[a](../repository/examples/own_trainer.py.md)"
+    )
+    assert (
+        of('<img src="docs/figures/null.png">', "index.md") == '<img src="docs/figures/null.png">'
+    )
+    assert of('<img src="docs/figures/ticket-en-es.png">', "index.md") == (
+        '<img src="at:figures/ticket-en-es.png">'
+    )
+    assert of("[a](https://x.org) [b](#here)", "index.md") == "[a](https://x.org) [b](#here)"
+    assert missing == ["README.md links to docs/figures/null.png, which is not there"]
