@@ -252,7 +252,7 @@ def commands() -> str:
         ("translate", ()),
     ]
     before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = "100"
+    os.environ["COLUMNS"] = "84"
     try:
         parts = []
         for module, words in asked:
