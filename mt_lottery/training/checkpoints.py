@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from transformers import Trainer
 
 from mt_lottery.errors import TrainingError, TuningError
+from mt_lottery.model.sharding import is_part, parted_as, whole
 from mt_lottery.system import parallel
 from mt_lottery.system.removing import remove
 from mt_lottery.training.sealing import (
@@ -24,6 +24,7 @@ from mt_lottery.training.sealing import (
     publish,
     size_of,
 )
+from mt_lottery.training.sharded import ShardedTrainer
 from mt_lottery.tuners.adapters.tensors import check_tensors, read_tensors
 
 
@@ -44,9 +45,18 @@ def trained_parameters(model: Any) -> dict[str, nn.Parameter]:
 
 
 def save_trained(model: Any, path: Path) -> None:
-    """Write the trained parameters to a safetensors file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({n: p.detach().contiguous() for n, p in trained_parameters(model).items()}, path)
+    """Write the trained parameters to a safetensors file; every process must ask, one writes."""
+    tensors = {}
+    for name, parameter in trained_parameters(model).items():
+        tensor = whole(parameter.detach())
+        if parallel.is_main():  # the others have given their parts
+            tensors[name] = (tensor.cpu() if is_part(parameter) else tensor).contiguous()
+
+    def write() -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, path)
+
+    parallel.on_main(write)
 
 
 def load_trained(model: Any, path: Path) -> None:
@@ -63,10 +73,10 @@ def load_trained(model: Any, path: Path) -> None:
         raise TrainingError(f"{path}: holds other parameters than this run's: {error}.") from error
     with torch.no_grad():
         for name, parameter in trained.items():
-            parameter.copy_(saved[name])
+            parameter.copy_(parted_as(saved[name], parameter))
 
 
-class CheckpointTrainer(Trainer):  # type: ignore[misc]
+class CheckpointTrainer(ShardedTrainer):
     """Trainer whose checkpoints are small and atomic."""
 
     def trained(self) -> dict[str, nn.Parameter]:
@@ -97,8 +107,7 @@ class CheckpointTrainer(Trainer):  # type: ignore[misc]
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         assert output_dir is not None
-        if parallel.is_main():
-            save_trained(self.model, Path(output_dir) / TRAINED)
+        save_trained(self.model, Path(output_dir) / TRAINED)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         load_trained(self.model, Path(resume_from_checkpoint) / TRAINED)

@@ -26,6 +26,7 @@ from mt_lottery.data.prompts.batches import (
     collate,
 )
 from mt_lottery.errors import TrainingError
+from mt_lottery.model.sharding import is_sharded, local
 from mt_lottery.registry import CRITERIA
 from mt_lottery.system import interrupts, parallel
 from mt_lottery.training.checkpoints import trained_parameters
@@ -232,8 +233,8 @@ class Objective:
         Raises:
             TrainingError: NaN or infinity among them.
         """
-        # of sharded values (FSDP2) each process sees its own
-        own = {n: p.to_local() if hasattr(p, "to_local") else p for n, p in self.trained.items()}
+        # of divided values each process sees its own
+        own = {name: local(parameter) for name, parameter in self.trained.items()}
         bad = [name for name, part in own.items() if not bool(torch.isfinite(part).all())]
         broken = [name for part in parallel.gather(bad) for name in part]
         if broken:
@@ -266,12 +267,13 @@ class Objective:
         examples, size = self.dev, self.config.batch_size
         order = sorted(range(len(examples)), key=lambda i: len(examples[i].prompt_ids))
         total, count = 0.0, 0.0
+        divided = is_sharded(self.model)
         self.model.eval()
         with torch.no_grad():
             for start in range(0, len(order), size):
                 share = parallel.share(order[start : start + size])
                 batch = self.to_device(self.collate([examples[i] for i in share]))
-                if run is None and not share:
+                if run is None and not share and not divided:
                     continue
                 summed = float(self.sum_loss(batch, run))
                 if share:  # else computed only because other processes hold parts of the model

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from mt_lottery.errors import TrainingError
+from mt_lottery.model.sharding import local
 from mt_lottery.system import parallel
 
 
@@ -26,9 +27,9 @@ class GradientWatch:
         ]
 
     def _note(self, parameter: Tensor) -> None:
-        gradient = parameter.grad
-        if self._reached or gradient is None:
+        if self._reached or parameter.grad is None:
             return
+        gradient = local(parameter.grad)
         self._reached = bool((gradient._values() if gradient.is_sparse else gradient).any())
         if self._reached:
             self._stop()

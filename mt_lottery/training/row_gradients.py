@@ -18,6 +18,7 @@ from torch import Tensor
 from mt_lottery.config import TrainConfig
 from mt_lottery.data.prompts.batches import Example
 from mt_lottery.errors import TrainingError
+from mt_lottery.model.sharding import is_sharded
 from mt_lottery.report.progress import progress_bar
 from mt_lottery.system import parallel
 from mt_lottery.training.objective import Objective
@@ -90,12 +91,17 @@ def gradient_norms(
                 )
             return found
 
+        def share(mine: Sequence[Example]) -> list[Tensor]:
+            # of a divided model every process computes something, or the others wait for it
+            return [norms(each) for each in mine or filler][: len(mine)]
+
         total = torch.zeros(len(rows), dtype=torch.float64)
+        filler = examples[:1] if is_sharded(model) else []
         at_once = parallel.processes()  # [pairs, k] of all pairs may take more memory than a model
         bar = progress_bar(len(examples), "Gradients", unit="pair") if parallel.is_main() else None
         for start in range(0, len(examples), at_once):
             some = examples[start : start + at_once]
-            for each in parallel.spread(some, lambda mine: [norms(example) for example in mine]):
+            for each in parallel.spread(some, share):
                 total += each
             if bar is not None:
                 bar.update(len(some))

@@ -71,7 +71,7 @@ class LotteryTrainer(CheckpointTrainer):
 
     def __init__(self, model: Any, arguments: TrainingArguments, objective: Objective) -> None:
         with _trained_beside(model):
-            super().__init__(model=model, args=arguments, train_dataset=objective.examples)  # type: ignore[arg-type]
+            super().__init__(model=model, args=arguments, train_dataset=objective.examples)
         if vars(model).get("is_quantized", False):
             # it is on its device: some cannot be moved at all; Trainer moves the batches itself
             self.accelerator.device_placement = False
@@ -99,6 +99,7 @@ class LotteryTrainer(CheckpointTrainer):
         if self.optimizer is None:  # type: ignore[has-type]
             config = self.objective.config
             self.optimizer = OPTIMIZERS.get(config.optimizer)(list(self.trained().values()), config)
+            self.one_by_one()
         optimizer: torch.optim.Optimizer = self.optimizer
         return optimizer
 
@@ -186,7 +187,8 @@ def train(
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     if parallel.started():
-        trainer.find_unreached()
+        if not trainer.sharded:
+            trainer.find_unreached()
         torch.manual_seed(seed + (parallel.rank() << 32))  # each process draws its own dropout
     main = parallel.is_main()
     train_log = TrainLog(log, title, total, start, trackers) if main else NullLog()
