@@ -68,6 +68,13 @@ class ModelConfig:
         "weights in memory; auto is the checkpoint's own",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
+    device_map: str | None = setting(
+        None,
+        "auto: its layers on all GPUs of the machine, then in its memory, then on disk; to "
+        "translate, not to train",
+        choices=("auto",),
+        counts=False,
+    )
     trust_remote_code: bool = setting(False, "run Python code that comes with a model")
 
 
@@ -168,6 +175,12 @@ class TrainConfig:
         "of norms, rotary positions and MLPs; fused on a GPU: liger (package liger-kernel)",
         choices=("torch", "liger"),
         counts="if set",
+    )
+    sharding: str = setting(
+        "none",
+        "several processes: each holds a part of every layer (train.sharding, of the whole run)",
+        choices=("none", "fsdp"),
+        counts=False,
     )
     save_steps: int = setting(
         20, "optimizer steps between checkpoints", ge=1, most=10**9, counts=False

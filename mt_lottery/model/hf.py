@@ -36,6 +36,7 @@ class HuggingFace:
         name = _name(config)
         local = checkpoint.find_local(name)
         options = {"dtype": config.dtype, "trust_remote_code": config.trust_remote_code}
+        options["device_map"] = getattr(config, "device_map", None)
         if local is None:
             found = hub.find(name, config.revision)
             if found.folder is not None:
@@ -99,15 +100,14 @@ def _no_revision(config: Any) -> None:
         )
 
 
-def load_folder(
-    path: Path, *, name: str, dtype: str, device: str, trust_remote_code: bool = False
-) -> LoadedModel:
+def load_folder(path: Path, *, name: str, dtype: str, device: str, **options: Any) -> LoadedModel:
     """Load a local folder or GGUF file.
 
     Args:
         path: a folder (config, safetensors, tokenizer; or one GGUF file), or a GGUF file.
         name: for the record.
-        dtype, device, trust_remote_code: as in :func:`mt_lottery.model.loading.load`.
+        dtype, device: as in :func:`mt_lottery.model.loading.load`.
+        options: ``trust_remote_code``, ``device_map``, likewise.
 
     Raises:
         ModelError: something is missing, damaged, or no causal language model.
@@ -116,16 +116,16 @@ def load_folder(
     if gguf is not None:
         sha256 = checkpoint.fingerprint_file(gguf)
         return _load(str(gguf.parent), device=device, dtype=dtype, gguf=gguf, sha256=sha256,
-                     name=name, trust_remote_code=trust_remote_code)  # fmt: skip
+                     name=name, **options)  # fmt: skip
     checkpoint.check_settings(path)
     shapes = checkpoint.check_weights(checkpoint.weight_files(path))
     checkpoint.check_tokenizer_files(path)
-    config = read_config(str(path), trust_remote_code=trust_remote_code)
+    config = read_config(str(path), trust_remote_code=options.get("trust_remote_code", False))
     checkpoint.check_causal(str(path), config)
     check_against_weights(config, shapes, str(path))
     sha256 = checkpoint.fingerprint_folder(path)
     return _load(str(path), device=device, dtype=dtype, sha256=sha256, name=name, config=config,
-                 trust_remote_code=trust_remote_code)  # fmt: skip
+                 **options)  # fmt: skip
 
 
 def _load(
@@ -133,7 +133,8 @@ def _load(
     *,
     device: str,
     dtype: str,
-    trust_remote_code: bool,
+    trust_remote_code: bool = False,
+    device_map: str | None = None,
     name: str | None = None,
     sha256: str | None = None,
     gguf: Path | None = None,
@@ -175,7 +176,9 @@ def _load(
     if half and not is_quantised(model):
         model = model.float()  # a checkpoint that does not say so in its config
     check_finite(model, shown)
-    model = _placed(model, device).eval().requires_grad_(False)
+    if device_map is None:
+        model = _placed(model, device)
+    model = model.eval().requires_grad_(False)
     keep_differentiable(model)
     table = tables.input_table(model)
     info = ModelInfo(

@@ -9,6 +9,9 @@ from mt_lottery.model.folder.quantised import Quantisation, keep_differentiable
 from mt_lottery.registry import MODELS
 from mt_lottery.system.quiet import quietly
 
+#: ``config.device_map`` for weights that stay in the host's memory: they are for the device.
+HOST = "host"
+
 
 @dataclass(frozen=True)
 class ModelInfo:

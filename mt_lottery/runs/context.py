@@ -10,10 +10,14 @@ from mt_lottery.data.corpora import Split
 from mt_lottery.data.prompts.batches import Encoded
 from mt_lottery.model.loading import LoadedModel
 from mt_lottery.model.positions import learned_positions
+from mt_lottery.model.sharding import local, whole
 from mt_lottery.model.special_tokens import check_ids
 from mt_lottery.model.tables import input_table
+from mt_lottery.runs.decode import load_for
 from mt_lottery.runs.planning.plan import Echo, Plan
+from mt_lottery.training.checkpoints import trained_parameters
 from mt_lottery.tuners.base import TuningContext
+from mt_lottery.tuners.declared import Original
 
 
 def _encode(plan: Plan, loaded: LoadedModel, split: Split | None) -> Encoded | None:
@@ -32,6 +36,30 @@ def _longest(plan: Plan, loaded: LoadedModel) -> tuple[int, str]:
         return asked, f"data.max_length={asked}"
     left = positions - plan.tuner.virtual_tokens
     return left, f"the {left} positions that the model has for it"
+
+
+def put_together(plan: Plan, context: TuningContext) -> LoadedModel:
+    """Take the model of a divided training for a whole one with the same weights.
+
+    Args:
+        plan: the run.
+        context: after the training; its model is replaced by one in the host's memory.
+
+    Returns:
+        that model.
+    """
+    loaded = load_for(plan.config, plan.device, plan.text)
+    places = dict(loaded.model.named_parameters())
+    context.original = Original(loaded.model)
+    context.declared = []
+    with torch.no_grad():
+        for name, parameter in trained_parameters(context.model).items():
+            places[name].copy_(whole(parameter.detach()))  # in the dtype that it is saved in
+            context.declared.append(places[name].requires_grad_(True))
+    for parameter in context.model.parameters():  # others may hold the model still
+        local(parameter.detach()).untyped_storage().resize_(0)
+    context.model = loaded.model
+    return loaded
 
 
 def input_counts(encoded: Encoded) -> Counter[int]:

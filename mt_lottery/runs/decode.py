@@ -6,6 +6,7 @@ import itertools
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from mt_lottery.config import RunConfig
@@ -13,12 +14,14 @@ from mt_lottery.data.joint import in_direction
 from mt_lottery.data.prompts.chat import BoundChat
 from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.decoding.translation import Hypothesis, check_positions, translate
-from mt_lottery.model.loading import LoadedModel, load
+from mt_lottery.model.loading import HOST, LoadedModel, load
 from mt_lottery.model.positions import learned_positions, named_positions
+from mt_lottery.model.sharding import in_step
 from mt_lottery.model.special_tokens import check_ids
 from mt_lottery.model.tables import eos_ids, input_table
 from mt_lottery.report.progress import is_live, progress_bar
 from mt_lottery.runs.planning.plan import Plan
+from mt_lottery.runs.planning.sharding import divided
 from mt_lottery.system import parallel
 from mt_lottery.tuners.base import Tuner
 
@@ -32,6 +35,8 @@ def pad_id(tokenizer: Any) -> int:
 def load_for(config: RunConfig, device: str, text: PreparedText) -> LoadedModel:
     """The original model, and its prompt made fit for its tokenizer.
 
+    With ``train.sharding`` it stays in the host's memory, until it is divided.
+
     With a chat template, the model stops at the token that ends a turn, as at all that its
     generation settings name, and says so wherever it is saved.
 
@@ -43,7 +48,8 @@ def load_for(config: RunConfig, device: str, text: PreparedText) -> LoadedModel:
     Raises:
         ModelError: the model cannot be had, or has no chat template where one is asked for.
     """
-    loaded = load(config.model, device)
+    model = config.model
+    loaded = load(replace(model, device_map=HOST) if divided(config) else model, device)
     text.bind(loaded.tokenizer)
     settings = getattr(loaded.model, "generation_config", None)
     if isinstance(text.template, BoundChat) and settings is not None:
@@ -204,4 +210,4 @@ def decode(
             if progress is not None:
                 progress.close()
 
-    return parallel.spread(prompts, share)
+    return parallel.spread(prompts, lambda mine: in_step(loaded.model, lambda: share(mine)))

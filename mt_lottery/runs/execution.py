@@ -16,9 +16,11 @@ from mt_lottery.data.prompts.batches import Encoded
 from mt_lottery.errors import RecordError
 from mt_lottery.model.kernels import check_kernels
 from mt_lottery.model.loading import LoadedModel
+from mt_lottery.model.sharding import on_main as on_main_in_step
+from mt_lottery.model.sharding import shard
 from mt_lottery.registry import ENGINES, TUNERS
 from mt_lottery.runs.card import describe_folder
-from mt_lottery.runs.context import make_context
+from mt_lottery.runs.context import make_context, put_together
 from mt_lottery.runs.decode import check_room, decode_test, load_for, pad_id
 from mt_lottery.runs.folder import integrity
 from mt_lottery.runs.folder.preparing import (
@@ -36,6 +38,7 @@ from mt_lottery.runs.folder.takeover import NEW, told_of
 from mt_lottery.runs.gradients import gradients_of
 from mt_lottery.runs.outcome import make_record, peak_memory, score_outputs, start_peak
 from mt_lottery.runs.planning.plan import Echo, Plan, make_plan
+from mt_lottery.runs.planning.sharding import divided
 from mt_lottery.runs.probe import probe_of
 from mt_lottery.runs.search import choose_forced, is_unsearched, search, take
 from mt_lottery.system import parallel
@@ -73,7 +76,11 @@ def do(
     check_kernels(loaded.model, config.train.kernels, config.probe.kernels)
     baseline_dir = None
     if config.baseline and config.tuner.name != "none":
-        baseline_dir = _baseline(plan, loaded, given, echo)
+        own = loaded
+        if divided(config) and plan.tuner.trains_weights:  # which are divided once they are chosen
+            own = load_for(config, plan.device, plan.text)
+        baseline_dir = _baseline(plan, own, given, echo)
+        del own
     tuning, best, taken = None, None, None
     if config.tune and plan.tuner.search_space:
 
@@ -101,7 +108,7 @@ def _baseline(plan: Plan, loaded: LoadedModel, given: Path | None, echo: Echo) -
         preset=None,
         seed=0,
         tuner=TunerConfig("none"),
-        train=TrainConfig(),
+        train=TrainConfig(sharding=plan.config.train.sharding),
         probe=TrainConfig(),
         tracker="none",
         resume=False,
@@ -200,6 +207,8 @@ def _tune_and_score(
 ) -> Record:
     config, tuner = plan.config, plan.tuner
     start_peak(plan.device)
+    if divided(config) and not tuner.trains_weights:
+        shard(loaded.model, plan.device)
     context, encoded, dev = make_context(plan, loaded, echo)
     check_room(plan, loaded)
     cost = CostRecord()
@@ -236,11 +245,15 @@ def _tune_and_score(
         finish(tuner, context)
     elif tuner.trains:
         assert encoded is not None
+        if divided(config):
+            shard(context.model, plan.device)
         result = _train(plan, context, encoded, dev, run_dir, resume, trackers, echo)
         cost.train_seconds, cost.train_steps = result.seconds, result.steps
         cost.train_tokens_per_second = result.tokens_per_second
         if is_trial:
-            on_main(lambda: save_trained(context.model, run_dir / TRAINED))
+            save_trained(context.model, run_dir / TRAINED)
+        if divided(config) and tuner.trains_weights:
+            loaded = put_together(plan, context)
         finish(tuner, context)
 
     def save() -> None:
@@ -255,7 +268,9 @@ def _tune_and_score(
         if tuner.chosen is not None:
             tuner.chosen.named(loaded.tokenizer, context.counts).save(run_dir / TICKETS)
 
-    on_main(save)
+    on_main_in_step(context.model, save)
+    if divided(config):
+        shard(context.model, plan.device)
     began = time.monotonic()
     outputs = decode_test(plan, loaded, tuner)
     cost.decode_seconds = time.monotonic() - began

@@ -238,5 +238,5 @@ class TransformersEngine:
             return []
         return [
             f"`data_parallelism` is {self._config.data_parallelism}, which engine=fairseq2 alone "
-            "has; allowed for engine=transformers: ddp."
+            "has; allowed for engine=transformers: ddp (and train.sharding=fsdp divides the model)."
         ]

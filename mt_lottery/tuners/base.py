@@ -34,6 +34,8 @@ class Tuner(ABC):
         over_quantised: it can train beside weights that arrive quantised (4 bits), which cannot
             themselves be trained.
         chooses_rows: :meth:`apply` chooses vocabulary rows and says which in ``chosen``.
+        trains_weights: it trains weights of the model's own layers, not only what it adds to them
+            or the tables' rows: ``train.sharding`` divides them after :meth:`apply`.
         by_others: another library decides what :meth:`save` keeps: what the scored model computes
             is noted, and what :meth:`restore` returns must compute the same.
         autocast: dtype of the computation where the trained master copy is wider
@@ -53,6 +55,7 @@ class Tuner(ABC):
     probe_section: ClassVar[str] = "probe"
     over_quantised: ClassVar[bool] = True
     chooses_rows: ClassVar[bool] = False
+    trains_weights: ClassVar[bool] = False
     by_others: ClassVar[bool] = False
 
     def __init__(self, config: Any) -> None:
@@ -109,6 +112,11 @@ class Tuner(ABC):
     def virtual_tokens(self) -> int:
         """Positions that the tuner puts before every input."""
         return 0
+
+    @property
+    def undivided(self) -> str | None:
+        """Why it takes no model that is divided among processes, in a clause; None if it does."""
+        return None
 
     @property
     def seeded(self) -> bool:

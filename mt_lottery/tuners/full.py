@@ -41,6 +41,7 @@ class FullTuner(Tuner):
     """All parameters, as a float32 master copy; computed in the model's own dtype."""
 
     over_quantised = False
+    trains_weights = True
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)

@@ -203,7 +203,8 @@ class Gemma3:
         from mt_lottery.model.hf import load_folder
 
         _only_itself(config)
-        return load_folder(cached_folder(), name=GEMMA.name, dtype=config.dtype, device=device)
+        options = {"dtype": config.dtype, "device_map": getattr(config, "device_map", None)}
+        return load_folder(cached_folder(), name=GEMMA.name, device=device, **options)
 
     def tokenizer(self, config: Any) -> tuple[Any, int]:
         """See :func:`mt_lottery.model.loading.tokenizer_of`; converts the model first."""

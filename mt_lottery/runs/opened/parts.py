@@ -47,7 +47,7 @@ class Opened(RunFiles):
 
     @cached_property
     def stored(self) -> RunConfig:
-        """``config.yaml``, for this device and without a tracker.
+        """``config.yaml``, for this device, in one process and without a tracker.
 
         Raises:
             ConfigError: damaged, or it asks for what is not allowed here.
@@ -55,7 +55,8 @@ class Opened(RunFiles):
         _ = self.record  # says what is there, if it is no finished run
         with allowing(self._permission.user_dir, self._permission.trust_remote_code):
             config = compose_saved(self.folder / CONFIG)
-        return dataclasses.replace(config, device=self.device, tracker="none")
+        train = dataclasses.replace(config.train, sharding="none")
+        return dataclasses.replace(config, device=self.device, tracker="none", train=train)
 
     @cached_property
     def config(self) -> RunConfig:

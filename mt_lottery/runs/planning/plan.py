@@ -24,6 +24,7 @@ from mt_lottery.reading import sha256_of
 from mt_lottery.registry import CORPORA, ENGINES, METRICS, OPTIMIZERS, TRACKERS, TUNERS, Registry
 from mt_lottery.runs.planning.fitting import check_text, problems_with_directions
 from mt_lottery.runs.planning.prompting import prompt_identity, with_template
+from mt_lottery.runs.planning.sharding import check_dividable, problems_with_sharding
 from mt_lottery.runs.planning.trial_calls import sentences, try_plugins
 from mt_lottery.scoring.metric import MetricContext
 from mt_lottery.scoring.trial import SOURCES, LaterTokenizer, try_metric
@@ -255,6 +256,7 @@ def make_plan(config: RunConfig, echo: Echo, engine: Engine | None = None) -> Pl
     said += sentences(TUNERS, config.tuner.name, "problems_with", tuner.problems_with(config))
     said += sentences(ENGINES, config.engine, "problems", engine.problems())
     said += problems_with_directions(config, tuner)
+    said += problems_with_sharding(config, tuner)
     for key, section in sections:
         said += problems_with_kernels(key, section.kernels, device)
     if said:
@@ -289,6 +291,7 @@ def make_plan(config: RunConfig, echo: Echo, engine: Engine | None = None) -> Pl
     if stored is not None and trained:
         where = config.model.name_or_path or config.model.name
         check_trainable(config.tuner.name, tuner.over_quantised, where, stored)
+    check_dividable(config, stored)
     content = counted(config)
     kinds = [METRICS.get(name) for name in config.metrics]
     # a metric's own settings count by what they choose, not by its path

@@ -123,6 +123,10 @@ class QloraTuner(LoraTuner):
 
     over_quantised = False
 
+    @property
+    def undivided(self) -> str | None:
+        return "its weights are in 4 bits, and FSDP2 divides plain ones"
+
     def note(self, model: Any, base: str) -> str:
         dtype = model.get_base_model().get_input_embeddings().weight.dtype
         double = self.config.double_quantisation
