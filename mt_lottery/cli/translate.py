@@ -37,6 +37,11 @@ def parser() -> argparse.ArgumentParser:
         "--lang", metavar="SRC-TGT", help="direction, for a run that was tuned for several"
     )
     add_options(made, "--device")
+    made.add_argument(
+        "--device-map",
+        choices=["auto"],
+        help="auto: the layers on all GPUs, for a model that does not fit one",
+    )
     made.add_argument("--batch-size", type=positive, help="sentences a batch [the run's]")
     made.add_argument("--beam-size", type=positive, help="1 is greedy search [the run's]")
     made.add_argument("--max-new-tokens", type=positive, help="limit in tokens [the run's]")
@@ -85,7 +90,7 @@ def command(arguments: Sequence[str]) -> int:
     # standard output is for translations: what a plugin prints goes beside them
     aside = contextlib.redirect_stdout(sys.stderr)
     with aside, allowing(given.user_dir, given.trust_remote_code):
-        run = Run(given.run, given.device)
+        run = Run(given.run, given.device, device_map=given.device_map)
         lang = run.direction(given.lang)
         _ = run.tuned
     keys = ("batch_size", "beam_size", "max_new_tokens")

@@ -40,6 +40,17 @@ def new_cache(model: Any) -> Any | None:
     return cache if is_plain(cache.layers) else None
 
 
+def keep_rows(cache: Any, rows: Any) -> None:
+    """Drop all rows of a cache but these; each layer may be on a device of its own.
+
+    Args:
+        cache: plain, filled.
+        rows: their numbers, int64 [R].
+    """
+    for layer in (each for each in cache.layers if each.get_seq_length()):
+        layer.batch_select_indices(rows.to(layer.keys.device))
+
+
 def smallest_window(model: Any) -> int | None:
     """Positions that the narrowest sliding window of the model sees; None without one."""
     cache = new_cache(model)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from mt_lottery.decoding.caches import base_model
 from mt_lottery.errors import ModelError
 
 #: ``on_step(tokens, finished)``: new tokens and newly finished sentences since the last call.
@@ -37,8 +38,11 @@ class Continuation:
 
 
 def device_of(model: Any) -> torch.device:
-    """Where the token ids must be: the first parameter's device."""
-    device: torch.device = next(iter(model.parameters())).device
+    """Where the token ids must be: where the embedding table is.
+
+    Of a model that is spread over devices, the logits come back there too.
+    """
+    device: torch.device = base_model(model).get_input_embeddings().weight.device
     return device
 
 

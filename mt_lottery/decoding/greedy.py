@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from mt_lottery.decoding.caches import base_model, forward_arguments, is_plain, new_cache
+from mt_lottery.decoding.caches import base_model, forward_arguments, is_plain, keep_rows, new_cache
 from mt_lottery.decoding.continuation import (
     Continuation,
     Ends,
@@ -162,7 +162,7 @@ def greedy_batch(
             replayed = None  # its memory, before there is a new one
         if fewer:
             keep = torch.tensor(running, device=mask.device)
-            cache.batch_select_indices(keep)
+            keep_rows(cache, keep)
             mask, positions, chosen = mask[keep], positions[keep], chosen[keep]
             rows = [rows[i] for i in running]
         if recorded:

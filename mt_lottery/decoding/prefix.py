@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mt_lottery.decoding.caches import base_model, forward_arguments, is_plain
+from mt_lottery.decoding.continuation import device_of
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,10 @@ class SharedPrefix:
         place = torch.arange(self.virtual + most, device=device) - shift[:, None]
         place = place.clamp_min_(0)  # [B, virtual + most]
         for index, pair in enumerate(self.layers):
-            keys, values = (states[0][:, place].transpose(0, 1).contiguous() for states in pair)
+            keys, values = (
+                states[0][:, place.to(states.device)].transpose(0, 1).contiguous()
+                for states in pair
+            )
             cache.update(keys, values, index)
 
     def mask(self, kept: Sequence[int]) -> list[list[int]]:
@@ -93,7 +97,7 @@ def share_prefix(model: Any, prompts: Sequence[Sequence[int]]) -> SharedPrefix |
     if learned == "other" or (learned is None and shared == 0):
         return None
     base = base_model(model)
-    device = next(base.parameters()).device
+    device = device_of(model)
     ids = torch.tensor([list(prompts[0][:shared])], dtype=torch.int64, device=device)
     # Without the model's config every layer keeps every position, sliding windows too:
     # rows that take less of the prefix need positions that a window would have dropped.

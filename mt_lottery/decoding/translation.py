@@ -21,6 +21,7 @@ from mt_lottery.decoding.prefix import SharedPrefix, learned_prefix, share_prefi
 from mt_lottery.errors import ConfigError, DataError, ModelError
 from mt_lottery.model.attention import of_any_shape
 from mt_lottery.model.positions import learned_positions
+from mt_lottery.model.sharding import is_sharded
 from mt_lottery.report.tokens import decode_text
 
 T = TypeVar("T")
@@ -189,13 +190,15 @@ def translate(
     hypotheses: dict[int, Hypothesis] = {}
     start, size = 0, batch_size
     budget = None if max_tokens is None else max_tokens // beam_size
-    learned = learned_prefix(model) is not None
+    learned, divided = learned_prefix(model) is not None, is_sharded(model)
     # `no_grad`, not `inference_mode`: some models keep buffers made in a forward pass (dynamic
     # RoPE), and an inference tensor among them would break the training that goes on after.
     with _evaluating(model), _contiguous_head_input(model), of_any_shape(), torch.no_grad():
         if beam_size == 1 and plain:
             longest_prompt = prompts[order[0]]
-            prefix = _unless_out_of_memory(lambda _: share_prefix(model, prompts), [longest_prompt])
+            prefix = _unless_out_of_memory(
+                lambda _: share_prefix(model, prompts), [longest_prompt], divided
+            )
         spread = _most_spread(model, prefix, max(map(len, prompts)) + max_new_tokens)
         while start < len(order):
             chosen = order[start : start + size]
@@ -205,7 +208,7 @@ def translate(
             if spread is not None:
                 chosen = [i for i in chosen if len(prompts[i]) >= longest - spread]
             counter.begin()
-            results = _unless_out_of_memory(decode, [prompts[i] for i in chosen])
+            results = _unless_out_of_memory(decode, [prompts[i] for i in chosen], divided)
             if results is None:
                 counter.back()
                 size = len(chosen) // 2
@@ -238,13 +241,16 @@ def _to_text(
 
 
 def _unless_out_of_memory(
-    decode: Callable[[Sequence[Sequence[int]]], T], batch: Sequence[Sequence[int]]
+    decode: Callable[[Sequence[Sequence[int]]], T],
+    batch: Sequence[Sequence[int]],
+    divided: bool = False,
 ) -> T | None:
     """What ``decode`` gives for the batch, or None if the batch must be halved."""
     try:
         return decode(batch)
     except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
+        # another batch would need what the processes of a divided model do together
+        if not _is_out_of_memory(error) or divided:
             raise
         if len(batch) == 1:
             raise ModelError(

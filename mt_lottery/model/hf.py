@@ -20,7 +20,7 @@ from mt_lottery.model.folder.quantised import (
     quantisation,
 )
 from mt_lottery.model.folder.shape import build_shape, shape_of
-from mt_lottery.model.loading import LoadedModel, ModelInfo
+from mt_lottery.model.loading import HOST, LoadedModel, ModelInfo
 from mt_lottery.model.reach import text_parameters
 from mt_lottery.registry import register_model
 
@@ -134,7 +134,7 @@ def _load(
     device: str,
     dtype: str,
     trust_remote_code: bool = False,
-    device_map: str | None = None,
+    device_map: Any = None,
     name: str | None = None,
     sha256: str | None = None,
     gguf: Path | None = None,
@@ -154,13 +154,14 @@ def _load(
     if config is None:
         config = read_config(where, shown, **common)
         checkpoint.check_causal(shown, config)
+    spread = _spread(shown, device, device_map, gguf is not None)
     if gguf is not None:
         model = _load_gguf(shown, where, config, _dtype(dtype, config, device), common)
     else:
         model, report = call(
             checkpoint.auto_class(config).from_pretrained, shown, where, config=config,
             dtype=_dtype(dtype, config, device), use_safetensors=True, output_loading_info=True,
-            **common,
+            **spread, **common,
         )  # fmt: skip
         if missing := sorted(report.get("missing_keys", ())):
             raise ModelError(
@@ -176,7 +177,12 @@ def _load(
     if half and not is_quantised(model):
         model = model.float()  # a checkpoint that does not say so in its config
     check_finite(model, shown)
-    if device_map is None:
+    if table.is_meta:
+        raise ModelError(
+            f"{shown}: no device has room for the embedding table ({device_map=!s}); the GPUs, and "
+            "the machine's memory after them, are too small for this model."
+        )
+    if not spread and device_map != HOST:
         model = _placed(model, device)
     model = model.eval().requires_grad_(False)
     keep_differentiable(model)
@@ -192,6 +198,25 @@ def _load(
         tied_embeddings=tables.is_tied(model),
     )
     return LoadedModel(model, tokenizer, info)
+
+
+def _spread(shown: str, device: str, device_map: Any, gguf: bool) -> dict[str, Any]:
+    """transformers' arguments for a model on several devices; none for one on a single device."""
+    import torch
+
+    if device_map is None or device_map == HOST:
+        return {}
+    if gguf:
+        raise ModelError(
+            f"{shown}: model.device_map={device_map}: a GGUF file is unpacked as a whole; allowed "
+            "for it: null. A folder of safetensors can be spread."
+        )
+    found: dict[str, Any] = {"device_map": device_map}
+    if torch.device(device).type == "cpu" and torch.cuda.is_available():
+        from accelerate.utils import get_max_memory
+
+        found["max_memory"] = {"cpu": get_max_memory()["cpu"]}
+    return found
 
 
 def _placed(model: Any, device: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from mt_lottery.errors import ModelError
 from mt_lottery.model.folder.quantised import Quantisation, keep_differentiable
 from mt_lottery.registry import MODELS
 from mt_lottery.system.quiet import quietly
@@ -87,6 +88,24 @@ def load(config: Any, device: str) -> LoadedModel:
     loaded: LoadedModel = MODELS.expect(config.name, made, "load must return", LoadedModel)
     keep_differentiable(loaded.model)
     return loaded
+
+
+def check_inside(model: Any, recipe: str) -> None:
+    """Make sure that what a recipe learnt can be put on a model's weights.
+
+    Args:
+        model: spread over devices, perhaps.
+        recipe: for the message.
+
+    Raises:
+        ModelError: some of the weights are fetched from the host's memory, or from disk.
+    """
+    outside = [name for name, parameter in model.named_parameters() if parameter.is_meta]
+    if outside:
+        raise ModelError(
+            f"device_map=auto: {len(outside)} weights ({outside[0]}, …) found no room on the GPUs, "
+            f"and what recipe={recipe} learnt is put on weights that did. More, or larger, GPUs."
+        )
 
 
 def quantisation_of(config: Any) -> Quantisation | None:

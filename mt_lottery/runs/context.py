@@ -57,7 +57,9 @@ def put_together(plan: Plan, context: TuningContext) -> LoadedModel:
             places[name].copy_(whole(parameter.detach()))  # in the dtype that it is saved in
             context.declared.append(places[name].requires_grad_(True))
     for parameter in context.model.parameters():  # others may hold the model still
-        local(parameter.detach()).untyped_storage().resize_(0)
+        memory = local(parameter.detach()).untyped_storage()
+        if memory.resizable():  # on a GPU all is
+            memory.resize_(0)
     context.model = loaded.model
     return loaded
 

@@ -42,6 +42,7 @@ class Run(Opened):
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or a ``torch.device``.
         user_dir: a folder of plugins to import, for a run that needs one.
         trust_remote_code: run Python code that comes with the original model.
+        device_map: ``auto`` puts the model's layers on all GPUs, as ``model.device_map`` does.
         echo: prints a line for the user.
 
     Every attribute raises RecordError where there is no finished run, or a damaged one.

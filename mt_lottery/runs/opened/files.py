@@ -35,10 +35,12 @@ class RunFiles:
         *,
         user_dir: str | Path | None = None,
         trust_remote_code: bool = False,
+        device_map: str | None = None,
         echo: Echo = print,
     ) -> None:
         self.folder = user_path(run_dir, RecordError)
         self.device = str(device)
+        self.device_map = device_map
         self.echo = echo
         self._permission = permission()
         if user_dir is not None or trust_remote_code:

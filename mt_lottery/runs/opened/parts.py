@@ -25,7 +25,7 @@ from mt_lottery.errors import (
 )
 from mt_lottery.languages import LanguagePair, parse_pair
 from mt_lottery.model.handed_out import weight_names
-from mt_lottery.model.loading import LoadedModel, fingerprint, tokenizer_of
+from mt_lottery.model.loading import LoadedModel, check_inside, fingerprint, tokenizer_of
 from mt_lottery.model.tables import input_table
 from mt_lottery.registry import TUNERS
 from mt_lottery.runs.context import make_context
@@ -36,6 +36,7 @@ from mt_lottery.runs.opened.files import RunFiles
 from mt_lottery.runs.planning.chosen import as_chosen
 from mt_lottery.runs.planning.plan import Plan, check_packages, make_plan, pick_device
 from mt_lottery.ticket.level import RowScores
+from mt_lottery.tuners.adapters.base import PeftTuner
 from mt_lottery.tuners.base import Probe, Tuner, TuningContext
 from mt_lottery.tuners.kept import check_restored
 from mt_lottery.tuners.recipes import recipes_that
@@ -56,7 +57,9 @@ class Opened(RunFiles):
         with allowing(self._permission.user_dir, self._permission.trust_remote_code):
             config = compose_saved(self.folder / CONFIG)
         train = dataclasses.replace(config.train, sharding="none")
-        return dataclasses.replace(config, device=self.device, tracker="none", train=train)
+        model = dataclasses.replace(config.model, device_map=self.device_map)
+        here = dataclasses.replace(config, device=self.device, model=model, train=train)
+        return dataclasses.replace(here, tracker="none")
 
     @cached_property
     def config(self) -> RunConfig:
@@ -243,6 +246,8 @@ class Opened(RunFiles):
         check_packages(("tuner", TUNERS, self.stored.tuner.name))
         self.check()
         loaded = load_for(self.config, device, self.text)
+        if self.tuner.trains_weights or isinstance(self.tuner, PeftTuner):
+            check_inside(loaded.model, self.config.recipe)
         dtype, names = loaded.model.dtype, weight_names(loaded.model)
         self.tuner.tokenizer = loaded.tokenizer
         model = self.tuner.restore(loaded.model, self.folder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from mt_lottery.config import RunConfig
 from mt_lottery.errors import ConfigError
 from mt_lottery.model.folder.quantised import Quantisation
@@ -37,6 +39,22 @@ def check_dividable(config: RunConfig, stored: Quantisation | None) -> None:
         )
 
 
+def _problems_with_map(config: RunConfig, tuner: Tuner) -> Iterator[str]:
+    here = f"`model.device_map` is {config.model.device_map}"
+    if parallel.started():
+        yield (
+            f"{here}, with which one process has all devices, and torchrun started "
+            f"{parallel.processes()}: start one, or give train.sharding=fsdp in its place."
+        )
+    elif tuner.trains or tuner.probe is not None or tuner.gradient_pairs is not None:
+        yield (
+            f"{here}, which is for translating, and recipe={config.recipe} trains; allowed for it: "
+            "null. train.sharding=fsdp, under torchrun, trains a model that does not fit one GPU."
+        )
+    if config.device not in ("auto", "cpu", "cuda"):
+        yield f"{here}, and `device` is {config.device}: allowed with it: auto, cuda, cpu."
+
+
 def problems_with_sharding(config: RunConfig, tuner: Tuner) -> list[str]:
     """One sentence for each setting that does not go with it; none for a model that is whole.
 
@@ -50,6 +68,8 @@ def problems_with_sharding(config: RunConfig, tuner: Tuner) -> list[str]:
             f"`probe.sharding` is {config.probe.sharding}, but a run has one model, for its probe "
             "too: give train.sharding; allowed for probe.sharding: none."
         )
+    if config.model.device_map is not None:
+        said += _problems_with_map(config, tuner)
     if not divided(config):
         return said
     here = f"`train.sharding` is {train.sharding}"
@@ -64,11 +84,6 @@ def problems_with_sharding(config: RunConfig, tuner: Tuner) -> list[str]:
         )
     if tuner.undivided is not None:
         said.append(f"{here}, but {tuner.undivided}; allowed for {config.tuner.name}: none.")
-    if config.model.device_map is not None:
-        said.append(
-            f"{here}, and `model.device_map` is {config.model.device_map}: one spreads a model "
-            "over the processes, the other over the devices of one process. Give one of them."
-        )
     if tuner.trains_weights and train.optimizer in WHOLE_ONLY:
         said.append(
             f"{here}, and `train.optimizer` is {train.optimizer}, which "

@@ -37,6 +37,9 @@ MATRICES = (
     *("psoft", "loha", "lokr", "delora", "glora", "peanut", "randlora"),
 )
 
+#: Methods that leave the weights they are put on alone until these compute.
+DIVIDED = ("lora", "ia3")
+
 #: What PEFT raises where a method does not fit a model: it differs from method to method.
 FAULTS = (
     *(ValueError, TypeError, KeyError, IndexError, AttributeError, ImportError),
@@ -81,6 +84,15 @@ class PeftMethodTuner(PeftTuner):
     @property
     def method(self) -> str:
         return str(self.config.method)
+
+    @property
+    def undivided(self) -> str | None:
+        if self.method in DIVIDED and not self.config.options.get("use_dora"):
+            return None
+        return (
+            f"PEFT's {self.method} was not tested on divided weights (tested: "
+            f"{', '.join(DIVIDED)}, without use_dora)"
+        )
 
     @property
     def _class(self) -> Any:
