@@ -9,12 +9,14 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
+from transformers import Trainer
 
 from mt_lottery.errors import TrainingError, TuningError
-from mt_lottery.model.sharding import is_part, parted_as, whole
+from mt_lottery.model.sharding import is_part, is_sharded, parted_as, whole
 from mt_lottery.system import parallel
 from mt_lottery.system.removing import remove
+from mt_lottery.training.gradients import average_gradients, clip_gradients
 from mt_lottery.training.sealing import (
     CHECKPOINT,
     TRAINED,
@@ -24,8 +26,9 @@ from mt_lottery.training.sealing import (
     publish,
     size_of,
 )
-from mt_lottery.training.sharded import ShardedTrainer
 from mt_lottery.tuners.adapters.tensors import check_tensors, read_tensors
+
+OPTIMIZER, SCHEDULER = "optimizer.pt", "scheduler.pt"
 
 
 def last_checkpoint(folder: Path, model: Any) -> Path | None:
@@ -76,8 +79,74 @@ def load_trained(model: Any, path: Path) -> None:
             parameter.copy_(parted_as(saved[name], parameter))
 
 
-class CheckpointTrainer(ShardedTrainer):
-    """Trainer whose checkpoints are small and atomic."""
+class CheckpointTrainer(Trainer):  # type: ignore[misc]
+    """Trainer whose checkpoints are small and atomic; it takes a divided model as it is.
+
+    A checkpoint holds whole tensors, as if one process had trained: any number of them goes on.
+    """
+
+    def __init__(self, model: Any, **settings: Any) -> None:
+        self.sharded = is_sharded(model)
+        super().__init__(model=model, **settings)
+        if self.sharded:
+            # no DistributedDataParallel around it, and nothing is to be moved
+            self.accelerator.prepare_model = lambda model, **_: model
+            self.accelerator.clip_grad_norm_ = self._clip
+
+    def _move_model_to_device(self, model: Any, device: torch.device) -> None:
+        if not self.sharded:
+            super()._move_model_to_device(model, device)
+
+    def _has_mixed_mesh_grads(self, model: Any) -> bool:
+        return not self.sharded and super()._has_mixed_mesh_grads(model)
+
+    def _clip(self, parameters: Any, max_norm: float, norm_type: float = 2.0) -> Tensor:
+        return clip_gradients(list(self.trained().values()), max_norm)
+
+    def training_step(self, *args: Any, **settings: Any) -> Tensor:
+        """As Trainer's, with the gradients averaged after the last batch of a step."""
+        loss: Tensor = super().training_step(*args, **settings)
+        if self.sharded and self.accelerator.sync_gradients:
+            average_gradients(list(self.trained().values()))
+        return loss
+
+    def one_by_one(self) -> None:
+        """PyTorch's fused loops take no parts beside whole tensors."""
+        assert self.optimizer is not None
+        for group in self.optimizer.param_groups:
+            if "foreach" in group and any(map(is_part, group["params"])):
+                group["foreach"] = False
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self.sharded:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        assert self.optimizer is not None and self.lr_scheduler is not None
+        state = self.optimizer.state_dict()
+        state["state"] = {  # gathered by all, one after the other
+            number: {k: whole(v).cpu() if is_part(v) else v for k, v in values.items()}
+            for number, values in state["state"].items()
+        }
+        if parallel.is_main():
+            torch.save(state, Path(output_dir) / OPTIMIZER)
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None or not self.sharded:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        assert self.optimizer is not None and self.lr_scheduler is not None
+        folder = Path(checkpoint)
+        plain: dict[str, Any] = {"map_location": "cpu", "weights_only": True}
+        state = torch.load(folder / OPTIMIZER, mmap=True, **plain)
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for number, values in state["state"].items():
+            of = parameters[number]
+            fits = {k: v for k, v in values.items() if getattr(v, "shape", None) == of.shape}
+            values.update({k: parted_as(v, of) for k, v in fits.items()})
+        self.optimizer.load_state_dict(state)
+        self.one_by_one()
+        self.lr_scheduler.load_state_dict(torch.load(folder / SCHEDULER, **plain))
 
     def trained(self) -> dict[str, nn.Parameter]:
         """Name → parameter of all that is trained."""

@@ -32,8 +32,8 @@ from mt_lottery.system import interrupts, parallel
 from mt_lottery.training.checkpoints import trained_parameters
 from mt_lottery.training.engine import Engine as Engine  # where plugins of version 0.1 find it
 from mt_lottery.training.engine import TrainResult as TrainResult
+from mt_lottery.training.gradients import GradientWatch
 from mt_lottery.training.label_loss import check_logits, label_loss
-from mt_lottery.training.reached import GradientWatch
 from mt_lottery.training.train_log import TrainLog, read_log
 
 
