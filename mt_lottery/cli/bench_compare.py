@@ -8,11 +8,13 @@ import json
 import textwrap
 from pathlib import Path
 
-from mt_lottery.cli.options import Parser, add_options, names
+from mt_lottery.cli.options import Parser, add_options, names, typed
+from mt_lottery.system.values import number
 
 EXAMPLES = """\
 examples:
   mt-bench compare bench/small --against embed --recipes ks_lottery,frequency
+  mt-bench compare bench/small --against embed --margin 1.0
   mt-bench compare bench/small --against lora --block tuned --score first_line
   mt-bench compare bench/one bench/two --against none --metric chrf --json
 """
@@ -51,6 +53,12 @@ def parser() -> argparse.ArgumentParser:
         default="raw",
         help="of the whole output, or of its first line [raw]",
     )
+    made.add_argument(
+        "--margin",
+        type=typed(number, 0.001, 100.0),
+        metavar="POINTS",
+        help="say of which recipes it is shown that they are as good, but for so much",
+    )
     made.add_argument("--metric", metavar="KEY", help="spbleu, chrf, … [the one that ranks]")
     add_options(made, "--json")
     made.set_defaults(run_command=compare)
@@ -67,6 +75,7 @@ def compare(given: argparse.Namespace) -> int:
     from mt_lottery.benchmark.recipes import label
     from mt_lottery.report.printing import Grid, printer
     from mt_lottery.scoring.significance import RESAMPLES, Corrected, least_pvalue
+    from mt_lottery.scoring.verdicts import Equivalence
 
     block = {"recipe": "runs", "tuned": "tuned"}[given.block]
     results = load(given.folders)
@@ -77,13 +86,17 @@ def compare(given: argparse.Namespace) -> int:
         block=block,
         which=given.score,
         metric=given.metric,
+        margin=given.margin,
     )
     tell_failures(results, block)
     if given.json:
-        print(json.dumps(dataclasses.asdict(differences), indent=1, ensure_ascii=False))
+        content = dataclasses.asdict(differences)
+        if given.margin is None:
+            del content["equivalence"]
+        print(json.dumps(content, indent=1, ensure_ascii=False))
         return 0
 
-    def shown(gap: Corrected | None) -> Text:
+    def shown(gap: Corrected | None, alike: Equivalence | None) -> Text:
         if gap is None:
             return Text("—")
         # only equal scores are shown as "+0.0 [0.0, 0.0]"
@@ -93,6 +106,7 @@ def compare(given: argparse.Namespace) -> int:
         sign = "≤" if gap.least else "="
         text = f"{difference:+.{places}f} [{low:.{places}f}, {high:.{places}f}]"
         text += f"\np {sign} {gap.corrected:.3f}"
+        text += "" if alike is None else f"\n{alike.shown}"
         return Text(text, style="bold" if gap.corrected <= 0.05 else "")
 
     of = {"raw": "the whole output", "first_line": "the first line"}[differences.which]
@@ -100,7 +114,8 @@ def compare(given: argparse.Namespace) -> int:
     title = f"{differences.column} of {of}, less that of {label(differences.against)}"
     table = Grid(title, ["recipe", *differences.columns], lines=True)
     for recipe, gaps in differences.gaps.items():
-        table.add(label(recipe), *[shown(gaps.get(column)) for column in differences.columns])
+        judged = differences.equivalence.get(recipe, {})
+        table.add(label(recipe), *[shown(gaps.get(c), judged.get(c)) for c in differences.columns])
     console.print(table)
     several = len(differences.gaps)
     holm = f", Holm-corrected over the {several} recipes of a column" if several > 1 else ""
@@ -113,5 +128,10 @@ def compare(given: argparse.Namespace) -> int:
         console.print(
             f"{fewest} sentence{'s' if fewest > 1 else ''}: too few to show "
             f"a p below {least:.3g}, however large the difference (2^(1 − n))."
+        )
+    if given.margin is not None:
+        console.print(
+            f"equivalent within {given.margin:g}: the 90% interval lies within ±{given.margin:g} "
+            "(two one-sided tests at 5%); else worse or better: p ≤ 0.05; else undecided."
         )
     return 0

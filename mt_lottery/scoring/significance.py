@@ -165,15 +165,30 @@ class Bootstrap:
         each = np.array(
             [[self.corpus_score(totals) for totals in counts @ part] for part in seeds]
         )  # [seeds, resamples]
-        if len(seeds) > 1 and name is not None:
-            # seeds of a system are no pairs of another's: each system draws its own
-            rng = np.random.default_rng([self.seed, sum(name.encode())])
-            drawn = rng.integers(len(seeds), size=(self.resamples, len(seeds)))
-            resampled = each[drawn, np.arange(self.resamples)[:, None]].mean(axis=1)
-        else:
-            resampled = each.mean(axis=0)
         whole = np.array([self.corpus_score(part.sum(axis=0)) for part in seeds])
-        return ResampledScore(float(whole.mean()), resampled, whole, len(seeds[0]))
+        return over_seeds(whole, each, name, len(seeds[0]), self.seed)
+
+
+def over_seeds(
+    whole: Floats, resamples: Floats, name: str | None, sentences: int, seed: int = SEED
+) -> ResampledScore:
+    """A system's score from those of its seeds.
+
+    Args:
+        whole: the score of each seed, [seeds].
+        resamples: the same on every resample, [seeds, resamples].
+        name: as in :meth:`Bootstrap.scores`.
+        sentences: of the test set.
+        seed: of the draws.
+    """
+    if len(whole) > 1 and name is not None:
+        # seeds of a system are no pairs of another's: each system draws its own
+        rng = np.random.default_rng([seed, sum(name.encode())])
+        drawn = rng.integers(len(whole), size=(resamples.shape[1], len(whole)))
+        found = resamples[drawn, np.arange(resamples.shape[1])[:, None]].mean(axis=1)
+    else:
+        found = resamples.mean(axis=0)
+    return ResampledScore(float(whole.mean()), found, whole, sentences)
 
 
 def resampled(
@@ -207,10 +222,15 @@ def draw_counts(sentences: int, resamples: int, seed: int) -> Floats:
     return counts.reshape(resamples, sentences).astype(np.float64)
 
 
-def percentile_interval(scores: Floats) -> tuple[float, float]:
-    """The 95% interval: one score in forty cut off on either side, as sacrebleu does."""
+def percentile_interval(scores: Floats, one_in: int = 40) -> tuple[float, float]:
+    """The 95% interval: one score in forty cut off on either side, as sacrebleu does.
+
+    Args:
+        scores: [resamples].
+        one_in: another share to cut off; one in twenty leaves the 90% interval.
+    """
     ordered = np.sort(scores)
-    cut = len(ordered) // 40
+    cut = len(ordered) // one_in
     return float(ordered[cut]), float(ordered[len(ordered) - cut - 1])
 
 
@@ -306,47 +326,4 @@ def differences(scores: Mapping[str, ResampledScore], against: str) -> dict[str,
             least=each.pvalue < 1.5 / (len(scores[name].resamples) + 1),
         )
         for name, each in found.items()
-    }
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A system against the best one.
-
-    Attributes:
-        best: whether it is the best one itself.
-        difference: its score less that of the best, ≤ 0.
-        pvalue: two-sided, Holm-corrected over all comparisons; 1 for the best.
-        least: as in :class:`Corrected`.
-        mark: the best, or not significantly worse at 5%; None where there is one seed only.
-    """
-
-    best: bool
-    difference: float
-    pvalue: float
-    least: bool
-    mark: bool | None
-
-
-def compare_with_best(scores: Mapping[str, ResampledScore]) -> dict[str, Verdict]:
-    """Judge every system by its score (an average over languages).
-
-    Args:
-        scores: system → its score, all of the same test sets.
-
-    Returns:
-        system → verdict; empty if there is no system.
-    """
-    if not scores:
-        return {}
-    best = max(scores, key=lambda name: scores[name].score)
-    several = any(own.several for own in scores.values())
-    found = differences(scores, best)
-    found[best] = Corrected(0.0, (0.0, 0.0), 1.0, 1.0, False)
-    return {
-        name: Verdict(
-            *(name == best, found[name].difference, found[name].corrected, found[name].least),
-            mark=found[name].corrected > LEVEL if several else None,
-        )
-        for name in scores
     }

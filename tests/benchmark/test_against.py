@@ -116,6 +116,25 @@ def test_few_sentences_are_not_called_significant(
     assert "4 sentences: too few to show a p below 0.125" in shown
 
 
+def test_as_good_up_to_a_margin(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["compare", str(out), "--against", "lora", "--metric", "comet"]
+    assert command([*asked, "--json"]) == 0
+    assert "equivalence" not in json.loads(capsys.readouterr().out)
+    for margin, said in ((30, "equivalent within 30"), (0.001, "undecided")):
+        assert command([*asked, "--margin", str(margin)]) == 0
+        shown = capsys.readouterr().out
+        assert said in shown and "worse" in shown and f"within ±{margin:g}" in shown
+    assert command([*asked, "--margin", "30", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    one, gap = (found[key]["eos_bias"]["en-ro"] for key in ("equivalence", "gaps"))
+    assert one["verdict"] == "equivalent" and one["margin"] == 30
+    assert gap["ci95"][0] < one["ci90"][0] < one["ci90"][1] < gap["ci95"][1]
+    for wrong in ("0", "nan", "-1", "one"):
+        with pytest.raises(SystemExit):
+            command([*asked, "--margin", wrong])
+        assert "must be a number from 0.001 to 100" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from mt_lottery.scoring.metric import MetricContext, make_metric
 from mt_lottery.scoring.significance import (
     Bootstrap,
-    Verdict,
     average,
-    compare_with_best,
     holm,
 )
+from mt_lottery.scoring.verdicts import Verdict, compare_with_best
 
 WORDS = ["the", "cat", "sat", "on", "a", "red", "mat", "while", "dogs", "ran", "home"]
 

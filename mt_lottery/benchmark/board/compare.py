@@ -7,12 +7,13 @@ The leaderboard judges every recipe by the best one.  Here the user names what t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mt_lottery.benchmark.board.collect import Results, nothing_finished
 from mt_lottery.benchmark.board.leaderboard import Builder
 from mt_lottery.errors import ConfigError, RecordError, unknown
 from mt_lottery.scoring.significance import Corrected, ResampledScore, average, differences
+from mt_lottery.scoring.verdicts import Equivalence, equivalence
 
 AVERAGE = "average"
 
@@ -29,6 +30,7 @@ class Compared:
         gaps: recipe → column → difference in the points that the leaderboard shows, corrected
             over the recipes of its column; missing where a cell is not finished.
         sentences: column → how many sentences the test set has.
+        equivalence: likewise, whether a recipe is as good up to a margin; empty without one.
     """
 
     against: str
@@ -37,6 +39,7 @@ class Compared:
     columns: list[str]
     gaps: dict[str, dict[str, Corrected]]
     sentences: dict[str, int | None]
+    equivalence: dict[str, dict[str, Equivalence]] = field(default_factory=dict)
 
 
 def compare_with(
@@ -47,6 +50,7 @@ def compare_with(
     block: str = "runs",
     which: str = "raw",
     metric: str | None = None,
+    margin: float | None = None,
 ) -> Compared:
     """Compare the recipes of a block with one of them.
 
@@ -57,6 +61,7 @@ def compare_with(
         block: ``runs`` (recipe settings) or ``tuned``.
         which: ``raw`` or ``first_line``.
         metric: its key; the one that ranks if None.
+        margin: in points, to judge equivalence by; None for not at all.
 
     Raises:
         RecordError: no cell is done yet, or the metric has no sentence statistics.
@@ -80,6 +85,7 @@ def compare_with(
         columns[AVERAGE] = list(columns)
     found: dict[str, dict[str, Corrected]] = {recipe: {} for recipe in wanted}
     sentences = {}
+    alike: dict[str, dict[str, Equivalence]] = {recipe: {} for recipe in wanted if margin}
     for column, langs in columns.items():
         there = {
             recipe: average([own[lang] for lang in langs])
@@ -89,7 +95,11 @@ def compare_with(
         sentences[column] = there[against].sentences
         for recipe, difference in differences(there, against).items():
             found[recipe][column] = difference
-    return Compared(against, builder.column, which, list(columns), found, sentences)
+            if margin:
+                alike[recipe][column] = equivalence(
+                    there[recipe], there[against], margin, difference.corrected
+                )
+    return Compared(against, builder.column, which, list(columns), found, sentences, alike)
 
 
 def _builder(results: Results, metric: str | None) -> Builder:

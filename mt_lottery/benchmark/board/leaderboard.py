@@ -27,9 +27,9 @@ from mt_lottery.scoring.significance import (
     Bootstrap,
     ResampledScore,
     average,
-    compare_with_best,
     resampled,
 )
+from mt_lottery.scoring.verdicts import compare_with_best
 
 SCHEMA = 1
 SHARES = ("stopped", "length_ratio", "empty", "truncated", "off_target")

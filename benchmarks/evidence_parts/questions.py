@@ -1,0 +1,160 @@
+"""The seven questions, and the arms that answer each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from evidence_parts.cells import Arm, Cell, Setting, cells_of
+
+NONE = Arm("none", "none")
+KS = Arm("ks_lottery", "ks_lottery")
+EMBED = Arm("embed", "embed")  # it finds the probe of KS: the two are one training
+ONE = Arm("one_row", "one_row")
+GRADIENT = Arm("gradient", "grad_lottery")
+FLORES_DEV = {"data.dev": "flores101", "data.dev_path": "data/flores101_dataset"}
+PAIRS = (32, 100, 320, 1000, 1997)
+PROBES = [(lr, epochs) for lr in ("1e-3", "3e-3", "1e-2") for epochs in (2, 4)]
+TOKENS = 8  # of the plain prompt, beside line break and bos
+
+
+@dataclass(frozen=True)
+class Question:
+    """A part.
+
+    Attributes:
+        asks: the question.
+        arms: what answers it, as tables list it.
+        against: the arm that the others are compared with; empty where no table compares.
+    """
+
+    asks: str
+    arms: list[Arm]
+    against: str = ""
+
+
+def _selected(rows: int) -> list[Arm]:
+    """18 or 100 rows by each measure, tuned; then copied from the probe."""
+    at = {"tuner.tickets": str(rows)}
+    late = 1 if rows == 18 else 2
+    name = "" if rows == 18 else f"-{rows}"
+    tuned = [
+        KS if rows == 18 else Arm(f"ks_lottery{name}", "ks_lottery", at, late=late),
+        Arm(f"cos{name}", "ks_lottery", {**at, "tuner.selector": "cos"}, late=late),
+        GRADIENT if rows == 18 else Arm(f"gradient{name}", "grad_lottery", at, late=late),
+        Arm(f"frequency{name}", "frequency", at, late=late),
+        Arm(f"frequency_matched{name}", "frequency_matched", at, late=late),
+        Arm(f"random_seen{name}", "random_seen", at, late=late),
+    ]
+    copied = [
+        Arm(f"{way}{name}-copied", "ks_transfer", {**at, "tuner.selector": way}, late=2)
+        for way in ("ks", "cos", "gradient", "frequency")
+    ]
+    return tuned + copied
+
+
+def _template_rows() -> list[Arm]:
+    """The most changed rows of the template, 1, 8 or all of them; and 18 outside it."""
+    asked = {"template-1": "template:1", "template-8": "template:8", "template-all": "template:0",
+             "outside-18": "outside:18"}  # fmt: skip
+    return [
+        Arm(name, "ks_lottery", rows=rows, of=("ks_lottery",), late=1)
+        for name, rows in asked.items()
+    ]
+
+
+def _probes(setting: Setting) -> list[Arm]:
+    """18 rows copied from probes of other learning rates and lengths, scored on Flores-101 dev."""
+    dev = {
+        "data.test": "files",
+        "data.test_path": None,
+        "data.test_source": "data/flores101_dataset/dev/eng.dev",
+        "data.test_target": "data/flores101_dataset/dev/{flores}.dev",
+        "data.test_pairs": str(setting.few(200)),
+    }
+    return [
+        Arm(f"probe-{lr}-{epochs}", "ks_transfer",
+            {**dev, "probe.lr": lr, "probe.epochs": str(epochs)}, late=2)
+        for lr, epochs in PROBES
+    ]  # fmt: skip
+
+
+def _prompts(setting: Setting) -> list[Arm]:
+    """Single rows; tickets of other templates; four wordings at once."""
+    tokens = [
+        Arm(f"token-{place}", "ks_lottery", rows=f"token:{place}", of=("ks_lottery",), late=2)
+        for place in range(1, TOKENS + 1)
+    ]  # fmt: skip
+    tickets = [
+        Arm(f"ticket-{template}", "ks_transfer",
+            {"data.template": template, "data.test_pairs": str(setting.few(8))}, late=2)
+        for template in ("alpaca", "labels")
+    ]  # fmt: skip
+    four = [
+        Arm(f"four-{name}", recipe, {"data.template": "four"}, late=2)
+        for name, recipe in (("ks", "ks_lottery"), ("gradient", "grad_lottery"),
+                             ("newline", "one_row"))
+    ]  # fmt: skip
+    few = ("--sentences", str(setting.few(200)))
+    where = [
+        Arm(f"where-{of}", analysis="explain", of=(of,), late=3,
+            options=(*few, "--controls", "1", "--arms", "bos,instruction,source,target"))
+        for of in ("ks_lottery", "four-ks")
+    ]  # fmt: skip
+    other = [
+        Arm(f"{of}-asked-{template}", analysis="explain", of=(of,), late=3,
+            options=(*few, "--controls", "1", "--arms", "instruction", "--template", template))
+        for of in ("ks_lottery", "four-ks", "four-gradient")
+        for template in ("plain", "alpaca", "labels", "ask", "say")
+        if (of, template) != ("ks_lottery", "plain")
+    ]  # fmt: skip
+    bos = Arm("one_row-bos", "one_row", {"tuner.token": "bos"}, late=1)
+    return [NONE, KS, ONE, bos, *tokens, *_template_rows(), *tickets, *four, *where, *other]
+
+
+def _amounts(setting: Setting) -> list[Arm]:
+    """Of text; dev pairs are from Flores-101, so that all of NTREX-128 can be trained on."""
+    scaled = [max(4, round(pairs * setting.train_pairs / 400)) for pairs in PAIRS]
+    return [
+        Arm(f"{name}-{pairs}-pairs", recipe,
+            {**FLORES_DEV, "data.train_pairs": str(pairs)}, late=3)
+        for pairs in scaled
+        for name, recipe in (("one_row", "one_row"), ("gradient", "grad_lottery"),
+                             ("ks_lottery", "ks_lottery"), ("lora", "lora"), ("embed", "embed"))
+    ]  # fmt: skip
+
+
+def questions(setting: Setting) -> dict[str, Question]:
+    """Part → its question."""
+    first = [NONE, Arm("first_line_stop", "first_line_stop"), Arm("few_shot", "few_shot"),
+             KS, EMBED, ONE, Arm("lora", "lora"), Arm("full", "full", late=3)]  # fmt: skip
+    stopping = [
+        NONE, first[1], Arm("forced_prefix", "forced_prefix", late=1),
+        Arm("eos_bias", "eos_bias", late=1), KS, ONE, GRADIENT, first[6], EMBED, first[7],
+    ]  # fmt: skip
+    return {
+        "p1": Question("Do 18 rows keep what the whole table gains, and how far are they below "
+                       "LoRA?", first, "embed"),
+        "p2": Question("Does the KS test choose better rows than a word count, than cosine, than "
+                       "one backward pass?",
+                       [*_selected(18), *_template_rows(), *_selected(100)], "ks_lottery"),
+        "p3": Question("How much of each gain is stopping?", stopping, "none"),
+        "p4": Question("What does a better probe buy?", _probes(setting), "probe-1e-3-2"),
+        "p5": Question("Is the certificate kept?", [
+            Arm("certificate", analysis="certify", of=("ks_lottery",), late=2)
+        ]),
+        "p6": Question("Is it the prompt's ticket, not the language's?", _prompts(setting),
+                       "ks_lottery"),
+        "p7": Question("How does it scale with the amount of text?", _amounts(setting)),
+    }  # fmt: skip
+
+
+def plan(parts: list[str], setting: Setting) -> list[Cell]:
+    """The cells of some parts; what several parts need belongs to the first of all that has it."""
+    owned: dict[tuple[str, str, int], Cell] = {}
+    wanted: dict[tuple[str, str, int], Cell] = {}
+    for part, question in questions(setting).items():
+        for cell in cells_of(part, question.arms, setting):
+            own = owned.setdefault(cell.key, cell)
+            if part in parts:
+                wanted[cell.key] = own
+    return [*wanted.values()]

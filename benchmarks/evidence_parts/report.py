@@ -1,0 +1,326 @@
+"""Tables and figures of what is done, and a list of what is not."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evidence_parts.cells import MARGIN, Arm, Setting
+from evidence_parts.questions import Question, plan, questions
+from evidence_parts.results import Results
+from evidence_parts.scores import Scores, interval, pvalue
+from mt_lottery.scoring.significance import percentile_interval
+
+Lines = list[str]
+
+
+def table(headings: list[str], lines: list[list[str]], left: int = 1) -> Lines:
+    """A Markdown table."""
+    marks = ["---"] * left + ["--:"] * (len(headings) - left)
+    return [f"| {' | '.join(cells)} |" for cells in (headings, marks, *lines)] + [""]
+
+
+def report(parts: list[str], results: Results, setting: Setting) -> str:
+    """Markdown: a section a question, its tables, and what is missing."""
+    scores, said = Scores(results, setting), []
+    if setting.rehearsal:
+        said += ["**A rehearsal: these numbers are of other text, settings or models than the "
+                 "evidence's.**", ""]  # fmt: skip
+    devices = sorted({str((row.get("environment") or {}).get("device"))
+                      for row in results.rows.values()} - {"None"})  # fmt: skip
+    if len(devices) > 1:
+        said += [f"Cells were run on {' and '.join(devices)}; `device` of each is in the file.", ""]
+    for part in parts:
+        question = questions(setting)[part]
+        said += [f"## {part}: {question.asks}", ""]
+        content = SECTIONS[part](question, scores)
+        said += content or ["No cell that answers it is finished.", ""]
+        said += missing(part, question, results, setting)
+    return "\n".join(said).rstrip()
+
+
+def missing(part: str, question: Question, results: Results, setting: Setting) -> Lines:
+    """What of a part is not done, an item an arm."""
+    names = {arm.name for arm in question.arms}
+    cells = [c for c in plan([part], setting) if c.arm.name in names and results.get(c) is None]
+    if not cells:
+        return ["Every cell of this part is done.", ""]
+    items = []
+    for name, own in itertools.groupby(cells, key=lambda cell: cell.arm.name):
+        by_lang: dict[str, list[str]] = {}
+        for cell in own:
+            by_lang.setdefault(cell.lang, []).append(str(cell.seed))
+        where = "; ".join(f"{lang} {', '.join(seeds)}" for lang, seeds in by_lang.items())
+        items.append(f"- {name}: {where}")
+    return ["Not run yet (language and seeds):", "", *items, ""]
+
+
+def score_tables(question: Question, scores: Scores) -> Lines:
+    """A table a language, and one of the mean over the languages that all arms have."""
+    arms, langs = scores.common(question.arms)
+    metric = scores.metric()
+    if not arms or metric is None:
+        return []
+    said: Lines = []
+    if len(langs) > 1:
+        title = f"Mean over {', '.join(langs)}:"
+        said += [title, "", *score_table(arms, langs, question.against, scores)]
+    for lang in scores.setting.langs:
+        there = [arm for arm in arms if scores.rows(arm, lang)]
+        if there:
+            title = f"English to {lang}:"
+            said += [title, "", *score_table(there, [lang], question.against, scores)]
+    return [*said, *_legend(question.against, scores)]
+
+
+def score_table(arms: list[str], langs: list[str], against: str, scores: Scores) -> Lines:
+    metric = scores.metric()
+    assert metric is not None
+    gaps = scores.against(arms, against, langs, metric) if against else {}
+    column = scores.column(metric)
+    headings = ["", "rows", "seeds", f"{column}, raw", "first line", "chrF++, raw", "stopped"]
+    judged = [f"less {against}", "Holm", f"within {MARGIN:g}"] if gaps else []
+    lines = []
+    for arm in arms:
+        raw, first, chrf = (
+            scores.of(arm, langs, key, which)
+            for key, which in ((metric, "raw"), (metric, "first_line"), ("chrf", "raw"))
+        )
+        assert raw is not None
+        assert first is not None
+        count = scores.rows(arm, langs[0])[0]["rows"]
+        line = [arm, "" if count is None else f"{count:,}", scores.seeds(arm, langs),
+                interval(raw.score, raw.ci95), interval(first.score, first.ci95),
+                "" if chrf is None else interval(chrf.score, chrf.ci95),
+                f"{scores.mean(arm, langs, 'generation', 'stopped'):.0%}"]  # fmt: skip
+        if arm in gaps:
+            gap, alike = gaps[arm]
+            line += [interval(gap.difference, gap.ci95), pvalue(gap), alike.verdict]
+        lines.append(line + [""] * (len(headings) + len(judged) - len(line)))
+    return table(headings + judged, lines)
+
+
+def _legend(against: str, scores: Scores) -> Lines:
+    more = (
+        f" *less {against}*: of the raw score, p Holm-corrected over the lines of the table. "
+        f"*within {MARGIN:g}*: two one-sided tests at 5%; equivalent, else worse or better "
+        "(p ≤ 0.05), else undecided."
+    )
+    more = more if against else ""
+    return [f"Brackets: 95%, {scores.setting.test_pairs:,} sentences and the seeds there are "
+            f"resampled together.{more}", ""]  # fmt: skip
+
+
+def stopping(question: Question, scores: Scores) -> Lines:
+    """Each gain over the original model, and which share of it is not on the first line."""
+    arms, langs = scores.common(question.arms)
+    metric = scores.metric()
+    if "none" not in arms or metric is None:
+        return []
+    said: Lines = []
+    for chosen in [*([langs] if len(langs) > 1 else []), *([x] for x in scores.setting.langs)]:
+        base = [scores.of("none", chosen, metric, which) for which in ("raw", "first_line")]
+        lines = []
+        for arm in arms:
+            own = [scores.of(arm, chosen, metric, which) for which in ("raw", "first_line")]
+            if arm == "none" or None in own or None in base:
+                continue
+            raw, first = (a.minus(b) for a, b in zip(own, base, strict=True))  # type: ignore[union-attr]
+            gained, kept = (a.resamples - b.resamples for a, b in zip(own, base, strict=True))  # type: ignore[union-attr]
+            share = "—"
+            if raw.ci95[0] > 0:
+                low, high = percentile_interval(100 * (1 - kept / gained))
+                value = 100 * (1 - first.difference / raw.difference)
+                share = f"{value:.0f}% [{low:.0f}, {high:.0f}]".replace("-", "−")
+            lines.append([arm, scores.seeds(arm, chosen), interval(raw.difference, raw.ci95),
+                          interval(first.difference, first.ci95), share,
+                          f"{scores.mean(arm, chosen, 'generation', 'stopped'):.0%}"])  # fmt: skip
+        if lines:
+            said += [f"{', '.join(chosen)}:", "",
+                     *table(["", "seeds", "gain, raw", "gain, first line", "stopping", "stopped"],
+                            lines)]  # fmt: skip
+    note = (
+        "Gains over the original model. *Stopping*: the share of the raw gain that is not on the "
+        "first line; — where the raw gain is not clear of 0."
+    )
+    return [*said, note, ""] if said else []
+
+
+def probes(question: Question, scores: Scores) -> Lines:
+    """Scores on dev, nominal p of the ticket's last row, and how far rows depend on seeds."""
+    arms, langs = scores.common(question.arms)
+    if not langs:
+        return []
+    lines = []
+    for arm in arms:
+        rows = [row for lang in langs for row in scores.rows(arm, lang)]
+        alphas = [row["alpha"] for row in rows if row["alpha"] is not None]
+        shared = [
+            len({*one["ticket"]} & {*other["ticket"]})
+            for lang in langs
+            for one, other in itertools.combinations(scores.rows(arm, lang), 2)
+        ]
+        spread = f"{min(alphas):.2g} to {max(alphas):.2g}" if alphas else "—"
+        seconds = np.mean([row["cost"]["probe_seconds"] for row in rows])
+        lines.append([arm, spread, f"{np.mean(shared):.1f}" if shared else "—", f"{seconds:.0f}"])
+    headings = ["", "nominal p of row 18", "of 18, shared by two seeds", "probe, s"]
+    return [*score_tables(question, scores), *table(headings, lines)]
+
+
+def certificates(question: Question, scores: Scores) -> Lines:
+    """How many certified predictions change."""
+    lines = []
+    for (arm, lang, seed), row in sorted(scores.results.rows.items()):
+        if arm != "certificate":
+            continue
+        for check in row["certify"]["checks"]:
+            rate = "—"
+            if check["rate"] is not None and check["ci95"]:
+                low, high = (100 * bound for bound in check["ci95"])
+                rate = f"{100 * check['rate']:.1f}% [{low:.1f}, {high:.1f}]"
+            others = check["others_rate"]
+            lines.append([f"en→{lang}", str(seed), f"{check['alpha']:.4g}", check["model"],
+                          f"{check['rows']:,}", f"{check['certified']:,}", rate,
+                          "—" if others is None else f"{100 * others:.1f}%"])  # fmt: skip
+    headings = ["", "seed", "α", "rows are", "rows", "certified", "changed", "of the others"]
+    note = "*changed*: of the certified predictions, 95% clustered by sentence."
+    return [*table(headings, lines, 1), note, ""] if lines else []
+
+
+def prompts(question: Question, scores: Scores) -> Lines:
+    """Single rows against 18; overlap of tickets; and tickets under other wordings."""
+    arms = [a for a in question.arms if a.recipe and not a.name.startswith("ticket-")]
+    compared = Question(question.asks, arms, question.against)
+    return [*score_tables(compared, scores), *overlaps(scores), *wordings(scores)]
+
+
+def overlaps(scores: Scores) -> Lines:
+    """Rows that two tickets share, by what sets their runs apart; resampled over languages."""
+    rows = scores.results.rows
+    tickets = {
+        (arm, lang, seed): {*row["ticket"]}
+        for (arm, lang, seed), row in rows.items()
+        if arm in ("ks_lottery", "ticket-alpaca", "ticket-labels") and row.get("ticket")
+    }
+    kinds: dict[str, dict[tuple[str, ...], list[int]]] = {}
+    for (one, mine), (other, theirs) in itertools.combinations(sorted(tickets.items()), 2):
+        apart = [a != b for a, b in zip(one, other, strict=True)]
+        if sum(apart) == 1:
+            kind = ("the template", "the language", "the seed")[apart.index(True)]
+            langs = tuple(sorted({one[1], other[1]}))
+            kinds.setdefault(kind, {}).setdefault(langs, []).append(len(mine & theirs))
+    lines = []
+    for kind, groups in kinds.items():
+        each = [np.mean(shared) for shared in groups.values()]
+        bounds = "—"
+        if len(each) > 1:
+            drawn = np.random.default_rng(0).choice(each, (1000, len(each))).mean(axis=1)
+            bounds = "[{:.1f}, {:.1f}]".format(*percentile_interval(drawn))
+        every = [n for shared in groups.values() for n in shared]
+        lines.append([f"{kind} alone", str(len(every)), f"{np.mean(each):.1f}", bounds,
+                      f"{min(every)} to {max(every)}"])  # fmt: skip
+    headings = ["two tickets of 18 differ by", "pairs", "rows shared", "95%", "range"]
+    note = "95%: over languages (pairs of languages, where these differ)."
+    return [*table(headings, lines), note, ""] if lines else []
+
+
+def wordings(scores: Scores) -> Lines:
+    """Where rows are read, and what other wordings leave of the gain."""
+    lines = []
+    for (arm, lang, seed), row in sorted(scores.results.rows.items()):
+        if "explain" not in row:
+            continue
+        content = row["explain"]
+        for one in content["arms"]:
+            key = next(iter(one["scores"]))
+            first = one["scores"][key]["first_line"]
+            found = first["recovery"]
+            recovery = "—" if found is None else "{:.2f} [{:.2f}, {:.2f}]".format(
+                found["value"], *found["ci95"]).replace("-", "−")  # fmt: skip
+            lines.append([arm, f"en→{lang}, seed {seed}", str(content["template"]), one["arm"],
+                          interval(first["score"], first["ci95"]), recovery,
+                          f"{one['stopped']:.0%}"])  # fmt: skip
+    headings = ["run", "", "asked as", "rows are read", "first line", "R", "stopped"]
+    return table(headings, lines, 4) if lines else []
+
+
+def amounts(question: Question, scores: Scores) -> Lines:
+    """Score by training pairs."""
+    return score_tables(question, scores)
+
+
+SECTIONS = {
+    "p1": score_tables,
+    "p2": score_tables,
+    "p3": stopping,
+    "p4": probes,
+    "p5": certificates,
+    "p6": prompts,
+    "p7": amounts,
+}
+
+
+def write_figures(parts: list[str], results: Results, setting: Setting, folder: Path) -> list[Path]:
+    """A figure of raw scores for each part that has any: PNG and SVG."""
+    from mt_lottery.report.figures import save_figure
+
+    written: list[Path] = []
+    scores = Scores(results, setting)
+    for part in parts:
+        question = questions(setting)[part]
+        arms = [arm for arm in question.arms if arm.recipe]
+        figure = curves(arms, scores) if part == "p7" else dots(arms, scores)
+        if figure is not None and part != "p5":
+            written += save_figure(figure, folder / f"evidence-{part}")
+    return written
+
+
+def dots(arms: list[Arm], scores: Scores) -> Any:
+    """A line an arm, a panel a language; None where nothing is done."""
+    from mt_lottery.report.figures import new_figure, style, whiskers
+
+    names, _ = scores.common(arms)
+    metric = scores.metric()
+    langs = [x for x in scores.setting.langs if any(scores.rows(name, x) for name in names)]
+    if not langs or metric is None:
+        return None
+    figure, _ = new_figure(1, len(langs), width=2.4 + 2 * len(langs), height=1 + 0.25 * len(names))
+    for number, (axes, lang) in enumerate(zip(figure.axes, langs, strict=True)):
+        found = [(i, scores.of(name, [lang], metric)) for i, name in enumerate(names)]
+        known = [(i, score) for i, score in found if score is not None]
+        spread = whiskers([s.score for _, s in known], [s.ci95 for _, s in known])
+        look = {**style(0), "linestyle": "none"}
+        axes.errorbar([s.score for _, s in known], [i for i, _ in known], xerr=spread, **look)
+        axes.set_yticks(range(len(names)), names if number == 0 else [], fontsize=8)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_title(f"English to {lang}", fontsize=9)
+        axes.set_xlabel(f"{scores.column(metric)}, raw", fontsize=8)
+    return figure
+
+
+def curves(arms: list[Arm], scores: Scores) -> Any:
+    """Score against training pairs, a panel a language, a line a recipe."""
+    from mt_lottery.report.figures import LEGEND, logarithmic, new_figure, style, whiskers
+
+    metric = scores.metric()
+    langs = [x for x in scores.setting.langs if any(scores.rows(a.name, x) for a in arms)]
+    if not langs or metric is None:
+        return None
+    figure, _ = new_figure(1, len(langs), width=1 + 3 * len(langs), height=3.4)
+    for axes, lang in zip(figure.axes, langs, strict=True):
+        sizes = sorted({int(str(a.settings["data.train_pairs"])) for a in arms})
+        for number, name in enumerate(dict.fromkeys(a.name.partition("-")[0] for a in arms)):
+            found = [(size, scores.of(f"{name}-{size}-pairs", [lang], metric)) for size in sizes]
+            known = [(size, score) for size, score in found if score is not None]
+            spread = whiskers([s.score for _, s in known], [s.ci95 for _, s in known])
+            if known:
+                axes.errorbar([n for n, _ in known], [s.score for _, s in known], yerr=spread,
+                              label=name, **style(number))  # fmt: skip
+        logarithmic(axes, sizes)
+        axes.set_title(f"English to {lang}", fontsize=9)
+        axes.set_xlabel("training pairs")
+        axes.legend(**LEGEND)
+    return figure

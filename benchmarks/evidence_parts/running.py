@@ -1,0 +1,158 @@
+"""Running cells: a command each, under a lock if asked, and its numbers kept at once."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import common
+
+from evidence_parts.cells import Cell, Setting
+from evidence_parts.questions import plan, questions
+from evidence_parts.results import Results, Row, row_of_analysis, row_of_run
+
+PLUGINS = Path(__file__).parent / "plugins"
+
+
+class Failed(Exception):
+    """A command ended with an error."""
+
+
+def prepare(setting: Setting, data: Path) -> None:
+    """The folder of the runs, the text linked into it so that no setting names this machine's."""
+    setting.out.mkdir(parents=True, exist_ok=True)
+    link = setting.out / "data"
+    if link.is_symlink():
+        link.unlink()
+    link.symlink_to(data.resolve(), target_is_directory=True)
+    shutil.copytree(PLUGINS, setting.out / "plugins", dirs_exist_ok=True,
+                    ignore=shutil.ignore_patterns("__pycache__"))  # fmt: skip
+
+
+@contextlib.contextmanager
+def turn(lock: Path | None) -> Iterator[None]:
+    """Hold a file's lock, for which others wait too."""
+    if lock is None:
+        yield
+        return
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def command(cell: Cell, setting: Setting) -> list[str]:
+    """The cell as a command, to be run in ``setting.out``."""
+    folder = str(setting.folder(cell).relative_to(setting.out))
+    if cell.arm.analysis:
+        runs = [str(setting.folder(c).relative_to(setting.out)) for c in needed(cell, setting)]
+        more = ["--user-dir", "plugins"] if cell.arm.analysis == "explain" else []
+        more += ["--device", setting.device] if setting.device else []
+        return ["mt_lottery.cli.ticket", cell.arm.analysis, *runs, "--out", folder,
+                "--no-plot", *cell.arm.options, *more]  # fmt: skip
+    settings = {
+        "recipe": cell.arm.recipe,
+        "lang": f"en-{cell.lang}",
+        "seed": str(cell.seed),
+        **setting.settings(cell),
+        "out_dir": folder,
+        "baseline": "false",  # the arm `none` is that
+        "resume": "true",
+    }
+    if cell.arm.rows:
+        settings["tuner.rows_file"] = str(setting.beside(cell, "rows").relative_to(setting.out))
+    if settings.get("data.template") not in (None, "plain", "alpaca"):
+        settings["user_dir"] = "plugins"
+    return ["mt_lottery.cli.train", *(f"{key}={value}" for key, value in settings.items())]
+
+
+def needed(cell: Cell, setting: Setting) -> list[Cell]:
+    """The cells whose runs a cell reads."""
+    every = plan([*questions(setting)], setting)
+    return [next(c for c in every if c.key == (name, cell.lang, cell.seed)) for name in cell.arm.of]
+
+
+def run_cell(cell: Cell, setting: Setting, results: Results) -> Row | None:
+    """Run a cell, and what it needs first, and keep its numbers.
+
+    Returns:
+        its row; None where the prompt has no such token.
+
+    Raises:
+        Failed: its command did; the log's name is in the message.
+    """
+    for one in needed(cell, setting):
+        if not (setting.folder(one) / "record.json").is_file():
+            run_cell(one, setting, results)
+    began = time.monotonic()
+    folder = setting.folder(cell)
+    for file in (setting.beside(cell, "log"), setting.beside(cell, "rows")):
+        file.parent.mkdir(exist_ok=True)
+    if cell.arm.rows:
+        rows = chosen_rows(cell.arm.rows, setting.folder(needed(cell, setting)[0]))
+        if not rows:
+            results.add(cell, {"recipe": None, "absent": True}, 0.0)
+            return None
+        setting.beside(cell, "rows").write_text("".join(f"{row}\n" for row in rows))
+    finished = bool(cell.arm.recipe) and (folder / "record.json").is_file()
+    if not finished:
+        _call(command(cell, setting), setting.out, setting.beside(cell, "log"))
+    analysis = cell.arm.analysis
+    row = row_of_analysis(folder, analysis) if analysis else row_of_run(folder)
+    seconds = time.monotonic() - began
+    if finished:  # by a process that ended before it could say so
+        cost = row["cost"]
+        seconds = sum(cost[f"{p}_seconds"] or 0.0 for p in ("probe", "train", "decode"))
+    results.add(cell, row, seconds)
+    return row
+
+
+def _call(arguments: list[str], where: Path, log: Path) -> None:
+    path = os.pathsep.join(filter(None, (str(common.ROOT), os.environ.get("PYTHONPATH"))))
+    with log.open("a") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            cwd=where,
+            env={**os.environ, "PYTHONPATH": path},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            status = process.wait()
+        except BaseException:
+            process.send_signal(signal.SIGINT)  # it keeps its checkpoint, and goes on from there
+            process.wait()
+            raise
+    if status:
+        said = log.read_text("utf-8", "replace").strip().splitlines()[-1:]
+        raise Failed(f"ended with {status}; {log}: {' '.join(said)[:200]}")
+
+
+def chosen_rows(asked: str, folder: Path) -> list[int]:
+    """Token ids of :attr:`Arm.rows`, by a run whose ticket is ranked."""
+    from mt_lottery.runs.finished import Run
+
+    kind, _, number = asked.partition(":")
+    run = Run(folder)
+    tokenizer = run.original.tokenizer
+    one, other = run.text.prompts(["a", "7, 8?"], tokenizer)  # what no sentence decides
+    template = [i for i in dict.fromkeys(one) if i in set(other)]
+    if kind == "token":
+        names = tokenizer.convert_ids_to_tokens(template)
+        rest = [i for i, name in zip(template, names, strict=True)
+                if i != tokenizer.bos_token_id and "\n" not in name]  # fmt: skip
+        return rest[int(number) - 1 : int(number)]
+    with (folder / "tickets.csv").open(encoding="utf-8", newline="") as file:
+        ranked = [int(line["token_id"]) for line in csv.DictReader(file)]
+    inside = [i for i in ranked if i in set(template)]
+    if kind == "template":
+        return inside[: int(number)] if int(number) else inside
+    return [i for i in ranked if i not in set(template)][: int(number)]

@@ -1,0 +1,114 @@
+"""Scores of arms from the rows: over seeds and languages, with intervals and comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from evidence_parts.cells import MARGIN, Arm, Setting
+from evidence_parts.results import Results, Row, unpacked
+from mt_lottery.scoring.significance import (
+    Corrected,
+    ResampledScore,
+    average,
+    differences,
+    over_seeds,
+)
+from mt_lottery.scoring.verdicts import Equivalence, equivalence
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the tables ask of the rows."""
+
+    results: Results
+    setting: Setting
+
+    def rows(self, arm: str, lang: str) -> list[Row]:
+        """The finished cells of an arm in a language, one a seed."""
+        found = [self.results.rows.get((arm, lang, seed)) for seed in self.setting.seeds]
+        return [row for row in found if row is not None and "scores" in row]
+
+    def metric(self) -> str | None:
+        """Key of the metric that ranks: the first one of the rows; None if there are none."""
+        for row in self.results.rows.values():
+            if "scores" in row:
+                return str(next(iter(row["scores"])))
+        return None
+
+    def column(self, metric: str) -> str:
+        """What a metric is called."""
+        for row in self.results.rows.values():
+            if metric in row.get("scores", ()):
+                return str(row["scores"][metric].get("column", metric))
+        return metric
+
+    def of(
+        self, arm: str, langs: Sequence[str], metric: str, which: str = "raw"
+    ) -> ResampledScore | None:
+        """An arm's score, the mean over its seeds and the languages; None where one is missing."""
+        parts = []
+        for lang in langs:
+            rows = self.rows(arm, lang)
+            if not rows:
+                return None
+            own = [row["scores"][metric][which] for row in rows]
+            whole = np.array([each["score"] for each in own])
+            each = np.array([_unpacked(one["resamples"]) for one in own])
+            parts.append(over_seeds(whole, each, arm, rows[0]["text"]["test_pairs"]))
+        return average(parts)
+
+    def mean(self, arm: str, langs: Sequence[str], *path: str) -> float:
+        """A number of the rows (``generation``, ``stopped``), its mean over them."""
+        values: list[Any] = []
+        for row in (row for lang in langs for row in self.rows(arm, lang)):
+            value: Any = row
+            for key in path:
+                value = value[key]
+            values.append(value)
+        return float(np.mean(values))
+
+    def seeds(self, arm: str, langs: Sequence[str]) -> str:
+        """How many seeds: ``3``, or ``1–3`` where languages differ."""
+        counts = sorted({len(self.rows(arm, lang)) for lang in langs})
+        return str(counts[0]) if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
+
+    def against(
+        self, arms: Sequence[str], other: str, langs: Sequence[str], metric: str
+    ) -> dict[str, tuple[Corrected, Equivalence]]:
+        """Each arm that is done less another one, Holm-corrected over them; and equivalence."""
+        known = {arm: self.of(arm, langs, metric) for arm in dict.fromkeys([*arms, other])}
+        there = {arm: score for arm, score in known.items() if score is not None}
+        if other not in there:
+            return {}
+        gaps = differences(there, other)
+        return {
+            arm: (gap, equivalence(there[arm], there[other], MARGIN, gap.corrected))
+            for arm, gap in gaps.items()
+        }
+
+    def common(self, arms: Sequence[Arm]) -> tuple[list[str], list[str]]:
+        """The arms that are done anywhere, and the languages in which all of these are."""
+        done = [a.name for a in arms if any(self.rows(a.name, x) for x in self.setting.langs)]
+        langs = [x for x in self.setting.langs if all(self.rows(name, x) for name in done)]
+        return done, langs if done else []
+
+
+@lru_cache(maxsize=4096)
+def _unpacked(text: str) -> Any:
+    return unpacked(text)
+
+
+def interval(value: float, ci: Sequence[float]) -> str:
+    """``16.4 [14.7, 18.1]``; 0.0 is added because a rounded −0.04 is a minus zero."""
+    low, high = (round(bound, 1) + 0.0 for bound in ci)
+    return f"{round(value, 1) + 0.0:.1f} [{low:.1f}, {high:.1f}]".replace("-", "−")
+
+
+def pvalue(gap: Corrected) -> str:
+    """``p = 0.012``."""
+    return f"p {'≤' if gap.least else '='} {gap.corrected:.3f}"
