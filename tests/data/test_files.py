@@ -9,6 +9,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mt_lottery.config import DataConfig
@@ -398,3 +400,44 @@ def test_what_is_no_folder(folder: Path, name: str, path: str) -> None:
     config = DataConfig(name=name, path=path, **more)
     with pytest.raises(DataError, match=re.escape(path[:50])):
         load_corpora(config, EN_RO, ["train", "dev", "test"])
+
+
+# ---------------------------------------------------------------- Parquet
+
+
+def parquet(name: str, rows: list[dict[str, Any]]) -> None:
+    pq.write_table(pa.Table.from_pylist(rows), name)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"target": "t{}", "source": "s{}", "more": 1},
+        {"ro": "t{}", "en": "s{}", "id": 3},
+        {"translation": {"ron_Latn": "t{}", "EN": "s{}"}, "more": "x"},
+    ],
+)
+def test_parquet_as_jsonl(folder: Path, row: dict[str, Any]) -> None:
+    """The same rows as JSON Lines give the same pairs."""
+    rows = [json.loads(json.dumps(row).replace("{}", str(i))) for i in range(300)]
+    parquet("a.parquet", rows)
+    Path("a.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    one, other = (
+        read(train_source=f"a.{ending}", dev="mini", test="mini") for ending in ("parquet", "jsonl")
+    )
+    assert one == other and one[299] == Pair("s299", "t299")
+
+
+def test_parquet_mistakes(folder: Path) -> None:
+    parquet("a.parquet", [{"en": "a", "ro": "b"}, {"en": " ", "ro": "b"}, {"en": "a", "ro": None}])
+    told = fails(train_source="a.parquet")
+    assert "a.parquet:2: the source is empty." in told
+    assert "a.parquet:3: the target must be a text, found null." in told
+    parquet("a.parquet", [{"english": b"a", "x": "b"}])
+    told = fails(train_source="a.parquet")
+    assert "no text for English ('en')" in told and "Its columns are: english, x." in told
+    parquet("a.parquet", [{"source": b"a", "target": "b"}])
+    assert "needed: 'source' and 'target'" in fails(train_source="a.parquet")
+    assert "is Parquet and holds both sides" in fails(train_source="a.parquet", train_target="b.ro")
+    Path("a.parquet").write_bytes(b"PAR1")
+    assert "cannot be read as Parquet" in fails(train_source="a.parquet")

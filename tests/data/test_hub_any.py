@@ -7,6 +7,7 @@ import gzip
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from hub_folders import numbered, opus
 from published import jsonl, parquet
@@ -221,6 +222,14 @@ def test_a_large_set_is_read_from_the_front(tmp_path: Path) -> None:
     assert "the first 6 records" in split.report.where
 
 
+def test_a_shard_without_rows(tmp_path: Path) -> None:
+    table = parquet(tmp_path / "train-00001.parquet", rows("train"))
+    pq.write_table(pq.read_table(table).slice(0, 0), tmp_path / "train-00000.parquet")
+    assert len(pairs(config(tmp_path, dev="mini", test="mini"))) == 4
+    table.unlink()
+    assert "0 pairs left. Nothing is left to be read" in fails(config(tmp_path, dev="mini"))
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -276,7 +285,8 @@ def test_a_readme_that_says_nothing_of_use(tmp_path: Path, head: str) -> None:
 
 def test_no_path_and_wrong_paths(tmp_path: Path) -> None:
     assert "data=hub needs a data set: data.path=OWNER/NAME" in fails(AnyDatasetConfig(name="hub"))
-    assert "no such folder" in fails(config(tmp_path / "nowhere"))
+    told = fails(config(tmp_path / "nowhere"))
+    assert "no such folder" in told and told.endswith("or it is OWNER/NAME of the hub.")
 
 
 def test_as_dev_and_test_beside_another_corpus(tmp_path: Path) -> None:

@@ -105,6 +105,37 @@ def test_wmt24pp_mistakes(tmp_path: Path) -> None:
     assert "It has: none. Expected: en-ro_RO.jsonl" in fails(config("wmt24pp", tmp_path / "none"))
 
 
+# ---------------------------------------------------------------- beside other corpora
+
+PLACES: dict[str, Callable[[Path], Path]] = {
+    "hub": lambda p: parquet(
+        p / "train.parquet", [{"en": f"a{i}", "ro": f"b{i}"} for i in range(9)]
+    ),
+    "wmt24pp": lambda p: wmt24pp(p, "ro_RO"),
+    "flores200": lambda p: flores200(p, "eng_Latn", "ron_Latn"),
+    "flores_plus": lambda p: flores_plus(p, "eng_Latn", "ron_Latn"),
+    "tatoeba": lambda p: tatoeba(p),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize("role", ["train", "dev", "test"])
+def test_each_for_one_role_and_another_corpus_for_the_others(
+    tmp_path: Path, name: str, role: str
+) -> None:
+    PLACES[name](tmp_path)
+    if role == "train":
+        given = config(name, tmp_path, dev="mini", test="mini")
+    else:
+        given = DataConfig(name="mini", **{role: name, f"{role}_path": str(tmp_path)})
+    corpora = read(given)
+    for each in ("train", "dev", "test"):
+        split = getattr(corpora, each)
+        assert split.name == (name if each == role else "mini") and len(split.pairs) >= 3
+    with pytest.raises(DataError):  # no corpus makes up a pair that it has not
+        read(given, "en-uk", role)
+
+
 # ---------------------------------------------------------------- the settings of a test corpus
 
 

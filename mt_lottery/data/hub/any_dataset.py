@@ -208,6 +208,8 @@ class AnyDataset(FileCorpus):
                 if left == 0:
                     return
                 records = Records(self.fetch(name), DataError)
+                if not records.first:  # a shard without rows
+                    continue
                 place = self.where([name])
                 fields = fields or Fields(
                     self.name, place, records, pair, s.source_field, s.target_field, languages

@@ -170,10 +170,12 @@ class HubCorpus(ABC):
         """
         if not self._path:
             return None
+        repo = self.settings.repo
+        else_ = f", as in the repository {repo} of the hub; without a path the hub is asked"
         folder = open_folder(
             self._path,
-            f"For data={self.name} the path names a folder with {self.layout}, as in the "
-            f"repository {self.settings.repo} of the hub; without a path the hub is asked.",
+            f"For data={self.name} the path names a folder with {self.layout}"
+            f"{else_ if repo else '; or it is OWNER/NAME of the hub'}.",
         )
         return Path(os.path.realpath(folder))
 

@@ -74,7 +74,7 @@ class Fields:
 
     Args:
         corpus: its name, for messages.
-        records: of the first file: fields that are named must be there.
+        records: of the first file that has any: fields that are named must be there.
         pair: the direction.
         source, target: fields with the texts; found by their names if None.
         languages: fields with the two languages; the same twice holds both.
@@ -93,7 +93,7 @@ class Fields:
         target: str | None = None,
         languages: tuple[str | None, str | None] = (None, None),
     ) -> None:
-        self._pair, self._where = pair, where
+        self._pair = pair
         keys = ("source_field", "target_field", "source_lang_field", "target_lang_field")
         named = dict(zip(keys, (source, target, *languages), strict=True))
         lacking = {k: f for k, f in named.items() if f is not None and not records.has(f)}
@@ -109,7 +109,7 @@ class Fields:
                 raise DataError(f"data.{given}={named[given]}: data.{needed} is needed too.")
         self.languages = list(dict.fromkeys(f for f in languages if f is not None))
         self.texts = [f for f in (source, target) if f is not None]
-        if self.texts or not records.first:
+        if self.texts:
             return
         try:
             self.texts = fields_with_texts(records.first, pair)
