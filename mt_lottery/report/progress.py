@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 
@@ -18,6 +19,17 @@ def in_notebook() -> bool:
 def is_live() -> bool:
     """Whether somebody watches: a bar may be drawn again and again."""
     return sys.stderr.isatty() or in_notebook()
+
+
+def beside_bars(echo: Callable[[str], None], text: str) -> None:
+    """Print a line while a bar is drawn, which comes again below it."""
+    if in_notebook() or not is_live():
+        echo(text)
+        return
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode(file=sys.stderr):
+        echo(text)
 
 
 def progress_bar(total: int, title: str | None = None, **how: Any) -> Any:

@@ -21,6 +21,7 @@ from mt_lottery.model.sharding import shard
 from mt_lottery.registry import ENGINES, TUNERS
 from mt_lottery.runs.card import describe_folder
 from mt_lottery.runs.context import make_context, put_together
+from mt_lottery.runs.course import Course
 from mt_lottery.runs.decode import check_room, decode_test, load_for, pad_id
 from mt_lottery.runs.folder import integrity
 from mt_lottery.runs.folder.preparing import (
@@ -70,6 +71,7 @@ def do(
     config = plan.config
     if work.name == NEW:
         echo = told_of(echo, work, work.parent)
+    course = Course(plan, echo)
     echo(f"Loading {config.model.name_or_path or config.model.name} on {plan.device} …")
     loaded = load_for(config, plan.device, plan.text)
     plan.tuner.check_model(loaded.model)
@@ -81,6 +83,7 @@ def do(
             own = load_for(config, plan.device, plan.text)
         baseline_dir = _baseline(plan, own, given, echo)
         del own
+        course.original(baseline_dir)
     tuning, best, taken = None, None, None
     if config.tune and plan.tuner.search_space:
 
@@ -92,7 +95,8 @@ def do(
         same = unsearched if is_unsearched(plan, unsearched) else None
         plan, tuning, best = search(plan, work, same, execute, echo)
         taken = same if plan.config == config else None  # no other settings were chosen
-    record = _execute(plan, loaded, work, resume, baseline_dir, echo, tuning, best, taken)
+        course.plan = plan
+    record = _execute(plan, loaded, work, resume, baseline_dir, echo, tuning, best, taken, course)
     return record, baseline_dir
 
 
@@ -149,6 +153,7 @@ def _execute(
     tuning: dict[str, Any] | None = None,
     best: Path | None = None,
     taken: Path | None = None,
+    course: Course | None = None,
     is_trial: bool = False,
 ) -> Record:
     """Do a run whose folder is prepared.
@@ -163,6 +168,7 @@ def _execute(
         tuning: for the record: how the settings were found.
         best: the trial with these settings, whose trained parameters serve again.
         taken: a finished run with these settings, whose result serves.
+        course: says how long it takes.
         is_trial: keep what was trained, but write no adapter.
     """
     config = plan.config
@@ -185,7 +191,9 @@ def _execute(
         if taken is not None:
             record = take(plan, taken, run_dir, echo)
         else:
-            record = _tune_and_score(plan, loaded, run_dir, resume, trackers, echo, best, is_trial)
+            record = _tune_and_score(
+                plan, loaded, run_dir, resume, trackers, echo, best, course, is_trial
+            )
         record.baseline = None if baseline_dir is None else str(baseline_dir)
         record.tuning = tuning
         on_main(partial(end, record))
@@ -203,6 +211,7 @@ def _tune_and_score(
     trackers: Sequence[Tracker],
     echo: Echo,
     best: Path | None,
+    course: Course | None,
     is_trial: bool,
 ) -> Record:
     config, tuner = plan.config, plan.tuner
@@ -214,7 +223,9 @@ def _tune_and_score(
     cost = CostRecord()
     if tuner.probe is not None:
         assert encoded is not None
-        trained = probe_of(plan, context, encoded, dev, trackers, echo)
+        section = getattr(config, tuner.probe_section)
+        watch = course.watch("probe", section, encoded) if course else []
+        trained = probe_of(plan, context, encoded, dev, trackers, echo, watch)
         context.probe = trained.probe
         if tuner.is_probe:
             cost.train_seconds, cost.train_steps = trained.probe.seconds, trained.steps
@@ -247,7 +258,8 @@ def _tune_and_score(
         assert encoded is not None
         if divided(config):
             shard(context.model, plan.device)
-        result = _train(plan, context, encoded, dev, run_dir, resume, trackers, echo)
+        watch = course.watch("training", config.train, encoded) if course else []
+        result = _train(plan, context, encoded, dev, run_dir, resume, [*trackers, *watch], echo)
         cost.train_seconds, cost.train_steps = result.seconds, result.steps
         cost.train_tokens_per_second = result.tokens_per_second
         if is_trial:

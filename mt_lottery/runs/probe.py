@@ -236,6 +236,7 @@ def probe_of(
     dev: Encoded | None,
     trackers: Sequence[Tracker],
     echo: Echo,
+    watch: Sequence[Tracker] = (),
 ) -> TrainedProbe:
     """The probe that a run's tuner asks for, found or trained.
 
@@ -244,8 +245,9 @@ def probe_of(
         context: the original model, and the token ids of the training inputs.
         encoded: the training pairs.
         dev: the dev pairs.
-        trackers: where else the numbers go.
+        trackers: where else the numbers go, if the probe is what the run trains.
         echo: prints a line for the user.
+        watch: what is told of every step, whatever the run trains.
 
     Raises:
         TuningError: as :func:`find_or_train`.
@@ -266,6 +268,6 @@ def probe_of(
         scope=scope,
         pad_id=pad_id_of(context.tokenizer),
         dev=dev.examples if dev else None,
-        trackers=trackers if tuner.probe_section == "train" else (),
+        trackers=[*(trackers if tuner.probe_section == "train" else ()), *watch],
         echo=echo,
     )

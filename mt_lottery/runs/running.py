@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mt_lottery.config import RunConfig
 from mt_lottery.errors import RecordError
+from mt_lottery.runs.course import announce
 from mt_lottery.runs.execution import do
 from mt_lottery.runs.finished import Run
 from mt_lottery.runs.folder.preparing import default_folder, finished, locked
@@ -105,6 +106,7 @@ def run(
             on_main(lambda: swap(run_dir))
             echo(f"{run_dir} holds the new run, which had been done; the old one is gone.")
             return Outcome(run_dir, record, _baseline_of(record.baseline), False)
+        announce(plan, echo)
         on_main(partial(check_metrics, config))
         work, resume = on_main(lambda: place(run_dir, config, plan.config_hash, echo))
         try:

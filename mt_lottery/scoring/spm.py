@@ -35,12 +35,9 @@ def find_spm() -> Path | None:
         problem = _problem(path) if path.exists() else _download(url, path)
         if problem:
             logger.warning(
-                "spBLEU's SentencePiece model cannot be had (%s). BLEU over the model's own "
-                "subwords takes its place, in a column BLEU[MODEL subwords]; it is not comparable "
-                "with spBLEU. To get spBLEU, put %s at %s.",
+                "No spBLEU: its model cannot be had (%s). BLEU over the model's own subwords "
+                "takes its place (docs/troubleshooting.md).",
                 problem,
-                url,
-                path,
             )
         _found[path] = None if problem else path
     return _found[path]
@@ -77,7 +74,7 @@ def _download(url: str, path: Path) -> str:
                 os.replace(partial, path)
             outcome.append(problem)
         except Exception as error:  # whatever it was, spBLEU is not to be had
-            outcome.append(f"download failed: {error}")
+            outcome.append(f"download failed: {getattr(error, 'reason', error)}")
         finally:
             partial.unlink(missing_ok=True)
             answered.set()

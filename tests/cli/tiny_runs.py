@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-MINI = Path(__file__).parents[2] / "mt_lottery" / "data" / "mini"
+import mt_lottery
+
+MINI = Path(mt_lottery.__file__).parent / "data" / "mini"
 VOCABULARY, DIMENSION = 600, 32
 SMALL = (
     "data=mini",

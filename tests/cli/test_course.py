@@ -1,0 +1,76 @@
+"""What a run says it will do, how long it takes, and that saying so changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+from tiny_runs import SMALL, Commands, Models
+
+from mt_lottery.runs import course
+from mt_lottery.tracking.trackers import Tracker
+
+pytestmark = pytest.mark.slow
+
+
+def small(models: Models, *more: str) -> list[str]:
+    model = ["model=hf", f"model.name_or_path={models.untied}"]
+    return ["recipe=ks_lottery", "lang=en-ro", *model, *SMALL, *more]
+
+
+def sha256(file: str) -> str:
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+
+
+def test_a_run_says_what_it_does(
+    commands: Commands, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(course, "SHORT", 0.0)  # of a tiny model it would say nothing
+    lines = commands.train(*small(models, "out_dir=watched")).err.splitlines()
+    assert lines[0] == (
+        "To do: 1. the original model translates 6 test sentences (once); 2. the embedding table "
+        "is tuned on 24 pairs (the probe, kept); 3. ks_lottery is trained on 24 pairs; "
+        "4. ks_lottery translates 6 test sentences and is scored."
+    )
+    assert "the same command with resume=true goes on" in lines[1]
+    told = [line for line in lines if "left at this speed" in line]
+    assert re.fullmatch(r"About \d+ s left at this speed: probe \d+ s, training \d+ s\.", told[0])
+    assert re.fullmatch(r"About \d+ s left at this speed: training \d+ s\.", told[-1])
+    shown = [line.split()[0] for line in lines if line.startswith("  ")]
+    assert shown == ["source", "reference", "original"] * course.SHOWN
+
+    monkeypatch.setattr(course.Course, "watch", lambda *given: [])
+    (Path(commands.cache) / "probes").rename(Path(commands.cache) / "first")
+    commands.train(*small(models, "out_dir=alone", "resume=true"))
+    for name in ("adapter/adapter_model.safetensors", "hypotheses.jsonl", "tickets.csv"):
+        assert sha256(f"watched/{name}") == sha256(f"alone/{name}")
+
+
+def test_an_estimate_is_corrected(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, told = [0.0], []
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    class Later:
+        def after(self, stage: str, pace: float) -> float:
+            return 50 * pace + 30
+
+        def tell(self, stage: str, own: float, left: float) -> None:
+            told.append((stage, round(own), round(left)))
+
+    watch: Tracker = course.Watch(Later(), "probe", 100)  # type: ignore[arg-type]
+    for step in range(1, 101):
+        now[0] += 1.0 if step < 40 else 3.0
+        watch.log(step, {"loss": 1.0})
+        watch.log(step, {"dev_loss": 1.0})
+    assert told[0] == ("probe", 96, 176)
+    assert 2 <= len(told) <= 5
+    assert told[-1][2] > told[-1][1]
+
+
+def test_a_recipe_without_training(commands: Commands, models: Models) -> None:
+    lines = commands.train(*small(models, "recipe=none", "resume=true")).err.splitlines()
+    assert "To do: 1. none translates 6 test sentences and is scored." in lines
+    assert "Ctrl-C stops after the step at hand; the same command goes on." in lines
+    assert not any("left at this speed" in line for line in lines)
