@@ -145,6 +145,7 @@ def test_the_marked_blocks_run(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     (tmp_path / "examples").symlink_to(TOP / "examples")
+    (tmp_path / "my-model").symlink_to(models.untied)
     there = names(models, tmp_path)
     printed = ""
     for mark, kind, text in marked_blocks(page):

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 TOP = Path(__file__).parents[1]
 DOCS = TOP / "docs"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 RECORD = TOP / "tests/fixtures/runs_0_1/out/runs/ks_lottery/en-es/seed-0/record.json"
 NAVIGATION = (TOP / "mkdocs.yml").read_text("utf-8").partition("\nnav:\n")[2]
 
@@ -114,6 +116,20 @@ def test_a_reader_loads_nothing_from_the_network(site: Path) -> None:
     texts = [*pages, *site.rglob("*.css")]
     found = {match for file in texts for match in loads.findall(file.read_text("utf-8"))}
     assert not found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CHROMIUM, reason="needs chromium (apt: chromium)")
+def test_the_search_works_from_the_disk(site: Path, tmp_path: Path) -> None:
+    address = f"{(site / 'reference' / 'tickets.html').as_uri()}?q=gradient"
+    alone = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
+    shown = subprocess.run(
+        [str(CHROMIUM), *alone, "--virtual-time-budget=20000", "--dump-dom", address],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    ).stdout
+    assert re.search(r"\d+ matching documents", shown)
 
 
 @pytest.mark.slow
