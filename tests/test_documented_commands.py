@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
-from documented import PAGES, PROGRAMS, TOP, Command, shown_in
+from documented import PAGES, PROGRAMS, TOP, Command, marked_blocks, shown_in
 
 from mt_lottery.config.compose import compose
 
@@ -61,6 +64,12 @@ def test_a_command_in_a_page_is_understood(command: Command) -> None:
 def test_the_pages_have_commands_of_every_program() -> None:
     assert {one.words[0] for one in COMMANDS} == {*PROGRAMS}
     assert len(COMMANDS) > 60
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_mark_has_its_block(page: Path) -> None:
+    marks = re.findall(r"^ *<!-- (?:tested|prints)\b.*", page.read_text("utf-8"), re.MULTILINE)
+    assert len(marks) == len(marked_blocks(page)), "a mark is the line before a block's ```"
 
 
 @pytest.mark.parametrize(
