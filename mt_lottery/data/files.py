@@ -27,7 +27,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mt_lottery.data.text import Pair, Problems, open_folder, read_lines, read_parallel
+from mt_lottery.data.text import (
+    Pair,
+    Problems,
+    listed,
+    open_folder,
+    read_lines,
+    read_parallel,
+)
 from mt_lottery.errors import DataError, nearest
 from mt_lottery.languages import Language, LanguagePair, find_language, named_among, names
 from mt_lottery.reading import Records
@@ -133,7 +140,7 @@ def sides_of(value: Any, pair: LanguagePair) -> tuple[Any, Any]:
             have = sorted(str(key) for key in texts)
             raise ValueError(
                 f"no text for {language.name} ('{language.code}').{nearest(language.code, have)} "
-                f"The keys are: {', '.join(have) or 'none'}; needed: 'source' and 'target', or "
+                f"The keys are: {listed(have)}; needed: 'source' and 'target', or "
                 f"'{pair.source.code}' and '{pair.target.code}'."
             )
         sides.append(texts[key])
@@ -233,7 +240,7 @@ def read_parquet(path: Path, pair: LanguagePair) -> list[Pair]:
     try:
         fields = fields_with_texts(records.first, pair)
     except ValueError as error:
-        raise DataError(f"{path}: {error} Its columns are: {', '.join(records.fields)}.") from None
+        raise DataError(f"{path}: {error} Its columns are: {listed(records.fields)}.") from None
     problems, pairs = Problems(), []
     for number, (_, values) in enumerate(records.read(fields), 1):
         try:

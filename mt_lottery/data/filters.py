@@ -9,6 +9,7 @@ several tests is counted under the first, in the order of :data:`REASONS`.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 REASONS = ("empty", "identical", "too_short", "too_long", "ratio", "duplicate")
+
+CODE = 40  # characters that the name of a language has at most
 
 C = TypeVar("C", bound="DataConfig")
 
@@ -111,6 +114,11 @@ class Report:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.counts()}; {self.left:,} pairs left."
+
+
+def count_label(counts: Counter[str], label: str) -> None:
+    """Count what a record says of its languages; of a thousand labels the rest are one."""
+    counts[label if label in counts or len(counts) < 1000 else "others"] += 1
 
 
 def normalised(text: str) -> str:

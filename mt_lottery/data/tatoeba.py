@@ -29,8 +29,15 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from mt_lottery.config import DataConfig, setting
-from mt_lottery.data.filters import FilterConfig, PairFilter, Report, settings_for
-from mt_lottery.data.text import Pair, open_folder
+from mt_lottery.data.filters import (
+    CODE,
+    FilterConfig,
+    PairFilter,
+    Report,
+    count_label,
+    settings_for,
+)
+from mt_lottery.data.text import Pair, listed, open_folder
 from mt_lottery.errors import DataError
 from mt_lottery.languages import Language, LanguagePair, names
 from mt_lottery.reading import text_lines
@@ -94,7 +101,7 @@ class Tatoeba:
 
     @cached_property
     def _folders(self) -> dict[str, list[Path]]:
-        """A pair's name → its folders; empty files of a wrong place do no harm."""
+        """A pair's name → the folders that are called so."""
         found: dict[str, list[Path]] = {}
         for folder in [self.root, *sorted(p for p in self.root.rglob("*-*") if p.is_dir())]:
             one, dash, other = folder.name.partition("-")
@@ -112,11 +119,9 @@ class Tatoeba:
         asked = [("-".join(sorted(two)), two) for two in itertools.product(*sides)]
         there = [(name, two) for name, two in asked if name in self._folders]
         if not there:
-            have = sorted(self._folders)
-            more = ", …" if len(have) > 40 else ""
             raise DataError(
                 f"The corpus 'tatoeba' ({self.root}) has no folder {asked[0][0]} for {pair}. "
-                f"There are: {', '.join(have[:40]) + more or 'none'}. Expected: {LAYOUT}."
+                f"There are: {listed(sorted(self._folders))}. Expected: {LAYOUT}."
             )
         splits = set()
         for name, two in there:
@@ -134,7 +139,7 @@ class Tatoeba:
                     return [inside[f"{pool}.txt"]], two[0] > two[1]
         raise DataError(
             f"{self._folders[there[0][0]][0]}: no {pool} split for {pair}. "
-            f"There are: {', '.join(sorted(splits)) or 'none'}. Expected: {LAYOUT}."
+            f"There are: {listed(sorted(splits))}. Expected: {LAYOUT}."
             + ("" if pool == "train" else f" Read {pool} from another corpus: data.{pool}=NAME.")
         )
 
@@ -151,7 +156,7 @@ class Tatoeba:
 
         def wanted() -> Iterator[Pair]:
             for one, other, *texts in itertools.islice(rows, most):
-                labels[f"{one} to {other}"] += 1
+                count_label(labels, f"{one} to {other}")
                 two = (other, one) if turned else (one, other)
                 if labelled(two[0], pair.source) and labelled(two[1], pair.target):
                     yield Pair(*(texts[::-1] if turned else texts))
@@ -185,7 +190,7 @@ def _table(path: Path) -> Iterator[Labelled]:
                 f"{path}:{number}: 4 columns with tabs between them are needed (two labels, two "
                 f"texts), found {len(cells)}."
             )
-        yield cells[0], cells[1], cells[2], cells[3]
+        yield cells[0][:CODE], cells[1][:CODE], cells[2], cells[3]
 
 
 def _three(source: Path, target: Path, labels: Path) -> Iterator[Labelled]:
@@ -199,4 +204,4 @@ def _three(source: Path, target: Path, labels: Path) -> Iterator[Labelled]:
         cells = named.rstrip("\r").split("\t")
         if len(cells) < 2:
             raise DataError(f"{labels}:{number}: two labels are needed, found {named[:60]!r}.")
-        yield cells[-2], cells[-1], text.rstrip("\r"), translation.rstrip("\r")
+        yield cells[-2][:CODE], cells[-1][:CODE], text.rstrip("\r"), translation.rstrip("\r")

@@ -55,6 +55,13 @@ def shuffle_targets(pairs: Sequence[Pair], seed: int) -> list[Pair]:
     return [Pair(pair.source, target) for pair, target in zip(pairs, targets, strict=True)]
 
 
+def listed(names: Sequence[str]) -> str:
+    """Names for a message: at most 40, and 60 characters of each; "none" if there are none."""
+    shown = [name if len(name) <= 60 else f"{name[:60]}…" for name in names[:40]]
+    more = f", … ({len(names)})" if len(names) > len(shown) else ""
+    return ", ".join(shown) + more or "none"
+
+
 class Problems:
     """What is wrong with the files of one corpus, told together.
 

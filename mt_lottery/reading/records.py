@@ -6,13 +6,13 @@ packed by gzip too.
 
 from __future__ import annotations
 
-import itertools
+import codecs
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from mt_lottery.reading.files import Error, shown
+from mt_lottery.reading.files import Error, check_regular, shown
 from mt_lottery.reading.json_files import parse_json, read_json
 from mt_lottery.reading.lines import text_lines
 from mt_lottery.reading.parquet_files import ParquetTable
@@ -106,15 +106,18 @@ class Records:
         if ending == ".csv":
             yield from csv_rows(path, error)
             return
-        lines = ((n, line) for n, line in text_lines(path, error) if line.strip())
-        first = next(lines, None)
-        if first is None:
-            return
-        if ending == ".json" and first[1].lstrip().startswith("["):
+        if ending == ".json" and self._is_list():
             for number, record in enumerate(read_json(path, error, list), 1):
                 if not isinstance(record, dict):
                     raise error(f"{shown(path)}: item {number}: an object {{…}} is needed.")
                 yield number, record
             return
-        for number, line in itertools.chain([first], lines):
-            yield number, parse_json(line, f"{shown(path)}: line {number}", error)
+        for number, line in text_lines(path, error):
+            if line.strip():
+                yield number, parse_json(line, f"{shown(path)}: line {number}", error)
+
+    def _is_list(self) -> bool:
+        """Whether a JSON file is one list; a packed one is read as lines."""
+        check_regular(self._path, self._error)
+        with open(self._path, "rb") as file:
+            return file.read(256).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")

@@ -18,6 +18,7 @@ from mt_lottery.data.hub.any_dataset import AnyDatasetConfig, SplitsConfig
 from mt_lottery.data.text import Pair
 from mt_lottery.errors import DataError
 from mt_lottery.languages import parse_pair
+from mt_lottery.reading import LONGEST
 
 
 def config(folder: Path, split: dict[str, str] | None = None, **more: Any) -> AnyDatasetConfig:
@@ -220,6 +221,22 @@ def test_a_large_set_is_read_from_the_front(tmp_path: Path) -> None:
     split = read(config(tmp_path, max_records=6, dev="mini", test="mini")).train
     assert split and split.report and split.report.records == 6
     assert "the first 6 records" in split.report.where
+
+
+def test_labels_and_texts_without_end(tmp_path: Path) -> None:
+    found = [{"from": f"{i:04}" * 99, "to": None, "en": "a", "ro": "b"} for i in range(2000)]
+    jsonl(tmp_path / "train.jsonl", found)
+    given = config(tmp_path, source_lang_field="from", target_lang_field="to", dev="mini")
+    message = fails(given)
+    assert "none of its 2,000 records is en-ro" in message and "others (1,000)" in message
+    assert len(message) < 1500
+    long = [{"translation": {"en": "x" * (LONGEST + 1), "ro": "b"}}]
+    parquet(tmp_path / "p/train.parquet", long, use_dictionary=False)
+    message = fails(config(tmp_path / "p", dev="mini"))
+    assert "row 1: the source has 8,388,609 characters; a text may have 8,388,608." in message
+    wide = [{f"{i}" * 99: i for i in range(500)}]
+    jsonl(tmp_path / "w/train.jsonl", wide)
+    assert len(fails(config(tmp_path / "w", dev="mini"))) < 60_000
 
 
 def test_a_shard_without_rows(tmp_path: Path) -> None:

@@ -170,3 +170,15 @@ def test_packed_lines(tmp_path: Path) -> None:
         file.write_bytes(content)
         with pytest.raises(DataError, match=said):
             list(text_lines(file, DataError))
+
+
+def test_a_list_of_more_than_a_line_may_have(tmp_path: Path) -> None:
+    item = '{"s": "' + "x" * 1000 + '"}'
+    file = tmp_path / "t.json"
+    file.write_text("\ufeff [" + ",".join([item] * 10_000) + "]")
+    assert file.stat().st_size > LONGEST and len(values(file, "s")) == 10_000
+    packed = tmp_path / "t.json.gz"
+    packed.write_bytes(gzip.compress(b'{"s": "a"}\n\n{"s": "b"}\n'))
+    assert values(packed, "s") == [["a"], ["b"]]
+    packed.write_bytes(gzip.compress(b'[{"s": "a"}]'))
+    assert "it must hold an object" in refused(packed)

@@ -29,12 +29,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from mt_lottery.config import DataConfig, setting
-from mt_lottery.data.filters import PairFilter, Report
+from mt_lottery.data.filters import CODE, PairFilter, Report, count_label
 from mt_lottery.data.hub.datasets import HubConfig
-from mt_lottery.data.hub.from_files import Fields, FileCorpus, listed
+from mt_lottery.data.hub.from_files import Fields, FileCorpus
 from mt_lottery.data.hub.layout import DEFAULT, Layout, config_for, head_of, layout_of
 from mt_lottery.data.hub.lego_mt import direction
-from mt_lottery.data.text import Pair
+from mt_lottery.data.text import Pair, listed
 from mt_lottery.errors import DataError, nearest
 from mt_lottery.languages import LanguagePair
 from mt_lottery.reading import Records, read_text
@@ -215,8 +215,9 @@ class AnyDataset(FileCorpus):
                     self.name, place, records, pair, s.source_field, s.target_field, languages
                 )
                 for found, texts in fields.read(records, left):
-                    counts[" to ".join(dict.fromkeys(map(str, found)))] += 1
-                    if not found or self._is(pair, found):
+                    named = [str(each)[:CODE] for each in found]
+                    count_label(counts, " to ".join(named))
+                    if not found or self._is(pair, named):
                         yield texts
 
         # a pool that the training split is read from is training text for every role
@@ -235,6 +236,6 @@ class AnyDataset(FileCorpus):
         return kept, Report(where, str(pair), counts.total(), available, keep.counts)
 
     @staticmethod
-    def _is(pair: LanguagePair, found: list[object]) -> bool:
-        both = str(found[0]), None if len(found) == 1 else str(found[1])
+    def _is(pair: LanguagePair, named: list[str]) -> bool:
+        both = named[0], None if len(named) == 1 else named[1]
         return direction(*both) == (pair.source, pair.target)

@@ -13,6 +13,7 @@ if it is not, the files that were downloaded before are read as such a folder.
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import logging
 import os
@@ -36,6 +37,7 @@ NEEDS = ("datasets>=4.0",)
 READERS = {".parquet": "parquet", ".jsonl": "json"}  # a file's ending → its reader in `datasets`
 TIMEOUT = 5.0  # seconds for the one question to the hub
 BATCH = 1000  # records converted from Arrow at a time
+FIELDS = 40  # of a record in a message
 SHOWN = 60  # characters of a field's value in a message
 
 
@@ -53,12 +55,12 @@ class HubConfig(RepoConfig, FilterConfig):
 
 
 def shorten(record: Mapping[str, Any]) -> str:
-    """A record as one line of JSON, long values cut."""
+    """A record as one line of JSON, long values cut, and what it has behind many fields."""
     cut = {}
-    for key, value in record.items():
+    for key, value in itertools.islice(record.items(), FIELDS):
         written = json.dumps(value, ensure_ascii=False, default=str)
         text = value if isinstance(value, str) else written
-        cut[key] = text[:SHOWN] + "…" if len(text) > SHOWN else value
+        cut[key[:SHOWN]] = text[:SHOWN] + "…" if len(text) > SHOWN else value
     return json.dumps(cut, ensure_ascii=False, default=str)
 
 

@@ -24,8 +24,8 @@ from typing import Any
 from mt_lottery.config import setting
 from mt_lottery.data.filters import PairFilter, Report
 from mt_lottery.data.hub.datasets import RepoConfig
-from mt_lottery.data.hub.from_files import FileCorpus, listed
-from mt_lottery.data.text import Pair
+from mt_lottery.data.hub.from_files import FileCorpus
+from mt_lottery.data.text import Pair, listed
 from mt_lottery.errors import DataError, nearest
 from mt_lottery.languages import Language, LanguagePair, named_among
 from mt_lottery.reading import Records, format_of, text_lines

@@ -14,18 +14,10 @@ from typing import Any
 from mt_lottery.data.files import fields_with_texts, sides_of
 from mt_lottery.data.hub.access import check_regular_data, gated, root_cause
 from mt_lottery.data.hub.datasets import HubCorpus, shorten
-from mt_lottery.data.text import Pair
+from mt_lottery.data.text import Pair, listed
 from mt_lottery.errors import DataError, nearest
 from mt_lottery.languages import LanguagePair
-from mt_lottery.reading import Records, format_of
-
-LISTED = 40
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names for a message, at most :data:`LISTED`."""
-    more = f", … ({len(names)})" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more or "none"
+from mt_lottery.reading import LONGEST, Records, format_of
 
 
 class FileCorpus(HubCorpus):
@@ -139,6 +131,9 @@ class Fields:
             if text is not None and not isinstance(text, str):
                 shown = f"{type(text).__name__}: {str(text)[:60]}"
                 raise DataError(f"{where}: the {side} must be a text, found {shown}.")
+            if text is not None and len(text) > LONGEST:  # within another field, not checked before
+                size = f"{len(text):,} characters; a text may have {LONGEST:,}"
+                raise DataError(f"{where}: the {side} has {size}.")
         return found[0] or "", found[1] or ""
 
     def read(self, records: Records, most: int | None) -> Iterator[tuple[list[Any], Pair]]:

@@ -24,8 +24,8 @@ from typing import Any
 from mt_lottery.config import setting
 from mt_lottery.data.filters import PairFilter, Report
 from mt_lottery.data.hub.datasets import RepoConfig
-from mt_lottery.data.hub.from_files import Fields, FileCorpus, listed
-from mt_lottery.data.text import Pair
+from mt_lottery.data.hub.from_files import Fields, FileCorpus
+from mt_lottery.data.text import Pair, listed
 from mt_lottery.errors import DataError, nearest
 from mt_lottery.languages import Language, LanguagePair, find_language
 from mt_lottery.reading import Records
