@@ -13,7 +13,6 @@ from mt_lottery.system.values import number
 
 EXAMPLES = """\
 examples:
-  mt-bench compare bench/small --against embed --recipes ks_lottery,frequency
   mt-bench compare bench/small --against embed --margin 1.0
   mt-bench compare bench/small --against lora --block tuned --score first_line
   mt-bench compare bench/one bench/two --against none --metric chrf --json
