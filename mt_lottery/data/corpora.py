@@ -70,12 +70,14 @@ class Split:
         pairs: the pairs, in file order.
         available: how many the role could have had (the pool, or its block of a shared one).
         report: what the pool's files held and what was left out; None where all of it is read.
+        pool: the corpus's own name of the files (``dev``).
     """
 
     name: str
     pairs: tuple[Pair, ...]
     available: int
     report: Report | None = None
+    pool: str = ""
 
     @cached_property
     def sources(self) -> list[str]:
@@ -335,7 +337,7 @@ def load_corpora(config: DataConfig, pair: LanguagePair, roles: Sequence[str] = 
             if role in roles:
                 block = blocks[role]
                 chosen = tuple(pairs[block.start : block.stop])
-                splits[role] = Split(name, chosen, block.available, report)
+                splits[role] = Split(name, chosen, block.available, report, pool)
     train, dev, test = (splits.get(role) for role in ROLES)
     seed = cast("int | None", _setting(config, "shuffle_targets"))
     if train and seed is not None:

@@ -35,7 +35,7 @@ class JointSplit(Split):
         names = dict.fromkeys(split.name for _, split in parts)
         pairs = tuple(parts[part][1].pairs[place] for part, place in order)
         available = sum(split.available for _, split in parts)
-        return cls(", ".join(names), pairs, available, None, tuple(parts), tuple(order))
+        return cls(", ".join(names), pairs, available, parts=tuple(parts), order=tuple(order))
 
     @cached_property
     def sha256(self) -> str:

@@ -79,7 +79,8 @@ def off_target_share(lines: Sequence[str], *, source: Any, target: Any) -> float
 
     Lines without a letter say nothing and are left out.  On the Flores-101 devtest references
     (1,012 sentences a language) the share is 0 to 0.3% for ca, de, en, es, pt and ro, 0.5% for
-    da, 1.3% for no (as Danish); on lines of five words up to 13%.
+    da, 1.3% for no (as Danish); on lines of five words up to 13%.  On the 468 Ukrainian sentences
+    of ``mini`` it is 2.8%.
 
     Returns:
         0 to 1; None if the identifier does not know the target language or no line has a letter.

@@ -281,6 +281,8 @@ def make_plan(config: RunConfig, echo: Echo, engine: Engine | None = None) -> Pl
     # roles that share a pool have one report
     for line in dict.fromkeys(f"{s.name}: {s.report}" for s in parts if s.report):
         echo(line)
+    if corpora.train and parts_of(corpora.train, pair)[0][1].pool == "dev":
+        echo(f"{config.data.name}: trained on its dev set; it has no training text.")
     if corpora.overlap:
         echo(
             f"Warning: {corpora.overlap} of {len(corpora.test.pairs)} test sources are in the "
