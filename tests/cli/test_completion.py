@@ -174,6 +174,8 @@ SOURCE = {
     "bash": "source <(mt-train --completion bash)",
     "zsh": "autoload -Uz compinit; compinit -u -D; source <(mt-train --completion zsh)",
     "fish": "mt-train --completion fish | source",
+    "zsh with a file": "mkdir -p own; mt-train --completion zsh > own/_mt-train; "
+    "fpath=(own $fpath); autoload -Uz compinit; compinit -u -D",
 }
 
 
@@ -217,13 +219,14 @@ class Terminal:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shell", SHELLS)
-def test_in_a_real_shell(shell: str, programs: Path) -> None:
+@pytest.mark.parametrize("way", [*SOURCE])
+def test_in_a_real_shell(way: str, programs: Path) -> None:
+    shell = way.split()[0]
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
     terminal = Terminal(shell, programs)
     try:
-        terminal.send(f"{SOURCE[shell]}; echo rea''dy\n")
+        terminal.send(f"{SOURCE[way]}; echo rea''dy\n")
         terminal.until("\nready")
         for typed, shown in (
             ("mt-train recipe=ks_lot\t", "recipe=ks_lottery"),

@@ -20,6 +20,7 @@ _mt_lottery() {
 }
 complete -F _mt_lottery mt-train mt-bench mt-ticket mt-translate
 """
+# compstate is there while a word is completed: the script is a file of fpath then, which zsh calls
 ZSH = """\
 #compdef mt-train mt-bench mt-ticket mt-translate
 _mt_lottery() {
@@ -39,7 +40,7 @@ _mt_lottery() {
     (( $#open )) && compadd -S '' -l -d openly -a open
     (( $#closed )) && compadd -l -d closedly -a closed
 }
-if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
+if (( $+compstate )); then
     _mt_lottery "$@"
 else
     (( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
