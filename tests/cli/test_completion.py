@@ -24,6 +24,7 @@ from mt_lottery.cli.completing.shells import SHELLS, answer, words_of
 from mt_lottery.cli.completing.words import values_of
 from mt_lottery.cli.help.keys import resolved
 from mt_lottery.config.recipe_files import names_in, recipes_folder
+from mt_lottery.errors import ConfigError
 
 ROOT = Path(mt_lottery.__file__).parents[1]
 RECIPES = sorted(p.stem for p in (recipes_folder() / "recipe").glob("*.yaml"))
@@ -77,6 +78,17 @@ def test_what_is_offered(
     assert set(offered) <= set(found)
     assert bool(offered) == bool(found)
     assert len(found) == len(set(found))
+
+
+def test_what_a_benchmark_sets_itself_is_not_offered() -> None:
+    from mt_lottery.benchmark.run import ask
+
+    for key in ("recipe", "lang", "test_lang", "seed", "out_dir", "tune"):
+        assert f"{key}=" not in answer(["bash", f"mt-bench lora --langs ro {key[:2]}"])
+        given = bench.parser().parse_intermixed_args(["lora", "--langs", "ro", f"{key}=1"])
+        with pytest.raises(ConfigError, match=key):
+            ask(given)
+    assert "lang=" in answer(["bash", "mt-ticket sweep la"])
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -22,6 +22,11 @@ from mt_lottery.cli.completing.values import (
     several,
 )
 
+#: Settings of mt-train that a benchmark refuses: it sets them itself, for each run.
+SET_FOR_EACH_RUN = (
+    *("recipe", "lang", "test_lang", "seed", "out_dir", "resume", "overwrite", "baseline", "tune"),
+    *("preset", "config"),
+)
 TRAIN_OPTIONS = {
     "--help": "one screen; --help all: every key",
     "--version": "of mt-lottery",
@@ -138,8 +143,12 @@ def _with_parser(
             yield from ((f"{head}:{candidate}", text) for candidate, text in found_)
             return
         known = group("recipe")
-        recipe = next((f"recipe={one}" for one in rest if one in known), "")
-        yield from key_value(word, filter(None, [recipe, *rest]), recipes=not recipe)
+        recipes = [f"recipe={one}" for one in rest if one in known][:1]
+        sets_lang = place.metavar == "key=value"  # of mt-ticket sweep, it is the pair to sweep
+        for candidate, text in key_value(word, [*recipes, *rest]):
+            key = candidate.partition("=")[0]
+            if key not in SET_FOR_EACH_RUN or (key == "lang" and sets_lang):
+                yield candidate, text
         return
     yield from values_of(place, word, words)
 
