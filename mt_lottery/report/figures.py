@@ -103,7 +103,8 @@ def _letters(path: str) -> frozenset[int]:
     from matplotlib.font_manager import get_font
 
     try:
-        return frozenset(get_font(path).get_charmap())
+        font = get_font(path)  # one of pictures (colour emoji) is of a single size
+        return frozenset(font.get_charmap() if font.scalable else ())
     except (OSError, RuntimeError):  # a font that is broken, or was taken away
         return frozenset()
 

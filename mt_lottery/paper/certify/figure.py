@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 from mt_lottery.paper.certify.certificate import Certificate
 from mt_lottery.paper.certify.files import STEM
-from mt_lottery.report.figures import new_figure, save_figure, style, whiskers
+from mt_lottery.report.figures import LEGEND, new_figure, save_figure, style, whiskers
 
 CHECKS = "certificate_checks"
 NAMES = {
@@ -16,6 +17,8 @@ NAMES = {
     "permuted": "control: other rows permuted",
 }
 
+APART = 0.3  # two models at one level
+
 
 def draw(certificate: Certificate, folder: Path) -> list[Path]:
     """Write both figures as PNG and SVG; returns their paths.
@@ -23,18 +26,14 @@ def draw(certificate: Certificate, folder: Path) -> list[Path]:
     Raises:
         ConfigError: matplotlib is not installed.
     """
-    written = draw_levels(certificate, folder)
+    written = save_figure(levels_figure(certificate), folder / STEM)
     if any(check.rate is not None for check in certificate.checks):
-        written += draw_checks(certificate, folder)
+        written += save_figure(checks_figure(certificate), folder / CHECKS)
     return written
 
 
-def draw_levels(certificate: Certificate, folder: Path) -> list[Path]:
-    """Write ``certificate.png`` and ``certificate.svg``: all that moves with α.
-
-    Raises:
-        ConfigError: matplotlib is not installed.
-    """
+def levels_figure(certificate: Certificate) -> Any:
+    """All that moves with α."""
     figure, (top, middle, bottom) = new_figure(3, 1, width=6.4, height=7.6)
     record, settings = certificate.run.record, certificate.settings
     levels = certificate.levels
@@ -74,8 +73,7 @@ def draw_levels(certificate: Certificate, folder: Path) -> list[Path]:
             **style(2) | points | {"marker": "^"},
         )
     top.set_ylabel("positions (%)")
-    top.set_ylim(top=100)
-    top.margins(y=0.1)
+    top.set_ylim(-4, 104)
     top.set_title(
         f"{record.model.name}, {record.lang}: {len(certificate.positions.references):,} positions "
         f"of {len(certificate.positions.examples)} sentences\n"
@@ -83,7 +81,7 @@ def draw_levels(certificate: Certificate, folder: Path) -> list[Path]:
         fontsize=10,
     )
     # below the axes: there is no corner that the curves always leave free
-    top.legend(fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.12))
+    top.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.12), **LEGEND)
 
     forms = {
         "estimated": [level.tau_estimated for level in levels],
@@ -97,7 +95,7 @@ def draw_levels(certificate: Certificate, folder: Path) -> list[Path]:
         )
     middle.set_ylabel("τ(α), KS distance")
     middle.set_ylim(bottom=0)
-    middle.legend(fontsize=8)
+    middle.legend(**LEGEND)
 
     bottom.plot(alphas, [level.rows_kept for level in levels], **style(0) | steps)
     bottom.set_yscale("symlog", linthresh=1)
@@ -106,14 +104,16 @@ def draw_levels(certificate: Certificate, folder: Path) -> list[Path]:
     bottom.set_xlabel("α (nominal level of the KS test; not comparable across dimensions)")
     for axes in (top, middle, bottom):
         axes.set_xlim(-0.02, 1.02)
-    return save_figure(figure, folder / STEM)
+        for line in axes.lines:
+            line.set_clip_on(False)  # a mark at the end of an axis is seen whole
+    return figure
 
 
-def draw_checks(certificate: Certificate, folder: Path) -> list[Path]:
-    """Write ``certificate_checks.png`` and ``.svg``: how many certified predictions changed."""
+def checks_figure(certificate: Certificate) -> Any:
+    """How many certified predictions changed."""
     record = certificate.run.record
-    figure, axes = new_figure(width=6.4, height=4.0)
     alphas = sorted({check.alpha for check in certificate.checks})
+    figure, axes = new_figure(width=max(6.4, 0.9 + 1.5 * len(alphas)), height=4.2)
     kept = {level.alpha: level.rows_kept for level in certificate.levels}
     for index, (model, name) in enumerate(NAMES.items()):
         found = [c for c in certificate.checks if c.model == model and c.rate is not None]
@@ -122,7 +122,7 @@ def draw_checks(certificate: Certificate, folder: Path) -> list[Path]:
         rates = [100 * (c.rate or 0.0) for c in found]
         bounds = [c.ci95 or (c.rate or 0.0, c.rate or 0.0) for c in found]
         axes.errorbar(
-            [alphas.index(c.alpha) + 0.2 * (index - 1) for c in found],
+            [alphas.index(c.alpha) + APART * (index - 1) for c in found],
             rates,
             yerr=whiskers(rates, [(100 * low, 100 * high) for low, high in bounds]),
             capsize=3,
@@ -132,16 +132,16 @@ def draw_checks(certificate: Certificate, folder: Path) -> list[Path]:
         for c, rate in zip(found, rates, strict=True):
             axes.annotate(
                 f"{rate:.1f}",
-                (alphas.index(c.alpha) + 0.2 * (index - 1), rate),
-                xytext=(0, 9 if rate < 90 else -18),
+                (alphas.index(c.alpha) + APART * (index - 1), rate),
+                xytext=(6, 0),  # beside it: above and below are the whiskers
                 textcoords="offset points",
                 fontsize=8,
-                ha="center",
+                va="center",
             )
     axes.set_xticks(
         range(len(alphas)), [f"{kept[a]:,} rows\nα = {a:.4g}" for a in alphas], fontsize=8
     )
-    axes.set_xlim(-0.5, len(alphas) - 0.5)
+    axes.set_xlim(-0.5, len(alphas) - 0.4)
     axes.set_ylim(-3, 103)
     axes.set_xlabel("ticket (rows with p ≤ α)")
     axes.set_ylabel("certified predictions that change (%)")
@@ -150,5 +150,5 @@ def draw_checks(certificate: Certificate, folder: Path) -> list[Path]:
         "(95% intervals over sentences)",
         fontsize=10,
     )
-    axes.legend(fontsize=8, loc="center left")
-    return save_figure(figure, folder / CHECKS)
+    figure.legend(loc="outside lower center", ncols=3, **LEGEND)
+    return figure

@@ -88,14 +88,14 @@ def _unchanged_figure(found: Comparison) -> Any:
         alphas, shares, counts = zip(*points, strict=True)
         axes.plot(alphas, shares, label=each.run, **style(index))
         for alpha, share, count in zip(alphas, shares, counts, strict=True):
-            axes.annotate(str(count), (alpha, share), textcoords="offset points", xytext=(0, 6),
-                          ha="center", fontsize=7)  # fmt: skip
-    axes.set_xlim(-0.02, 1.02)
+            axes.annotate(str(count), (alpha, share), textcoords="offset points", xytext=(5, 5),
+                          fontsize=7)  # fmt: skip
+    axes.set_xlim(-0.02, 1.06)
     axes.set_ylim(-0.03, 1.1)
     axes.set_xlabel("α, the level of both tests (nominal)")
     axes.set_ylabel("share of the ticket's rows unchanged")
     axes.set_title("Partial tuning against partial transfer; numbers: rows compared", fontsize=9)
-    axes.legend(**LEGEND)
+    figure.legend(loc="outside lower center", ncols=3, **LEGEND)
     return figure
 
 

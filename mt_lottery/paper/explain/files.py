@@ -223,7 +223,8 @@ def draw(found: Explained, made: Report) -> Any:
             "color": "#0072B2", "marker": "s", "markerfacecolor": "white", "label": "first line",
         },
     }  # fmt: skip
-    for way, shift in (("raw", -0.14), ("first_line", 0.14)):
+    shifts = {"raw": -0.14, "first_line": 0.14}
+    for way, shift in shifts.items():
         kept = {"linestyle": "none", "capsize": 2, "markersize": 5, **looks[way]}
         _points(left, [arm.scores[key][way] for arm in arms], shift, kept)
         _points(right, [arm.recovery[key][way] for arm in arms], shift, kept)
@@ -232,14 +233,28 @@ def draw(found: Explained, made: Report) -> Any:
     right.set_yticks(range(len(arms)), [])
     for axes in (left, right):
         axes.set_ylim(len(arms) - 0.5, -0.5)
-    left.set_xlim(left=0)
+    _, high = left.get_xlim()
+    scores = [arm.scores[key][way] for arm in arms for way in WHICH]
+    low = min(0.0, *(end for score in scores for end in (score.value, *score.ci95)))
+    left.set_xlim(low - 0.03 * (high - low), high)
+    left.axvline(0, color="#555555", linewidth=0.9, linestyle="--" if low < 0 else "-")
     left.set_xlabel(f"{column}\n95% interval over {len(found.sources)} sentences")
     right.set_xlabel("recovery R of the gain\n(0: original, 1: tuned)")
     for bound in (0, 1):
         right.axvline(bound, color="#555555", linewidth=0.9, linestyle="--")
-    values = [arm.recovery[key][way] for arm in arms for way in WHICH]
-    ends = [end for value in values if value is not None for end in value.ci95]
-    right.set_xlim(max(min([-0.2, *ends]), -2.0) - 0.1, min(max([1.2, *ends]), 3.0) + 0.1)
+    values = [x for arm in arms for way in WHICH if (x := arm.recovery[key][way]) is not None]
+    # far out an interval is cut, with an arrow; a point never is
+    low = min([-0.2, *(min(v.value, max(-2.0, v.ci95[0])) for v in values)]) - 0.1
+    high = max([1.2, *(max(v.value, min(3.0, v.ci95[1])) for v in values)]) + 0.1
+    right.set_xlim(low, high)
+    for way, shift in shifts.items():
+        look = {"color": looks[way]["color"], "clip_on": False, "gid": "cut"}
+        for index, arm in enumerate(arms):
+            found_there = arm.recovery[key][way]
+            if found_there is not None and found_there.ci95[0] < low:
+                right.plot([low], [index + shift], "<", **look)
+            if found_there is not None and found_there.ci95[1] > high:
+                right.plot([high], [index + shift], ">", **look)
     undefined = [way.replace("_", " ") for way in WHICH if without_gain(made, key, way)]
     if undefined:
         right.set_title(f"{' and '.join(undefined)}: the gain is not clear of 0", fontsize=8)

@@ -51,15 +51,17 @@ def draw(curves: Curves, lang: str) -> Any:
             _curve(axis, done, which, shift, place, label_of(curve.series, curves), curve.chosen)
         logarithmic(axis, sizes)
         axis.set_xlim(sizes[0] / beyond, sizes[-1] * beyond)
-        axis.set_ylim(bottom=0)
         axis.set_title(_TITLES[which], fontsize=10)
         axis.set_xlabel("rows of the embedding table (log scale)")
     first = next(iter(curves.results.records.values()))
     column = first.scores[curves.results.metric].get("column", curves.results.metric)
     axes[0].set_ylabel(f"{column}, {first.data.test.pairs} sentences")
+    points = [*curves.baselines[lang].values(), *(p for curve in own for p in curve.points)]
+    scores = [p.scores[which] for p in points if p.state == "done" for which in WHICH]
+    lowest = min(end for score in scores for end in (score.score, score.ci95[0]))
     top = max(axis.get_ylim()[1] for axis in axes)
     for axis in axes:
-        axis.set_ylim(0, top)
+        axis.set_ylim(min(0.0, 1.1 * lowest), top)  # a score (COMET's) may be below 0
     figure.suptitle(f"{first.model.name}, {lang}", fontsize=11)
     handles, labels = axes[0].get_legend_handles_labels()
     if any(curve.chosen for curve in own):
