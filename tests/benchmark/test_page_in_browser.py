@@ -311,7 +311,11 @@ def test_the_plot_is_first_and_tables_scroll_in_their_own_boxes(reader: Reader) 
         each.click()
     assert reader.run("document.documentElement.scrollWidth") <= PHONE
     # the names of the columns and of the recipes stay in sight
-    reader.run("(() => { const b = document.querySelector('.scroll'); b.scrollTo(150, 200); })()")
+    reader.run(
+        "(() => { const b = document.querySelector('.scroll'); b.style.maxHeight = '300px'; "
+        "b.scrollTo(150, 200); })()"
+    )
+    assert reader.run("document.querySelector('.scroll').scrollTop") == 200
     box, corner, row = reader.run(
         "['.scroll', 'thead .in-recipe', 'tbody tr:nth-child(9) th'].map((s) => { const r = "
         "document.querySelector(s).getBoundingClientRect(); return [r.left, r.top]; })"
