@@ -33,6 +33,7 @@ class Arm:
         of: the arms whose runs it reads; the first one is asked for.
         options: of the analysis.
         late: by how many places it comes later than the arms that tell most.
+        langs: in how many of :data:`LANGS` it is run, from the first; 0: in all.
     """
 
     name: str
@@ -43,6 +44,11 @@ class Arm:
     of: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     late: int = 0
+    langs: int = 0
+
+    def asked_in(self, lang: str) -> bool:
+        """Whether it is run in a language; in one of a rehearsal's own always."""
+        return not self.langs or lang in LANGS[: self.langs] or lang not in LANGS
 
 
 @dataclass(frozen=True)
@@ -134,7 +140,7 @@ def cells_of(part: str, arms: list[Arm], setting: Setting) -> list[Cell]:
     return [
         Cell(part, arm, lang, seed)
         for arm in arms
-        for lang in setting.langs
+        for lang in filter(arm.asked_in, setting.langs)
         for seed in setting.seeds
         if seed == SEEDS[0] or not arm.recipe or depends_on_seed(arm.recipe)
     ]

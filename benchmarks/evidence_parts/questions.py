@@ -35,18 +35,16 @@ class Question:
 def _selected(rows: int) -> list[Arm]:
     """18 or 100 rows by each measure, tuned; then copied from the probe."""
     at = {"tuner.tickets": str(rows)}
-    late = 1 if rows == 18 else 2
-    name = "" if rows == 18 else f"-{rows}"
+    more, end = ({"late": 1}, "") if rows == 18 else ({"late": 2, "langs": 2}, f"-{rows}")
     tuned = [
-        KS if rows == 18 else Arm(f"ks_lottery{name}", "ks_lottery", at, late=late),
-        Arm(f"cos{name}", "ks_lottery", {**at, "tuner.selector": "cos"}, late=late),
-        GRADIENT if rows == 18 else Arm(f"gradient{name}", "grad_lottery", at, late=late),
-        Arm(f"frequency{name}", "frequency", at, late=late),
-        Arm(f"frequency_matched{name}", "frequency_matched", at, late=late),
-        Arm(f"random_seen{name}", "random_seen", at, late=late),
-    ]
+        KS if rows == 18 else Arm(f"ks_lottery{end}", "ks_lottery", at, **more),
+        Arm(f"cos{end}", "ks_lottery", {**at, "tuner.selector": "cos"}, **more),
+        GRADIENT if rows == 18 else Arm(f"gradient{end}", "grad_lottery", at, **more),
+        *(Arm(f"{name}{end}", name, at, **more)
+          for name in ("frequency", "frequency_matched", "random_seen")),
+    ]  # fmt: skip
     copied = [
-        Arm(f"{way}{name}-copied", "ks_transfer", {**at, "tuner.selector": way}, late=2)
+        Arm(f"{way}{end}-copied", "ks_transfer", {**at, "tuner.selector": way}, **more)
         for way in ("ks", "cos", "gradient", "frequency")
     ]
     return tuned + copied
@@ -73,7 +71,7 @@ def _probes(setting: Setting) -> list[Arm]:
     }
     return [
         Arm(f"probe-{lr}-{epochs}", "ks_transfer",
-            {**dev, "probe.lr": lr, "probe.epochs": str(epochs)}, late=2)
+            {**dev, "probe.lr": lr, "probe.epochs": str(epochs)}, late=2, langs=4)
         for lr, epochs in PROBES
     ]  # fmt: skip
 
@@ -81,7 +79,8 @@ def _probes(setting: Setting) -> list[Arm]:
 def _prompts(setting: Setting) -> list[Arm]:
     """Single rows; tickets of other templates; four wordings at once."""
     tokens = [
-        Arm(f"token-{place}", "ks_lottery", rows=f"token:{place}", of=("ks_lottery",), late=2)
+        Arm(f"token-{place}", "ks_lottery", rows=f"token:{place}", of=("ks_lottery",), late=2,
+            langs=2)
         for place in range(1, TOKENS + 1)
     ]  # fmt: skip
     tickets = [
@@ -90,18 +89,18 @@ def _prompts(setting: Setting) -> list[Arm]:
         for template in ("alpaca", "labels")
     ]  # fmt: skip
     four = [
-        Arm(f"four-{name}", recipe, {"data.template": "four"}, late=2)
+        Arm(f"four-{name}", recipe, {"data.template": "four"}, late=2, langs=2)
         for name, recipe in (("ks", "ks_lottery"), ("gradient", "grad_lottery"),
                              ("newline", "one_row"))
     ]  # fmt: skip
     few = ("--sentences", str(setting.few(200)))
     where = [
-        Arm(f"where-{of}", analysis="explain", of=(of,), late=3,
+        Arm(f"where-{of}", analysis="explain", of=(of,), late=3, langs=2,
             options=(*few, "--controls", "1", "--arms", "bos,instruction,source,target"))
         for of in ("ks_lottery", "four-ks")
     ]  # fmt: skip
     other = [
-        Arm(f"{of}-asked-{template}", analysis="explain", of=(of,), late=3,
+        Arm(f"{of}-asked-{template}", analysis="explain", of=(of,), late=3, langs=2,
             options=(*few, "--controls", "1", "--arms", "instruction", "--template", template))
         for of in ("ks_lottery", "four-ks", "four-gradient")
         for template in ("plain", "alpaca", "labels", "ask", "say")
@@ -116,7 +115,7 @@ def _amounts(setting: Setting) -> list[Arm]:
     scaled = [max(4, round(pairs * setting.train_pairs / 400)) for pairs in PAIRS]
     return [
         Arm(f"{name}-{pairs}-pairs", recipe,
-            {**FLORES_DEV, "data.train_pairs": str(pairs)}, late=3)
+            {**FLORES_DEV, "data.train_pairs": str(pairs)}, late=3, langs=2)
         for pairs in scaled
         for name, recipe in (("one_row", "one_row"), ("gradient", "grad_lottery"),
                              ("ks_lottery", "ks_lottery"), ("lora", "lora"), ("embed", "embed"))

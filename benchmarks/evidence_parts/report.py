@@ -91,8 +91,10 @@ def score_table(arms: list[str], langs: list[str], against: str, scores: Scores)
         )
         assert raw is not None
         assert first is not None
-        count = scores.rows(arm, langs[0])[0]["rows"]
-        line = [arm, "" if count is None else f"{count:,}", scores.seeds(arm, langs),
+        some = scores.rows(arm, langs[0])[0]
+        count, words = some["rows"], some.get("words", ())
+        named = f"{arm} (`{words[0]}`)" if len(words) == 1 and len(langs) == 1 else arm
+        line = [named, "" if count is None else f"{count:,}", scores.seeds(arm, langs),
                 interval(raw.score, raw.ci95), interval(first.score, first.ci95),
                 "" if chrf is None else interval(chrf.score, chrf.ci95),
                 f"{scores.mean(arm, langs, 'generation', 'stopped'):.0%}"]  # fmt: skip

@@ -19,6 +19,8 @@ import common
 from evidence_parts.cells import Cell, Setting
 from evidence_parts.questions import plan, questions
 from evidence_parts.results import Results, Row, row_of_analysis, row_of_run
+from mt_lottery.report.tokens import shown_tokens, token_strings
+from mt_lottery.runs.finished import Run
 
 PLUGINS = Path(__file__).parent / "plugins"
 
@@ -96,8 +98,9 @@ def run_cell(cell: Cell, setting: Setting, results: Results) -> Row | None:
     folder = setting.folder(cell)
     for file in (setting.beside(cell, "log"), setting.beside(cell, "rows")):
         file.parent.mkdir(exist_ok=True)
+    words: list[str] = []
     if cell.arm.rows:
-        rows = chosen_rows(cell.arm.rows, setting.folder(needed(cell, setting)[0]))
+        rows, words = chosen_rows(cell.arm.rows, setting.folder(needed(cell, setting)[0]))
         if not rows:
             results.add(cell, {"recipe": None, "absent": True}, 0.0)
             return None
@@ -107,6 +110,7 @@ def run_cell(cell: Cell, setting: Setting, results: Results) -> Row | None:
         _call(command(cell, setting), setting.out, setting.beside(cell, "log"))
     analysis = cell.arm.analysis
     row = row_of_analysis(folder, analysis) if analysis else row_of_run(folder)
+    row |= {"words": words} if words else {}
     seconds = time.monotonic() - began
     if finished:  # by a process that ended before it could say so
         cost = row["cost"]
@@ -136,23 +140,27 @@ def _call(arguments: list[str], where: Path, log: Path) -> None:
         raise Failed(f"ended with {status}; {log}: {' '.join(said)[:200]}")
 
 
-def chosen_rows(asked: str, folder: Path) -> list[int]:
-    """Token ids of :attr:`Arm.rows`, by a run whose ticket is ranked."""
-    from mt_lottery.runs.finished import Run
+def chosen_rows(asked: str, folder: Path) -> tuple[list[int], list[str]]:
+    """Token ids of :attr:`Arm.rows`, by a run whose ticket is ranked.
 
+    Returns:
+        the ids; and the words of those that are the template's, as a reader knows them.
+    """
     kind, _, number = asked.partition(":")
     run = Run(folder)
     tokenizer = run.original.tokenizer
     one, other = run.text.prompts(["a", "7, 8?"], tokenizer)  # what no sentence decides
     template = [i for i in dict.fromkeys(one) if i in set(other)]
     if kind == "token":
-        names = tokenizer.convert_ids_to_tokens(template)
+        names = token_strings(tokenizer, template)
         rest = [i for i, name in zip(template, names, strict=True)
                 if i != tokenizer.bos_token_id and "\n" not in name]  # fmt: skip
-        return rest[int(number) - 1 : int(number)]
-    with (folder / "tickets.csv").open(encoding="utf-8", newline="") as file:
-        ranked = [int(line["token_id"]) for line in csv.DictReader(file)]
-    inside = [i for i in ranked if i in set(template)]
-    if kind == "template":
-        return inside[: int(number)] if int(number) else inside
-    return [i for i in ranked if i not in set(template)][: int(number)]
+        chosen = rest[int(number) - 1 : int(number)]
+    else:
+        with (folder / "tickets.csv").open(encoding="utf-8", newline="") as file:
+            ranked = [int(line["token_id"]) for line in csv.DictReader(file)]
+        if kind == "outside":
+            return [i for i in ranked if i not in set(template)][: int(number)], []
+        inside = [i for i in ranked if i in set(template)]
+        chosen = inside[: int(number)] if int(number) else inside
+    return chosen, shown_tokens(token_strings(tokenizer, chosen)) if chosen else []

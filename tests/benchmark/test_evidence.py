@@ -87,7 +87,8 @@ def test_a_rehearsal_goes_on_where_it_stopped_and_says_that_it_is_one(
     assert "Is it the prompt's ticket" in listed and "the rest: " in listed
     assert "token-1                      es 0" in listed and "es ·" in listed
     report = run("--report", "--figures", str(tmp_path / "figures"))
-    assert report.startswith("**A rehearsal") and "| token-1 | 1 | 1 |" in report
+    assert report.startswith("**A rehearsal") and "| 1 | 1 |" in report
+    assert f"| token-1 (`{token['words'][0]}`) |" in report
     assert "| ks_lottery-asked-say | en→es, seed 0 | say | instruction |" in report
     assert "- four-ks: es 0" in report and "- token-1:" not in report
     assert (tmp_path / "figures/evidence-p6.png").is_file()
