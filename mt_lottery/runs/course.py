@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 
 from mt_lottery.config import TrainConfig
 from mt_lottery.data.prompts.batches import BucketBatchSampler, Encoded
+from mt_lottery.errors import MTLotteryError
 from mt_lottery.report.plain import visible
 from mt_lottery.report.progress import beside_bars
 from mt_lottery.runs.finished import Run
@@ -75,7 +77,8 @@ def announce(plan: Plan, echo: Echo) -> None:
     stages.append(f"{config.recipe} translates {sentences} and is scored")
     again = "" if config.resume else " with resume=true"
     echo(f"To do: {'; '.join(f'{n}. {stage}' for n, stage in enumerate(stages, 1))}.")
-    echo(f"Ctrl-C stops after the step at hand; the same command{again} goes on.")
+    if len(stages) > 1:
+        echo(f"Ctrl-C stops after the step at hand; the same command{again} goes on.")
 
 
 class Course:
@@ -96,11 +99,12 @@ class Course:
         """Note how long the original model took, and show how it translates."""
         if not parallel.is_main():
             return
-        run = Run(run_dir)
-        self._decoding = run.record.cost.decode_seconds
-        for shown in examples(run.hypotheses, None, "original")[:SHOWN]:
-            for name, text in shown:
-                self._echo(f"  {name:<9}  {visible(' '.join(text.split()))}")
+        with contextlib.suppress(MTLotteryError):  # damaged: whoever needs it says so
+            run = Run(run_dir)
+            self._decoding = run.record.cost.decode_seconds
+            for shown in examples(run.hypotheses, None, "original")[:SHOWN]:
+                for name, text in shown:
+                    self._echo(f"  {name:<9}  {visible(' '.join(text.split()))}")
 
     def watch(self, stage: str, config: TrainConfig, encoded: Encoded) -> list[Tracker]:
         """A tracker for a training of ``encoded``; none in the other processes of a run."""
