@@ -91,6 +91,8 @@ def test_every_kind_of_method_on_two_processes(commands: Commands, models: Model
         models.untied, "lora", "train.accumulate=3", "train.max_tokens=200", "train.batch_size=9"
     )
     cases["searched"] = small(models.untied, "random", "tune=2")
+    joint = [a for a in small(models.untied, "random") if not str(a).startswith("lang=")]
+    cases["joint"] = [*joint, "lang=en-ro,en-es", "test_lang=en-ca"]
     cases["beams"] = small(models.untied, "none", "translate.beam_size=3")
     cases = {name: [*map(str, case), "data.test_pairs=5"] for name, case in cases.items()}
     Path("plugins").mkdir()
