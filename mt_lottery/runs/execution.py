@@ -78,11 +78,7 @@ def do(
     check_kernels(loaded.model, config.train.kernels, config.probe.kernels)
     baseline_dir = None
     if config.baseline and config.tuner.name != "none":
-        own = loaded
-        if divided(config) and plan.tuner.trains_weights:  # which are divided once they are chosen
-            own = load_for(config, plan.device, plan.text)
-        baseline_dir = _baseline(plan, own, given, echo)
-        del own
+        baseline_dir = _baseline(plan, loaded, given, echo)
         course.original(baseline_dir)
     tuning, best, taken = None, None, None
     if config.tune and plan.tuner.search_space:
@@ -138,6 +134,8 @@ def _baseline(plan: Plan, loaded: LoadedModel, given: Path | None, echo: Echo) -
             wanted = dataclasses.replace(config, out_dir=str(folder), overwrite=damaged)
             on_main(partial(prepare, folder, wanted, own.config_hash))
             echo("Original model: translating the test set (once; later runs reuse it).")
+            if divided(config) and plan.tuner.trains_weights:
+                loaded = load_for(config, plan.device, plan.text)  # `loaded` is divided later
             _execute(own, loaded, folder, False, None, echo)
             return folder
     raise RecordError(f"{kept}: the original model's run cannot be kept there.")
