@@ -78,7 +78,6 @@ def test_divided_runs_are_those_of_one_process(commands: Commands, models: Model
         ("random", ["model.device_map=auto"], "which is for translating"),
         ("random", ["probe.sharding=fsdp"], "a run has one model"),
         ("random", ["train.kernels=liger"], "`train.kernels` is liger"),
-        ("random", ["engine=fairseq2"], "engine=transformers alone has (its own way"),
     ],
 )
 def test_what_cannot_be_divided_is_refused(
