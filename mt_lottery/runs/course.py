@@ -71,7 +71,7 @@ def announce(plan: Plan, echo: Echo) -> None:
     if config.tune and tuner.search_space:
         stages.append(f"{config.tune} trials on dev")
     if tuner.probe is not None:
-        stages.append(f"the embedding table is tuned on {pairs} (the probe, kept)")
+        stages.append(f"the embedding table is tuned on {pairs} (kept for later runs)")
     if tuner.trains:
         stages.append(f"{config.recipe} is trained on {pairs}")
     stages.append(f"{config.recipe} translates {sentences} and is scored")

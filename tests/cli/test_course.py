@@ -31,7 +31,7 @@ def test_a_run_says_what_it_does(
     lines = commands.train(*small(models, "out_dir=watched")).err.splitlines()
     assert lines[0] == (
         "To do: 1. the original model translates 6 test sentences (once); 2. the embedding table "
-        "is tuned on 24 pairs (the probe, kept); 3. ks_lottery is trained on 24 pairs; "
+        "is tuned on 24 pairs (kept for later runs); 3. ks_lottery is trained on 24 pairs; "
         "4. ks_lottery translates 6 test sentences and is scored."
     )
     assert "the same command with resume=true goes on" in lines[1]
