@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -105,4 +106,15 @@ def test_reporting(commands: Commands, runs: Path) -> None:
     for found in (now, then):  # but for the date, and sentences that are worded anew
         assert found.pop("created") and found.pop("notes")
         assert all(block.pop("explanation") for block in found["blocks"])
+    # Four sentences show no p-value below 1/8; resamples of them said less.
+    pvalues = [
+        [(row.pop("pvalue"), row.pop("pvalue_is_least")) for row in rows]
+        for found in (now, then)
+        for block in found["blocks"]
+        for rows in (block["rows"], *(metric["rows"] for metric in block["metrics"]))
+    ]
+    half = len(pvalues) // 2
+    for own, old in zip(chain(*pvalues[:half]), chain(*pvalues[half:]), strict=True):
+        assert own[0] >= max(old[0], 1 / 8) and own[1] is False
+    assert any(least and p < 0.01 for p, least in chain(*pvalues[half:]))
     assert close(now, then)

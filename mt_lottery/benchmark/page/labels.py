@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import random
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from typing import NamedTuple
 LINE = 15.0  # px, height of a label
 NEAR = 12.0  # px, how far a name may be from its mark without a leader
 ROUNDS = 3  # a name that was placed early may find a better place once all others are known
+ORDERS = 16  # in which names choose, where some are still at odds
 #: px, the widths of letters of 12.5 px in the widest of the fonts that the style sheets name.
 WIDTHS = {4.0: "ijl.,:;'|!", 6.0: "frt ()[]-_/", 12.5: "mwMW@%★"}
 _WIDTH_OF = {letter: wide for wide, letters in WIDTHS.items() for letter in letters}
@@ -56,19 +58,46 @@ def place(all_named: Sequence[Named], bounds: Box, avoid: Sequence[Box] = ()) ->
         avoid: what a name should rather not cover, but may.
     """
     drawn = [box for named in all_named for box in named.boxes]
-    crowded = sorted(
-        range(len(all_named)), key=lambda i: -_crowd(all_named[i], drawn)
-    )  # those with the least room choose first
     tries = [sorted(_spots(named, bounds, avoid), key=lambda each: each[0]) for named in all_named]
+    # those with the least room choose first; then those that found none, in any order
+    order = sorted(range(len(all_named)), key=lambda i: -_crowd(all_named[i], drawn))
+    draw = random.Random(0)
+    best: list[Spot] = []
+    least = len(order) + 1
+    for _ in range(ORDERS):
+        spots = _arranged(all_named, tries, drawn, order)
+        at_odds = [
+            index
+            for index in order
+            if _covered(spots[index], all_named[index], drawn, _without(spots, index))
+        ]
+        if len(at_odds) < least:
+            best, least = [spots[index] for index in range(len(all_named))], len(at_odds)
+        if not at_odds:
+            break
+        rest = [index for index in order if index not in at_odds]
+        order = draw.sample(at_odds, len(at_odds)) + rest
+    return best
+
+
+def _arranged(
+    all_named: Sequence[Named],
+    tries: Sequence[Sequence[tuple[float, Spot]]],
+    drawn: Sequence[Box],
+    order: Sequence[int],
+) -> dict[int, Spot]:
     spots: dict[int, Spot] = {}
     for _ in range(ROUNDS):
         before = dict(spots)
-        for index in crowded:
-            others = [spot for other, spot in spots.items() if other != index]
-            spots[index] = _best(all_named[index], tries[index], drawn, others)
+        for index in order:
+            spots[index] = _best(all_named[index], tries[index], drawn, _without(spots, index))
         if spots == before:
             break
-    return [spots[index] for index in range(len(all_named))]
+    return spots
+
+
+def _without(spots: Mapping[int, Spot], index: int) -> list[Spot]:
+    return [spot for other, spot in spots.items() if other != index]
 
 
 def _crowd(named: Named, drawn: Sequence[Box]) -> int:
