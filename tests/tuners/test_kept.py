@@ -164,13 +164,14 @@ PLUGINS: dict[str, type[Tuner]] = {
 }
 
 
-def example_of_contributing() -> type[Tuner]:
-    """The class in CONTRIBUTING, as it is printed there."""
-    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
-    code = re.findall(r"```python\n(.*?)```", text, re.S)[0]
+def example_of_readme() -> type[Tuner]:
+    """The class in the README, as it is printed there."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
+    (code,) = (block for block in blocks if "class NormsTuner" in block)
     code = code.replace('@register_tuner("norms", dataclass=NormsConfig)\n', "")
     inside: dict[str, Any] = {"__name__": "printed"}
-    exec(compile(code, "CONTRIBUTING.md", "exec", dont_inherit=True), inside)
+    exec(compile(code, "README.md", "exec", dont_inherit=True), inside)
     kind: type[Tuner] = inside["NormsTuner"]
     return kind
 
@@ -253,7 +254,7 @@ def test_every_registered_method(name: str, dtype: torch.dtype, tmp_path: Path) 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", ["printed", *PLUGINS])
 def test_a_plugin_without_save_and_restore(name: str, dtype: torch.dtype, tmp_path: Path) -> None:
-    kind = example_of_contributing() if name == "printed" else PLUGINS[name]
+    kind = example_of_readme() if name == "printed" else PLUGINS[name]
     config = TunerConfig(name)
     if name == "printed":
         config.last_layers = 1  # type: ignore[attr-defined]
