@@ -42,8 +42,9 @@ def device_of(model: Any) -> torch.device:
 
     Of a model that is spread over devices, the logits come back there too.
     """
-    device: torch.device = base_model(model).get_input_embeddings().weight.device
-    return device
+    table = base_model(model).get_input_embeddings()  # or a module around one, without a `weight`
+    parameter: torch.Tensor = next(table.parameters(), next(model.parameters()))
+    return parameter.device
 
 
 def check_logits(logits: torch.Tensor) -> None:

@@ -151,7 +151,8 @@ def in_step(model: Any, action: Callable[[], T]) -> T:
     finally:
         ready.remove()
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    one = torch.zeros(1, 1, dtype=torch.int64, device=base.get_input_embeddings().weight.device)
+    device = next(base.get_input_embeddings().parameters()).device
+    one = torch.zeros(1, 1, dtype=torch.int64, device=device)
     while parallel.add(1.0)[0] < parallel.processes():
         with torch.no_grad():
             base(input_ids=one, attention_mask=torch.ones_like(one), use_cache=False)
