@@ -72,7 +72,10 @@ def recipe_files() -> dict[str, Path]:
 def headline(recipe: str) -> str | None:
     """The comment in the first line of a recipe's YAML; None if there is none."""
     file = recipe_files().get(recipe)
-    if file is None or not file.is_file():
-        return None
+    return None if file is None or not file.is_file() else first_comment(file)
+
+
+def first_comment(file: Path) -> str | None:
+    """The comment in the first line of a YAML file; None if there is none."""
     first = file.read_text("utf-8").partition("\n")[0]
     return first.lstrip("# ").strip() if first.startswith("#") else None

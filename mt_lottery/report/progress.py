@@ -32,6 +32,16 @@ def beside_bars(echo: Callable[[str], None], text: str) -> None:
         echo(text)
 
 
+def duration(seconds: float | None) -> str:
+    """``1 h 20 min``, ``3 min``, ``40 s``; ``?`` where it is not known."""
+    if seconds is None:
+        return "?"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def progress_bar(total: int, title: str | None = None, **how: Any) -> Any:
     """A bar of ``tqdm``, Jupyter's own in a notebook; nothing where nobody watches.
 

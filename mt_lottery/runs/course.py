@@ -10,7 +10,7 @@ from mt_lottery.config import TrainConfig
 from mt_lottery.data.prompts.batches import BucketBatchSampler, Encoded
 from mt_lottery.errors import MTLotteryError
 from mt_lottery.report.plain import visible
-from mt_lottery.report.progress import beside_bars
+from mt_lottery.report.progress import beside_bars, duration
 from mt_lottery.runs.finished import Run
 from mt_lottery.runs.planning.plan import Echo, Plan
 from mt_lottery.runs.summary import examples
@@ -20,11 +20,6 @@ from mt_lottery.tracking.trackers import Tracker
 MEASURED = 4  # steps after which a first estimate is made; the first one warms up
 SHORT = 20.0  # seconds of which nothing is said
 SHOWN = 2  # translations of the original model
-
-
-def duration(seconds: float) -> str:
-    """Seconds for a reader: ``80 s``, ``4 min``."""
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 def _steps(config: TrainConfig, encoded: Encoded) -> int:

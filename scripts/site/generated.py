@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import griffe
-import yaml
 from mkdocs.exceptions import PluginError
+from omegaconf import OmegaConf
 
 JSON = {"None": "null", "False": "false", "True": "true"}
 WORDS = {
@@ -187,20 +187,10 @@ def settings() -> str:
     return "\n".join(parts)
 
 
-def _merged(base: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    made = dict(base)
-    for key, value in more.items():
-        both = isinstance(value, dict) and isinstance(made.get(key), dict)
-        made[key] = _merged(made[key], value) if both else value
-    return made
-
-
-def _recipe(folder: Path, name: str) -> dict[str, Any]:
-    content = yaml.safe_load((folder / f"{name}.yaml").read_text("utf-8")) or {}
-    base: dict[str, Any] = {}
-    for parent in content.pop("defaults", []):
-        base = base if parent == "_self_" else _merged(base, _recipe(folder, parent))
-    return _merged(base, content)
+def _recipe(folder: Path, name: str) -> Any:
+    content = OmegaConf.load(folder / f"{name}.yaml")
+    parents = [parent for parent in content.pop("defaults", []) if parent != "_self_"]
+    return OmegaConf.merge(*(_recipe(folder, parent) for parent in parents), content)
 
 
 def _flat(content: dict[str, Any], prefix: str = "") -> Iterator[str]:
@@ -221,7 +211,7 @@ def recipes() -> str:
 
     def rows() -> Iterator[list[str]]:
         for name in sorted(file.stem for file in folder.glob("*.yaml")):
-            content = _recipe(folder, name)
+            content: Any = OmegaConf.to_container(_recipe(folder, name))
             presets = content.pop("presets", {})
             given = [one for one in _flat(content) if one != f"`tuner.name={name}`"]
             given += [f"`preset={key}`: {' '.join(_flat(own))}" for key, own in presets.items()]

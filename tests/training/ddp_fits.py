@@ -5,8 +5,6 @@ torchrun --nproc-per-node 2 ddp_fits.py FOLDER
 
 from __future__ import annotations
 
-import gc
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +12,9 @@ from typing import Any
 import tiny
 import torch
 from interrupting import breaking_after
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from training import fit, with_rows
+from training import begin_several, end_several, fit, with_rows
 
 from mt_lottery.config import TunerConfig
 from mt_lottery.registry import TUNERS
@@ -126,11 +123,7 @@ GRADIENTS = [
 
 
 def main() -> None:
-    torch.set_num_threads(1)
-    folder = Path(sys.argv[1])
-    parallel.start()
-    assert parallel.processes() > 1
-    gc.freeze()  # Trainer collects garbage at each start
+    folder = begin_several()
     found = {name: trained(name, folder) for name in CASES}
     found["from_one"] = gone_on("llama", folder / "from_one")
     cut_short("llama", folder / "from_several")
@@ -138,12 +131,7 @@ def main() -> None:
     cut_short("gpt2", folder / "resumed")
     found["resumed"] = gone_on("gpt2", folder / "resumed")
     found["gradients"] = {f"{s} {c}": gradient(s, c) for s, c in GRADIENTS}
-    for name, tensors in found.items():
-        same = parallel.gather({n: v.tolist() for n, v in tensors.items()})
-        assert all(other == same[0] for other in same), f"{name}: the processes differ"
-        if parallel.is_main():
-            save_file(tensors, folder / f"{name}.safetensors")
-    parallel.stop()
+    end_several(found, folder)
 
 
 if __name__ == "__main__":

@@ -5,22 +5,18 @@ torchrun --nproc-per-node 2 shard_fits.py FOLDER
 
 from __future__ import annotations
 
-import gc
-import sys
 from pathlib import Path
 from typing import Any
 
 import tiny
 import torch
 from interrupting import breaking_after
-from safetensors.torch import save_file
 from torch import Tensor
-from training import fit
+from training import begin_several, end_several, fit
 
 from mt_lottery.config import TrainConfig, TunerConfig
 from mt_lottery.model.sharding import is_part, shard, whole
 from mt_lottery.registry import TUNERS
-from mt_lottery.system import parallel
 from mt_lottery.training.row_gradients import gradient_norms
 from mt_lottery.tuners.base import TuningContext
 from mt_lottery.tuners.rows.module import attach
@@ -102,11 +98,7 @@ def norms(*, divided: bool) -> Tensor:
 
 
 def main() -> None:
-    torch.set_num_threads(1)
-    folder = Path(sys.argv[1])
-    parallel.start()
-    assert parallel.processes() > 1
-    gc.freeze()  # Trainer collects garbage at each start
+    folder = begin_several()
     found = {name: trained(name, folder, divided=True) for name in CASES}
     for method in ("rows", "full"):
         found[f"{method}_from_one"] = gone_on(method, folder / f"{method}_from_one", divided=True)
@@ -114,12 +106,7 @@ def main() -> None:
         cut_short(method, folder / f"{method}_from_several", divided=True)
         found[f"{method}_resumed"] = gone_on(method, folder / f"{method}_resumed", divided=True)
     found["norms"] = {"norms": norms(divided=True)}
-    for name, tensors in found.items():
-        same = parallel.gather({n: v.tolist() for n, v in tensors.items()})
-        assert all(other == same[0] for other in same), f"{name}: the processes differ"
-        if parallel.is_main():
-            save_file(tensors, folder / f"{name}.safetensors")
-    parallel.stop()
+    end_several(found, folder)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tiny
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from mt_lottery.config import TrainConfig
 from mt_lottery.data.prompts.batches import Example
+from mt_lottery.system import parallel
 from mt_lottery.tracking.trackers import Tracker
 from mt_lottery.training.trainer import TrainResult, train
 from mt_lottery.tuners.rows.module import attach
@@ -69,3 +73,22 @@ def log_of(folder: Path) -> list[dict[str, Any]]:
 
 def steps_of(folder: Path) -> list[int]:
     return [line["step"] for line in log_of(folder) if "loss" in line]
+
+
+def begin_several() -> Path:
+    """Start one of several processes, each of which runs the same script; its folder."""
+    torch.set_num_threads(1)
+    parallel.start()
+    assert parallel.processes() > 1
+    gc.freeze()  # Trainer collects garbage at each start
+    return Path(sys.argv[1])
+
+
+def end_several(found: Mapping[str, dict[str, Tensor]], folder: Path) -> None:
+    """Check that all processes found the same tensors; write them to ``folder``."""
+    for name, tensors in found.items():
+        same = parallel.gather({n: v.tolist() for n, v in tensors.items()})
+        assert all(other == same[0] for other in same), f"{name}: the processes differ"
+        if parallel.is_main():
+            save_file(tensors, folder / f"{name}.safetensors")
+    parallel.stop()

@@ -19,18 +19,9 @@ from mt_lottery.benchmark.executors.worker import LOG
 from mt_lottery.benchmark.plan import Bench
 from mt_lottery.report.plain import visible
 from mt_lottery.report.printing import printer
+from mt_lottery.report.progress import duration
 
 _STYLES = {WAITING: "dim", RUNNING: "bold cyan", DONE: "green", FAILED: "bold red"}
-
-
-def duration(seconds: float | None) -> str:
-    """``1 h 20 min``, ``3 min``, ``40 s``; ``?`` where it is not known."""
-    if seconds is None:
-        return "?"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def remaining(statuses: Sequence[Status], jobs: int) -> tuple[float, int]:

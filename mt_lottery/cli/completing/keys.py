@@ -16,7 +16,7 @@ from typing import Any
 
 from mt_lottery import registry
 from mt_lottery.config import RunConfig
-from mt_lottery.config.recipe_files import REGISTRY_OF, recipes_folder
+from mt_lottery.config.recipe_files import REGISTRY_OF, first_comment, recipes_folder
 from mt_lottery.errors import ConfigError, MTLotteryError
 from mt_lottery.reading import read_yaml
 
@@ -120,8 +120,7 @@ def group(name: str, user_dir: Path | None = None) -> dict[str, str]:
     own = plugin_files(user_dir, "*.yaml", name) if name == "recipe" else []
     for file in [*(recipes_folder() / name).glob("*.yaml"), *own]:
         with contextlib.suppress(OSError, UnicodeDecodeError):
-            first = file.read_text("utf-8").partition("\n")[0]
-            found[file.stem] = first.lstrip("# ").strip() if first.startswith("#") else ""
+            found[file.stem] = first_comment(file) or ""
     return dict(sorted(found.items()))
 
 
