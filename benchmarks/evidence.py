@@ -4,6 +4,7 @@
     python benchmarks/evidence.py p1 p2 --data DIR --out DIR      # run what is not done
     python benchmarks/evidence.py all --data DIR --out DIR --minutes 90
     python benchmarks/evidence.py --report                        # tables of what is done
+    python benchmarks/evidence.py --merge DIR…                    # results of other machines
     python benchmarks/evidence.py p1 --data DIR --out /tmp/try --test-pairs 8 --train-pairs 16
 
 DIR holds NTREX-128/ and flores101_dataset/.  Gemma 3 270M, 400 pairs of NTREX-128, the whole
@@ -27,8 +28,8 @@ import common
 from evidence_parts.cells import LANGS, SEEDS, Cell, Setting, in_order
 from evidence_parts.questions import plan, questions
 from evidence_parts.report import report, write_figures
-from evidence_parts.results import Results
-from evidence_parts.running import Failed, command, prepare, run_cell, turn
+from evidence_parts.results import Results, turn
+from evidence_parts.running import Failed, command, prepare, run_cell
 
 from mt_lottery.errors import MTLotteryError
 
@@ -48,6 +49,8 @@ def parser() -> argparse.ArgumentParser:
                       help="the numbers go here [benchmarks/results/evidence]")  # fmt: skip
     made.add_argument("--list", action="store_true", help="parts, cells, what is done; run nothing")
     made.add_argument("--report", action="store_true", help="tables (Markdown); run nothing")
+    made.add_argument("--merge", type=Path, nargs="+", metavar="DIR",
+                      help="take over what is done in these folders; run nothing")  # fmt: skip
     made.add_argument("--figures", type=Path, metavar="DIR", help="with --report: draw them there")
     made.add_argument("--minutes", type=float, help="start no cell that would end later")
     made.add_argument("--arms", metavar="A,…", help="only these arms")
@@ -68,7 +71,7 @@ def asked() -> tuple[argparse.Namespace, Setting, list[Cell]]:
     parts = [*PARTS] if names == ["all"] or not names else names
     if unknown := [p for p in parts if p not in PARTS]:
         made.error(f"{', '.join(unknown)}: allowed: {', '.join(PARTS)}, all")
-    if not names and not (given.list or given.report or given.dry_run):
+    if not names and not (given.list or given.report or given.merge or given.dry_run):
         made.error(f"which part? {', '.join(PARTS)}, or all")
     try:
         seeds = tuple(int(seed) for seed in given.seeds.split(","))
@@ -162,6 +165,11 @@ def main() -> int:
     given, setting, cells = asked()
     folder = setting.out / "results" if setting.rehearsal else PUBLISHED
     results = Results((given.results or folder).resolve(), setting)
+    for other in given.merge or ():
+        if not other.is_dir():
+            parser().error(f"--merge {other}: there is no such folder")
+        for cell in results.merge(other, cells):
+            print(f"taken from {other}: {cell}")
     if given.list:
         print(listed(given.parts, cells, results, setting))
     elif given.report:
@@ -173,6 +181,8 @@ def main() -> int:
     elif given.dry_run:
         for cell in cells:
             print(" ".join(["python -m", *command(cell, setting)]))
+    elif given.merge:
+        pass
     elif given.data is None:
         parser().error("--data is needed to run: the folder of NTREX-128/ and flores101_dataset/")
     elif missing := [

@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 
 from mt_lottery.benchmark import plan
+from mt_lottery.benchmark.recipes import tuner_of
+from mt_lottery.config.compose import compose
 from mt_lottery.languages import parse_pair
 
 #: In this order: two pairs first, the others after them.  Bosnian is the one language of the text
@@ -133,6 +135,17 @@ class Setting:
 def depends_on_seed(recipe: str) -> bool:
     """As :func:`mt_lottery.benchmark.plan.depends_on_seed`, composed once."""
     return plan.depends_on_seed(recipe)
+
+
+@cache
+def own_training(recipe: str) -> str:
+    """A recipe's own lengths and learning rates, which a later version may change."""
+    if not recipe:
+        return ""
+    config, tuner = compose([f"recipe={recipe}", "lang=en-es"]), tuner_of(recipe)
+    asked = {"train": config.train} if tuner.trains else {}
+    asked |= {"probe": config.probe} if tuner.probe is not None else {}
+    return ", ".join(f"{name} {own.lr:g} × {own.epochs}" for name, own in asked.items())
 
 
 def cells_of(part: str, arms: list[Arm], setting: Setting) -> list[Cell]:

@@ -8,16 +8,20 @@ the file alone, also of cells that another machine ran.
 from __future__ import annotations
 
 import base64
+import contextlib
+import fcntl
 import json
+import os
 import subprocess
 import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import common
 import numpy as np
 
-from evidence_parts.cells import Cell, Setting
+from evidence_parts.cells import Cell, Setting, own_training
 from mt_lottery.runs.finished import Run
 from mt_lottery.scoring.metric import Floats, MetricContext, make_metric
 from mt_lottery.scoring.significance import Bootstrap
@@ -98,6 +102,30 @@ def commit() -> str | None:
     return done.stdout.strip() or None
 
 
+def key_of(row: Row) -> tuple[str, str, int]:
+    """As :attr:`Cell.key`."""
+    return row["arm"], row["lang"], row["seed"]
+
+
+def rows_in(file: Path) -> dict[tuple[str, str, int], Row]:
+    """The finished cells of a part's file."""
+    return {key_of(row): row for row in json.loads(file.read_text("utf-8"))["cells"]}
+
+
+@contextlib.contextmanager
+def turn(lock: Path | None) -> Iterator[None]:
+    """Hold the lock of a file or a folder, for which others wait too."""
+    if lock is None:
+        yield
+        return
+    opened = os.open(lock, os.O_RDONLY if lock.is_dir() else os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
+
+
 class Results:
     """The files of the parts.
 
@@ -110,8 +138,7 @@ class Results:
         self.folder, self.setting = folder, setting
         self.rows: dict[tuple[str, str, int], Row] = {}
         for file in sorted(folder.glob("p?.json")):
-            for row in json.loads(file.read_text("utf-8"))["cells"]:
-                self.rows[row["arm"], row["lang"], row["seed"]] = row
+            self.rows |= rows_in(file)
 
     def get(self, cell: Cell) -> Row | None:
         """A cell's row; None where it is not done, or was with other settings."""
@@ -124,7 +151,11 @@ class Results:
         """What a row says of how it was made: settings, rows and options."""
         own = self.setting.settings(cell)
         own = {} if cell.arm.analysis else {k: v for k, v in own.items() if k != "device"}
-        more = {"rows": cell.arm.rows, "analysis": " ".join((cell.arm.analysis, *cell.arm.options))}
+        more = {
+            "own": own_training(cell.arm.recipe),
+            "rows": cell.arm.rows,
+            "analysis": " ".join((cell.arm.analysis, *cell.arm.options)),
+        }
         return own | {key: value for key, value in more.items() if value.strip()}
 
     def add(self, cell: Cell, row: Row, seconds: float) -> None:
@@ -136,21 +167,36 @@ class Results:
             "seconds": round(seconds, 1), "commit": commit(),
             "machine": common.machine("torch", device=device),
         }  # fmt: skip
-        self.rows[cell.key] = whole
-        file = self.folder / f"{cell.part}.json"
-        known: dict[tuple[str, str, int], Row] = {}
-        if file.is_file():
-            for old in json.loads(file.read_text("utf-8"))["cells"]:
-                known[old["arm"], old["lang"], old["seed"]] = old
-        known[cell.key] = whole
+        self._write(cell.part, [whole])
+
+    def merge(self, folder: Path, cells: Iterable[Cell]) -> list[Cell]:
+        """Take over the finished cells of another folder, which another machine may have run.
+
+        Returns:
+            those that were taken: a cell that is done here, or was made with other settings
+            there, is left.
+        """
+        theirs, taken = Results(folder, self.setting), []
+        for cell in cells:
+            row = theirs.get(cell)
+            if row is not None and self.get(cell) is None:
+                self._write(cell.part, [row])
+                taken.append(cell)
+        return taken
+
+    def _write(self, part: str, rows: list[Row]) -> None:
+        """Add rows to a part's file, beside what others have written meanwhile."""
         about = {
-            "schema": SCHEMA, "part": cell.part, "rehearsal": self.setting.rehearsal,
+            "schema": SCHEMA, "part": part, "rehearsal": self.setting.rehearsal,
             "train_pairs": self.setting.train_pairs, "test_pairs": self.setting.test_pairs,
         }  # fmt: skip
         self.folder.mkdir(parents=True, exist_ok=True)
-        lines = ",\n".join(json.dumps(r, ensure_ascii=False) for _, r in sorted(known.items()))
-        head = json.dumps(about)[1:-1]
-        write_text(file, f'{{{head}, "cells": [\n{lines}\n]}}\n')
+        file, made = self.folder / f"{part}.json", {key_of(row): row for row in rows}
+        self.rows |= made
+        with turn(self.folder):
+            known = {**(rows_in(file) if file.is_file() else {}), **made}
+            lines = ",\n".join(json.dumps(r, ensure_ascii=False) for _, r in sorted(known.items()))
+            write_text(file, f'{{{json.dumps(about)[1:-1]}, "cells": [\n{lines}\n]}}\n')
 
     def estimate(self, cell: Cell) -> float | None:
         """Seconds that a cell will take: those of its arm, else of its recipe, else of any."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import common
@@ -38,17 +35,6 @@ def prepare(setting: Setting, data: Path) -> None:
     link.symlink_to(data.resolve(), target_is_directory=True)
     shutil.copytree(PLUGINS, setting.out / "plugins", dirs_exist_ok=True,
                     ignore=shutil.ignore_patterns("__pycache__"))  # fmt: skip
-
-
-@contextlib.contextmanager
-def turn(lock: Path | None) -> Iterator[None]:
-    """Hold a file's lock, for which others wait too."""
-    if lock is None:
-        yield
-        return
-    with lock.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def command(cell: Cell, setting: Setting) -> list[str]:

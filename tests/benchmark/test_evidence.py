@@ -145,6 +145,29 @@ def test_tables_come_from_the_file_alone(evidence: Any, tmp_path: Path) -> None:
     assert "No cell that answers it is finished." in said
 
 
+def test_results_of_other_machines_are_taken_over(evidence: Any, tmp_path: Path) -> None:
+    from evidence_parts.cells import Setting
+    from evidence_parts.questions import plan
+    from evidence_parts.results import Results
+
+    setting, statistics = Setting(tmp_path), METRIC.statistics(["a b c"] * 3, ["a b d"] * 3)
+    here, there = (Results(tmp_path / name, setting) for name in ("here", "there"))
+    cells = [cell for cell in plan(["p1"], setting) if cell.lang == "es" and cell.seed == 0]
+    both, theirs, other = cells[:3]
+    row(evidence, here, both, statistics)
+    for cell in (both, theirs, other):
+        row(evidence, there, cell, statistics)
+    file = tmp_path / "there/p1.json"
+    content = json.loads(file.read_text("utf-8"))
+    changed = next(c for c in content["cells"] if c["arm"] == other.arm.name)
+    changed["settings"]["own"] = "train 5 × 1"  # of a version with other defaults
+    file.write_text(json.dumps(content), "utf-8")
+    assert here.merge(tmp_path / "there", cells) == [theirs]
+    again = Results(tmp_path / "here", setting)
+    assert {key for key in again.rows} == {both.key, theirs.key}
+    assert here.merge(tmp_path / "there", cells) == []
+
+
 def test_scores_on_resamples_are_kept_to_a_hundredth(evidence: Any) -> None:
     from evidence_parts.results import packed, unpacked
 
