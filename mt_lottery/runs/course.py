@@ -1,25 +1,29 @@
-"""What a run is about to do, and how long that takes here: measured in its first steps."""
+"""What a run is about to do, how long that takes here, and how it translates meanwhile."""
 
 from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from mt_lottery.config import TrainConfig
 from mt_lottery.data.prompts.batches import BucketBatchSampler, Encoded
 from mt_lottery.errors import MTLotteryError
+from mt_lottery.model.loading import LoadedModel
 from mt_lottery.report.plain import visible
 from mt_lottery.report.progress import beside_bars, duration
+from mt_lottery.runs.decode import decode
 from mt_lottery.runs.finished import Run
 from mt_lottery.runs.planning.plan import Echo, Plan
-from mt_lottery.runs.summary import examples
+from mt_lottery.runs.summary import clip, examples
 from mt_lottery.system import parallel
 from mt_lottery.tracking.trackers import Tracker
 
 MEASURED = 4  # steps after which a first estimate is made; the first one warms up
 SHORT = 20.0  # seconds of which nothing is said
-SHOWN = 2  # translations of the original model
+SHOWN = 2  # translations of the original model, and of the model at each epoch but the last
+TOKENS = 64  # of each of these
 
 
 def _steps(config: TrainConfig, encoded: Encoded) -> int:
@@ -29,17 +33,28 @@ def _steps(config: TrainConfig, encoded: Encoded) -> int:
 
 
 class Watch(Tracker):
-    """Counts the steps of one training, to say when all of the run will be done."""
+    """Counts the steps of one training, to say when all of the run will be done.
 
-    def __init__(self, course: Course, stage: str, total: int) -> None:
+    Args:
+        course: of the run.
+        stage: ``probe`` or ``training``.
+        total: its steps.
+        loaded: the model that is trained, which is shown at work; None for never.
+    """
+
+    def __init__(
+        self, course: Course, stage: str, total: int, loaded: LoadedModel | None = None
+    ) -> None:
         super().__init__({}, "")
-        self._course, self._stage, self._total = course, stage, total
+        self._course, self._stage, self._total, self._loaded = course, stage, total, loaded
         self._begun: tuple[int, float] | None = None
         self._end = 0.0  # when everything is done, as it was said last
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Estimate anew at each step; say it first, and when it has turned out wrong."""
-        if "loss" not in values:  # of the dev set
+        if "loss" not in values:  # of the dev set: an epoch is done
+            if self._loaded is not None and step < self._total:
+                self._course.show(self._loaded, f"After step {step} of {self._total}")
             return
         now = time.monotonic()
         if self._begun is None:
@@ -89,6 +104,7 @@ class Course:
         self._echo = echo
         self._later = 0  # steps of the training that follows a probe
         self._decoding = 0.0  # seconds of the original model: it seldom stops, so at most
+        self._shown: list[str] = []  # sources
 
     def original(self, run_dir: Path) -> None:
         """Note how long the original model took, and show how it translates."""
@@ -98,16 +114,36 @@ class Course:
             run = Run(run_dir)
             self._decoding = run.record.cost.decode_seconds
             for shown in examples(run.hypotheses, None, "original")[:SHOWN]:
+                self._shown.append(shown[0][1])
                 for name, text in shown:
-                    self._echo(f"  {name:<9}  {visible(' '.join(text.split()))}")
+                    self._say(name, text)
 
-    def watch(self, stage: str, config: TrainConfig, encoded: Encoded) -> list[Tracker]:
+    def show(self, loaded: LoadedModel, title: str) -> None:
+        """Translate what the original model was shown with, with the model as it is by now."""
+        part = self.plan.parts[0]  # of several directions the first
+        sources = [source for source in self._shown if source in part.test.sources]
+        if not sources or parallel.processes() > 1:  # the others do not wait here
+            return
+        most = min(TOKENS, part.config.translate.max_new_tokens)
+        config = replace(part.config, translate=replace(part.config.translate, max_new_tokens=most))
+        outputs = decode(config, loaded, sources, self.plan.tuner, quiet=True, text=part.text)
+        beside_bars(self._echo, f"{title}:")
+        for source, output in zip(sources, outputs, strict=True):
+            self._say("source", source)
+            self._say("by now", clip(output.text))
+
+    def _say(self, name: str, text: str) -> None:
+        beside_bars(self._echo, f"  {name:<9}  {visible(' '.join(text.split()))}")
+
+    def watch(
+        self, stage: str, config: TrainConfig, encoded: Encoded, loaded: LoadedModel
+    ) -> list[Tracker]:
         """A tracker for a training of ``encoded``; none in the other processes of a run."""
         if not parallel.is_main():
             return []
         if self._more(stage):
             self._later = _steps(self.plan.config.train, encoded)
-        return [Watch(self, stage, _steps(config, encoded))]
+        return [Watch(self, stage, _steps(config, encoded), loaded)]
 
     def after(self, stage: str, pace: float) -> float:
         """Seconds of what follows a stage, whose steps take ``pace`` seconds each."""

@@ -222,7 +222,7 @@ def _tune_and_score(
     if tuner.probe is not None:
         assert encoded is not None
         section = getattr(config, tuner.probe_section)
-        watch = course.watch("probe", section, encoded) if course else []
+        watch = course.watch("probe", section, encoded, loaded) if course else []
         trained = probe_of(plan, context, encoded, dev, trackers, echo, watch)
         context.probe = trained.probe
         if tuner.is_probe:
@@ -256,7 +256,7 @@ def _tune_and_score(
         assert encoded is not None
         if divided(config):
             shard(context.model, plan.device)
-        watch = course.watch("training", config.train, encoded) if course else []
+        watch = course.watch("training", config.train, encoded, loaded) if course else []
         result = _train(plan, context, encoded, dev, run_dir, resume, [*trackers, *watch], echo)
         cost.train_seconds, cost.train_steps = result.seconds, result.steps
         cost.train_tokens_per_second = result.tokens_per_second

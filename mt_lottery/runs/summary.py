@@ -123,8 +123,8 @@ def examples(
         lines = [(f"source ({lang})" if lang else "source", after[i]["source"])]
         lines.append(("reference", after[i]["reference"]))
         if before is not None and len(before) == len(after):
-            lines.append(("original", _clip(before[i]["hypothesis"])))
-        chosen.append([*lines, (name, _clip(after[i]["hypothesis"]))])
+            lines.append(("original", clip(before[i]["hypothesis"])))
+        chosen.append([*lines, (name, clip(after[i]["hypothesis"]))])
     return chosen
 
 
@@ -138,7 +138,8 @@ def examples_table(chosen: Sequence[Sequence[tuple[str, str]]]) -> Grid:
     return table
 
 
-def _clip(text: str, width: int = 200) -> str:
+def clip(text: str, width: int = 200) -> str:
+    """A text on one line, cut where it is long."""
     shown = text.strip().replace("\n", " ⏎ ")
     return shown if len(shown) <= width else shown[: width - 1] + "…"
 

@@ -38,8 +38,10 @@ def test_a_run_says_what_it_does(
     told = [line for line in lines if "left at this speed" in line]
     assert re.fullmatch(r"About \d+ s left at this speed: probe \d+ s, training \d+ s\.", told[0])
     assert re.fullmatch(r"About \d+ s left at this speed: training \d+ s\.", told[-1])
-    shown = [line.split()[0] for line in lines if line.startswith("  ")]
-    assert shown == ["source", "reference", "original"] * course.SHOWN
+    shown = [line[:11].strip() for line in lines if line.startswith("  ")]
+    meanwhile = ["source", "by now"] * course.SHOWN
+    assert shown == ["source", "reference", "original"] * course.SHOWN + meanwhile * 2
+    assert sum(line.startswith("After step 3 of 6:") for line in lines) == 2  # probe, training
 
     monkeypatch.setattr(course.Course, "watch", lambda *given: [])
     (Path(commands.cache) / "probes").rename(Path(commands.cache) / "first")
