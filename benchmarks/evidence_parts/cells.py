@@ -143,9 +143,10 @@ def own_training(recipe: str) -> str:
     if not recipe:
         return ""
     config, tuner = compose([f"recipe={recipe}", "lang=en-es"]), tuner_of(recipe)
-    asked = {"train": config.train} if tuner.trains else {}
-    asked |= {"probe": config.probe} if tuner.probe is not None else {}
-    return ", ".join(f"{name} {own.lr:g} × {own.epochs}" for name, own in asked.items())
+    names = ["train"] if tuner.trains else []
+    names += [tuner.probe_section] if tuner.probe is not None else []
+    sections = {name: getattr(config, name) for name in names}
+    return ", ".join(f"{name} {own.lr:g} × {own.epochs}" for name, own in sections.items())
 
 
 def cells_of(part: str, arms: list[Arm], setting: Setting) -> list[Cell]:

@@ -61,7 +61,10 @@ def _template_rows() -> list[Arm]:
 
 
 def _probes(setting: Setting) -> list[Arm]:
-    """18 rows copied from probes of other learning rates and lengths, scored on Flores-101 dev."""
+    """Probes of other learning rates and lengths, scored on Flores-101 dev.
+
+    18 rows copied from each, and the whole table, which is the same training.
+    """
     dev = {
         "data.test": "files",
         "data.test_path": None,
@@ -70,8 +73,10 @@ def _probes(setting: Setting) -> list[Arm]:
         "data.test_pairs": str(setting.few(200)),
     }
     return [
-        Arm(f"probe-{lr}-{epochs}", "ks_transfer",
-            {**dev, "probe.lr": lr, "probe.epochs": str(epochs)}, late=2, langs=4)
+        Arm(f"{name}-{lr}-{epochs}", recipe,
+            {**dev, f"{section}.lr": lr, f"{section}.epochs": str(epochs)}, late=2, langs=4)
+        for name, recipe, section in (("probe", "ks_transfer", "probe"),
+                                      ("whole", "embed", "train"))
         for lr, epochs in PROBES
     ]  # fmt: skip
 

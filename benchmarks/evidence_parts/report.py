@@ -159,6 +159,8 @@ def probes(question: Question, scores: Scores) -> Lines:
     lines = []
     for arm in arms:
         rows = [row for lang in langs for row in scores.rows(arm, lang)]
+        if not all(row["ticket"] for row in rows):  # the whole table
+            continue
         alphas = [row["alpha"] for row in rows if row["alpha"] is not None]
         shared = [
             len({*one["ticket"]} & {*other["ticket"]})

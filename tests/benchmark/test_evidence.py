@@ -94,8 +94,10 @@ def test_a_rehearsal_goes_on_where_it_stopped_and_says_that_it_is_one(
     assert (tmp_path / "figures/evidence-p6.png").is_file()
 
 
-def row(evidence: Any, results: Any, cell: Any, statistics: np.ndarray) -> None:
-    """A finished cell of given sentence statistics."""
+def row(
+    evidence: Any, results: Any, cell: Any, statistics: np.ndarray, chosen: bool = True
+) -> None:
+    """A finished cell of given sentence statistics, of 18 chosen rows or of the whole table."""
     from evidence_parts.results import packed
 
     found = Bootstrap(METRIC.corpus_score).scores([statistics])
@@ -104,7 +106,9 @@ def row(evidence: Any, results: Any, cell: Any, statistics: np.ndarray) -> None:
         "scores": {"chrf": {"raw": entry, "first_line": entry, "column": "chrF++"}},
         "recipe": cell.arm.recipe, "rows": 18, "ticket": [*range(18)], "alpha": 0.5,
         "generation": {"stopped": 1.0}, "text": {"test_pairs": len(statistics)},
+        "cost": {"probe_seconds": 12.0},
     }  # fmt: skip
+    made |= {} if chosen else {"rows": None, "ticket": None, "alpha": None}
     results.add(cell, made, 60.0)
 
 
@@ -143,6 +147,22 @@ def test_tables_come_from_the_file_alone(evidence: Any, tmp_path: Path) -> None:
     assert "A rehearsal" not in said and "Mean over" not in said and "English to ro:" not in said
     assert "- lora: es 0, 1, 2; ro 0, 1, 2" in said and "- embed: ro 0, 1, 2" in said
     assert "No cell that answers it is finished." in said
+
+
+def test_probes_and_the_whole_tables_that_they_are(evidence: Any, tmp_path: Path) -> None:
+    from evidence_parts.cells import Setting
+    from evidence_parts.questions import plan
+    from evidence_parts.report import report
+    from evidence_parts.results import Results
+
+    setting, statistics = Setting(tmp_path), METRIC.statistics(["a b c"] * 3, ["a b d"] * 3)
+    results = Results(tmp_path / "results", setting)
+    for cell in plan(["p4"], setting):
+        if cell.arm.name in ("probe-1e-3-2", "whole-1e-3-2") and cell.lang == "es":
+            row(evidence, results, cell, statistics, chosen=cell.arm.recipe == "ks_transfer")
+    said = report(["p4"], results, setting)
+    assert said.count("| whole-1e-3-2 |") == 1  # among the scores only
+    assert "| probe-1e-3-2 | 0.5 to 0.5 | 18.0 | 12 |" in said
 
 
 def test_results_of_other_machines_are_taken_over(evidence: Any, tmp_path: Path) -> None:
