@@ -304,6 +304,21 @@ def named_among(language: Language, choices: Iterable[str]) -> str | None:
     return next((choice for choice in by_key.values() if names(choice, language)), None)
 
 
+def nearest_code(language: Language, name: str, there: Iterable[str]) -> str:
+    """A hint (:func:`mt_lottery.errors.nearest`) for a language that a text lacks.
+
+    Args:
+        language: what was asked for.
+        name: its code, as that text would have it.
+        there: the codes that the text has. One of another language is no hint: whoever asks for
+            German does not mean Spanish, however alike ``de`` and ``es`` are.
+    """
+    own = language.code.partition("_")[0]
+    known = {code: find_language(code) for code in there}
+    meant = [c for c, found in known.items() if not found or found.code.partition("_")[0] == own]
+    return nearest(name, meant)
+
+
 def written_as(language: Language) -> list[str]:
     """Codes under which a file or its name may have a language, the likeliest first."""
     more = ["nb", "nor"] if language.code == "no" else []

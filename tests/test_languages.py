@@ -14,6 +14,7 @@ from mt_lottery.languages import (
     get_language,
     named_among,
     names,
+    nearest_code,
     parse_pair,
     written_as,
 )
@@ -177,3 +178,15 @@ def test_the_likeliest_of_several_names() -> None:
     assert named_among(portuguese, ["en", "pt-BR"]) is None
     assert named_among(get_language("no"), ["nn", "nb", "nob"]) == "nob"
     assert find_language("nothing") is None and find_language("") is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "hint"),
+    [
+        ("de", ["en", "es"], ""),  # Spanish is near by its letters, but is not meant
+        ("ro", ["en", "rom"], " Did you mean 'rom'?"),
+        ("pt_br", ["en", "pt"], " Did you mean 'pt'?"),
+    ],
+)
+def test_a_hint_is_not_another_language(wanted: str, there: list[str], hint: str) -> None:
+    assert nearest_code(get_language(wanted), wanted, there) == hint

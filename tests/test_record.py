@@ -236,6 +236,14 @@ def test_no_record(tmp_path: Path) -> None:
         read_record(tmp_path)
     with pytest.raises(RecordError, match="nowhere: no such file"):
         read_record(tmp_path / "nowhere")
+    for folder in ("runs/en-ro/lora/seed-0", "runs/en-ro/lora/.mt_lottery.new"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "record.json").write_text("{}")
+    for folder in ("lora", ""):
+        with pytest.raises(RecordError, match=r"Finished runs in it: [^,]*seed-0[.]$"):
+            read_record(tmp_path / "runs" / "en-ro" / folder)
+    with pytest.raises(RecordError, match=r"no such file or folder\. Did you mean 'seed-0'"):
+        read_record(tmp_path / "runs" / "en-ro" / "lora" / "seed0")
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])

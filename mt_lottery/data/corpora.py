@@ -30,8 +30,8 @@ from mt_lottery.data.blocks import plan_blocks
 from mt_lottery.data.checked import checked_pairs, checked_pool, checked_report
 from mt_lottery.data.filters import Report, normalised
 from mt_lottery.data.text import Pair, open_folder, read_parallel, shuffle_targets
-from mt_lottery.errors import DataError, MTLotteryError, nearest
-from mt_lottery.languages import Language, LanguagePair, code_key, find_language
+from mt_lottery.errors import DataError, MTLotteryError
+from mt_lottery.languages import Language, LanguagePair, code_key, find_language, nearest_code
 from mt_lottery.registry import CORPORA, register_corpus
 
 if TYPE_CHECKING:
@@ -168,10 +168,11 @@ class FolderCorpus(ABC):
             file = files.get(code_key(self.code(language)))
             if file is None:
                 have = sorted(_own_code(code) for code in files)
+                hint = nearest_code(language, language.code, have)
                 raise DataError(
                     f"The corpus '{self.name}' ({root}) has no {language.name} "
-                    f"('{language.code}') for {pair} in '{pool}'."
-                    f"{nearest(language.code, have)} It has: {', '.join(have) or 'nothing'}. "
+                    f"('{language.code}') for {pair} in '{pool}'.{hint} "
+                    f"It has: {', '.join(have) or 'nothing'}. "
                     f"Expected layout: {self.layout}."
                 )
             sides.append(file)

@@ -35,8 +35,15 @@ from mt_lottery.data.text import (
     read_lines,
     read_parallel,
 )
-from mt_lottery.errors import DataError, nearest
-from mt_lottery.languages import Language, LanguagePair, find_language, named_among, names
+from mt_lottery.errors import DataError
+from mt_lottery.languages import (
+    Language,
+    LanguagePair,
+    find_language,
+    named_among,
+    names,
+    nearest_code,
+)
 from mt_lottery.reading import Records
 from mt_lottery.registry import register_corpus
 from mt_lottery.system.values import user_path
@@ -138,8 +145,9 @@ def sides_of(value: Any, pair: LanguagePair) -> tuple[Any, Any]:
         key = named_among(language, texts)
         if key is None:
             have = sorted(str(key) for key in texts)
+            hint = nearest_code(language, language.code, have)
             raise ValueError(
-                f"no text for {language.name} ('{language.code}').{nearest(language.code, have)} "
+                f"no text for {language.name} ('{language.code}').{hint} "
                 f"The keys are: {listed(have)}; needed: 'source' and 'target', or "
                 f"'{pair.source.code}' and '{pair.target.code}'."
             )

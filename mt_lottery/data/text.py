@@ -33,7 +33,7 @@ class Pair:
 def shuffle_targets(pairs: Sequence[Pair], seed: int) -> list[Pair]:
     """Each source with the target of another pair (``data.shuffle_targets``).
 
-    A control (DESIGN §2.8): text of the same words and lengths that teaches no translation.
+    A control: text of the same words and lengths that teaches no translation.
 
     Args:
         pairs: at least two.

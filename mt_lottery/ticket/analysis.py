@@ -217,7 +217,7 @@ def unchanged_rows(
 
 
 def empirical_pvalues(statistic: Tensor, null: Tensor) -> Tensor:
-    """How often a distance as large arises under a measured null (DESIGN §2.8).
+    """How often a distance as large arises under a measured null (docs/across-languages.md).
 
     Args:
         statistic: D of the rows in question, [n].

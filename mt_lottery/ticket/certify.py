@@ -2,7 +2,7 @@
 
 "Certified" means that a prediction meets the paper's condition.  It is no
 guarantee: the KS distance of marginals does not bound a joint probability, and
-a softmax is no probability over parameters (DESIGN §2.7).
+a softmax is no probability over parameters.
 """
 
 from __future__ import annotations

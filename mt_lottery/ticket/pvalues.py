@@ -4,7 +4,7 @@ With n = m = d the distance D is a multiple of 1/d, so a table over the d + 1
 possible distances holds every p-value there is.  It is filled for the
 distances that occur, once per d and process.
 
-p is a monotone relabelling of D for a given d (see DESIGN §2.8): before and
+p is a monotone relabelling of D for a given d (docs/which-tokens.md): before and
 after are the same coordinates, so it ranks rows and controls no error rate.
 """
 

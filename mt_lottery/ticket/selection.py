@@ -181,7 +181,7 @@ def ticket_of(
 
     Returns:
         the ticket, with the α and the τ that belong to it: of a number of rows α is the
-        nominal p of the last one (DESIGN §2.7).
+        nominal p of the last one.
 
     Raises:
         TuningError: as :func:`select`; also where no row is rejected at ``alpha``.
@@ -222,7 +222,7 @@ def find_ticket(scores: KSResult | RowScores, *, count: int | None = None, **cho
 
 
 def implied_alpha(pvalues: Tensor, rows: Tensor) -> float:
-    """The α of a ticket chosen by number: the nominal p of its last row (DESIGN §2.7).
+    """The α of a ticket chosen by number: the nominal p of its last row.
 
     Args:
         pvalues: [V] nominal p-values, uncorrected.

@@ -255,11 +255,11 @@ class Tuner(ABC):
         start = f"A run of {self.config.name} cannot be merged: "
         if self.outside_model:
             raise TuningError(
-                f"{start}{self.outside_model} The model is the original one, and stays it. "
-                "Translate with mt-translate, or mtl.Run(…).translate."
+                f"{start}{self.outside_model} The model is still the original one: "
+                "translate with mt-translate, or mtl.Run(…).translate."
             )
         raise TuningError(
-            f"{start}what it learnt is no part of a plain model's weights. Translate with "
+            f"{start}what it learnt is not part of a plain model's weights. Translate with "
             "mt-translate, or load it with mtl.load_tuned."
         )
 

@@ -59,7 +59,7 @@ def time_left(statuses: Sequence[Status], jobs: int) -> str:
     """``about 12 min left``, with how many cells it leaves out."""
     seconds, unknown = remaining(statuses, jobs)
     if unknown and not seconds:
-        return "no cell's speed is known yet"
+        return "the recipes to come are not measured yet"
     rest = f", and {unknown} of unknown speed" if unknown else ""
     return f"about {duration(seconds)} left{rest}"
 

@@ -26,8 +26,8 @@ from mt_lottery.data.filters import PairFilter, Report
 from mt_lottery.data.hub.datasets import RepoConfig
 from mt_lottery.data.hub.from_files import FileCorpus
 from mt_lottery.data.text import Pair, listed
-from mt_lottery.errors import DataError, nearest
-from mt_lottery.languages import Language, LanguagePair, named_among
+from mt_lottery.errors import DataError
+from mt_lottery.languages import Language, LanguagePair, named_among, nearest_code
 from mt_lottery.reading import Records, format_of, text_lines
 from mt_lottery.registry import register_corpus
 
@@ -108,9 +108,10 @@ class Flores(FileCorpus):
         # arb_Arab before arb_Latn, which is Arabic too, but romanised
         code = named_among(language, sorted(files))
         if code is None:
+            hint = nearest_code(language, language.iso3, files)
             raise DataError(
                 f"The corpus '{self.name}' ({self.place}) has no {language.name} "
-                f"('{language.code}') for {pair} in '{pool}'.{nearest(language.iso3, files)} "
+                f"('{language.code}') for {pair} in '{pool}'.{hint} "
                 f"It has: {listed(sorted(files))}. Expected layout: {self.layout}."
             )
         return files[code]

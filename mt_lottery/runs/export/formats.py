@@ -94,6 +94,8 @@ class Format:
         return found
 
 
+#: What an option is that some format needs.
+NEEDED = {"base": "the original model's GGUF file"}
 FORMATS = {
     "lora": Format("lora", "an adapter that an engine loads over the original model", ("engine",)),
     "merged": Format("merged", "a plain transformers model, as mt-ticket merge", ("dtype",)),
@@ -117,7 +119,9 @@ def chosen(
     for name, value in given.items():
         if value is None:
             if name in form.needs:
-                raise ArgumentError(f"{argument('format', format)} needs {argument(name)}.")
+                raise ArgumentError(
+                    f"{argument('format', format)} needs {argument(name)}: {NEEDED[name]}."
+                )
         elif name not in form.takes:
             others = ", ".join(key for key, other in FORMATS.items() if name in other.takes)
             raise ArgumentError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -9,6 +10,7 @@ import os
 import types
 import typing
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -202,7 +204,25 @@ def _missing(file: Path) -> str:
             "when it was cut short; nothing is lost. The same mt-train command (with "
             f"out_dir={file.parent}) finishes it, without training again."
         )
-    return f"{file}: no such file; the run is not finished, or no run."
+    if file.name != NAME:
+        return f"{file}: no such file or folder.{nearest(file.name, _beside(file))}"
+    inside = _runs_in(file.parent)
+    hint = f" Finished runs in it: {', '.join(inside)}." if inside else ""
+    return f"{file}: no such file; the run is not finished, or this is not a run's folder.{hint}"
+
+
+def _beside(path: Path) -> list[str]:
+    with contextlib.suppress(OSError, ValueError), os.scandir(path.parent) as entries:
+        return [entry.name for entry in islice(entries, 1000)]
+    return []
+
+
+def _runs_in(folder: Path) -> list[str]:
+    """Up to three run directories in a folder such as ``runs/en-ro/ks_lottery``, for a hint."""
+    with contextlib.suppress(OSError, ValueError):
+        found = chain(folder.glob(f"[!.]*/{NAME}"), folder.glob(f"[!.]*/[!.]*/{NAME}"))
+        return sorted(str(f.parent) for f in islice(found, 3) if f.parent.parent.name != "trials")
+    return []
 
 
 def read_record(path: str | Path) -> Record:
