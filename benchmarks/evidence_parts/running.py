@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -118,7 +117,8 @@ def _call(arguments: list[str], where: Path, log: Path) -> None:
         try:
             status = process.wait()
         except BaseException:
-            process.send_signal(signal.SIGINT)  # it keeps its checkpoint, and goes on from there
+            # it keeps its checkpoint; a background process of a shell does not hear SIGINT
+            process.terminate()
             process.wait()
             raise
     if status:
