@@ -15,7 +15,7 @@ from mt_lottery.model.special_tokens import check_ids
 from mt_lottery.model.tables import input_table
 from mt_lottery.runs.decode import load_for
 from mt_lottery.runs.planning.plan import Echo, Plan
-from mt_lottery.training.checkpoints import trained_parameters
+from mt_lottery.training.trained import trained_parameters
 from mt_lottery.tuners.base import TuningContext
 from mt_lottery.tuners.declared import Original
 

@@ -47,9 +47,9 @@ from mt_lottery.system.parallel import on_main
 from mt_lottery.system.values import cache_folder
 from mt_lottery.tracking import trackers as trackers_of
 from mt_lottery.tracking.trackers import Tracker
-from mt_lottery.training.checkpoints import load_trained, save_trained
 from mt_lottery.training.engine import TrainResult
 from mt_lottery.training.sealing import TRAINED
+from mt_lottery.training.trained import load_trained, save_trained
 from mt_lottery.tuners.base import TuningContext
 from mt_lottery.tuners.declared import declare
 from mt_lottery.tuners.kept import finish, note_logits

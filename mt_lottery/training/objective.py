@@ -29,12 +29,12 @@ from mt_lottery.errors import TrainingError
 from mt_lottery.model.sharding import is_sharded, local
 from mt_lottery.registry import CRITERIA
 from mt_lottery.system import interrupts, parallel
-from mt_lottery.training.checkpoints import trained_parameters
 from mt_lottery.training.engine import Engine as Engine  # where plugins of version 0.1 find it
 from mt_lottery.training.engine import TrainResult as TrainResult
 from mt_lottery.training.gradients import GradientWatch
 from mt_lottery.training.label_loss import check_logits, label_loss
 from mt_lottery.training.train_log import TrainLog, read_log
+from mt_lottery.training.trained import trained_parameters
 
 
 def _computing(device: str, dtype: torch.dtype | None) -> AbstractContextManager[object]:

@@ -20,10 +20,10 @@ from training import fit, log_of, rows_of, steps_of, with_rows
 
 from mt_lottery.errors import RecordError, TrainingError
 from mt_lottery.system import interrupts
-from mt_lottery.training.checkpoints import load_trained, trained_parameters
 from mt_lottery.training.sealing import SEAL, STATE, TRAINED, problem_with
 from mt_lottery.training.sealing import candidates as checkpoints
 from mt_lottery.training.train_log import read_log
+from mt_lottery.training.trained import load_trained, trained_parameters
 
 pytestmark = pytest.mark.slow
 

@@ -1,4 +1,4 @@
-"""Threads that wait for one another sleep: a shared machine has other work for their cores."""
+"""How commands start: what is loaded, and that threads that wait for one another sleep."""
 
 from __future__ import annotations
 
@@ -21,3 +21,15 @@ def test_before_pytorch_is_loaded(command: str) -> None:
             env=environment | given, capture_output=True, text=True, check=True,
         )  # fmt: skip
         assert done.stdout.split() == ["False", wanted]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    ["mt_lottery.paper.show.ticket_report", "mt_lottery.benchmark.run", "mt_lottery.api.scoring"],
+)
+def test_what_only_training_needs_is_not_loaded_to_read_a_run(wanted: str) -> None:
+    """transformers' Trainer brings every tracker, PEFT and bitsandbytes: seconds of imports."""
+    heavy = {"transformers", "peft", "accelerate", "datasets", "bitsandbytes", "comet_ml"}
+    code = f"import {wanted}, sys; print(*{heavy!r} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
