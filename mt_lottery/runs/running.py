@@ -93,7 +93,7 @@ def run(
             echo(f"{run_dir} holds the new run, which had been done; the old one is gone.")
             return Outcome(run_dir, settled, _baseline_of(settled.baseline), False)
         anew = on_main(lambda: config.overwrite or goes_on(run_dir, config, plan.config_hash))
-        found = on_main(lambda: finished(run_dir, plan.config_hash, anew))
+        found = on_main(lambda: finished(run_dir, plan.config_hash, anew, config))
         if found is not None:
             on_main(lambda: _check_whole(run_dir))
             echo(

@@ -52,12 +52,27 @@ def test_a_found_run_outlives_its_baseline(commands: Commands, models: Models) -
 def test_another_run_in_the_same_folder(commands: Commands, models: Models) -> None:
     assert commands.train(*small(models.untied, "random", "out_dir=run")).code == 0
     before = stamps(Path("run"))
-    for change in ("seed=1", "train.lr=0.5", "tuner.tickets=3", "translate.beam_size=2"):
-        message = commands.train(*small(models.untied, "random", "out_dir=run", change)).mistake()
-        assert "run holds" in message and "overwrite=true" in message and "out_dir" in message
-    assert "another configuration" in commands.train(
-        *small(models.tied, "random", "out_dir=run")
-    ).mistake()  # fmt: skip
+    changes = {
+        "seed=1": "seed: 0, now 1",
+        "train.lr=0.5": "train.lr: 0.01, now 0.5",
+        "tuner.tickets=3": "tuner.tickets: 18, now 3",
+        "translate.beam_size=2": "translate.beam_size: 1, now 2",
+    }
+    for change, apart in changes.items():  # what does not count is not named
+        arguments = small(models.untied, "random", "out_dir=run", change, "train.save_steps=9")
+        message = commands.train(*arguments).mistake()
+        assert f"run holds a finished run of another configuration ({apart})." in message
+        assert "overwrite=true" in message and "out_dir" in message
+    another = commands.train(*small(models.tied, "full", "out_dir=run")).mistake()
+    said = f"recipe: random, now full; model.name_or_path: {models.untied}, now {models.tied}; "
+    assert f"another configuration ({said}" in another and " more)." in another
+    folder = Path("as-named")
+    shutil.copytree(models.untied, folder)
+    assert commands.train(*small(folder, "random", "out_dir=moved")).code == 0
+    shutil.rmtree(folder)
+    shutil.copytree(models.tied, folder)
+    message = commands.train(*small(folder, "random", "out_dir=moved")).mistake()
+    assert "the settings are the same: the model or a file that they name has changed" in message
     assert stamps(Path("run")) == before
     ended = commands.train(*small(models.untied, "full", "out_dir=run", "overwrite=true"))
     assert ended.code == 0, ended.err

@@ -11,10 +11,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from mt_lottery.config import RunConfig, file_settings
+from mt_lottery.config import RunConfig, counted, file_settings, shown
 from mt_lottery.config.compose import to_yaml
+from mt_lottery.config.stored import flat
 from mt_lottery.config.written import text_of
 from mt_lottery.errors import RecordError
+from mt_lottery.reading import parse_yaml, read_yaml
 from mt_lottery.runs.folder.claims import CONFIG as CONFIG
 from mt_lottery.runs.folder.claims import STATE as STATE
 from mt_lottery.runs.folder.claims import check_inputs, check_ours
@@ -76,8 +78,42 @@ def locked(run_dir: Path, *, wait: bool = False) -> Iterator[None]:
         lock.release()  # the file stays: without it a third process could lock a new one
 
 
-def finished(run_dir: Path, config_hash: str, overwrite: bool) -> Record | None:
+#: Settings that a message names; the others are counted.
+_NAMED = 5
+
+
+def _apart(run_dir: Path, config: RunConfig) -> str:
+    """What sets a finished run apart from the one that is asked for, setting by setting."""
+    new = with_full_paths(config)
+    asked = dict(flat(parse_yaml(to_yaml(new), "this run", RecordError)))
+    there: dict[str, Any] = {}
+    with contextlib.suppress(RecordError):  # copied without it, or damaged: the record has a hash
+        there = dict(flat(read_yaml(run_dir / CONFIG, RecordError)))
+    if not there:
+        return "whose settings cannot be read"
+    counts = {key for key, _ in flat(counted(new))}
+    lines = [
+        f"{key}: {shown(there.get(key))}, now {shown(asked.get(key))}"
+        # what only one of two recipes, or corpora, has at all comes last
+        for key in sorted({**asked, **there}, key=lambda key: key not in asked or key not in there)
+        if (key in counts or key not in asked or key.startswith("metric."))
+        and there.get(key, {}) != asked.get(key, {})  # an empty section is as good as none
+    ]
+    more = f" and {len(lines) - _NAMED} more" if len(lines) > _NAMED else ""
+    same = "the settings are the same: the model or a file that they name has changed"
+    return f"{'; '.join(lines[:_NAMED])}{more}" if lines else same
+
+
+def finished(
+    run_dir: Path, config_hash: str, overwrite: bool, config: RunConfig | None = None
+) -> Record | None:
     """The record in ``run_dir`` if it is this very run, done; None if there is none.
+
+    Args:
+        run_dir: the folder.
+        config_hash: of the run that is asked for.
+        overwrite: whatever is there, it is made again.
+        config: that run's settings, for the message.
 
     Raises:
         RecordError: a run of another configuration is there, and ``overwrite`` is off.
@@ -87,10 +123,10 @@ def finished(run_dir: Path, config_hash: str, overwrite: bool) -> Record | None:
     record = read_record(run_dir)
     if record.config_hash == config_hash:
         return record
+    apart = _apart(run_dir, config) if config else f"config_hash {record.config_hash[:12]}"
     raise RecordError(
-        f"{run_dir} holds a finished run of another configuration (method {record.method}, "
-        f"lang {record.lang}, seed {record.seed}, config_hash {record.config_hash[:12]}; this one "
-        f"is {config_hash[:12]}). Give another out_dir, or overwrite=true to replace it."
+        f"{run_dir} holds a finished run of another configuration ({apart}). "
+        "Give another out_dir, or overwrite=true to replace it."
     )
 
 
