@@ -46,7 +46,7 @@ def test_defaults() -> None:
     assert (tuner.tickets, tuner.alpha, tuner.rows_file, tuner.selector) == (18, None, None, "ks")
     assert (tuner.scope, tuner.correction) == ("input", "none")
     assert config.train.lr == 1e-2  # the recipe's
-    assert config.probe.lr == 1e-3  # the dataclass's
+    assert config.probe.lr == 3e-3  # the dataclass's
     assert config.metrics == ["spbleu", "chrf"]
     assert config.tracker == "none"
 
