@@ -240,7 +240,8 @@ def test_what_cannot_be_read(commands: Commands, models: Models) -> None:
     after = changed(models.untied, Path("nan"), spoil)
     assert "nan: row 123 of the embedding table holds a NaN" in mistake(models.untied, after)
     Path("mine.csv").write_text("precious")
-    assert "--out mine.csv exists" in mistake(models.untied, models.untied, "--out", "mine.csv")
+    told = mistake(models.untied, models.untied, "--out", "mine.csv")
+    assert "mine.csv exists: give another file (--out FILE), or --overwrite." in told
     assert Path("mine.csv").read_text() == "precious"
 
 

@@ -71,7 +71,7 @@ def test_a_run_that_cannot_be_merged(commands: Commands, models: Models) -> None
     [
         (["tuner.method=oftt"], r"`tuner.method`: Unknown method of PEFT 'oftt'. Did you mean 'of"),
         (["tuner.method=xlora"], r"`tuner.method` is xlora: it mixes LoRA adapters that must"),
-        (["tuner.method=adalora"], r"adalora: adalora then gives parameters to some layers"),
+        (["tuner.method=adalora"], r"adalora: it gives parameters to some layers"),
         (["tuner.options.rank=8"], r"LoraConfig of PEFT .* has no option 'rank'\. Did you mean 'r"),
         (["tuner.options.r=many"], r"`tuner.options.r` must be a whole number, not 'many'"),
         (["tuner.options.r=0"], r"tuner.method=lora|cannot put lora.*positive integer"),

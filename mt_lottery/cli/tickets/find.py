@@ -98,7 +98,7 @@ def find(given: argparse.Namespace) -> int:
     choice.check()
     out = Path(given.out).expanduser()
     if out.exists() and not given.overwrite and not out.is_dir():
-        raise ConfigError(f"--out {given.out} exists; give another file, or --overwrite.")
+        raise ConfigError(f"{given.out} exists: give another file (--out FILE), or --overwrite.")
     check_new_files([out], overwrite=given.overwrite)
     ticket = find_ticket(
         given.before,
@@ -152,6 +152,6 @@ def add(commands: Commands) -> None:
     )
     part.add_argument("after", metavar="AFTER", nargs="?", help="likewise")
     add_choice(part)
-    part.add_argument("--out", default="tickets.csv", metavar="FILE", help="[tickets.csv]")
+    part.add_argument("--out", default="tickets.csv", metavar="FILE", help="where the ticket is written [tickets.csv]")
     part.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
     part.add_argument("--show", type=positive, default=20, metavar="N", help="rows printed [20]")
