@@ -152,6 +152,11 @@ def add(commands: Commands) -> None:
     )
     part.add_argument("after", metavar="AFTER", nargs="?", help="likewise")
     add_choice(part)
-    part.add_argument("--out", default="tickets.csv", metavar="FILE", help="where the ticket is written [tickets.csv]")
+    part.add_argument(
+        "--out",
+        default="tickets.csv",
+        metavar="FILE",
+        help="where the ticket is written [tickets.csv]",
+    )
     part.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
     part.add_argument("--show", type=positive, default=20, metavar="N", help="rows printed [20]")
