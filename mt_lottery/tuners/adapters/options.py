@@ -114,7 +114,7 @@ def problems_of(method: str, options: Mapping[str, Any]) -> list[str]:
         return [
             f"`{asked}` is {options.get('use_asa', method)}: {f'{method} then' if asa else 'it'} "
             "gives parameters to some layers and takes them from others after every step, from "
-            "what it has seen so far, which no checkpoint of a run keeps; mt-lottery cannot train that."
+            "what it has seen so far, which no checkpoint keeps; mt-lottery cannot train that."
         ]
     fields = {name: kind for name, kind in fields_of(config).items() if name not in OURS}
     own = sorted(name for name in fields if name != "target_modules")
