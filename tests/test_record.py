@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,11 @@ def record(**changes: Any) -> Record:
     return Record(**(content | changes))
 
 
+def _parts(made: Record) -> list[Any]:
+    """The objects in a record: one of each kind."""
+    return [made.model, made.tickets, made.data, made.data.test, made.generation, made.cost]
+
+
 def on_disk(folder: Path, **changes: Any) -> Path:
     """A ``record.json`` with changes at dotted paths (``__`` for a dot); ``...`` deletes."""
     content = json.loads(json.dumps(record().to_dict()))
@@ -80,6 +86,8 @@ def on_disk(folder: Path, **changes: Any) -> Path:
             )
         },
         {"tuning": {"trials": 3, "metric": "chrf", "chosen": {"train.lr": 0.01}}},
+        {"tuning": {"chosen": {"tuner.target_modules": ["q"], "tuner.options": {"r": {"a": 1}}}}},
+        {"generation": GenerationRecord(0, 0.0, 0.0, None, None, 1, 128)},
         {"baseline": None, "environment": {}},
         {"extra": {"site": {"host": "a"}, "tags": ["x"]}},
     ],
@@ -196,7 +204,7 @@ def test_a_whole_number_serves_as_a_float(tmp_path: Path) -> None:
         ({"tickets__alpha": -0.1}, "record.tickets.alpha: expected a number from 0 to 1"),
         ({"cost__train_seconds": -1.0}, "record.cost.train_seconds: expected a number at least 0"),
         ({"tuning": {"trials": 1}}, "record.tuning.chosen: expected dict, not None."),
-        ({"tuning": {"chosen": {"train.lr": [1]}}}, "record.tuning.chosen.train.lr: no setting"),
+        ({"tuning": {"chosen": ["train.lr"]}}, "record.tuning.chosen: expected dict, not ['train"),
         ({"schema": True}, "schema True; this version"),
     ],
 )
@@ -252,3 +260,16 @@ def test_a_number_that_is_not_finite_is_never_written(tmp_path: Path, bad: float
     with pytest.raises(RecordError, match="not written, a number in it is not finite"):
         made.write(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", [Record, *(type(each) for each in _parts(record()))])
+def test_nothing_is_written_that_is_not_of_its_type(kind: type, tmp_path: Path) -> None:
+    """Each field of each object in turn gets a value of no field's type; so no record that was
+    written is refused when it is read."""
+    for field in dataclasses.fields(kind):
+        made = record()
+        one = next(each for each in (made, *_parts(made)) if type(each) is kind)
+        setattr(one, field.name, {3})
+        with pytest.raises(RecordError, match=r"record\.json: not written: "):
+            made.write(tmp_path)
+        assert not list(tmp_path.iterdir())

@@ -16,7 +16,7 @@ from mt_lottery.config.stored import allowing
 from mt_lottery.config.written import as_written, resolver_calls
 from mt_lottery.errors import ConfigError, RecordError
 from mt_lottery.runs.folder.preparing import with_full_paths
-from mt_lottery.runs.planning.chosen import as_chosen
+from mt_lottery.runs.planning.chosen import as_chosen, with_settings
 
 ARGUMENTS = ("recipe=lora", "lang=en-ro")
 
@@ -265,3 +265,9 @@ def test_a_record_leads_to_no_code(chosen: object) -> None:
     with pytest.raises(RecordError, match="chosen"):
         as_chosen(config, Tuned())  # type: ignore[arg-type]
     assert not config.model.trust_remote_code
+
+
+@pytest.mark.parametrize("value", [[1], "0.1", {"a": 1}, None])
+def test_a_chosen_number_is_a_number(value: object) -> None:
+    with pytest.raises(ConfigError, match=r"`train.lr` must be a number, not"):
+        with_settings(compose(ARGUMENTS), {"train.lr": value})

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mt_lottery import registry
 from mt_lottery.api.pairs import Pairs, pair_settings
 from mt_lottery.config import RunConfig
 from mt_lottery.config.filling import all_keys
-from mt_lottery.config.overrides import Number, parse_override
-from mt_lottery.config.recipe_files import GROUPS
+from mt_lottery.config.overrides import Number, is_place, parse_override
+from mt_lottery.config.recipe_files import GROUPS, names_in
 from mt_lottery.errors import ArgumentError, ConfigError, check_keywords, shorten
 from mt_lottery.languages import parse_pairs
 from mt_lottery.runs.finished import Run
@@ -116,6 +117,15 @@ def run_settings(
                     'JSONL file with a key for each language, {"en": …, "ro": …, "es": …}.'
                 )
             found |= pair_settings(role, own, direction, columns)
+    if found.get("user_dir") is not None:  # its models have names, too
+        registry.load_user_dir(str(found["user_dir"]))
+    if is_place(model := found.get("model")) and model not in names_in("model"):
+        if found.setdefault("model.name_or_path", model) != model:
+            other = found["model.name_or_path"]
+            raise ConfigError(
+                f"model={model!r} and name_or_path={other!r}: give the one or the other."
+            )
+        found["model"] = "hf"
     return found
 
 
@@ -136,7 +146,7 @@ def train(
     recipe: str | None = None,
     lang: str | Sequence[str] | None = None,
     *,
-    model: str | Mapping[str, Any] | None = None,
+    model: str | Path | Mapping[str, Any] | None = None,
     name_or_path: str | Path | None = None,
     train: Pairs | Mapping[str, Any] | None = None,
     dev: Pairs | None = None,
@@ -169,8 +179,9 @@ def train(
         recipe: what is run: ``ks_lottery``, ``lora``, …, or your own.
         lang: the direction, ``en-ro``, or several, ``["en-ro", "en-es"]``. Recipe and direction
             are left out with ``config=FILE``, a stored one.
-        model: a file of ``recipes/model`` (``hf``, ``gemma3_270m``, …), or its settings.
-        name_or_path: a model folder, or an id of the Hugging Face hub; means ``model="hf"``.
+        model: a file of ``recipes/model`` (``gemma3_270m``, …), a model folder, an id of the
+            Hugging Face hub (``google/gemma-3-270m``), or settings: ``dict(name="hf", …)``.
+        name_or_path: a model folder or hub id; ids without a slash (``gpt2``) are given here.
         train: training pairs: a TSV, JSONL or Parquet file; a tuple of two file names; a list of
             (source, target); a ``datasets.Dataset``; a pandas frame. A mapping is the section
             ``train`` instead: ``train=dict(epochs=3)`` (``settings={"train.epochs": 3}`` beside
@@ -202,10 +213,12 @@ def train(
     refuse_misspelt(_TRAIN, more)
     if settings is not None and not isinstance(settings, Mapping):
         raise ArgumentError(f"settings={shorten(settings)}; a mapping, as {{'train.lr': 1e-3}}.")
-    if model is not None and not isinstance(model, str | Mapping):
+    if isinstance(model, os.PathLike) and name_or_path is None:
+        model, name_or_path = None, model
+    if model is not None and not isinstance(model, str | os.PathLike | Mapping):
         raise ArgumentError(
-            f"model: {type(model).__name__}; train loads it itself: give name_or_path=FOLDER or a "
-            "hub id. To tune a model that is loaded: mtl.get_ticket_model."
+            f"model: {type(model).__name__}; train loads it itself: give its folder or a hub id "
+            "(name_or_path=FOLDER). To tune a model that is loaded: mtl.get_ticket_model."
         )
     if name_or_path is not None:
         if isinstance(model, Mapping):

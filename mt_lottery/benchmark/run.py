@@ -38,7 +38,7 @@ from mt_lottery.benchmark.plan import (
     Bench,
     probe_group,
 )
-from mt_lottery.config.recipe_files import recipes_folder
+from mt_lottery.config.recipe_files import names_in
 from mt_lottery.data.corpora import load_corpora
 from mt_lottery.errors import ConfigError, argument, unknown
 from mt_lottery.languages import parse_pair
@@ -182,7 +182,8 @@ def overrides_of(
     """
     overrides = dict(PRESETS.get(asked.preset or "", {}))
     if asked.model is not None:
-        if (recipes_folder() / "model" / f"{asked.model}.yaml").is_file():
+        registry.load_entry_points()
+        if asked.model in names_in("model"):
             overrides["model"] = asked.model
         else:
             where = Path(asked.model).expanduser()

@@ -206,9 +206,14 @@ def _fields(schema: type | None) -> set[str]:
     return set() if schema is None else {f.name for f in dataclasses.fields(schema)}
 
 
+def is_place(name: object) -> bool:
+    """Whether a model or corpus is named by its folder, file or hub id."""
+    return isinstance(name, str) and ("/" in name or os.path.exists(name))
+
+
 def for_a_path(group: str, name: str) -> str:
     """What to write where a model or corpus is named by its place; "" for any other name."""
-    if group not in ("model", "data") or ("/" not in name and not os.path.exists(name)):
+    if group not in ("model", "data") or not is_place(name):
         return ""
     if group == "model":
         return f" For a folder, file or hub id write model=hf model.name_or_path={name}."

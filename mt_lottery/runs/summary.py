@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from mt_lottery.report.numbers import number
 from mt_lottery.report.printing import Grid, as_text
 from mt_lottery.runs.folder.directions import alone, directions_in
 from mt_lottery.runs.folder.record import Record
@@ -51,7 +52,7 @@ def comparison(records: list[Record]) -> Grid:
             shown_score(record, key, "raw"),
             shown_score(record, key, "first_line"),
             f"{record.generation.stopped:.0%}",
-            f"{record.generation.length_ratio:.2f}",
+            number(record.generation.length_ratio, ".2f"),
         )
     return table
 

@@ -48,6 +48,12 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (train(columns="left"), "columns='left'; two names are needed"),
         (train(settings="train.lr=1"), "settings='train.lr=1'; a mapping"),
         (train(name_or_path=None, model=object()), "model: object; .*name_or_path=FOLDER"),
+        (train(model="./x"), "model='./x' and name_or_path='x': give the one or the other"),
+        (train(name_or_path=None, model="gemma3_270"), "Did you mean 'gemma3_270m'"),
+        (
+            train(name_or_path=None, model=Path("there")),
+            "name_or_path=there: there is no such local folder",
+        ),
         (train(train={"source": ["a"], "target": ["b"]}), r"train: .*columns \(source, target\)"),
         (train(test={"test": PAIRS}), r"test: several splits or columns \(test\)"),
         (bench(preset="smok"), "preset: Unknown preset 'smok'. Did you mean 'smoke'"),

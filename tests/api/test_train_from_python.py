@@ -66,10 +66,11 @@ def test_a_run_from_pairs_is_the_run_of_the_command_line(
     assert done.record.scores == run.record.scores
 
 
-def test_a_finished_run_is_handed_out_again(run: Any, models: Models) -> None:
+@pytest.mark.parametrize("form", [str, Path, lambda path: {"name": str(path)}])
+def test_a_finished_run_is_handed_out_again(run: Any, models: Models, form: Any) -> None:
     said: list[str] = []
     again = mtl.train(
-        "ks_lottery", "en-es", name_or_path=models.untied, train=texts("train", 24),
+        "ks_lottery", "en-es", model=form(models.untied), train=texts("train", 24),
         dev=texts("dev", 4), test=texts("test", 6), out_dir=run.folder, echo=said.append, **SMALL,
     )  # fmt: skip
     assert again.record == run.record and any("left alone" in line for line in said)

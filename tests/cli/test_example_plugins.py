@@ -67,6 +67,18 @@ def test_all_but_the_selector_in_one_run(commands: Commands, models: Models, plu
     assert again.out.removesuffix("\n") == first["hypothesis"].partition("\n")[0]
 
 
+def test_a_benchmark_takes_a_model_of_a_plugin(
+    commands: Commands, models: Models, plugins: Path
+) -> None:
+    done = commands.call(
+        *("bench", "eos_bias", "--langs", "ro", "--preset", "smoke", "--out", "bench"),
+        *("--model", "shortened", "--user-dir", plugins, f"model.name_or_path={models.untied}"),
+        *("model.layers=1", "metrics=[chrf]"),
+    )
+    assert done.code == 0, done.err
+    assert record(Path("bench/runs/eos_bias/en-ro/seed-0"))["model"]["name"] == "tiny-llama-1"
+
+
 def test_selector_criterion_and_optimizer(
     commands: Commands, models: Models, plugins: Path
 ) -> None:

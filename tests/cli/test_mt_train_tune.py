@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tiny_runs import Commands, Models, contents, hypotheses, record, small
 
+import mt_lottery as mtl
 from mt_lottery.config.compose import compose
 from mt_lottery.errors import ConfigError
 from mt_lottery.registry import TUNERS
@@ -153,6 +154,27 @@ def test_a_trial_that_fails_has_lost(
     said = ended.mistake()
     assert "Every trial failed" in said and "lower train.lr" in said and "'nothing'" in said, said
     assert not Path("all/record.json").exists()
+
+
+def test_a_setting_that_is_a_list_is_chosen_recorded_and_opened(
+    commands: Commands, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mt_lottery.tuners.adapters.lora import LoraTuner
+
+    monkeypatch.setattr(LoraTuner, "search_space", {"tuner.target_modules": [["q_proj"]]})
+    ended = commands.train(
+        *small(models.untied, "lora", "out_dir=run", "tune=2", "baseline=false"),
+        "tuner.target_modules=[k_proj,v_proj]",
+    )
+    assert ended.code == 0, ended.err
+    run = mtl.Run("run")
+    assert run.record.tuning is not None
+    chosen = run.record.tuning["chosen"]["tuner.target_modules"]
+    assert chosen in (["q_proj"], ["k_proj", "v_proj"])
+    config = json.loads(Path("run/adapter/adapter_config.json").read_text())
+    assert sorted(config["target_modules"]) == chosen
+    source = run.hypotheses[0]["source"]
+    assert run.translate([source]) == [run.hypotheses[0]["first_line"]]
 
 
 def test_none_has_nothing_to_tune(commands: Commands, models: Models) -> None:

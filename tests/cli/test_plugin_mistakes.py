@@ -136,6 +136,7 @@ class Chrf:
 
 
 tuner("t_space", search_space={"train.lr": 3})
+tuner("t_values", search_space={"train.lr": [torch.tensor(1.0)]})
 tuner("t_scope", scope="both")
 tuner("t_probe", probe="embedding")
 tuner("t_tokens", virtual_tokens=1.5)
@@ -197,6 +198,7 @@ class Leaves(Tracker):
 
 TRAINED = [  # before anything is loaded
     ("recipe=t_space", "search_space must be a dictionary", "t_space"),
+    ("recipe=t_values", "lists of values that YAML can hold, not dict", "t_values"),
     ("recipe=t_scope", "scope must be one of None, 'input', 'tied', not str 'both'", "t_scope"),
     ("recipe=t_probe", "probe must be one of None, 'embed', not str 'embedding'", "t_probe"),
     ("recipe=t_tokens", "virtual_tokens must be a whole number ≥ 0, not float 1.5", "t_tokens"),

@@ -229,7 +229,7 @@ class Builder:
         }
         numbers["metrics"] = {
             key: {
-                which: _mean([r.scores[key][which]["score"] for r in records])
+                which: mean([r.scores[key][which]["score"] for r in records])
                 for which in ("raw", "first_line")
             }
             for key in records[0].scores
@@ -258,9 +258,9 @@ class Builder:
             "gain": None,
         }
         if all(gains):
-            averaged["gain"] = {k: _mean([g[k] for g in gains]) for k in gains[0]}
+            averaged["gain"] = {k: mean([g[k] for g in gains]) for k in gains[0]}
         for key in (*SHARES, *COSTS, "seconds"):
-            averaged[key] = _mean([cell[key] for cell in cells])
+            averaged[key] = mean([cell[key] for cell in cells])
         return averaged
 
     def score(self, record: Record, which: str) -> float:
@@ -296,7 +296,7 @@ class Builder:
         if len(records) == 1:
             bounds = records[0].scores[self.metric][which]["ci95"]
             interval = [self.times * float(bound) for bound in bounds]
-        score = _mean([self.score(record, which) for record in records])
+        score = mean([self.score(record, which) for record in records])
         return {"score": score, "sd": None, "ci95": interval}
 
 
@@ -304,16 +304,17 @@ def _known_first(asked: Sequence[str], found: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*asked, *sorted(found)]))
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
+def mean(values: Sequence[float | None]) -> float | None:
+    """The mean; None where one is not known."""
     known = [v for v in values if v is not None]
     return float(np.mean(known)) if len(known) == len(values) and known else None
 
 
 def _means(records: Sequence[Record]) -> dict[str, Any]:
     numbers: dict[str, Any] = {
-        key: _mean([getattr(r.generation, key) for r in records]) for key in SHARES
+        key: mean([getattr(r.generation, key) for r in records]) for key in SHARES
     }
-    numbers |= {key: _mean([getattr(r.cost, key) for r in records]) for key in COSTS}
+    numbers |= {key: mean([getattr(r.cost, key) for r in records]) for key in COSTS}
     parts = [numbers[k] for k in ("probe_seconds", "train_seconds", "decode_seconds")]
     numbers["seconds"] = sum(parts)
     return numbers

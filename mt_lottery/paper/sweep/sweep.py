@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mt_lottery.benchmark.board.collect import Results, collect_cells
-from mt_lottery.benchmark.board.leaderboard import bootstrap_of
+from mt_lottery.benchmark.board.leaderboard import bootstrap_of, mean
 from mt_lottery.benchmark.board.terminal import time_line
 from mt_lottery.benchmark.executors.runner import DONE, Status, held, statuses_of
 from mt_lottery.benchmark.plan import Cell, probe_group
@@ -180,7 +180,7 @@ class _Reader:
             alpha=None if ticket is None else ticket.alpha,
             scores={which: self.interval(done, records, which) for which in WHICH},
             stopped=float(np.mean([r.generation.stopped for r in records])),
-            length_ratio=float(np.mean([r.generation.length_ratio for r in records])),
+            length_ratio=mean([r.generation.length_ratio for r in records]),
             dev=_dev_scores(records),
             seconds=float(np.mean([_seconds(r) for r in records])),
         )

@@ -98,14 +98,18 @@ class Record:
         """Write ``record.json`` atomically.
 
         Raises:
-            RecordError: a number in it is NaN or infinite.
+            RecordError: it could not be read again: a number in it is NaN or infinite, a value is
+                of another type than its field.
         """
         try:
             text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+            _checked(json.loads(text))
         except ValueError as error:
             raise RecordError(
                 f"{run_dir / NAME}: not written, a number in it is not finite: {self.to_dict()}"
             ) from error
+        except (TypeError, RecordError) as error:
+            raise RecordError(f"{run_dir / NAME}: not written: {error}") from error
         write_text(run_dir / NAME, text + "\n")
 
 
@@ -179,13 +183,6 @@ def _check_scores(scores: dict[str, Any]) -> None:
         converted(str | None, both.get("signature"), f"record.scores.{metric}.signature")
 
 
-def _check_tuning(tuning: dict[str, Any] | None) -> None:
-    if tuning is not None:
-        for key, value in converted(dict, tuning.get("chosen"), "record.tuning.chosen").items():
-            if not isinstance(value, (bool, int, float, str, type(None))):
-                raise RecordError(f"record.tuning.chosen.{key}: no setting: {value!r:.60}.")
-
-
 def _check_directions(record: Record) -> None:
     if DIRECTIONS in record.extra:
         from mt_lottery.runs.folder.directions import directions_in
@@ -195,6 +192,20 @@ def _check_directions(record: Record) -> None:
                 _check_scores(one.scores)
             except RecordError as error:
                 raise RecordError(f"record.{DIRECTIONS}.{lang}: {error}") from error
+
+
+def _checked(content: dict[str, Any]) -> Record:
+    """The record of a JSON object of this schema.
+
+    Raises:
+        RecordError: what is wrong in it, by its key.
+    """
+    record: Record = _object(Record, content, "record")
+    _check_scores(record.scores)
+    if record.tuning is not None:  # a setting may be a number, a text, a list, an object
+        converted(dict, record.tuning.get("chosen"), "record.tuning.chosen")
+    _check_directions(record)
+    return record
 
 
 def _missing(file: Path) -> str:
@@ -251,11 +262,6 @@ def read_record(path: str | Path) -> Record:
     if content.get("status") != "done":
         raise RecordError(f"{file}: status {content.get('status')!r:.60}, not 'done'.")
     try:
-        record = _object(Record, content, "record")
-        _check_scores(record.scores)
-        _check_tuning(record.tuning)
-        _check_directions(record)
+        return _checked(content)
     except RecordError as error:
         raise RecordError(f"{file}: damaged: {error}") from error
-    assert isinstance(record, Record)
-    return record

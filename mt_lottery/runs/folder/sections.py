@@ -134,7 +134,8 @@ class GenerationRecord:
         truncated: share of outputs that ``max_new_tokens`` cut off.
         off_target: share of first lines that are not in the target language; None where the
             language cannot be told.
-        length_ratio: characters of all outputs over those of all references.
+        length_ratio: characters of all outputs over those of all references; None where all
+            of those are empty.
         beam_size: 1 for greedy search.
         max_new_tokens: the limit on an output, in tokens.
     """
@@ -143,7 +144,7 @@ class GenerationRecord:
     empty: float
     truncated: float
     off_target: float | None
-    length_ratio: float
+    length_ratio: float | None
     beam_size: int
     max_new_tokens: int
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mt_lottery.config import RunConfig, problems
-from mt_lottery.errors import ConfigError, RecordError
+from mt_lottery.errors import ConfigError, RecordError, shorten
 from mt_lottery.runs.folder.record import Record
 
 
@@ -26,6 +26,8 @@ def with_settings(config: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
         if not dataclasses.is_dataclass(part) or not hasattr(part, name):
             raise ConfigError(f"The search space of recipe={config.recipe} has no key '{key}'.")
         assert not isinstance(part, type)
+        if isinstance(old, int | float) and not isinstance(value, int | float):
+            raise ConfigError(f"`{key}` must be a number, not {shorten(value)}.")
         if option and isinstance(old, dict):
             value = {**old, option: value}
         elif option:

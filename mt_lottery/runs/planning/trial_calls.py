@@ -94,11 +94,20 @@ def check_tuner(name: str, tuner: Tuner) -> None:
     TUNERS.expect(name, pairs, "gradient_pairs must be", "None or a whole number ≥ 1", good)
     space: object = tuner.search_space
     fits = isinstance(space, dict) and all(
-        isinstance(key, str) and isinstance(values, (list, tuple)) and values
+        isinstance(key, str) and isinstance(values, (list, tuple)) and values and _plain([*values])
         for key, values in space.items()
     )
-    wanted = "a dictionary from keys (train.lr, tuner.…) to lists of values"
+    wanted = "a dictionary from keys (train.lr, tuner.…) to lists of values that YAML can hold"
     TUNERS.expect(name, space, "search_space must be", wanted, fits)
+
+
+def _plain(value: Any) -> bool:
+    """Whether a value may be that of a setting, which a record and a configuration keep."""
+    if isinstance(value, list):
+        return all(map(_plain, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _plain(own) for key, own in value.items())
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def try_optimizer(section: TrainConfig) -> None:
