@@ -13,12 +13,13 @@ import contextlib
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class MTLotteryError(Exception):
@@ -186,6 +187,31 @@ def argument(name: str, value: object = None) -> str:
         return name if value is None else f"{name}={value}"
     option = f"--{name.replace('_', '-')}"
     return option if value is None or value is True else f"{option} {value}"
+
+
+def assigned(settings: Mapping[str, object]) -> str:
+    """Settings of ``mt-train`` or :func:`mt_lottery.train`, as whoever called it would write them.
+
+    >>> assigned({"overwrite": True})
+    'overwrite=True'
+    >>> assigned({"model": "hf", "model.name_or_path": "./base"})
+    "model='hf', settings={'model.name_or_path': './base'}"
+    >>> with on_command_line():
+    ...     assigned({"overwrite": True}), assigned({"model": "hf", "model.name_or_path": "./base"})
+    ('overwrite=true', 'model=hf model.name_or_path=./base')
+    """
+    if _OPTIONS.get():
+        words = {"True": "true", "False": "false", "None": "null"}
+        written = {key: str(value) for key, value in settings.items()}
+        return " ".join(f"{key}={words.get(value, value)}" for key, value in written.items())
+    dotted = {key: value for key, value in settings.items() if "." in key}
+    calls = [f"{key}={value!r}" for key, value in settings.items() if key not in dotted]
+    return ", ".join([*calls, *([f"settings={dotted!r}"] if dotted else [])])
+
+
+def by_caller(command: T, python: T) -> T:
+    """One of two words: for who gave a command, or called from Python."""
+    return command if _OPTIONS.get() else python
 
 
 def check_texts(name: str, given: Any, error: type[MTLotteryError]) -> list[str]:

@@ -82,7 +82,7 @@ def test_a_run_of_another_configuration_is_refused(tmp_path: Path) -> None:
     done(tmp_path)
     with pytest.raises(RecordError) as caught:
         finished(tmp_path, OTHER, overwrite=False)
-    for part in (str(tmp_path), "ks_lottery", "en-ro", HASH[:12], OTHER[:12], "overwrite=true"):
+    for part in (str(tmp_path), "ks_lottery", "en-ro", HASH[:12], OTHER[:12], "overwrite=True"):
         assert part in str(caught.value)
     assert (tmp_path / NAME).exists()
 
@@ -115,7 +115,7 @@ def test_a_folder_of_somebody_else_is_never_emptied(
 def test_an_interrupted_run_is_neither_lost_nor_taken_for_done(tmp_path: Path) -> None:
     interrupted(tmp_path)
     assert finished(tmp_path, HASH, overwrite=False) is None
-    with pytest.raises(RecordError, match=r"resume=true continues it, overwrite=true starts anew"):
+    with pytest.raises(RecordError, match=r"resume=True continues it, overwrite=True starts anew"):
         prepare(tmp_path, config(), HASH)
     assert (tmp_path / "checkpoints" / "checkpoint-20").is_dir()
 
@@ -157,7 +157,7 @@ def test_resume_where_nothing_stands_starts_anew(tmp_path: Path) -> None:
 def test_a_damaged_state_can_be_overwritten_as_it_says(tmp_path: Path, content: bytes) -> None:
     interrupted(tmp_path)
     (tmp_path / STATE).write_bytes(content)
-    with pytest.raises(RecordError, match=r"\.run\.json: .* overwrite=true starts anew"):
+    with pytest.raises(RecordError, match=r"\.run\.json: .* overwrite=True starts anew"):
         prepare(tmp_path, config(resume=True), HASH)
     assert prepare(tmp_path, config(overwrite=True), HASH) is False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from mt_lottery.config import RunConfig
 from mt_lottery.config.compose import compose, compose_saved, to_yaml
 from mt_lottery.config.stored import allowing
 from mt_lottery.config.written import as_written, resolver_calls
-from mt_lottery.errors import ConfigError, RecordError
+from mt_lottery.errors import ConfigError, RecordError, on_command_line
 from mt_lottery.runs.folder.preparing import with_full_paths
 from mt_lottery.runs.planning.chosen import as_chosen, with_settings
 
@@ -46,8 +47,9 @@ def stored(tmp_path: Path, changes: dict[str, Any]) -> Path:
     return file
 
 
-def refused(file: Path, *arguments: str) -> str:
-    with pytest.raises(ConfigError) as caught:
+def refused(file: Path, *arguments: str, command: bool = True) -> str:
+    worded = on_command_line() if command else nullcontext()
+    with worded, pytest.raises(ConfigError) as caught:
         compose([f"config={file}", *arguments]) if arguments else compose_saved(file)
     return str(caught.value)
 
@@ -59,6 +61,7 @@ def test_a_folder_of_plugins_is_named_and_not_imported(tmp_path: Path, plugin: P
         assert str(file) in text and str(plugin) in text
     assert f"--user-dir {plugin}" in opened and f"user_dir='{plugin}'" in opened
     assert f"user_dir={plugin}" in run_again
+    assert f"add user_dir='{plugin}'." in refused(file, "seed=1", command=False)
     assert not (tmp_path / "trace").exists()
     assert compose([f"config={file}", "user_dir=null"]).user_dir is None
     assert not (tmp_path / "trace").exists()
@@ -97,6 +100,8 @@ def test_code_of_a_model(tmp_path: Path, key: str, value: object) -> None:
     file = stored(tmp_path, {key: value, "model/name_or_path": "someone/model"})
     assert "someone/model" in refused(file) and "--trust-remote-code" in refused(file)
     assert "model.trust_remote_code=true" in refused(file, "seed=1")
+    python = "add settings={'model.trust_remote_code': True}."
+    assert python in refused(file, "seed=1", command=False)
     for allowed in ("model.trust_remote_code=true", "trust_remote_code=true"):
         assert compose([f"config={file}", allowed]).model.trust_remote_code
     assert not compose([f"config={file}", "trust_remote_code=false"]).model.trust_remote_code

@@ -23,6 +23,7 @@ from mt_lottery.errors import (
     LackingError,
     MTLotteryError,
     PluginError,
+    assigned,
     nearest,
     unknown,
 )
@@ -135,7 +136,7 @@ def _assign(config: Any, key: str, value: Any, found: list[str], origin: str) ->
             found.append(f"`{key}` must be true or false, not {value}{origin}.")
             return
     if value == "" and "None" in annotation:
-        found.append(f"`{key}` is empty{origin}; for none write {key}=null.")
+        found.append(f"`{key}` is empty{origin}; for none write {assigned({key: None})}.")
         return
     if annotation.startswith("list") and isinstance(value, str) and not any(resolver_calls(value)):
         value = [value]

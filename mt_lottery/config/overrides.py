@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import OverrideType, QuotedString
 from hydra.errors import HydraException
 
 from mt_lottery import registry
-from mt_lottery.errors import alike, nearest
+from mt_lottery.errors import alike, assigned, nearest
 
 
 @dataclass(frozen=True)
@@ -216,6 +216,8 @@ def for_a_path(group: str, name: str) -> str:
     if group not in ("model", "data") or not is_place(name):
         return ""
     if group == "model":
-        return f" For a folder, file or hub id write model=hf model.name_or_path={name}."
-    for_a_hub_id = "" if os.path.exists(name) else f", for a hub id data=hub data.path={name}"
-    return f" For a file or folder write data=files data.path={name}{for_a_hub_id}."
+        place = assigned({"model": "hf", "model.name_or_path": name})
+        return f" For a folder, file or hub id write {place}."
+    file, hub = (assigned({"data": kind, "data.path": name}) for kind in ("files", "hub"))
+    for_a_hub_id = "" if os.path.exists(name) else f", for a hub id {hub}"
+    return f" For a file or folder write {file}{for_a_hub_id}."

@@ -24,7 +24,7 @@ from omegaconf import OmegaConf
 
 from mt_lottery import registry
 from mt_lottery.config.written import resolver_calls
-from mt_lottery.errors import ConfigError
+from mt_lottery.errors import ConfigError, assigned, by_caller
 from mt_lottery.reading import read_yaml
 from mt_lottery.system.secrets import names_a_secret
 from mt_lottery.system.values import user_path
@@ -190,7 +190,9 @@ def _asked(file: Path, settings: dict[str, Any], given: Collection[str] | None) 
         of = settings.get("model.name_or_path") or settings.get("model.name")
         shown = of if ask.key == "model.trust_remote_code" else value
         how = ask.how[1].format(shlex.quote(str(value)))
-        if given is not None:
+        if given is not None and by_caller("", "python"):
+            how = assigned({ask.key: True if ask.default is False else value})
+        elif given is not None:
             how = ask.how[0].format(value)
             if not re.fullmatch(r"[\w.=/-]+", how):  # quotes for the shell around quotes for Hydra
                 how = shlex.quote(ask.how[0].format('"' + str(value).replace('"', '\\"') + '"'))

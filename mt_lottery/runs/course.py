@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mt_lottery.config import TrainConfig
 from mt_lottery.data.prompts.batches import BucketBatchSampler, Encoded
-from mt_lottery.errors import MTLotteryError
+from mt_lottery.errors import MTLotteryError, assigned, by_caller
 from mt_lottery.model.loading import LoadedModel
 from mt_lottery.report.plain import visible
 from mt_lottery.report.progress import beside_bars, duration
@@ -85,10 +85,11 @@ def announce(plan: Plan, echo: Echo) -> None:
     if tuner.trains:
         stages.append(f"{config.recipe} is trained on {pairs}")
     stages.append(f"{config.recipe} translates {sentences} and is scored")
-    again = "" if config.resume else " with resume=true"
+    again = f"the same {by_caller('command', 'call')}"
+    again += "" if config.resume else f" with {assigned({'resume': True})}"
     echo(f"To do: {'; '.join(f'{n}. {stage}' for n, stage in enumerate(stages, 1))}.")
     if len(stages) > 1:
-        echo(f"Ctrl-C stops after the step at hand; the same command{again} goes on.")
+        echo(f"Ctrl-C stops after the step at hand; {again} goes on.")
 
 
 class Course:

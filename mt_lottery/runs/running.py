@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from mt_lottery.config import RunConfig
-from mt_lottery.errors import RecordError
+from mt_lottery.errors import RecordError, assigned
 from mt_lottery.runs.course import announce
 from mt_lottery.runs.execution import do
 from mt_lottery.runs.finished import Run
@@ -98,7 +98,7 @@ def run(
             on_main(lambda: _check_whole(run_dir))
             echo(
                 f"{run_dir} holds this very run, finished; it is left alone "
-                "(overwrite=true redoes it)."
+                f"({assigned({'overwrite': True})} redoes it)."
             )
             return Outcome(run_dir, found, _baseline_of(found.baseline), True)
         record = on_main(lambda: done_beside(run_dir, plan.config_hash) if anew else None)
@@ -132,7 +132,9 @@ def _check_whole(run_dir: Path) -> None:
         run.check_files()
         _ = run.hypotheses
     except RecordError as error:
-        raise RecordError(f"{error} overwrite=true makes the run again.") from error
+        raise RecordError(
+            f"{error} {assigned({'overwrite': True})} makes the run again."
+        ) from error
 
 
 def _silent(text: str) -> None:

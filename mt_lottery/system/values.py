@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from mt_lottery.errors import MTLotteryError, nearest
+from mt_lottery.errors import MTLotteryError, nearest, shorten
 from mt_lottery.reading.files import shown
 from mt_lottery.system.diskfault import DiskError
 
@@ -115,9 +115,11 @@ def user_path(given: str | os.PathLike[str], error: type[MTLotteryError], what: 
         what: what goes before the path in a message: ``--run ``.
 
     Raises:
-        error: it can be no path on any system: NUL, an unknown home, too long a name.
+        error: it is no text, or no path on any system: NUL, an unknown home, too long a name.
     """
-    text = os.fspath(given)
+    text: object = os.fspath(given) if isinstance(given, os.PathLike) else given
+    if not isinstance(text, str):
+        raise error(f"{what}{shorten(text)}: a path must be a text, not {type(text).__name__}.")
     if problem := path_problem(text):
         raise error(f"{what}{shown(text)}: {problem}.")
     return Path(text).expanduser()

@@ -166,6 +166,8 @@ class Ticket:
         """
         from mt_lottery.report.plain import csv_text
         from mt_lottery.system.atomic import write_bytes
+        from mt_lottery.system.diskfault import DiskError
+        from mt_lottery.system.values import user_path
 
         lines = [
             [repr(v) if isinstance(v, float) else str(v).lower() if v is True or v is False else v
@@ -173,8 +175,9 @@ class Ticket:
             for line in self.lines()
         ]  # fmt: skip
         # exact: the file is read back, and a token "=" or "+1" is that token
-        write_bytes(Path(path), csv_text(COLUMNS, lines, exact=True).encode())
-        return Path(path)
+        file = user_path(path, DiskError)
+        write_bytes(file, csv_text(COLUMNS, lines, exact=True).encode())
+        return file
 
     @classmethod
     def load(
@@ -192,15 +195,17 @@ class Ticket:
             RecordError: missing or damaged: a column, an id, a number out of its range.
         """
         from mt_lottery.reading import read_csv_rows
+        from mt_lottery.system.values import user_path
 
+        path = user_path(path, RecordError)
         seen: dict[int, int] = {}
         lines = []
         for number, row in read_csv_rows(path, RecordError, COLUMNS):
-            line = _checked(row, f"{os.fspath(path)}: line {number}: damaged:", vocab_size)
+            line = _checked(row, f"{path}: line {number}: damaged:", vocab_size)
             token_id = line["token_id"]
             if token_id in seen:
                 raise RecordError(
-                    f"{os.fspath(path)}: line {number}: damaged: token id {token_id} is there "
+                    f"{path}: line {number}: damaged: token id {token_id} is there "
                     f"twice (first in line {seen[token_id]})."
                 )
             seen[token_id] = number

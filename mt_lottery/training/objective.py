@@ -25,7 +25,7 @@ from mt_lottery.data.prompts.batches import (
     Example,
     collate,
 )
-from mt_lottery.errors import TrainingError
+from mt_lottery.errors import TrainingError, assigned, by_caller
 from mt_lottery.model.sharding import is_sharded, local
 from mt_lottery.registry import CRITERIA
 from mt_lottery.system import interrupts, parallel
@@ -219,7 +219,8 @@ class Objective:
         """What to raise once the training has ended at ``stopped_at`` with a checkpoint."""
         return interrupts.ended(
             f"Interrupted after step {self.stopped_at} of {self.total}; a checkpoint was written. "
-            "The same command goes on from it (mt-train: with resume=true)."
+            f"The same {by_caller('command', 'call')} goes on from it "
+            f"({by_caller('mt-train', 'mtl.train')}: with {assigned({'resume': True})})."
         )
 
     def check_finite(self, step: int | None = None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -78,6 +80,16 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (score(bootstrap=1.5), "^bootstrap must be a whole number ≥ 1"),
         (score(seed=-1), "^seed must be a whole number ≥ 0"),
         (score(tokenizer="gpt2"), "^tokenizer must be a tokenizer"),
+        (train(metrics=[""], out_dir=""), "`out_dir` is empty; for none write out_dir=None"),
+        (
+            train(train=None, data="./x.tsv"),
+            "write data='files', settings={'data.path': './x.tsv'}",
+        ),
+        (lambda: mtl.Run(3), "^3: a path must be a text, not int"),
+        (lambda: mtl.load_tuned(3), "^3: a path must be a text, not int"),
+        (lambda: mtl.Leaderboard(b"x"), "^b'x': a path must be a text, not bytes"),
+        (lambda: mtl.read_record(3), "^3: a path must be a text, not int"),
+        (lambda: mtl.Ticket.load(3), "^3: a path must be a text, not int"),
         (lambda: mtl.certify("x", alphas=[]), "^alphas is empty"),
         (lambda: mtl.certify("x", alphas=0.5), "^alphas is 0.5; a list"),
         (lambda: mtl.certify("x", alphas=np.array([2.0])), "^alphas: alpha must be a number"),
@@ -89,7 +101,31 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_message_that_names_the_argument(call: Callable[[], object], message: str) -> None:
     with pytest.raises(mtl.MTLotteryError, match=message) as told:
         call()
-    assert "--" not in str(told.value)
+    assert "--" not in str(told.value) and "=true" not in str(told.value)
+
+
+def test_settings_in_messages_are_written_for_who_called() -> None:
+    """``assigned`` writes them; what is listed is an argument of a command that we make."""
+    top, found = Path(mtl.__file__).parent, set()
+    for file in sorted(top.rglob("*.py")):
+        if file.is_relative_to(top / "cli"):
+            continue
+        tree = ast.parse(file.read_text("utf-8"))
+        texts = [n for n in ast.walk(tree) if isinstance(n, ast.Constant) and type(n.value) is str]
+        said = [node for node in ast.walk(tree) if isinstance(node, ast.Expr)]  # docstrings
+        docs = {id(node.value) for node in said}
+        for node in texts:
+            if id(node) not in docs and re.search(r"\w=(true|false|null)\b", node.value):
+                found.add((str(file.relative_to(top)), node.value))
+    assert found == {
+        ("benchmark/executors/worker.py", "resume=true"),
+        ("benchmark/plan.py", "baseline=false"),
+        ("config/stored.py", "model.trust_remote_code=true"),
+        (
+            "tracking/clients.py",
+            "tracker=mlflow: MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri ",
+        ),
+    }
 
 
 @pytest.mark.parametrize("form", [list, iter, np.array, pandas.Series])

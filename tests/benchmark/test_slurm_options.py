@@ -12,7 +12,7 @@ from mt_lottery.benchmark.executors.slurm_jobs import JobStore
 from mt_lottery.benchmark.executors.slurm_options import OPTIONS, parse_options, seconds
 from mt_lottery.benchmark.executors.slurm_plan import split
 from mt_lottery.benchmark.plan import Cell
-from mt_lottery.errors import ConfigError, RecordError
+from mt_lottery.errors import ConfigError, RecordError, on_command_line
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,9 @@ def test_one_cell_of_a_probe_group_goes_first() -> None:
     ],
 )
 def test_why_a_job_left_no_answer(state: str, code: str, told: str) -> None:
-    assert told in slurm_queue.why(state, code)
+    with on_command_line():
+        assert told in slurm_queue.why(state, code)
+    assert "--" not in slurm_queue.why(state, code)
 
 
 def stand_in(folder: Path, name: str, script: str) -> None:

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from mt_lottery.benchmark.executors.worker import LOG, Answer, Order, read_state, write_state
 from mt_lottery.benchmark.plan import Bench, Cell, probe_group
-from mt_lottery.errors import RecordError, argument
+from mt_lottery.errors import RecordError, argument, by_caller
 from mt_lottery.runs.folder.record import NAME, Record, read_record
 from mt_lottery.system.atomic import DiskError
 from mt_lottery.system.secrets import redact_file
@@ -239,7 +239,8 @@ def order_of(bench: Bench, cell: Cell, force: bool, threads: int = 0) -> Order:
     out = bench.out.resolve()
     alone = cell.unsearched
     unsearched = str(out / alone.folder) if alone is not None else ""
-    return Order(bench.arguments(cell), str(out / cell.folder), force, threads, unsearched)
+    command = by_caller(True, False)
+    return Order(bench.arguments(cell), str(out / cell.folder), force, threads, unsearched, command)
 
 
 def run_local(

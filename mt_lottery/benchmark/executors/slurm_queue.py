@@ -22,8 +22,8 @@ _ENDED = {
 _AT_WORK = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
 
 _WHY = {
-    "TIMEOUT": "killed by Slurm: its time limit was reached (--slurm time=…)",
-    "OUT_OF_MEMORY": "killed by Slurm: out of memory (--slurm mem=…)",
+    "TIMEOUT": "killed by Slurm: its time limit was reached ({slurm} time=…)",
+    "OUT_OF_MEMORY": "killed by Slurm: out of memory ({slurm} mem=…)",
     "NODE_FAIL": "its node failed (Slurm: NODE_FAIL)",
     "BOOT_FAIL": "its node did not start (Slurm: BOOT_FAIL)",
     "PREEMPTED": "preempted: Slurm gave its node to another job",
@@ -136,11 +136,11 @@ def ending(job_id: str) -> tuple[str, str]:
 def why(state: str, code: str) -> str:
     """Why a job has left no answer, for people."""
     if state in _WHY:
-        return _WHY[state]
+        return _WHY[state].format(slurm=argument("slurm"))
     if not state:
         return "Slurm knows it no more, and it left no answer"
     if code == "0:53":  # Slurm's own number for it
-        return "Slurm could not start it: do the nodes see the folder of --out?"
+        return f"Slurm could not start it: do the nodes see the folder of {argument('out')}?"
     number, _, by = code.partition(":")
     killer = int(by or 0) or max(0, int(number or 0) - 128)  # 137: the shell's word for signal 9
     if killer:

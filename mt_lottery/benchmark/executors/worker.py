@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mt_lottery.errors import MTLotteryError, RecordError
+from mt_lottery.errors import MTLotteryError, RecordError, on_command_line
 from mt_lottery.reading import read_json
 from mt_lottery.registry.blame import as_plugin_error
 from mt_lottery.runs.folder.record import converted
@@ -46,6 +46,7 @@ class Order:
         force: a finished run of another configuration is replaced.
         threads: for the computation; 0 leaves the choice to PyTorch.
         unsearched: run directory of the same cell without a search; empty for none.
+        command: whether a command gave the order, or Python did: messages are worded for it.
     """
 
     arguments: Sequence[str]
@@ -53,6 +54,7 @@ class Order:
     force: bool = False
     threads: int = 0
     unsearched: str = ""
+    command: bool = True
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,8 @@ def attempt(order: Order) -> Answer:
 
         torch.set_num_threads(order.threads)
     try:
-        with output_to(Path(order.folder) / LOG):
+        worded = on_command_line() if order.command else contextlib.nullcontext()
+        with worded, output_to(Path(order.folder) / LOG):
             return do(order)
     except OSError as error:  # the log cannot be written
         reason = f"{order.folder}/{LOG}: cannot be written: {error.strerror or error}"

@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from mt_lottery.errors import ModelError
+from mt_lottery.errors import ModelError, assigned
 
 logger = logging.getLogger(__name__)
 
@@ -100,5 +100,5 @@ def _cached(name: str, revision: str | None, error: Exception) -> HubModel:
         f"model.name_or_path={name}: there is no such local folder, the hub cannot be reached "
         f"({type(error).__name__}: {reason}), and the model is not in the hub's local "
         "cache. Without a network give a local folder (config.json, *.safetensors, tokenizer): "
-        "model=hf model.name_or_path=/path/to/folder"
+        f"{assigned({'model': 'hf', 'model.name_or_path': '/path/to/folder'})}"
     ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mt_lottery.errors import ModelError, MTLotteryError
+from mt_lottery.errors import ModelError, MTLotteryError, assigned
 
 
 def call(load: Callable[..., Any], shown: str, *given: Any, **settings: Any) -> Any:
@@ -42,7 +42,7 @@ def _hint(text: str, error: BaseException) -> str:
     if "trust_remote_code" in text:
         return (
             " It comes with its own Python code. Read that code; if you trust it: "
-            "model.trust_remote_code=true"
+            f"{assigned({'trust_remote_code': True})}"
         )
     if "does not recognize this architecture" in text or "Unrecognized model" in text:
         return " This transformers does not know the model: pip install -U transformers"

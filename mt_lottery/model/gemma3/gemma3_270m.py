@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mt_lottery.errors import ModelError
+from mt_lottery.errors import ModelError, assigned
 from mt_lottery.model.cache import remember_sha256, sha256_file
 from mt_lottery.reading import read_json
 from mt_lottery.registry import register_model
@@ -228,5 +228,5 @@ def _only_itself(config: Any) -> None:
         if value:
             raise ModelError(
                 f"model.{key}={value}: model=gemma3_270m (the default) is one fixed model. "
-                f"For another: model=hf model.{key}={value}"
+                f"For another: {assigned({'model': 'hf', f'model.{key}': value})}"
             )

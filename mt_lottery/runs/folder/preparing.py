@@ -15,7 +15,7 @@ from mt_lottery.config import RunConfig, counted, file_settings, shown
 from mt_lottery.config.compose import to_yaml
 from mt_lottery.config.stored import flat
 from mt_lottery.config.written import text_of
-from mt_lottery.errors import RecordError
+from mt_lottery.errors import RecordError, assigned
 from mt_lottery.reading import parse_yaml, read_yaml
 from mt_lottery.runs.folder.claims import CONFIG as CONFIG
 from mt_lottery.runs.folder.claims import STATE as STATE
@@ -126,7 +126,7 @@ def finished(
     apart = _apart(run_dir, config) if config else f"config_hash {record.config_hash[:12]}"
     raise RecordError(
         f"{run_dir} holds a finished run of another configuration ({apart}). "
-        "Give another out_dir, or overwrite=true to replace it."
+        f"Give another out_dir, or {assigned({'overwrite': True})} to replace it."
     )
 
 
@@ -149,6 +149,7 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
         ConfigError: a setting names an input that would be replaced.
     """
     state = run_dir / STATE
+    go_on, anew = assigned({"resume": True}), assigned({"overwrite": True})
     check_ours(run_dir, OURS)
     check_inputs(run_dir, OURS, config)
     interrupted = None
@@ -157,18 +158,18 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
         try:
             interrupted = read_state(state)
         except RecordError as error:
-            raise RecordError(f"{error} overwrite=true starts anew.") from error
+            raise RecordError(f"{error} {anew} starts anew.") from error
     same = interrupted == config_hash
     if interrupted is not None:
         if config.resume and not same:
             raise RecordError(
-                f"{run_dir} holds an interrupted run of another configuration; resume=true "
-                "continues the same one only. overwrite=true starts anew."
+                f"{run_dir} holds an interrupted run of another configuration; "
+                f"{go_on} continues the same one only. {anew} starts anew."
             )
         if not config.resume:
             raise RecordError(
-                f"{run_dir} holds an interrupted run with a checkpoint: resume=true continues it, "
-                "overwrite=true starts anew."
+                f"{run_dir} holds an interrupted run with a checkpoint: "
+                f"{go_on} continues it, {anew} starts anew."
             )
     resume = config.resume and same
     if not resume:  # before the new hash is written: it must never go with old checkpoints

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mt_lottery.errors import RecordError, nearest
-from mt_lottery.reading import read_json
+from mt_lottery.reading import parse_json, read_json
 from mt_lottery.runs.folder.sections import (
     CostRecord,
     DataRecord,
@@ -24,6 +24,7 @@ from mt_lottery.runs.folder.sections import (
     TicketRecord,
 )
 from mt_lottery.system.atomic import write_text
+from mt_lottery.system.values import user_path
 
 SCHEMA = 1
 #: Where a record of several directions has what it says of each (``folder/directions.py``).
@@ -103,7 +104,7 @@ class Record:
         """
         try:
             text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-            _checked(json.loads(text))
+            _checked(parse_json(text, "record", RecordError))
         except ValueError as error:
             raise RecordError(
                 f"{run_dir / NAME}: not written, a number in it is not finite: {self.to_dict()}"
@@ -246,7 +247,7 @@ def read_record(path: str | Path) -> Record:
     Raises:
         RecordError: missing, damaged, not of schema 1, or of a run that is not done.
     """
-    file = Path(path)
+    file = user_path(path, RecordError)
     file = file / NAME if os.path.isdir(file) else file  # a name too long is no folder either
     try:
         content = read_json(file, RecordError)

@@ -21,6 +21,7 @@ from mt_lottery.errors import (
     RecordError,
     TuningError,
     argument,
+    assigned,
     nearest,
 )
 from mt_lottery.languages import LanguagePair, parse_pair
@@ -162,7 +163,7 @@ class Opened(RunFiles):
                 f"{self.folder}: what the run depends on has changed since (its text, its model, "
                 "or this package's defaults): its config_hash is "
                 f"{self.record.config_hash[:12]}, now it would be {plan.config_hash[:12]}. Run it "
-                "again (overwrite=true)."
+                f"again ({assigned({'overwrite': True})})."
             )
         return dataclasses.replace(plan, config=self.config, tuner=self.tuner, text=self.text)
 
