@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 from test_record import record
 
+from mt_lottery.api.pairs import pair_settings
 from mt_lottery.config import RunConfig
 from mt_lottery.config.compose import compose, compose_saved
 from mt_lottery.config.stored import allowing
 from mt_lottery.errors import RecordError
+from mt_lottery.languages import parse_pair
 from mt_lottery.runs.folder.preparing import (
     CONFIG,
     OURS,
@@ -32,6 +34,7 @@ from mt_lottery.runs.folder.preparing import (
 )
 from mt_lottery.runs.folder.record import NAME
 from mt_lottery.system.atomic import DiskError
+from mt_lottery.system.values import cache_folder
 
 HASH, OTHER = "a" * 64, "b" * 64
 
@@ -281,6 +284,22 @@ def test_a_read_only_file_system() -> None:
         locked(Path("/proc/run")),
     ):
         pass
+
+
+@pytest.mark.parametrize("cache", ["/proc/cache", None])
+def test_a_cache_that_cannot_be_written(cache: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/proc")
+    monkeypatch.setenv("MT_LOTTERY_CACHE", cache or "")
+    there = cache_folder()
+    said = f". MT_LOTTERY_CACHE={there}{'' if cache else ' (the default)'} must be a folder that "
+    with pytest.raises(DiskError) as held, locked(there / "probes" / "key"):
+        pass
+    assert str(held.value).startswith(f"{there}/probes/key cannot be written: ")
+    with pytest.raises(DiskError) as kept:
+        pair_settings("train", [("a", "b")], parse_pair("en-ro"))
+    assert str(kept.value).startswith(f"{there}/pairs/")
+    for told in (held, kept):
+        assert said in str(told.value) and "out_dir" not in str(told.value)
 
 
 def test_the_saved_configuration_works_from_another_folder(

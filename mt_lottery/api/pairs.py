@@ -54,7 +54,6 @@ def pair_settings(
     content = "".join(f"{line}\n" for line in lines).encode()
     path = cache_folder() / "pairs" / f"{sha256(content).hexdigest()[:32]}.jsonl"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, content)
     return {f"data.{role}_source": str(path)}
 

@@ -93,6 +93,9 @@ def disk_error(
             return None
         found = error.strerror or str(error), ""
     reason, advice = found
+    from mt_lottery.system.values import about_cache
+
+    kept = " ".join(part for part in (kept, "" if path is None else about_cache(path)) if part)
     name = path if path is not None else _name_in(error)
     if path is not None:
         reason = f"{path} cannot be written: {reason}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
@@ -143,3 +144,12 @@ def cache_folder() -> Path:
     if os.path.lexists(path) and not os.path.isdir(path):
         raise DiskError(f"MT_LOTTERY_CACHE={path}: a file; it must be a folder.")
     return path
+
+
+def about_cache(path: str | os.PathLike[str]) -> str:
+    """What to do where a file of the cache cannot be written; empty for a file elsewhere."""
+    with contextlib.suppress(DiskError):
+        if Path(path).is_relative_to(cache := cache_folder()):
+            default = "" if os.environ.get("MT_LOTTERY_CACHE") else " (the default)"
+            return f"MT_LOTTERY_CACHE={cache}{default} must be a folder that you may write."
+    return ""

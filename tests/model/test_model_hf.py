@@ -215,7 +215,7 @@ def test_own_code_is_off_unless_asked(model_folder, change_json):
         auto_map={"AutoConfig": "mine.MyConfig", "AutoModelForCausalLM": "mine.MyModel"},
     )
     (folder / "mine.py").write_text("raise SystemExit('ran')")
-    assert "model.trust_remote_code=true" in message(folder)
+    assert "trust_remote_code=True" in message(folder)
 
 
 def test_no_tokenizer(model_folder):

@@ -25,6 +25,7 @@ from mt_lottery.runs.folder.record import NAME, Record, read_record
 from mt_lottery.system import parallel
 from mt_lottery.system.atomic import DiskError, sweep, write_text
 from mt_lottery.system.removing import remove
+from mt_lottery.system.values import about_cache
 
 HYPOTHESES = "hypotheses.jsonl"
 SENTENCES = "sentence_scores.jsonl"
@@ -69,6 +70,8 @@ def locked(run_dir: Path, *, wait: bool = False) -> Iterator[None]:
             raise RecordError(f"{run_dir}: another run is working in this directory.") from error
         except OSError as error:
             reason = error.strerror or str(error)
+            if about := about_cache(run_dir):
+                raise DiskError(f"{run_dir} cannot be written: {reason}. {about}") from error
             raise DiskError(f"out_dir={run_dir}: cannot be written: {reason}.") from error
 
     parallel.on_main(hold)
