@@ -129,7 +129,8 @@ def alike(name: str, known: Iterable[str]) -> list[str]:
         lasts = {k.rpartition(".")[2] for k in names if "." in k}
         if close := difflib.get_close_matches(last, lasts, n=1, cutoff=0.75):
             return [k for k in names if k.rpartition(".")[2] == close[0]][:4]
-    return difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    # one letter of two in common says nothing
+    return difflib.get_close_matches(str(name), names, n=1, cutoff=0.5 if len(wanted) > 2 else 0.6)
 
 
 def _plain(name: object) -> str:

@@ -119,6 +119,10 @@ def test_same_language_twice(text: str) -> None:
         ("en-ronn", "Did you mean 'ron'?"),
         ("en-rumanian", "Did you mean 'romanian'?"),
         ("zho_simple-en", "Did you mean 'zho_simpl'?"),
+        ("en-sp", "Did you mean 'es' (Spanish)?"),
+        ("en-jp", "Did you mean 'ja' (Japanese)?"),
+        ("en-ge", "Did you mean 'de' (German) or 'ka' (Georgian)?"),
+        ("en-qx", "'qx'. Known: "),
     ],
 )
 def test_unknown_language(text: str, hint: str) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mt_lottery.errors import ConfigError, nearest
+from mt_lottery.languages.table import ALIASES, COUNTRIES, TABLE
 
 
 @dataclass(frozen=True)
@@ -48,156 +49,6 @@ class LanguagePair:
         return f"{self.source.code}-{self.target.code}"
 
 
-# code, ISO 639-3, Flores-101, NTREX-128, name.  "=" repeats ISO 639-3; "." means: not in it.
-# Flores `ful` is Nigerian Fulfulde and NTREX `fuc` Pulaar: two languages, two rows.
-_TABLE = """
-af   afr =         =        Afrikaans
-am   amh =         =        Amharic
-ar   ara =         arb      Arabic
-as   asm =         .        Assamese
-ast  ast =         .        Asturian
-az   azj =         aze-Latn Azerbaijani
-be   bel =         =        Belarusian
-bg   bul =         =        Bulgarian
-bn   ben =         =        Bengali
-bs   bos =         =        Bosnian
-ca   cat =         =        Catalan
-ceb  ceb =         .        Cebuano
-ckb  ckb =         ckb-Arab Central Kurdish
-cs   ces =         =        Czech
-cy   cym =         =        Welsh
-da   dan =         =        Danish
-de   deu =         =        German
-el   ell =         =        Greek
-en   eng =         =        English
-es   spa =         =        Spanish
-et   est =         =        Estonian
-fa   fas =         =        Persian
-ff   ful =         .        Fula
-fi   fin =         =        Finnish
-fr   fra =         =        French
-ga   gle =         =        Irish
-gl   glg =         =        Galician
-gu   guj =         =        Gujarati
-ha   hau =         =        Hausa
-he   heb =         =        Hebrew
-hi   hin =         =        Hindi
-hr   hrv =         =        Croatian
-hu   hun =         =        Hungarian
-hy   hye =         =        Armenian
-id   ind =         =        Indonesian
-ig   ibo =         =        Igbo
-is   isl =         =        Icelandic
-it   ita =         =        Italian
-ja   jpn =         =        Japanese
-jv   jav =         .        Javanese
-ka   kat =         =        Georgian
-kam  kam =         .        Kamba
-kea  kea =         .        Kabuverdianu
-kk   kaz =         =        Kazakh
-km   khm =         =        Khmer
-kn   kan =         =        Kannada
-ko   kor =         =        Korean
-ky   kir =         =        Kyrgyz
-lb   ltz =         =        Luxembourgish
-lg   lug =         .        Ganda
-ln   lin =         .        Lingala
-lo   lao =         =        Lao
-lt   lit =         =        Lithuanian
-luo  luo =         .        Luo
-lv   lav =         =        Latvian
-mi   mri =         =        Maori
-mk   mkd =         =        Macedonian
-ml   mal =         =        Malayalam
-mn   mon =         =        Mongolian
-mr   mar =         =        Marathi
-ms   msa =         =        Malay
-mt   mlt =         =        Maltese
-my   mya =         =        Burmese
-ne   npi =         nep      Nepali
-nl   nld =         =        Dutch
-no   nob =         =        Norwegian
-nso  nso =         =        Northern Sotho
-ny   nya =         =        Nyanja
-oc   oci =         .        Occitan
-om   orm =         =        Oromo
-or   ory =         .        Oriya
-pa   pan =         =        Punjabi
-pl   pol =         =        Polish
-ps   pus =         =        Pashto
-pt   por =         =        Portuguese
-ro   ron =         =        Romanian
-ru   rus =         =        Russian
-sd   snd =         snd-Arab Sindhi
-sk   slk =         =        Slovak
-sl   slv =         =        Slovenian
-sn   sna =         sna-Latn Shona
-so   som =         =        Somali
-sr   srp =         srp-Cyrl Serbian
-sv   swe =         =        Swedish
-sw   swh =         swa      Swahili
-ta   tam =         =        Tamil
-te   tel =         =        Telugu
-tg   tgk =         tgk-Cyrl Tajik
-th   tha =         =        Thai
-tl   tgl =         fil      Filipino
-tr   tur =         =        Turkish
-uk   ukr =         =        Ukrainian
-umb  umb =         .        Umbundu
-ur   urd =         =        Urdu
-uz   uzb =         =        Uzbek
-vi   vie =         =        Vietnamese
-wo   wol =         =        Wolof
-xh   xho =         =        Xhosa
-yo   yor =         =        Yoruba
-zh   zho zho_simpl zho-CN   Chinese
-zh_hant zho zho_trad zho-TW Traditional Chinese
-zu   zul =         =        Zulu
-ba   bak .         =        Bashkir
-bem  bem .         =        Bemba
-bo   bod .         =        Tibetan
-dv   div .         =        Divehi
-dz   dzo .         =        Dzongkha
-ee   ewe .         =        Ewe
-en_gb eng .        eng-GB   British English
-en_in eng .        eng-IN   Indian English
-en_us eng .        eng-US   American English
-es_mx spa .        spa-MX   Mexican Spanish
-eu   eus .         =        Basque
-fj   fij .         =        Fijian
-fo   fao .         =        Faroese
-fr_ca fra .        fra-CA   Canadian French
-fuc  fuc .         =        Pulaar
-hmn  hmn .         =        Hmong
-kmr  kmr .         =        Northern Kurdish
-mey  mey .         =        Hassaniyya Arabic
-mg   mlg .         =        Malagasy
-nd   nde .         =        North Ndebele
-nn   nno .         =        Norwegian Nynorsk
-prs  prs .         =        Dari
-pt_br por .        por-BR   Brazilian Portuguese
-rw   kin .         =        Kinyarwanda
-shi  shi .         =        Shilha
-si   sin .         =        Sinhala
-sm   smo .         =        Samoan
-sq   sqi .         =        Albanian
-sr_latn srp .      srp-Latn Serbian in Latin script
-ss   ssw .         =        Swati
-ti   tir .         =        Tigrinya
-tk   tuk .         =        Turkmen
-tn   tsn .         =        Tswana
-to   ton .         =        Tongan
-tt   tat .         =        Tatar
-ty   tah .         =        Tahitian
-ug   uig .         =        Uighur
-ve   ven .         =        Venda
-yue  yue .         =        Cantonese
-"""
-_ALIASES = {"nb": "no", "nor": "no", "fil": "tl", "aze": "az", "zh_hans": "zh", "zh_cn": "zh"}
-_ALIASES |= {"zh_tw": "zh_hant", "sr_cyrl": "sr", "ori": "or", "zsm": "ms", "pes": "fa"}
-_ALIASES |= {"zho_hans": "zh", "cmn": "zh", "zho_hant": "zh_hant", "zh_hk": "zh_hant"}
-_ALIASES |= {"cmn_hant": "zh_hant", "als": "sq", "ekk": "et", "fuv": "ff", "gaz": "om"}
-_ALIASES |= {"khk": "mn", "lvs": "lv", "pbt": "ps", "plt": "mg", "uzn": "uz"}  # Flores-200, Flores+
 #: A region or a script behind a code, as in ``de-DE`` and ``ron_Latn``.
 _REGION = re.compile(r"[_-](?:[A-Z]{2}|[A-Z][a-z]{3})$")
 
@@ -213,7 +64,7 @@ def _parse(row: str) -> Language:
     return Language(code, iso3, name, read.get(flores, flores), read.get(ntrex, ntrex))
 
 
-LANGUAGES: tuple[Language, ...] = tuple(_parse(row) for row in _TABLE.strip().split("\n"))
+LANGUAGES: tuple[Language, ...] = tuple(_parse(row) for row in TABLE.strip().split("\n"))
 
 
 def _index() -> dict[str, Language]:
@@ -224,7 +75,7 @@ def _index() -> dict[str, Language]:
         for code in (language.iso3, language.flores, language.ntrex):
             if code:
                 index.setdefault(code_key(code), language)
-    for alias, code in _ALIASES.items():
+    for alias, code in ALIASES.items():
         index.setdefault(alias, by_code[code])
     return index
 
@@ -261,9 +112,13 @@ def get_language(code: str) -> Language:
     language = _INDEX.get(code_key(code))
     if language is not None:
         return language
-    named = _BY_NAME.get(code.strip().lower())
-    if named is not None:
-        hint = f" Did you mean '{named.code}' ({named.name})?"
+    given = code.strip().lower()
+    exactly = _BY_NAME.get(given) or _INDEX.get(COUNTRIES.get(given, ""))
+    begin = [each for name, each in _BY_NAME.items() if len(given) > 1 and name.startswith(given)]
+    meant = [exactly] if exactly else begin
+    if 0 < len(meant) < 4:
+        listed = " or ".join(f"'{each.code}' ({each.name})" for each in meant)
+        hint = f" Did you mean {listed}?"
     else:
         hint = nearest(code_key(code), [*_INDEX, *_BY_NAME])
     known = ", ".join(sorted(each.code for each in LANGUAGES))
