@@ -135,7 +135,8 @@ def bench(
         DataError: a language that the corpus does not have.
         RecordError: no cell could be finished; the reasons are printed and in ``out``.
     """
-    from mt_lottery.benchmark.run import Asked, ask, carry_out
+    from mt_lottery.benchmark.asking import Asked, ask
+    from mt_lottery.benchmark.run import carry_out
 
     if not isinstance(settings or {}, Mapping):
         raise ConfigError(f"settings={settings!r}; a mapping, as {{'train.epochs': 1}}.")

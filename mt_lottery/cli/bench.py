@@ -129,7 +129,8 @@ def list_recipes(given: argparse.Namespace) -> int:
 
 def run_bench(given: argparse.Namespace) -> int:
     """``mt-bench RECIPES… --langs …``."""
-    from mt_lottery.benchmark.run import ask, describe, execute
+    from mt_lottery.benchmark.asking import ask
+    from mt_lottery.benchmark.run import describe, execute
 
     bench = ask(given)
     if given.dry_run:

@@ -118,11 +118,11 @@ def get_language(code: str) -> Language:
     meant = [exactly] if exactly else begin
     if 0 < len(meant) < 4:
         listed = " or ".join(f"'{each.code}' ({each.name})" for each in meant)
-        hint = f" Did you mean {listed}?"
+        near = f" Did you mean {listed}?"
     else:
-        hint = nearest(code_key(code), [*_INDEX, *_BY_NAME])
+        near = nearest(code_key(code), [*_INDEX, *_BY_NAME])
     known = ", ".join(sorted(each.code for each in LANGUAGES))
-    raise ConfigError(f"Unknown language '{code}'.{hint} Known: {known}.")
+    raise ConfigError(f"Unknown language '{code}'.{near} Known: {known}.")
 
 
 def find_language(written: str) -> Language | None:
@@ -170,8 +170,10 @@ def nearest_code(language: Language, name: str, there: Iterable[str]) -> str:
     """
     own = language.code.partition("_")[0]
     known = {code: find_language(code) for code in there}
-    meant = [c for c, found in known.items() if not found or found.code.partition("_")[0] == own]
-    return nearest(name, meant)
+    varieties = [code for code, f in known.items() if f and f.code.partition("_")[0] == own]
+    if varieties:
+        return f" Did you mean {' or '.join(map(repr, varieties[:4]))}?"
+    return nearest(name, [code for code, found in known.items() if found is None])
 
 
 def written_as(language: Language) -> list[str]:

@@ -15,7 +15,6 @@ that listing names or printing ``--help`` costs no import of PyTorch.
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -23,6 +22,7 @@ from mt_lottery.errors import PluginError, RegistryError, unknown
 from mt_lottery.registry import loading as plugins
 from mt_lottery.registry.conformity import problems_of
 from mt_lottery.registry.loading import Origin, load_entry_points, load_user_dir, plugin_folders
+from mt_lottery.registry.requirements import is_installed, requirement_problems
 
 __all__ = [
     "REGISTRIES",
@@ -102,7 +102,7 @@ class Registry:
                     f"{owner}{f' ({there})' if there else ''}. Choose another name."
                 )
             found = list(problems_of(self.kind, name, target, dataclass))
-            found += _requirement_problems(needs)
+            found += requirement_problems(needs)
             if found:
                 raise PluginError(f"{place}: the {self.kind} '{name}': {_listed(found)}")
             self._objects[name] = target
@@ -200,7 +200,7 @@ class Registry:
     def missing(self, name: str) -> str | None:
         """What is not installed that ``name`` needs, as a sentence; None if all is there."""
         self.get(name)
-        wanted = [need for need in self._needs.get(name, ()) if not _installed(need)]
+        wanted = [need for need in self._needs.get(name, ()) if not is_installed(need)]
         if not wanted:
             return None
         quoted = " ".join(f"'{need}'" for need in wanted)
@@ -225,35 +225,6 @@ def _listed(found: Sequence[str]) -> str:
     if len(found) == 1:
         return f"{found[0]}."
     return "".join(f"\n  {number}. {text}." for number, text in enumerate(found, 1))
-
-
-def _requirement_problems(needs: Any) -> list[str]:
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    if not needs:
-        return []
-    if isinstance(needs, str) or not all(isinstance(need, str) for need in needs):
-        return [f"needs= must be a list of packages, not {needs!r}"]
-    problems = []
-    for need in needs:
-        try:
-            Requirement(need)
-        except InvalidRequirement as error:
-            problems.append(
-                f"needs=['{need}'] is not as pip writes it: {str(error).splitlines()[0]}"
-            )
-    return problems
-
-
-def _installed(need: str) -> bool:
-    from packaging.requirements import Requirement
-
-    requirement = Requirement(need)
-    try:
-        version = importlib.metadata.version(requirement.name)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return requirement.specifier.contains(version, prereleases=True)
 
 
 def _in(package: str, names: str) -> dict[str, str]:

@@ -81,7 +81,7 @@ def test_what_is_offered(
 
 
 def test_what_a_benchmark_sets_itself_is_not_offered() -> None:
-    from mt_lottery.benchmark.run import ask
+    from mt_lottery.benchmark.asking import ask
 
     for key in ("recipe", "lang", "test_lang", "seed", "out_dir", "tune"):
         assert f"{key}=" not in answer(["bash", f"mt-bench lora --langs ro {key[:2]}"])

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mt_lottery import registry
+from mt_lottery.benchmark.asking import check, overrides_of
 from mt_lottery.benchmark.choosing import choose_langs
 from mt_lottery.benchmark.plan import Bench, Cell, Variant
-from mt_lottery.benchmark.run import check, overrides_of
 from mt_lottery.config import RunConfig
 from mt_lottery.config.compose import compose
 from mt_lottery.data.corpora import load_corpora
