@@ -284,6 +284,8 @@ def _tune_and_score(
     began = time.monotonic()
     outputs = decode_test(plan, loaded, tuner)
     cost.decode_seconds = time.monotonic() - began
+    for remark in tuner.remarks():
+        echo(remark)
     cost.peak_memory_bytes = max(parallel.gather(peak_memory(plan.device)))
 
     def score() -> Record:

@@ -179,6 +179,10 @@ class Tuner(ABC):
         """
         return [self.lead] * len(sources)
 
+    def remarks(self) -> Iterator[str]:
+        """What to say once the test set is translated, one sentence each."""
+        yield from ()
+
     def prefixes(self, targets: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
         """What :attr:`forced` may be, for a tuner that ``reads_dev``.
 

@@ -111,7 +111,7 @@ class FewShotTuner(Tuner):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.pool: list[Shot] = []
-        self._shortened = 0
+        self._shortened = self._bare = 0
 
     @property
     def retrieves(self) -> bool:
@@ -167,17 +167,29 @@ class FewShotTuner(Tuner):
         """
         if not self.retrieves:
             return super().leads(sources, fewer)
-        if fewer == 1:
-            self._shortened = len(sources)
         count = max(0, self.config.shots - fewer)
-        chosen = self._nearest(sources, count)
-        return [_lead([self.pool[i] for i in reversed(each)]) for each in chosen]
+        chosen = self._nearest(sources, max(1, count))
+        if fewer == 1:
+            self._shortened += len(sources)
+        if fewer in (0, self.config.shots):  # none but the sentence itself; or none that fits
+            self._bare += sum(bool(each) == bool(fewer) for each in chosen)
+        return [_lead([self.pool[i] for i in reversed(each[:count])]) for each in chosen]
 
     def details(self, context: TuningContext) -> dict[str, Any]:
         if not self.retrieves:
             return {}
         shots = {"retrieve": self.config.retrieve, "shots": self.config.shots}
-        return {"few_shot": {**shots, "pool": len(self.pool), "shortened": self._shortened}}
+        counts = {"pool": len(self.pool), "shortened": self._shortened, "bare": self._bare}
+        return {"few_shot": {**shots, **counts}}
+
+    def remarks(self) -> Iterator[str]:
+        if self._shortened:
+            yield (
+                f"{self._shortened} prompts with tuner.shots={self.config.shots} would be longer "
+                "than the model's positions allow, and have fewer examples."
+            )
+        if self._bare:
+            yield f"{self._bare} prompts have no example at all: they are those of recipe=none."
 
     def save(self, context: TuningContext, run_dir: Path) -> Path:
         folder = run_dir / "control"

@@ -97,7 +97,13 @@ def test_the_prefix_that_does_best_on_dev(commands: Commands, models: Models) ->
 
 def test_examples_are_those_of_each_sentence(commands: Commands, models: Models) -> None:
     found = run(commands, models, "few_shot_bm25", "run", "tuner.shots=2")
-    assert found["few_shot"] == {"retrieve": "bm25", "shots": 2, "pool": 24, "shortened": 0}
+    assert found["few_shot"] == {
+        "retrieve": "bm25",
+        "shots": 2,
+        "pool": 24,
+        "shortened": 0,
+        "bare": 0,
+    }
     done = mtl.Run("run", "cpu")
     sources = [line["source"] for line in hypotheses(Path("run"))]
     prompts = [done.prompt(source) for source in sources]
@@ -106,7 +112,7 @@ def test_examples_are_those_of_each_sentence(commands: Commands, models: Models)
     assert known[3] not in done.prompt(known[3]).rsplit("\n\n", 1)[0]
     # 512 positions: so many examples do not fit, and the farthest are left out
     many = run(commands, models, "few_shot_bm25", "many", "tuner.shots=20")
-    assert many["few_shot"]["shortened"] == len(sources) == 6
+    assert many["few_shot"]["shortened"] == len(sources) == 6 and not many["few_shot"]["bare"]
     shown = mtl.Run("many", "cpu").prompt(sources[0])  # the one that was decoded
     assert 2 < shown.count("English: ") < 21
     assert len(done.original.tokenizer(shown)["input_ids"]) <= 512 - 48

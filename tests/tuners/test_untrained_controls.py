@@ -85,10 +85,18 @@ def test_examples_of_each_sentence_and_never_the_sentence_itself(tmp_path: Path)
     assert [len(sentences_of(lead) or ()) for lead in leads] == [6, 6, 6]
     assert leads[2].endswith(control.leads(["w5 w6 w7"], 2)[0])  # the nearest is what stays
     assert control.leads(asked, 3) == control.leads(asked, 9) == [""] * 3
+    assert control.details(where)["few_shot"]["bare"] == 3
+    control = tuner("few_shot", shots=3, retrieve="bm25")
+    control.apply(where)
+    assert control.leads(asked) == leads and not list(control.remarks())
     control.leads(asked[:2], 1)
     assert control.details(where) == {
-        "few_shot": {"retrieve": "bm25", "shots": 3, "pool": 60, "shortened": 2}
+        "few_shot": {"retrieve": "bm25", "shots": 3, "pool": 60, "shortened": 2, "bare": 0}
     }
+    control.leads(asked[:1], 3)
+    fewer, none = control.remarks()
+    assert fewer.startswith("2 prompts with tuner.shots=3")
+    assert none.startswith("1 prompts have no example at all")
     control.save(where, tmp_path)
     again = tuner("few_shot", shots=3, retrieve="bm25")
     again.tokenizer = where.tokenizer
