@@ -17,7 +17,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from mt_lottery.config import RunConfig, TrainConfig
 from mt_lottery.data.prompts.batches import Example
-from mt_lottery.errors import TrainingError
+from mt_lottery.errors import TrainingError, assigned
 from mt_lottery.model.attention import of_any_shape
 from mt_lottery.model.kernels import fused
 from mt_lottery.registry import OPTIMIZERS, register_engine
@@ -236,10 +236,12 @@ class TransformersEngine:
         """That it has no FSDP."""
         if self._config.data_parallelism == "ddp":
             return []
-        return [
-            f"`data_parallelism` is {self._config.data_parallelism}, which engine=fairseq2 alone "
-            "has; allowed for engine=transformers: ddp (and train.sharding=fsdp divides the model)."
-        ]
+        here = f"`data_parallelism` is {self._config.data_parallelism}"
+        here += ", which engine=fairseq2 alone has"
+        if self._config.train.sharding != "none":
+            return [f"{here}; allowed: ddp, as train.sharding=fsdp divides the model."]
+        right = assigned({"train.sharding": "fsdp"})
+        return [f"{here}; allowed: ddp. With engine=transformers {right} divides the model."]
 
 
 def _arguments(

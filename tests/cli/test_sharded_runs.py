@@ -12,7 +12,11 @@ from launch import run
 from test_several_processes import assert_same_run
 from tiny_runs import Commands, Models, record, small
 
+from mt_lottery.config.compose import compose
+from mt_lottery.errors import on_command_line
+from mt_lottery.registry import TUNERS
 from mt_lottery.runs import Run
+from mt_lottery.runs.planning.sharding import problems_with_sharding
 
 pytestmark = pytest.mark.slow
 
@@ -66,6 +70,20 @@ def test_divided_runs_are_those_of_one_process(commands: Commands, models: Model
         lines = opened.hypotheses
         found = opened.translate([line["source"] for line in lines])
         assert found == [line["first_line"] for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ([], "allowed: none. With engine=fairseq2 data_parallelism=fsdp divides the model."),
+        (["data_parallelism=fsdp"], "allowed: none, as data_parallelism=fsdp divides the model."),
+    ],
+)
+def test_the_other_engine_has_a_setting_of_its_own(more: list[str], said: str) -> None:
+    config = compose(["recipe=random", "lang=en-ro", "engine=fairseq2", DIVIDED, *more])
+    with on_command_line():
+        (mistake,) = problems_with_sharding(config, TUNERS.get("random")(config.tuner))
+    assert mistake == f"`train.sharding` is fsdp, which engine=transformers alone has; {said}"
 
 
 @pytest.mark.parametrize(

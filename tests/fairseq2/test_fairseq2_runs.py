@@ -258,6 +258,9 @@ def test_what_the_transformers_engine_cannot_do(commands: Commands, models: Mode
     arguments = small(models.untied, "random", "data_parallelism=fsdp", "out_dir=out")
     told = commands.train(*arguments).mistake()
     assert "`data_parallelism` is fsdp, which engine=fairseq2 alone has" in told
+    assert "With engine=transformers train.sharding=fsdp divides the model." in told
+    told = commands.train(*arguments, "train.sharding=fsdp").mistake()
+    assert "allowed: ddp, as train.sharding=fsdp divides the model." in told
     told = commands.train(*small(models.untied, "random", "engine=fairseq")).mistake()
     assert "Did you mean 'fairseq2'?" in told
     assert not Path("out").exists()

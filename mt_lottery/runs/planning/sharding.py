@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mt_lottery.config import RunConfig
-from mt_lottery.errors import ConfigError
+from mt_lottery.errors import ConfigError, assigned
 from mt_lottery.model.folder.quantised import Quantisation
 from mt_lottery.system import parallel
 from mt_lottery.tuners.base import Tuner
@@ -55,6 +55,15 @@ def _problems_with_map(config: RunConfig, tuner: Tuner) -> Iterator[str]:
         yield f"{here}, and `device` is {config.device}: allowed with it: auto, cuda, cpu."
 
 
+def _of_fairseq2(config: RunConfig) -> str:
+    """What divides a model among processes there, where that engine trains."""
+    if config.engine != "fairseq2":
+        return ""
+    if config.data_parallelism == "fsdp":
+        return ", as data_parallelism=fsdp divides the model"
+    return f". With engine=fairseq2 {assigned({'data_parallelism': 'fsdp'})} divides the model"
+
+
 def problems_with_sharding(config: RunConfig, tuner: Tuner) -> list[str]:
     """One sentence for each setting that does not go with it; none for a model that is whole.
 
@@ -74,8 +83,9 @@ def problems_with_sharding(config: RunConfig, tuner: Tuner) -> list[str]:
         return said
     here = f"`train.sharding` is {train.sharding}"
     if config.engine != "transformers":
-        other = " (its own way: data_parallelism=fsdp)" if config.engine == "fairseq2" else ""
-        said.append(f"{here}, which engine=transformers alone has{other}; allowed: none.")
+        said.append(
+            f"{here}, which engine=transformers alone has; allowed: none{_of_fairseq2(config)}."
+        )
     elif not parallel.started():
         said.append(
             f"{here}, which divides the model among the processes of torchrun, and this is one "
