@@ -292,7 +292,7 @@ def test_its_settings_are_checked_as_the_built_in_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"`tuner.strength` must be ≥ 0 and ≤ 1, not 2"):
         with_plugin(tmp_path, "strong", "tuner.strength=2")
     # this dataclass does not postpone its annotations: they are types, not text
-    with pytest.raises(ConfigError, match=r"`tuner.strength` must be float, not 'much'"):
+    with pytest.raises(ConfigError, match=r"`tuner.strength` must be a number, not 'much'"):
         with_plugin(tmp_path, "strong", "tuner.strength=much")
     with pytest.raises(ConfigError, match=r"`tuner.options` must be true or false, not 3"):
         with_plugin(tmp_path, "strong", "tuner.options=3")
@@ -376,7 +376,7 @@ def test_a_recipe_with_a_built_in_name_is_refused(tmp_path: Path, place: str) ->
         ("tuner: strong\n", "'tuner' is a section, not a value in the recipe"),
         ("tuner: {name: strongg}\n", "Did you mean 'strong'?"),
         ("train: {lrr: 1}\n", "Unknown key 'train.lrr' in the recipe. Did you mean 'train.lr'?"),
-        ("lang: no\n", "`lang` is false in the recipe, a truth value; expected str. Quote it"),
+        ("lang: no\n", "`lang` is false in the recipe, a truth value; expected a text. Quote it"),
         ("model: {revision: 0123}\n", "`model.revision` is the number 83 in the recipe; quote it"),
         ("- a\n- b\n", "recipe=wrong: its YAML must hold keys and values, not ['a', 'b']"),
         (

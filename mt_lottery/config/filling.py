@@ -124,7 +124,8 @@ def _assign(config: Any, key: str, value: Any, found: list[str], origin: str) ->
     if any(isinstance(v, bool) for v in items) and "bool" not in annotation and annotation != "Any":
         quote = ' Quote it if text is meant (a language code: "no").' if "str" in annotation else ""
         found.append(
-            f"`{key}` is {str(value).lower()}{origin}, a truth value; expected {annotation}.{quote}"
+            f"`{key}` is {str(value).lower()}{origin}, a truth value; expected "
+            f"{_in_words(annotation)}.{quote}"
         )
         return
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -148,7 +149,7 @@ def _assign(config: Any, key: str, value: Any, found: list[str], origin: str) ->
         try:
             value = whole(value, -LARGEST) if annotation.startswith("int") else number(value)
         except ValueError:
-            found.append(f"`{key}` must be {annotation}, not {value[:60]!r}{origin}.")
+            found.append(f"`{key}` must be {_in_words(annotation)}, not {value[:60]!r}{origin}.")
             return
     is_path = meta.get("file") or name.rpartition("_")[2] in PATHS
     for text in value if isinstance(value, list) else [value]:
@@ -160,7 +161,18 @@ def _assign(config: Any, key: str, value: Any, found: list[str], origin: str) ->
         OmegaConf.update(config, key, value, merge=True)
     except (OmegaConfBaseException, ValueError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
-        found.append(f"`{key}` must be {annotation}, not {value!r}{origin}: {reason}.")
+        shown = "null" if value is None else f"{value!r}{origin}: {reason}"
+        found.append(f"`{key}` must be {_in_words(annotation)}, not {shown}.")
+
+
+#: Types as a user knows them.
+WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
+WORDS |= {"None": "null", "list[str]": "a list", "list[int]": "a list of whole numbers"}
+
+
+def _in_words(annotation: str) -> str:
+    """``a whole number or null`` of ``int | None``."""
+    return " or ".join(WORDS.get(one, one) for one in annotation.split(" | "))
 
 
 def _type_name(annotation: Any) -> str:
