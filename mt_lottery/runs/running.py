@@ -26,6 +26,7 @@ from mt_lottery.runs.folder.takeover import (
 from mt_lottery.runs.planning.plan import Echo, check_metrics, make_plan
 from mt_lottery.system import parallel
 from mt_lottery.system.parallel import on_main
+from mt_lottery.tracking.trackers import names_of
 from mt_lottery.training.engine import Engine
 
 
@@ -96,8 +97,10 @@ def run(
         found = on_main(lambda: finished(run_dir, plan.config_hash, anew, config))
         if found is not None:
             on_main(lambda: _check_whole(run_dir))
+            asked = ", ".join(names_of(config.tracker))
             echo(
-                f"{run_dir} holds this very run, finished; it is left alone "
+                f"{run_dir} holds this very run, finished; it is left alone"
+                f"{f', and nothing is sent to {asked}' if asked else ''} "
                 f"({assigned({'overwrite': True})} redoes it)."
             )
             return Outcome(run_dir, found, _baseline_of(found.baseline), True)

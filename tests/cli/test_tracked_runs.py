@@ -139,12 +139,15 @@ def test_comet_and_tensorboard_hold_the_whole_run(
 ) -> None:
     need("comet_ml", "tensorboard")
     monkeypatch.setenv("COMET_OFFLINE", "1")
-    ended = commands.train(
+    given = [
         *small(models.untied, "ks_lottery", "baseline=false", "out_dir=run", "tuner.tickets=5"),
         *("tracker=[comet,tensorboard]", "tracking.adapter=true", "tracking.deadline=60"),
         "tracking.samples=4",
-    )
+    ]
+    ended = commands.train(*given)
     assert ended.code == 0, ended.err
+    again = commands.train(*given)
+    assert "left alone, and nothing is sent to comet, tensorboard (overwrite=true" in again.err
     run = Path("run")
     made, log = record(run), log_of(run)
     no_secret_in(run, ended.out, ended.err)
