@@ -38,6 +38,7 @@ def test_train_dev_and_test_from_different_corpora(commands: Commands, models: M
     assert (found["test"]["name"], found["test"]["pairs"]) == ("mini", 6)
     assert [x["reference"] for x in hypotheses(Path("run"))] == lines("test.ca.txt")[:6]
     assert "dev_loss" in Path("run/train_log.jsonl").read_text()
+    assert "one text" not in ended.err
     # text counts, not where it lies: the same pairs of the mini corpus are the same run
     same = commands.train(
         "recipe=ks_lottery", "lang=en-ca", *model(models.untied), *FEW,
@@ -64,6 +65,8 @@ def test_two_text_files_and_sentences_in_both(commands: Commands, models: Models
     )  # fmt: skip
     assert ended.code == 0, ended.err
     # one pool for all: blocks that never overlap
+    divided = "one text, cut into 7 training, 2 dev and 3 test pairs (data.dev_pairs, data.test_"
+    assert divided in ended.err
     assert record(Path("run"))["data"]["overlap"] == 0
     text = "\n".join(lines("train.no.txt")[:12]) + "\n"
     Path("text/b.no").write_text(text, "utf-8")
