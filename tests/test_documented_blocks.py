@@ -88,6 +88,18 @@ def test_the_blocks_run(
     assert not there["board"].failed and len(there["ticket"]) == 18
 
 
+def write_text_files(folder: Path) -> None:
+    """A reader's own text: two files, or a TSV, for training and for the test; one TSV for all."""
+    for role, count in (("train", 60), ("test", 12)):
+        texts = [(MINI / f"{role}.{c}.txt").read_text("utf-8").splitlines() for c in ("en", "ro")]
+        for code, text in zip(("en", "ro"), texts, strict=True):
+            (folder / f"{role}.{code}").write_text("\n".join(text[:count]) + "\n", "utf-8")
+        pairs = ["\t".join(pair) + "\n" for pair in zip(*texts, strict=True)]
+        (folder / f"{role}.tsv").write_text("".join(pairs[:count]), "utf-8")
+        if role == "train":
+            (folder / "pairs.tsv").write_text("".join(pairs), "utf-8")
+
+
 def tiny_settings(given: tuple[str, ...], models: Models) -> list[str]:
     """What makes a command of a page one of seconds: a tiny model and little text, where the
     page says nothing else."""
@@ -146,6 +158,7 @@ def test_the_marked_blocks_run(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     (tmp_path / "examples").symlink_to(TOP / "examples")
     (tmp_path / "my-model").symlink_to(models.untied)
+    write_text_files(tmp_path)
     there = names(models, tmp_path)
     printed = ""
     for mark, kind, text in marked_blocks(page):

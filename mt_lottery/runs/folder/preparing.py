@@ -85,15 +85,18 @@ def locked(run_dir: Path, *, wait: bool = False) -> Iterator[None]:
 _NAMED = 5
 
 
-def _apart(run_dir: Path, config: RunConfig) -> str:
-    """What sets a finished run apart from the one that is asked for, setting by setting."""
+def _apart(run_dir: Path, config: RunConfig) -> str | None:
+    """What sets a finished run apart from the one that is asked for, setting by setting.
+
+    None where its settings cannot be read.
+    """
     new = with_full_paths(config)
     asked = dict(flat(parse_yaml(to_yaml(new), "this run", RecordError)))
     there: dict[str, Any] = {}
     with contextlib.suppress(RecordError):  # copied without it, or damaged: the record has a hash
         there = dict(flat(read_yaml(run_dir / CONFIG, RecordError)))
     if not there:
-        return "whose settings cannot be read"
+        return None
     counts = {key for key, _ in flat(counted(new))}
     lines = [
         f"{key}: {shown(there.get(key))}, now {shown(asked.get(key))}"
@@ -126,7 +129,10 @@ def finished(
     record = read_record(run_dir)
     if record.config_hash == config_hash:
         return record
-    apart = _apart(run_dir, config) if config else f"config_hash {record.config_hash[:12]}"
+    apart = (_apart(run_dir, config) if config else None) or (
+        f"method {record.method}, lang {record.lang}, seed {record.seed}, config_hash "
+        f"{record.config_hash[:12]}; this one is {config_hash[:12]}"
+    )
     raise RecordError(
         f"{run_dir} holds a finished run of another configuration ({apart}). "
         f"Give another out_dir, or {assigned({'overwrite': True})} to replace it."
