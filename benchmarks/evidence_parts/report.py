@@ -73,7 +73,7 @@ def score_tables(question: Question, scores: Scores) -> Lines:
         if there:
             title = f"English to {lang}:"
             said += [title, "", *score_table(there, [lang], question.against, scores)]
-    return [*said, *_legend(question.against, scores)]
+    return [*said, *_legend(question.against, arms, scores)]
 
 
 def score_table(arms: list[str], langs: list[str], against: str, scores: Scores) -> Lines:
@@ -105,15 +105,17 @@ def score_table(arms: list[str], langs: list[str], against: str, scores: Scores)
     return table(headings + judged, lines)
 
 
-def _legend(against: str, scores: Scores) -> Lines:
+def _legend(against: str, arms: list[str], scores: Scores) -> Lines:
+    rows = [row for arm in arms for lang in scores.setting.langs for row in scores.rows(arm, lang)]
+    tested = " or ".join(f"{n:,}" for n in sorted({row["text"]["test_pairs"] for row in rows}))
     more = (
         f" *less {against}*: of the raw score, p Holm-corrected over the lines of the table. "
         f"*within {MARGIN:g}*: two one-sided tests at 5%; equivalent, else worse or better "
         "(p ≤ 0.05), else undecided."
     )
     more = more if against else ""
-    return [f"Brackets: 95%, {scores.setting.test_pairs:,} sentences and the seeds there are "
-            f"resampled together.{more}", ""]  # fmt: skip
+    return [f"Brackets: 95%, {tested} sentences and the seeds there are resampled together.{more}",
+            ""]  # fmt: skip
 
 
 def stopping(question: Question, scores: Scores) -> Lines:
@@ -292,6 +294,10 @@ def dots(arms: list[Arm], scores: Scores) -> Any:
     if not langs or metric is None:
         return None
     figure, _ = new_figure(1, len(langs), width=2.4 + 2 * len(langs), height=1 + 0.25 * len(names))
+    shown = [
+        score for lang in langs for name in names if (score := scores.of(name, [lang], metric))
+    ]
+    most = max(score.ci95[1] for score in shown)  # one scale for all
     for number, (axes, lang) in enumerate(zip(figure.axes, langs, strict=True)):
         found = [(i, scores.of(name, [lang], metric)) for i, name in enumerate(names)]
         known = [(i, score) for i, score in found if score is not None]
@@ -300,6 +306,8 @@ def dots(arms: list[Arm], scores: Scores) -> Any:
         axes.errorbar([s.score for _, s in known], [i for i, _ in known], xerr=spread, **look)
         axes.set_yticks(range(len(names)), names if number == 0 else [], fontsize=8)
         axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_xlim(0, 1.05 * most)
+        axes.tick_params(axis="x", labelsize=8)
         axes.set_title(f"English to {lang}", fontsize=9)
         axes.set_xlabel(f"{scores.column(metric)}, raw", fontsize=8)
     return figure

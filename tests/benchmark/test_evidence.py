@@ -162,6 +162,7 @@ def test_probes_and_the_whole_tables_that_they_are(evidence: Any, tmp_path: Path
             row(evidence, results, cell, statistics, chosen=cell.arm.recipe == "ks_transfer")
     said = report(["p4"], results, setting)
     assert said.count("| whole-1e-3-2 |") == 1  # among the scores only
+    assert "Brackets: 95%, 3 sentences" in said  # not those of the other parts
     assert "| probe-1e-3-2 | 0.5 to 0.5 | 18.0 | 12 |" in said
 
 
