@@ -40,7 +40,7 @@ class EmbedTuner(RowTuner):
 
     @property
     def search_space(self) -> dict[str, list[Any]]:
-        return {"train.lr": [3e-4, 1e-3, 3e-3], "train.epochs": [2, 4]}
+        return {"train.lr": [1e-3, 3e-3, 1e-2], "train.epochs": [2, 4]}
 
     def rows(self, context: TuningContext) -> Tensor:
         if context.probe is None:

@@ -226,7 +226,7 @@ class KSTransferTuner(KSLotteryTuner):
 
     @property
     def search_space(self) -> dict[str, list[Any]]:
-        space: dict[str, list[Any]] = {"probe.lr": [3e-4, 1e-3, 3e-3], "probe.epochs": [2, 4]}
+        space: dict[str, list[Any]] = {"probe.lr": [1e-3, 3e-3, 1e-2], "probe.epochs": [2, 4]}
         if self.config.tickets is not None:
             space["tuner.tickets"] = [18, 100, 400]
         return space
