@@ -11,7 +11,9 @@ import pytest
 from tiny_runs import Commands, Ended, Models, hypotheses, record
 
 from mt_lottery.benchmark.board.collect import collect
+from mt_lottery.benchmark.executors.runner import DONE, Status, estimate
 from mt_lottery.benchmark.page.side_by_side import sentences
+from mt_lottery.benchmark.plan import Cell
 
 pytestmark = pytest.mark.slow
 
@@ -27,6 +29,20 @@ def bench(commands: Commands, models: Models, *arguments: object) -> Ended:
         *("bench", "eos_bias", "few_shot", *SMALL, "--model", models.untied),
         *("--out", "out", "--joint", *arguments),
     )
+
+
+def test_how_long_a_joint_cell_may_take() -> None:
+    single = [Status(Cell("runs", "lora", f"en-{lang}", 0)) for lang in ("ro", "es", "ca")]
+    joint = [Status(Cell("runs", "lora", lang, 0)) for lang in ("en-ro,en-es,en-ca", "en-ro,en-es")]
+    other = Status(Cell("runs", "embed", "en-ro,en-es", 0))
+    for status, seconds in zip(single[:2], (10.0, 20.0), strict=True):
+        status.state, status.seconds = DONE, seconds
+    estimate([*single, *joint, other])
+    assert [status.estimate for status in (single[2], *joint, other)] == [15, 45, 30, None]
+    joint[1].state, joint[1].seconds = DONE, 22.0
+    another = Status(Cell("runs", "lora", "en-ro,en-es", 1))
+    estimate([*single, *joint, another])
+    assert another.estimate == 22
 
 
 def rows() -> dict[str, Any]:

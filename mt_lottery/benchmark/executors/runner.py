@@ -106,14 +106,20 @@ def statuses_of(bench: Bench, cells: Sequence[Cell]) -> list[Status]:
 
 
 def estimate(statuses: Sequence[Status]) -> None:
-    """Fill in the seconds that cells may take: what the same recipe took elsewhere here."""
+    """Fill in the seconds that cells may take: what the same recipe took elsewhere here.
+
+    A run of several directions, where there is none of as many, takes as long as one of each.
+    """
     measured: dict[tuple[str, str, int], list[float]] = {}
     for status in statuses:
         if status.state == DONE and status.seconds:
             measured.setdefault(_kind(status.cell), []).append(status.seconds)
     for status in statuses:
-        known = measured.get(_kind(status.cell))
-        status.estimate = sum(known) / len(known) if known else None
+        block, recipe, more = _kind(status.cell)
+        known, times = measured.get((block, recipe, more)), 1
+        if known is None:
+            known, times = measured.get((block, recipe, 0)), more + 1
+        status.estimate = times * sum(known) / len(known) if known else None
 
 
 def _kind(cell: Cell) -> tuple[str, str, int]:
