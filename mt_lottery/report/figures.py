@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,18 @@ def new_figure(
         each.grid(True, color="#dddddd", linewidth=0.6)
         each.set_axisbelow(True)
     return figure, axes
+
+
+def hide_covered(figure: Any, texts: Iterable[Any]) -> None:
+    """Hide each text that would be on one before it, in the layout that the figure has."""
+    figure.draw_without_rendering()
+    kept: list[Any] = []
+    for text in texts:
+        box = text.get_window_extent().padded(1)
+        if any(box.overlaps(other) for other in kept):
+            text.set_visible(False)
+        else:
+            kept.append(box)
 
 
 @cache

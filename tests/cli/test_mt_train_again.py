@@ -320,19 +320,36 @@ def test_a_mistake_leaves_the_run_that_was_to_be_replaced(
     assert not any("mt_lottery" in x for x in os.listdir("run"))
 
 
+#: A plugin: the process that imports it kills itself once there is a third checkpoint. It is the
+#: training process that looks, so that however slow the machine is, the training is not over.
+KILLED = """
+import os, pathlib, signal, threading, time
+
+def work():
+    while not any(int(p.name[11:]) > 2 for p in pathlib.Path(PLACE).glob("checkpoint-*[0-9]")):
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+threading.Thread(target=work, daemon=True).start()
+"""
+
+
 @pytest.mark.parametrize("again", ["overwrite=true", "resume=true"])
 def test_an_overwriting_run_that_was_killed_goes_on(
     again: str, commands: Commands, models: Models
 ) -> None:
     assert commands.train(*small(models.untied, "random", "out_dir=run")).code == 0
     before = everything(Path("run"))
-    arguments = small(models.untied, "full", "train.epochs=70", "baseline=false", "tracker=none")
+    arguments = small(models.untied, "full", "train.epochs=10", "baseline=false", "tracker=none")
+    Path("killed").mkdir()
+    place = "run/.mt_lottery.new/checkpoints"
+    Path("killed/kills_itself.py").write_text(KILLED.replace("PLACE", repr(place)))
     process = commands.start(
-        "mt-train", *arguments, "out_dir=run", "overwrite=true", "train.save_steps=1"
+        *("mt-train", *arguments, "out_dir=run", "overwrite=true", "train.save_steps=1"),
+        "user_dir=killed",
     )
-    wait_for(past("run/.mt_lottery.new/checkpoints", 3), process)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
+    assert process.returncode == -signal.SIGKILL and past(place, 3)()
     after = everything(Path("run"))
     assert {k: v for k, v in after.items() if ".mt_lottery.new" not in k} == before
     refused = commands.train(*arguments, "out_dir=run").mistake()

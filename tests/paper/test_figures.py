@@ -5,19 +5,30 @@ from __future__ import annotations
 import json
 import random
 import warnings
+from collections.abc import Collection
 from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from mt_lottery.paper.certify.figure import checks_figure, levels_figure
+from mt_lottery.paper.compare.comparison import Pair
+from mt_lottery.paper.compare.figures import draw as draw_comparison
+from mt_lottery.paper.compare.files import Comparison
+from mt_lottery.paper.compare.nulls import Null
 from mt_lottery.paper.explain.files import ArmScores, Report, draw
 from mt_lottery.paper.explain.recovery import Measured
+from mt_lottery.paper.layers.figure import draw_layers
+from mt_lottery.paper.layers.parameters import KINDS, Layers
 from mt_lottery.paper.show.figure import figure_of
 from mt_lottery.paper.show.ticket_report import TicketReport, TokenLine
+from mt_lottery.paper.sweep.curve import Point
+from mt_lottery.paper.sweep.figure import draw as draw_sweep
 from mt_lottery.report.figures import save_figure
+from mt_lottery.scoring.significance import Interval
 from mt_lottery.ticket.rows import Histogram
 
 pytest.importorskip("matplotlib", reason="matplotlib is in the extra `plot`")
@@ -37,8 +48,9 @@ def ticks(figure: Any) -> set[str]:
     return beyond
 
 
-def check_layout(figure: Any) -> None:
-    """All text is inside the figure, and none is on another."""
+def check_layout(figure: Any, tilted: Collection[str] = ()) -> None:
+    """All text is inside the figure, and none is on another; ``tilted`` ones are in a row."""
+    tilted = set(tilted)
     figure.draw_without_rendering()
     beyond = ticks(figure)
     boxes = [
@@ -51,6 +63,8 @@ def check_layout(figure: Any) -> None:
         assert box.x0 >= -1 and box.y0 >= -1, words
         assert box.x1 <= figure.bbox.x1 + 1 and box.y1 <= figure.bbox.y1 + 1, words
     for (words, box), (others, other) in combinations(boxes, 2):
+        if {words, others} <= tilted:  # their boxes meet where their letters do not
+            continue
         across = min(box.x1, other.x1) - max(box.x0, other.x0)
         down = min(box.y1, other.y1) - max(box.y0, other.y0)
         assert across <= 1 or down <= 1, (words, others)
@@ -198,3 +212,86 @@ def test_the_certificate(lang: str) -> None:
             for segment in bars.get_segments():
                 (x, low), (_, high) = figure.axes[0].transData.transform(segment)
                 assert not (box.x0 < x < box.x1 and low < box.y1 and box.y0 < high)
+
+
+NAMES = (
+    "ks_lottery en-ro, 2,000 pairs",
+    "ks_lottery en-es",
+    "grad_lottery en-ca",
+    "embed, Qwen3-0.6B",
+)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_the_comparison(count: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    draws = torch.Generator().manual_seed(count)
+    figures: dict[str, Any] = {}
+    monkeypatch.setattr(
+        "mt_lottery.paper.compare.figures.save_figure",
+        lambda figure, stem: figures.setdefault(stem.name, figure) and [],
+    )
+    runs: Any = [SimpleNamespace(label=name, rows=range(18)) for name in NAMES[:count]]
+    pairs = [
+        Pair(one, other, (), 12, 0.5, 0.7, 0.1, 0.6, 400, 0.6, 300,
+             {k: min(1.0, k / 900) for k in (1, 10, 18, 100, 400, 1000)})
+        for one, other in combinations(NAMES[:count], 2)
+    ]  # fmt: skip
+    alphas = (0.0, 0.01, 0.05, 0.5, 1.0)
+    unchanged: Any = [
+        SimpleNamespace(run=name, levels=[SimpleNamespace(alpha=a, share=a, compared=int(1e5 * a))
+                                          for a in alphas])
+        for name in NAMES[:count]
+    ]  # fmt: skip
+    moved = torch.randint(0, 640, (3, 500), generator=draws).double() / 640
+    null = Null(NAMES[0], "shuffled", 1, *moved, torch.arange(500), tuple(range(18)))
+    found = Comparison(runs, pairs=pairs, unchanged=unchanged, nulls=[null])
+    draw_comparison(found, tmp_path)
+    wanted = {"unchanged", "null", *(["stability"] if count > 1 else [])}
+    assert {*figures} == wanted | ({"overlap"} if count > 2 else set())
+    for figure in figures.values():
+        check_layout(figure, NAMES)
+
+
+@pytest.mark.parametrize("layers", [0, 1, 3, 40])
+def test_the_layers(layers: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    figures: list[Any] = []
+    monkeypatch.setattr(
+        "mt_lottery.paper.layers.figure.save_figure", lambda figure, stem: figures.append(figure)
+    )
+    change = SimpleNamespace(rows=262_144, rejected=2_000, tied=40, largest=0.5)
+    places: list[int | None] = [*range(layers), None]
+    parameters: Any = [
+        SimpleNamespace(layer=layer, kind=kind, change=change)
+        for layer in places
+        for kind in (KINDS if layer is not None else ("embedding", "head", "norm"))
+        if kind in KINDS
+    ]
+    draw_layers(Layers("before", "after", 0.05, parameters), tmp_path / "layers")
+    check_layout(figures[0])
+
+
+@pytest.mark.parametrize("series", [1, 3, 7])
+@pytest.mark.parametrize("sizes", [[18], [1, 10, 18, 100, 400, 1000], [16, 18, 20, 100_000]])
+def test_the_sweep(series: int, sizes: list[int]) -> None:
+    def point(size: int | None, score: float) -> Point:
+        value = Interval(score, None, (score - 2, score + 2))
+        return Point(size, "done", scores={"raw": value, "first_line": value})
+
+    selectors = ("ks", "cos", "absolute", "relative", "ratio", "kl", "gradient")[:series]
+    chosen = [SimpleNamespace(recipe="ks_lottery", selector=name) for name in selectors]
+    record = SimpleNamespace(
+        scores={"bleu_subword": {"column": "BLEU[gemma3 subwords]"}},
+        data=SimpleNamespace(test=SimpleNamespace(pairs=1012)),
+        model=SimpleNamespace(name="gemma3_270m"),
+    )
+    curves: Any = SimpleNamespace(
+        curves=[
+            SimpleNamespace(lang="en-ro", series=one, chosen=sizes[-1],
+                            points=[point(size, 10.0 + at) for size in sizes])
+            for at, one in enumerate(chosen)
+        ],
+        baselines={"en-ro": {"none": point(None, 4.0), "embed": point(None, 18.0)}},
+        sweep=SimpleNamespace(sizes=sizes, series=chosen),
+        results=SimpleNamespace(records={"one": record}, metric="bleu_subword"),
+    )  # fmt: skip
+    check_layout(draw_sweep(curves, "en-ro"))

@@ -9,7 +9,15 @@ import torch
 
 from mt_lottery.paper.compare.files import Comparison
 from mt_lottery.paper.compare.nulls import LEVEL, Null
-from mt_lottery.report.figures import COLOURS, LEGEND, logarithmic, new_figure, save_figure, style
+from mt_lottery.report.figures import (
+    COLOURS,
+    LEGEND,
+    hide_covered,
+    logarithmic,
+    new_figure,
+    save_figure,
+    style,
+)
 
 
 def draw(found: Comparison, out: Path) -> list[Path]:
@@ -75,12 +83,14 @@ def _stability_figure(found: Comparison) -> Any:
     axes.set_xlabel("k, number of most changed rows (log scale)")
     axes.set_ylabel("share of them in common")
     axes.legend(**LEGEND | {"fontsize": 7}, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    hide_covered(figure, axes.get_xticklabels())
     return figure
 
 
 def _unchanged_figure(found: Comparison) -> Any:
     """Share of rows unchanged between partial tuning and partial transfer, against α."""
     figure, axes = new_figure()
+    numbers = []
     for index, each in enumerate(found.unchanged):
         points = [(x.alpha, x.share, x.compared) for x in each.levels if x.share is not None]
         if not points:
@@ -88,14 +98,15 @@ def _unchanged_figure(found: Comparison) -> Any:
         alphas, shares, counts = zip(*points, strict=True)
         axes.plot(alphas, shares, label=each.run, **style(index))
         for alpha, share, count in zip(alphas, shares, counts, strict=True):
-            axes.annotate(str(count), (alpha, share), textcoords="offset points", xytext=(5, 5),
-                          fontsize=7)  # fmt: skip
+            numbers.append(axes.annotate(str(count), (alpha, share), xytext=(5, 5), fontsize=7,
+                                         textcoords="offset points"))  # fmt: skip
     axes.set_xlim(-0.02, 1.06)
     axes.set_ylim(-0.03, 1.1)
     axes.set_xlabel("α, the level of both tests (nominal)")
     axes.set_ylabel("share of the ticket's rows unchanged")
     axes.set_title("Partial tuning against partial transfer; numbers: rows compared", fontsize=9)
     figure.legend(loc="outside lower center", ncols=3, **LEGEND)
+    hide_covered(figure, numbers)
     return figure
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 from mt_lottery.paper.layers.parameters import KINDS, Layers
@@ -40,7 +41,7 @@ def draw_layers(found: Layers, stem: Path) -> list[Path]:
         left.set_ylabel(f"rows that reject at α = {found.alpha:g} (%)")
         left.set_ylim(0, highest)
         left.xaxis.get_major_locator().set_params(integer=True)
-        left.legend(loc="upper center", ncols=3, bbox_to_anchor=(0.5, 1.2), **LEGEND)
+        figure.legend(loc="outside upper center", ncols=3, **LEGEND)
     if outside:
         right = axes[1] if both else axes
         names = [f"{g.kind}\n({g.rows:,} {'row' if g.rows == 1 else 'rows'})" for g in outside]
@@ -57,9 +58,9 @@ def draw_layers(found: Layers, stem: Path) -> list[Path]:
             right.set_ylabel(f"rows that reject at α = {found.alpha:g} (%)")
     rejected, tied = sum(g.rejected for g in groups), sum(g.tied for g in groups)
     if tied:
-        figure.supxlabel(
+        words = (
             f"In {tied:,} of the {rejected:,} rejecting rows D is no more than the share of "
-            "coordinates that held one value before: ties taken apart.",
-            fontsize=8,
+            "coordinates that held one value before: ties taken apart."
         )
+        figure.supxlabel(textwrap.fill(words, 140 if both else 90), fontsize=8)
     return save_figure(figure, stem)

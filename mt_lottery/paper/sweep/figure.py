@@ -12,7 +12,15 @@ from mt_lottery.benchmark.recipes import label
 from mt_lottery.paper.sweep.curve import Point
 from mt_lottery.paper.sweep.files import figure_stem, label_of
 from mt_lottery.paper.sweep.sweep import Curves
-from mt_lottery.report.figures import LEGEND, logarithmic, new_figure, save_figure, style, whiskers
+from mt_lottery.report.figures import (
+    LEGEND,
+    hide_covered,
+    logarithmic,
+    new_figure,
+    save_figure,
+    style,
+    whiskers,
+)
 from mt_lottery.scoring.metric import WHICH
 
 _TITLES = {"raw": "whole output", "first_line": "first line of the output"}
@@ -68,6 +76,8 @@ def draw(curves: Curves, lang: str) -> Any:
         ring = axes[0].scatter([], [], **_RING)
         handles, labels = [*handles, ring], [*labels, "best on the dev set"]
     figure.legend(handles, labels, loc="outside lower center", ncols=3, **LEGEND)
+    for axis in axes:
+        hide_covered(figure, axis.get_xticklabels())
     return figure
 
 
