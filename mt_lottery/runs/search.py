@@ -73,7 +73,8 @@ def candidates(config: RunConfig, space: Space, trials: int) -> list[dict[str, A
 
     own = {key: current(key) for key in space}
     every = [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
-    others = [settings for settings in every if settings != own]
+    # a value that is listed twice is tried once
+    others = [one for at, one in enumerate(every) if one != own and one not in every[:at]]
     random.Random(f"{config.seed} {config.recipe}").shuffle(others)
     return [own, *others][:trials]
 

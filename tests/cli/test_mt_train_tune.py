@@ -28,6 +28,8 @@ def test_candidates() -> None:
     assert all(m[k] in SPACE[k] for m in made[1:] for k in SPACE)
     assert made == candidates(config, SPACE, 5) and made[:3] == candidates(config, SPACE, 3)
     assert len(candidates(config, SPACE, 99)) == 9
+    twice = {**SPACE, "train.lr": [0.1, 0.2, 0.1]}
+    assert len(candidates(config, twice, 99)) == 9
     other = compose(["recipe=ks_lottery", "lang=en-ro", "tuner.tickets=7", "seed=1"])
     assert candidates(other, SPACE, 5) != made
 
