@@ -10,7 +10,7 @@ import pytest
 
 from mt_lottery.config import RunConfig
 from mt_lottery.config.compose import compose, compose_saved, to_yaml
-from mt_lottery.config.overrides import Number, parse_override
+from mt_lottery.config.overrides import Number, as_text, parse_override
 from mt_lottery.errors import ConfigError
 from mt_lottery.registry import TUNERS
 
@@ -166,6 +166,28 @@ def test_lang(lang: str, message: str) -> None:
     problem = one("recipe=none", f"lang={lang}")
     assert problem.startswith("`lang`: ")
     assert message in problem
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/a/b",
+        "a folder = 1",
+        "[x] ü",
+        "$a",
+        "a,b",
+        'say "x"',
+        "it's",
+        "a\\b",
+        "12",
+        "true",
+        "~x",
+        "#",
+    ],
+)
+def test_any_text_can_be_written(text: str) -> None:
+    found = parse_override(f"model.name_or_path={as_text(text)}", [], [])
+    assert found == ("model.name_or_path", text)
 
 
 # --- types and ranges ----------------------------------------------------------

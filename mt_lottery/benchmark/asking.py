@@ -14,6 +14,7 @@ from mt_lottery.benchmark.board import contamination
 from mt_lottery.benchmark.choosing import choose_langs, choose_recipes
 from mt_lottery.benchmark.executors.slurm_options import parse_options
 from mt_lottery.benchmark.plan import PRESETS, Bench
+from mt_lottery.config.overrides import as_text
 from mt_lottery.config.recipe_files import names_in
 from mt_lottery.data.corpora import load_corpora
 from mt_lottery.errors import ConfigError, argument, unknown
@@ -159,13 +160,13 @@ def overrides_of(
         else:
             where = Path(asked.model).expanduser()
             overrides["model"] = "hf"
-            overrides["model.name_or_path"] = (
+            overrides["model.name_or_path"] = as_text(
                 str(where.resolve()) if where.exists() else asked.model
             )
     if asked.data is not None:
         overrides["data"] = asked.data
     if asked.user_dir is not None:
-        overrides["user_dir"] = str(Path(asked.user_dir).resolve())
+        overrides["user_dir"] = as_text(str(Path(asked.user_dir).resolve()))
     for key, value in pairs:
         overrides[key] = value
     for key in ("lang", "seed", "out_dir", "recipe", "resume", "overwrite", "baseline", "tune"):

@@ -183,6 +183,14 @@ def _prose(written: str) -> str:
     return re.sub(r"\\([nt\\])", lambda match: escapes[match[1]], written)
 
 
+def as_text(value: str) -> str:
+    """A text in the grammar of the command line: in quotes where it would be read otherwise."""
+    if parse_override(f"text={value}", [], []) == ("text", value):
+        return value
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
 def _quoted(key: str, value: str) -> str:
     """How to write a value with signs of the grammar, shell quotes included."""
     escaped = value.replace('"', '\\"')
