@@ -36,6 +36,17 @@ class _Asked:
     seeds: list[int] = field(default_factory=list)
 
 
+def other_settings(bench: Bench) -> list[str]:
+    """How a benchmark differs from the one in its folder; nothing where there is none.
+
+    Raises:
+        RecordError: the folder holds something else.
+    """
+    if not (bench.out / SETTINGS).is_file():
+        return []
+    return difference(read_settings(bench.out)["settings"], bench.settings())
+
+
 def check_settings(bench: Bench, *, force: bool, command: str) -> None:
     """Compare with the settings in the folder, and write the new ones there.
 
@@ -49,7 +60,7 @@ def check_settings(bench: Bench, *, force: bool, command: str) -> None:
     if path.is_file():
         old = read_settings(bench.out)
         asked = old.get("asked", {})
-        changes = difference(old["settings"], new)
+        changes = other_settings(bench)
         if changes and not force:
             listed = "\n".join(f"  {line}" for line in changes)
             raise RecordError(

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from mt_lottery.benchmark.asking import Asked
-from mt_lottery.benchmark.bench_file import check_settings, read_settings
+from mt_lottery.benchmark.bench_file import check_settings, other_settings, read_settings
 from mt_lottery.benchmark.board import contamination
 from mt_lottery.benchmark.board.collect import collect
 from mt_lottery.benchmark.board.presenting import present, tell
@@ -28,6 +28,7 @@ from mt_lottery.benchmark.executors.slurm_options import parse_options
 from mt_lottery.benchmark.executors.slurm_queue import require
 from mt_lottery.benchmark.executors.worker import echo
 from mt_lottery.benchmark.plan import Bench, probe_group
+from mt_lottery.errors import argument
 from mt_lottery.tracking import given_up
 
 
@@ -53,6 +54,10 @@ def describe(bench: Bench, jobs: int, executor: str = "local") -> str:
     lines.append(f"  shared: {probes}{len(bench.langs)} translations of the original model")
     if executor == "slurm":
         lines.append(slurm_plan.describe(bench, statuses, jobs))
+    if changes := other_settings(bench):
+        needs = argument("force", True)
+        lines.append(f"  other settings than the folder's, refused without {needs}:")
+        lines += [f"    {line}" for line in changes]
     return "\n".join([*lines, *time_line(todo, jobs, "cell")])
 
 

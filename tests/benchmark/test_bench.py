@@ -147,6 +147,12 @@ def test_dry_run_runs_nothing(commands: Commands, models: Models, finished: Path
     assert "en-ro done: none, few_shot" in ended.out and "en-ro to do: lora" in ended.out
     assert "en-es to do: none, few_shot, lora" in ended.out
     assert "and 2 cells whose recipe is not measured yet" in ended.out
+    assert "other settings" not in ended.out
+    ended = bench(
+        commands, models, "lora", "--langs", "ro", "--out", "out", "--dry-run", "train.epochs=3"
+    )
+    assert "other settings than the folder's, refused without --force:" in ended.out
+    assert "    train.epochs: 1, now 3" in ended.out
 
 
 def test_a_cell_that_fails_leaves_the_others_alone(commands: Commands, models: Models) -> None:
