@@ -54,7 +54,7 @@ def test_a_control_translates_again_as_it_was_scored(
     said = commands.call("ticket", "merge", "run", "plain").mistake()
     tuner = recipe.removesuffix("_bm25")
     assert said.startswith(f"A run of {tuner} cannot be merged: It ")
-    assert "Translate with mt-translate" in said
+    assert "the original one: translate with mt-translate" in said
     assert contents(Path("run")) == before and not Path("plain").exists()
     again = commands.train(*small(models.untied, recipe, "out_dir=run", *MORE))
     assert again.code == 0 and contents(Path("run")) == before
