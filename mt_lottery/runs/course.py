@@ -19,6 +19,7 @@ from mt_lottery.runs.planning.plan import Echo, Plan
 from mt_lottery.runs.summary import clip, examples
 from mt_lottery.system import parallel
 from mt_lottery.tracking.trackers import Tracker
+from mt_lottery.training.objective import computing
 
 MEASURED = 4  # steps after which a first estimate is made; the first one warms up
 SHORT = 20.0  # seconds of which nothing is said
@@ -127,7 +128,16 @@ class Course:
             return
         most = min(TOKENS, part.config.translate.max_new_tokens)
         config = replace(part.config, translate=replace(part.config.translate, max_new_tokens=most))
-        outputs = decode(config, loaded, sources, self.plan.tuner, quiet=True, text=part.text)
+        try:
+            with computing(loaded.model.device.type, self.plan.tuner.autocast):
+                outputs = decode(
+                    config, loaded, sources, self.plan.tuner, quiet=True, text=part.text
+                )
+        except (MTLotteryError, RuntimeError) as error:  # no room beside the training's memory
+            self._shown = []
+            reason = str(error).strip().partition("\n")[0]
+            beside_bars(self._echo, f"{title}: no translations can be shown ({reason}).")
+            return
         beside_bars(self._echo, f"{title}:")
         for source, output in zip(sources, outputs, strict=True):
             self._say("source", source)

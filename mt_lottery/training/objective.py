@@ -37,7 +37,7 @@ from mt_lottery.training.train_log import TrainLog, read_log
 from mt_lottery.training.trained import trained_parameters
 
 
-def _computing(device: str, dtype: torch.dtype | None) -> AbstractContextManager[object]:
+def computing(device: str, dtype: torch.dtype | None) -> AbstractContextManager[object]:
     """Computation in another dtype than the parameters', or in their own (None)."""
     return contextlib.nullcontext() if dtype is None else torch.autocast(device, dtype=dtype)
 
@@ -88,7 +88,7 @@ class Objective:
         self._autocast = autocast
         model.eval()
         first = examples[0].prompt_ids + examples[0].target_ids
-        with _computing(model.device.type, autocast):
+        with computing(model.device.type, autocast):
             check_logits(model, torch.tensor([first[:8]], device=model.device))
         set_seed(seed)
         lengths = [len(e.prompt_ids) + len(e.target_ids) for e in examples]
@@ -127,7 +127,7 @@ class Objective:
             inputs: from :meth:`collate`, on the model's device.
             run: what to call instead of the model (a data-parallel wrapper of it).
         """
-        with _computing(inputs["input_ids"].device.type, self._autocast):
+        with computing(inputs["input_ids"].device.type, self._autocast):
             return label_loss(
                 self.model,
                 {k: inputs[k] for k in ("input_ids", "attention_mask")},

@@ -50,6 +50,19 @@ def test_a_run_says_what_it_does(
         assert sha256(f"watched/{name}") == sha256(f"alone/{name}")
 
 
+def test_a_training_goes_on_where_nothing_can_be_shown(
+    commands: Commands, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object, **more: object) -> None:
+        raise RuntimeError("CUDA out of memory.\nTried to allocate …")
+
+    monkeypatch.setattr(course, "decode", full)
+    done = commands.train(*small(models, "out_dir=narrow"))
+    assert done.code == 0
+    said = "After step 3 of 6: no translations can be shown (CUDA out of memory.)."
+    assert done.err.count(said) == done.err.count("no translations") == 1  # it is tried once
+
+
 def test_an_estimate_is_corrected(monkeypatch: pytest.MonkeyPatch) -> None:
     now, told = [0.0], []
     monkeypatch.setattr("time.monotonic", lambda: now[0])
