@@ -328,7 +328,7 @@ def test_cache_that_cannot_be_made(source, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("key", ["name_or_path", "revision"])
 def test_settings_of_another_model_are_refused(key):
-    with pytest.raises(ModelError, match="model=hf"):
+    with pytest.raises(ModelError, match="model='hf'"):
         load(ModelConfig(name="gemma3_270m", **{key: "x"}), "cpu")
 
 
