@@ -18,6 +18,7 @@ are written to OUT/results and say so.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import sys
 import time
@@ -28,8 +29,9 @@ import common
 from evidence_parts.cells import LANGS, SEEDS, Cell, Setting, in_order
 from evidence_parts.questions import plan, questions
 from evidence_parts.report import report, write_figures
-from evidence_parts.results import Results, turn
+from evidence_parts.results import Results
 from evidence_parts.running import Failed, command, prepare, run_cell
+from filelock import FileLock
 
 from mt_lottery.errors import MTLotteryError
 
@@ -133,7 +135,7 @@ def run(given: argparse.Namespace, setting: Setting, cells: list[Cell], results:
     for cell in todo:
         if results.get(cell) is not None:  # another one needed it
             continue
-        with turn(given.lock):
+        with FileLock(given.lock) if given.lock else contextlib.nullcontext():
             spent = time.monotonic() - began
             if given.minutes and spent + (results.estimate(cell) or 0) > 60 * given.minutes:
                 print(f"{spent / 60:.0f} min: no time for {cell}", flush=True)

@@ -8,18 +8,16 @@ the file alone, also of cells that another machine ran.
 from __future__ import annotations
 
 import base64
-import contextlib
-import fcntl
 import json
-import os
 import subprocess
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import common
 import numpy as np
+from filelock import FileLock
 
 from evidence_parts.cells import Cell, Setting, own_training
 from mt_lottery.runs.finished import Run
@@ -112,20 +110,6 @@ def rows_in(file: Path) -> dict[tuple[str, str, int], Row]:
     return {key_of(row): row for row in json.loads(file.read_text("utf-8"))["cells"]}
 
 
-@contextlib.contextmanager
-def turn(lock: Path | None) -> Iterator[None]:
-    """Hold the lock of a file or a folder, for which others wait too."""
-    if lock is None:
-        yield
-        return
-    opened = os.open(lock, os.O_RDONLY if lock.is_dir() else os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(opened)
-
-
 class Results:
     """The files of the parts.
 
@@ -176,12 +160,10 @@ class Results:
             those that were taken: a cell that is done here, or was made with other settings
             there, is left.
         """
-        theirs, taken = Results(folder, self.setting), []
-        for cell in cells:
-            row = theirs.get(cell)
-            if row is not None and self.get(cell) is None:
-                self._write(cell.part, [row])
-                taken.append(cell)
+        theirs = Results(folder, self.setting)
+        taken = [c for c in cells if theirs.get(c) is not None and self.get(c) is None]
+        for part in {cell.part for cell in taken}:
+            self._write(part, [theirs.rows[cell.key] for cell in taken if cell.part == part])
         return taken
 
     def _write(self, part: str, rows: list[Row]) -> None:
@@ -193,7 +175,7 @@ class Results:
         self.folder.mkdir(parents=True, exist_ok=True)
         file, made = self.folder / f"{part}.json", {key_of(row): row for row in rows}
         self.rows |= made
-        with turn(self.folder):
+        with FileLock(self.folder / ".lock"):
             known = {**(rows_in(file) if file.is_file() else {}), **made}
             lines = ",\n".join(json.dumps(r, ensure_ascii=False) for _, r in sorted(known.items()))
             write_text(file, f'{{{json.dumps(about)[1:-1]}, "cells": [\n{lines}\n]}}\n')

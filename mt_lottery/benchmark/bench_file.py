@@ -60,7 +60,7 @@ def check_settings(bench: Bench, *, force: bool, command: str) -> None:
     if path.is_file():
         old = read_settings(bench.out)
         asked = old.get("asked", {})
-        changes = other_settings(bench)
+        changes = difference(old["settings"], new)
         if changes and not force:
             listed = "\n".join(f"  {line}" for line in changes)
             raise RecordError(

@@ -295,7 +295,7 @@ class RunConfig:
     tuner: TunerConfig = field(default_factory=TunerConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     # dense Adam would go on moving the rows of rare tokens after their one batch; the rate was
-    # chosen on dev, over four language pairs (docs/evidence.md)
+    # chosen on dev, over four language pairs (docs/the-probe.md)
     probe: TrainConfig = field(
         default_factory=lambda: TrainConfig(lr=3e-3, optimizer="sparse_adam")
     )

@@ -190,7 +190,7 @@ def _asked(file: Path, settings: dict[str, Any], given: Collection[str] | None) 
         of = settings.get("model.name_or_path") or settings.get("model.name")
         shown = of if ask.key == "model.trust_remote_code" else value
         how = ask.how[1].format(shlex.quote(str(value)))
-        if given is not None and by_caller("", "python"):
+        if given is not None and by_caller(False, True):
             how = assigned({ask.key: True if ask.default is False else value})
         elif given is not None:
             how = ask.how[0].format(value)

@@ -72,9 +72,12 @@ def candidates(config: RunConfig, space: Space, trials: int) -> list[dict[str, A
         return found
 
     own = {key: current(key) for key in space}
-    every = [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
-    # a value that is listed twice is tried once
-    others = [one for at, one in enumerate(every) if one != own and one not in every[:at]]
+    # a value that is listed twice is tried once; values may be lists, which have no hash
+    listed = [
+        [v for at, v in enumerate(values) if v not in values[:at]] for values in space.values()
+    ]
+    every = [dict(zip(space, values, strict=True)) for values in itertools.product(*listed)]
+    others = [settings for settings in every if settings != own]
     random.Random(f"{config.seed} {config.recipe}").shuffle(others)
     return [own, *others][:trials]
 

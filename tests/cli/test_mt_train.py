@@ -85,6 +85,7 @@ def test_every_recipe_runs(kind: str, commands: Commands, models: Models) -> Non
     for recipe in RECIPES:
         ended = commands.train(*small(folder, recipe))
         assert ended.code == 0, (recipe, ended.err)
+        assert "no translations can be shown" not in ended.err, (recipe, ended.err)
         run_dir = Path("runs/en-es") / recipe / "seed-0"
         found = record(run_dir)
         _check_files(run_dir, recipe)
