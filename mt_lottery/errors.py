@@ -13,6 +13,7 @@ import contextlib
 import difflib
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
@@ -160,6 +161,19 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     names = sorted(str(k) for k in known)
     listed = ", ".join(names) if names else "none"
     return f"Unknown {kind} '{name}'.{nearest(name, names)} Known: {listed}."
+
+
+def plural(count: int, noun: str) -> str:
+    """A number with what it counts.
+
+    >>> plural(1, "cell"), plural(11_520, "trained parameter"), plural(2, "entry")
+    ('1 cell', '11,520 trained parameters', '2 entries')
+    """
+    if count != 1 and re.search("[^aeiou]y$", noun):
+        noun = f"{noun[:-1]}ies"
+    elif count != 1:
+        noun += "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
+    return f"{count:,} {noun}"
 
 
 _OPTIONS: ContextVar[bool] = ContextVar("_OPTIONS", default=False)

@@ -92,7 +92,7 @@ def list_recipes(given: argparse.Namespace) -> int:
             for recipe in members:
                 table.add(recipe, summary(recipe))
             console.print(table)
-        print("Trainable parameters for a model: mt-bench list --model FOLDER")
+        print("Trained parameters for a model: mt-bench list --model FOLDER")
         return 0
     from mt_lottery.model.folder.shape import shape_of
 
@@ -106,7 +106,7 @@ def list_recipes(given: argparse.Namespace) -> int:
         return 0
     vocabulary, width = model.get_input_embeddings().weight.shape
     title = f"{given.model}: {whole:,} parameters, vocabulary {vocabulary:,}, d = {width:,}"
-    table = Grid(title, ["recipe", "rows", "trainable parameters", "", "of the model"])
+    table = Grid(title, ["recipe", "rows", "trained parameters", "", "of the model"])
     for count in counts:
         rows = "" if count.rows is None else f"{count.rows:,}"
         if count.trainable is None:
@@ -180,7 +180,7 @@ def _list_parser() -> argparse.ArgumentParser:
         "mt-bench list",
         description=textwrap.fill(
             "The groups of recipes (`all` is the leaderboard's), and with --user-dir your own "
-            "recipes, which run when they are named. With --model, the trainable parameters of "
+            "recipes, which run when they are named. With --model, the trained parameters of "
             "each (Table 2's column), from config.json alone: no weights are read.",
             79,
         ),

@@ -165,7 +165,7 @@ def test_numbers_are_rounded_and_exact_in_the_title(text: str) -> None:
     assert '<span class="score">16.4</span>' in row
     assert "12.8–19.8" in row and "±&nbsp;0.3" in row
     assert "standard deviation over seeds 0.31; seeds 0, 1, 2" in row
-    assert 'title="11,520 trainable parameters (18 vocabulary rows)">11.5K<' in row
+    assert 'title="11,520 trained parameters (18 vocabulary rows)">11.5K<' in row
     assert 'title="probe 167.2 s + training 167.0 s + decoding 8.3 s">5.71 min<' in row
     assert 'title="57,175 bytes">57.2 kB<' in row
     assert ">94%<" in row and ">+4.3<" in row and ">+9.0<" in row

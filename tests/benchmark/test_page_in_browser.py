@@ -137,7 +137,7 @@ def test_a_header_sorts(reader: Reader) -> None:
 
 def test_one_header_is_sorted_at_a_time(reader: Reader) -> None:
     reader.header("Stopped").find_element(By.TAG_NAME, "button").click()
-    cost = reader.header("Trainable parameters")
+    cost = reader.header("Trained parameters")
     cost.find_element(By.TAG_NAME, "button").click()
     assert cost.get_attribute("aria-sort") == "ascending"  # the least first
     assert reader.header("Stopped").get_attribute("aria-sort") == "none"
@@ -272,7 +272,7 @@ def test_a_method_leads_to_all_of_its_numbers(reader: Reader) -> None:
     assert not goal.is_displayed()
     reader.find("a[href='#recipe-0-13']").click()
     reader.wait(goal.is_displayed)
-    assert "11,520 trainable parameters. 18 vocabulary rows." in goal.text
+    assert "11,520 trained parameters. 18 vocabulary rows." in goal.text
 
 
 @pytest.mark.parametrize("width", [DESK, PHONE])

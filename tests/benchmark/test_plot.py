@@ -17,7 +17,7 @@ from page_board import make_board
 from mt_lottery.benchmark.page import document
 from mt_lottery.benchmark.page.figure import HEIGHT, WIDTH, draw, figure_files, write_figure
 from mt_lottery.benchmark.page.labels import Spot, cross, cuts, overlap
-from mt_lottery.benchmark.page.plot import Drawing, Point, points
+from mt_lottery.benchmark.page.plot import Drawing, Line, Point, points
 from mt_lottery.cli.bench import command
 from mt_lottery.errors import RecordError
 from mt_lottery.report.figures import THEMES
@@ -30,8 +30,14 @@ README = ROOT / "docs" / "figures" / "readme"
 
 
 def covered(own: Drawing, spots: list[Spot]) -> list[str]:
-    """What is on top of something in a drawing."""
-    found = []
+    """What is on top of something in a drawing, or a name that touches a line of it."""
+    lines = [each for each in own.axes() if isinstance(each, Line) and each.kind != "grid"]
+    edges = [(each.x - 2, each.y, each.x2 + 2, each.y2) for each in lines]
+    found = [
+        f"{point.name}, a line"
+        for point, spot in zip(own.points, spots, strict=True)
+        if any(overlap(spot.box, edge) for edge in edges)
+    ]
     for at, (point, spot) in enumerate(zip(own.points, spots, strict=True)):
         for other, beside in zip(own.points, spots, strict=True):
             drawn = own.drawn(other)
@@ -120,7 +126,7 @@ def test_a_figure_is_xml_that_fetches_nothing_and_says_everything_in_words(theme
     tree = ElementTree.fromstring(text)
     assert not re.search(r"(href|src|url\(|@import|<script)", text)
     described = tree.findtext("{http://www.w3.org/2000/svg}desc")
-    assert described is not None and "Full tuning: 268,098,176 trainable parameters" in described
+    assert described is not None and "Full tuning: 268,098,176 trained parameters" in described
     names = [e.text for e in tree.iter() if str(e.get("class")).startswith("label")]
     assert {"none", "full", "ks_lottery"} <= {str(name).partition(" ")[0] for name in names}
     *_, width, height = str(tree.get("viewBox")).split()

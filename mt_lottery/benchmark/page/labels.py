@@ -49,16 +49,16 @@ class Named:
     boxes: Sequence[Box]
 
 
-def place(all_named: Sequence[Named], bounds: Box, avoid: Sequence[Box] = ()) -> list[Spot]:
+def place(all_named: Sequence[Named], bounds: Box, lines: Sequence[Box] = ()) -> list[Spot]:
     """A spot for each name: the nearest of those that cover the least.
 
     Args:
         all_named: what to name.
         bounds: where names may be.
-        avoid: what a name should rather not cover, but may.
+        lines: what no name may touch; leaders may cross it.
     """
     drawn = [box for named in all_named for box in named.boxes]
-    tries = [sorted(_spots(named, bounds, avoid), key=lambda each: each[0]) for named in all_named]
+    tries = [sorted(_spots(named, bounds, lines), key=lambda each: each[0]) for named in all_named]
     # those with the least room choose first; then those that found none, in any order
     order = sorted(range(len(all_named)), key=lambda i: -_crowd(all_named[i], drawn))
     draw = random.Random(0)
@@ -123,8 +123,8 @@ def _best(
     return best
 
 
-def _spots(named: Named, bounds: Box, avoid: Sequence[Box]) -> Iterator[tuple[float, Spot]]:
-    """Every place inside the bounds, with how far from its mark that is."""
+def _spots(named: Named, bounds: Box, lines: Sequence[Box]) -> Iterator[tuple[float, Spot]]:
+    """Every place inside the bounds and on no line, with how far from its mark that is."""
     middle = [d * s for d in (12, 26) for s in (1, -1)] + [0]
     for (x, y), down in product(named.marks, range(-132, 133, 6)):
         above_or_below = abs(down) >= LINE / 2 + 7
@@ -135,9 +135,9 @@ def _spots(named: Named, bounds: Box, avoid: Sequence[Box]) -> Iterator[tuple[fl
             spot = _spot(named, at, y + down, anchor, (x, y))
             left, top, right, bottom = spot.box
             inside = left >= bounds[0] and right <= bounds[2]
-            if inside and top >= bounds[1] and bottom <= bounds[3]:
+            inside = inside and top >= bounds[1] and bottom <= bounds[3]
+            if inside and not any(overlap(spot.box, line) for line in lines):
                 far = _far(spot.box, (x, y)) + 0.2 * abs(down) + 0.1 * abs(at - x)
-                far += 10 * sum(overlap(spot.box, box) for box in avoid)
                 yield far + (6 if spot.leader else 0), spot
 
 

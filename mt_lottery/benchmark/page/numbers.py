@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mt_lottery.benchmark.recipes import rounded
+from mt_lottery.errors import plural
 from mt_lottery.report.numbers import size
 
 Json = Mapping[str, Any]
@@ -71,13 +72,13 @@ def duration(seconds: float | None) -> str:
 
 
 def parameters(count: float | None) -> str:
-    """Trainable parameters, as the paper writes them."""
+    """Trained parameters, as the paper writes them."""
     return NONE if count is None else rounded(int(count))
 
 
 def exact(value: float | None, unit: str) -> str:
     """A whole number with its thousands apart, for a title; empty where there is none."""
-    return "" if value is None else f"{value:,.0f} {unit}"
+    return "" if value is None else plural(round(value), unit)
 
 
 #: What the seconds of a run consist of.
@@ -90,7 +91,7 @@ def _seconds_split(of: Json) -> str:
 
 
 def _bytes(key: str) -> Callable[[Json], str]:
-    return lambda of: exact(number(of, key), "bytes")
+    return lambda of: exact(number(of, key), "byte")
 
 
 @dataclass(frozen=True)

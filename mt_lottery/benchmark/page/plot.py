@@ -1,4 +1,4 @@
-"""Score against trainable parameters: where each recipe's scores stand, and each name.
+"""Score against trained parameters: where each recipe's scores stand, and each name.
 
 Drawn twice, for a wide and for a narrow screen, so that the writing keeps its size on a phone;
 the template makes SVG of it, and the style sheet shows one of them.
@@ -15,6 +15,7 @@ from typing import NamedTuple
 from mt_lottery.benchmark.page.labels import Box, Named, Spot, place, width
 from mt_lottery.benchmark.page.numbers import Json, interval, number, parameters, plain
 from mt_lottery.benchmark.page.rows import AVERAGE, done, label_of
+from mt_lottery.errors import plural
 
 SAME = 0.05  # scores that are written alike
 
@@ -46,7 +47,7 @@ class Point:
     Attributes:
         name: registered name, its label.
         label: full name.
-        count: trainable parameters.
+        count: trained parameters.
         raw: average raw score.
         first_line: average first-line score, or None.
         ci95: interval of the raw score, or None.
@@ -90,7 +91,7 @@ class Point:
 
     def words(self) -> str:
         """The point in words."""
-        text = f"{self.label}: {self.count:,} trainable parameters, raw {plain(self.raw)}"
+        text = f"{self.label}: {plural(self.count, 'trained parameter')}, raw {plain(self.raw)}"
         if self.ci95:
             text += f" (95% interval {plain(self.ci95[0])} to {plain(self.ci95[1])})"
         if self.first_line is not None:
@@ -233,7 +234,7 @@ class Drawing:
             if (power - self.low) % every == 0:
                 yield Text("tick", x, base, "middle", parameters(10**power).replace(".0", ""))
         middle = (self.left + self.right) / 2
-        name = "trainable parameters (log scale)"
+        name = "trained parameters (log scale)"
         yield Text("name", middle, self.height - 8.0, "middle", name)
 
     def drawn(self, point: Point) -> list[Box]:
@@ -254,9 +255,12 @@ class Drawing:
             for point in self.points
         ]
         bounds = (self.left + 2, self.top - 8, self.right + 12, self.bottom - 2)
+        return place(named, bounds, self.lines())
+
+    def lines(self) -> list[Box]:
+        """What no name may touch: the edge of the strip, with some room on both sides."""
         edge = self.left + self.strip
-        zero = [(edge - 1, self.top, edge + 1, self.bottom)] if self.strip else []
-        return place(named, bounds, zero)
+        return [(edge - 3, self.top, edge + 3, self.bottom)] if self.strip else []
 
     def labels(self) -> Iterator[Line | Text]:
         """The names, and the leaders of those that are not beside their point."""

@@ -81,8 +81,8 @@ def significance(row: Json) -> str:
 
 def size_title(row: Json) -> str:
     """How many numbers a recipe trains, exactly, and in how many rows."""
-    rows = exact(number(row, "rows"), "vocabulary rows")
-    count = exact(number(row, "trainable_parameters"), "trainable parameters")
+    rows = exact(number(row, "rows"), "vocabulary row")
+    count = exact(number(row, "trainable_parameters"), "trained parameter")
     return " ".join(part for part in (count, rows and f"({rows})") if part)
 
 
@@ -90,8 +90,8 @@ def facts(row: Json, languages: Sequence[str]) -> list[str]:
     """What is said of a recipe above its own table."""
     average = "" if done(row, AVERAGE) else missing(row, AVERAGE, languages)[1]
     said = [
-        exact(number(row, "trainable_parameters"), "trainable parameters"),
-        exact(number(row, "rows"), "vocabulary rows"),
+        exact(number(row, "trainable_parameters"), "trained parameter"),
+        exact(number(row, "rows"), "vocabulary row"),
         "★ Best or not significantly worse" if row.get("mark") else "",
         significance(row).capitalize(),
         average.capitalize(),
