@@ -210,7 +210,7 @@ def assigned(settings: Mapping[str, object]) -> str:
     >>> assigned({"overwrite": True})
     'overwrite=True'
     >>> assigned({"model": "hf", "model.name_or_path": "./base"})
-    "model='hf', settings={'model.name_or_path': './base'}"
+    "model='./base'"
     >>> with on_command_line():
     ...     assigned({"overwrite": True}), assigned({"model": "hf", "model.name_or_path": "./base"})
     ('overwrite=true', 'model=hf model.name_or_path=./base')
@@ -219,6 +219,12 @@ def assigned(settings: Mapping[str, object]) -> str:
         words = {"True": "true", "False": "false", "None": "null"}
         written = {key: str(value) for key, value in settings.items()}
         return " ".join(f"{key}={words.get(value, value)}" for key, value in written.items())
+    settings = dict(settings)
+    if settings.get("model") == "hf" and (place := settings.pop("model.name_or_path", None)):
+        # an id without a slash may be a name of ours, where model= is given
+        settings = {"model" if "/" in str(place) else "name_or_path": place} | {
+            key: value for key, value in settings.items() if key != "model"
+        }
     dotted = {key: value for key, value in settings.items() if "." in key}
     calls = [f"{key}={value!r}" for key, value in settings.items() if key not in dotted]
     return ", ".join([*calls, *([f"settings={dotted!r}"] if dotted else [])])

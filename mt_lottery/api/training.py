@@ -268,11 +268,16 @@ def as_python(arguments: Sequence[str], config: RunConfig | None = None) -> str:
     calls = [] if "recipe" not in found else [repr(found.pop("recipe"))]
     if calls and "lang" in found:
         calls.append(repr(found.pop("lang")))
+    chosen = set(found)
+    if "model" in found and found.get("model.name_or_path") is not None:
+        calls.append(f"name_or_path={found.pop('model.name_or_path')!r}")
+        if found["model"] == "hf":
+            del found["model"]  # name_or_path says so
     for key, value in found.items():
         section, dot, name = key.partition(".")
         if not dot and value is not None:
             calls.append(f"{key}={value!r}")
-        elif not dot or section in found or not _is_argument(name) or key in _NAMED:
+        elif not dot or section in chosen or not _is_argument(name) or key in _NAMED:
             deeper[key] = value  # data=ntrex data.path=…: the name and its section
         else:
             sections.setdefault(section, {})[name] = value

@@ -25,6 +25,7 @@ def executed(line: str, capsys: pytest.CaptureFixture[str]) -> mtl.Run:
     exec(line, names)
     assert "left alone" in capsys.readouterr().out, line
     found: mtl.Run = names["run"]
+    assert ("name_or_path=" in line) == ("config=" not in line) and "settings={'model" not in line
     return found
 
 
@@ -76,6 +77,19 @@ def test_it_finds_the_run(
         (["recipe=none", "tuner.lambda=2"], "mtl.train('none', settings={'tuner.lambda': 2})"),
         (["recipe=none", "model.name=hf"], "mtl.train('none', settings={'model.name': 'hf'})"),
         (["lang=en-ro", "recipe=none", "lang=en-es"], "mtl.train('none', 'en-es')"),
+        (
+            ["recipe=none", "model=hf", "model.name_or_path=./my llama"],
+            "mtl.train('none', name_or_path='./my llama')",
+        ),
+        (
+            ["recipe=none", "model=llama_7b", "model.name_or_path=x", "model.dtype=float32"],
+            "mtl.train('none', name_or_path='x', model='llama_7b', "
+            "settings={'model.dtype': 'float32'})",
+        ),
+        (
+            ["config=c.yaml", "model.name_or_path=x"],  # of the model that the file names
+            "mtl.train(config='c.yaml', model=dict(name_or_path='x'))",
+        ),
     ],
 )
 def test_lines(arguments: list[str], line: str) -> None:
