@@ -30,6 +30,16 @@ class Block:
     available: int
 
 
+def said_of(blocks: Mapping[str, Block]) -> str:
+    """How a pool was divided, for its user; keys that change it in brackets."""
+    sizes = [
+        f"{block.stop - block.start:,} {'training' if role == 'train' else role}"
+        for role, block in blocks.items()
+    ]
+    keys = ", ".join(f"data.{role}_pairs" for role in blocks if role != "train")
+    return f"one text, cut into {', '.join(sizes[:-1])} and {sizes[-1]} pairs ({keys})."
+
+
 def _held_out(size: int, asked: Mapping[str, int | None]) -> dict[str, int]:
     """Sizes of the dev and test blocks of a shared pool of ``size`` pairs."""
     held = {role: n for role, n in asked.items() if role != "train" and n is not None}

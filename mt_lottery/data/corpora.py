@@ -26,7 +26,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from mt_lottery.data.blocks import plan_blocks
+from mt_lottery.data.blocks import plan_blocks, said_of
 from mt_lottery.data.checked import checked_pairs, checked_pool, checked_report
 from mt_lottery.data.filters import Report, normalised
 from mt_lottery.data.text import Pair, open_folder, read_parallel, shuffle_targets
@@ -71,6 +71,7 @@ class Split:
         available: how many the role could have had (the pool, or its block of a shared one).
         report: what the pool's files held and what was left out; None where all of it is read.
         pool: the corpus's own name of the files (``dev``).
+        cut: what a user is told of a pool that several roles share; empty for a role alone.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Split:
     available: int
     report: Report | None = None
     pool: str = ""
+    cut: str = ""
 
     @cached_property
     def sources(self) -> list[str]:
@@ -334,11 +336,12 @@ def load_corpora(config: DataConfig, pair: LanguagePair, roles: Sequence[str] = 
         sharing = [role for role in sources if sources[role] == source]
         asked = {role: cast("int | None", _setting(config, f"{role}_pairs")) for role in sharing}
         blocks = plan_blocks(len(pairs), asked, where)
+        cut = f"{name}: {said_of(blocks)}" if len(blocks) > 1 else ""
         for role in sharing:
             if role in roles:
                 block = blocks[role]
                 chosen = tuple(pairs[block.start : block.stop])
-                splits[role] = Split(name, chosen, block.available, report, pool)
+                splits[role] = Split(name, chosen, block.available, report, pool, cut)
     train, dev, test = (splits.get(role) for role in ROLES)
     seed = cast("int | None", _setting(config, "shuffle_targets"))
     if train and seed is not None:

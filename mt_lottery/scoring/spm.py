@@ -36,8 +36,10 @@ def find_spm() -> Path | None:
         if problem:
             logger.warning(
                 "No spBLEU: its model cannot be had (%s). BLEU over the model's own subwords "
-                "takes its place (docs/troubleshooting.md).",
+                "takes its place. For spBLEU put %s at %s.",
                 problem,
+                url,
+                path,
             )
         _found[path] = None if problem else path
     return _found[path]

@@ -66,6 +66,21 @@ def test_a_run_from_pairs_is_the_run_of_the_command_line(
     assert done.record.scores == run.record.scores
 
 
+@pytest.mark.parametrize("recipe", ["none", "random_seen"])
+def test_one_list_for_dev_and_test_is_said_to_be_cut(
+    recipe: str, models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MT_LOTTERY_CACHE", str(tmp_path / "cache"))
+    said: list[str] = []
+    run = mtl.train(
+        recipe, "en-es", name_or_path=models.untied, train=texts("train", 8), dev=texts("test", 6),
+        test=texts("test", 6), out_dir=tmp_path / "run", metrics=["chrf"], echo=said.append,
+        settings={"translate.max_new_tokens": 4}, tuner={} if recipe == "none" else {"tickets": 3},
+    )  # fmt: skip
+    cut = "files: one text, cut into 2 dev and 4 test pairs (data.dev_pairs, data.test_pairs)."
+    assert said.count(cut) == 1 and len(run.hypotheses) == 4
+
+
 @pytest.mark.parametrize("form", [str, Path, lambda path: {"name": str(path)}])
 def test_a_finished_run_is_handed_out_again(run: Any, models: Models, form: Any) -> None:
     said: list[str] = []

@@ -33,7 +33,7 @@ MORE = (
     ("mt-train recipe=NAME --help", "every key of a recipe, with the values it gives"),
     ("mt-train --help all", "every key by section, which recipes change it, more examples"),
     ("mt-train --completion bash", "completion of recipes, languages and keys (or zsh, fish)"),
-    ("docs/README.md", "guides: your own model and text, controls, serving, Python"),
+    ("mt-bench --help", "recipes compared; likewise mt-ticket and mt-translate"),
 )
 
 

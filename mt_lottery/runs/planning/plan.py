@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from mt_lottery.config import RunConfig, counted, digest, file_settings
-from mt_lottery.data.corpora import ROLES, Corpora, Split, corpus_name, corpus_path
+from mt_lottery.data.corpora import Corpora, Split
 from mt_lottery.data.joint import directions_of, in_direction, load_text, parts_of
 from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.data.prompts.templates import bound, check_template, template_of
@@ -221,23 +221,6 @@ def check_metrics(config: RunConfig) -> None:
             )
 
 
-def _divided(config: RunConfig, corpora: Corpora, pair: LanguagePair) -> str | None:
-    """What a user is told whose training text gives the dev or test set too; None if neither."""
-    places = {
-        role: (corpus_name(config.data, role), corpus_path(config.data, role), parts[0][1].pool)
-        for role in ROLES
-        if (split := getattr(corpora, role)) is not None
-        and len(parts := parts_of(split, pair)) == 1
-    }
-    shared = [role for role in places if places[role] == places.get("train")]
-    if len(shared) < 2:
-        return None
-    names = {"train": "training", "dev": "dev", "test": "test"}
-    *first, last = (f"{len(getattr(corpora, role).pairs):,} {names[role]}" for role in shared)
-    keys = ", ".join(f"data.{role}_pairs" for role in shared[1:])
-    return f"{config.data.name}: one text, cut into {', '.join(first)} and {last} pairs ({keys})."
-
-
 def make_plan(config: RunConfig, echo: Echo, engine: Engine | None = None) -> Plan:
     """Load the text, name the model, and hash what the result depends on.
 
@@ -300,8 +283,8 @@ def make_plan(config: RunConfig, echo: Echo, engine: Engine | None = None) -> Pl
         echo(line)
     if corpora.train and parts_of(corpora.train, pair)[0][1].pool == "dev":
         echo(f"{config.data.name}: trained on its dev set; it has no training text.")
-    if divided := _divided(config, corpora, pair):
-        echo(divided)
+    for line in dict.fromkeys(part.cut for part in parts if part.cut):
+        echo(line)
     if corpora.overlap:
         echo(
             f"Warning: {corpora.overlap} of {len(corpora.test.pairs)} test sources are in the "
