@@ -53,11 +53,13 @@ class Watch(Tracker):
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Estimate anew at each step; say it first, and when it has turned out wrong."""
+        now = time.monotonic()
         if "loss" not in values:  # of the dev set: an epoch is done
             if self._loaded is not None and step < self._total:
                 self._course.show(self._loaded, f"After step {step} of {self._total}")
+                if self._begun is not None:  # no step's time
+                    self._begun = (self._begun[0], self._begun[1] + time.monotonic() - now)
             return
-        now = time.monotonic()
         if self._begun is None:
             self._begun = (step, now)
         first, began = self._begun

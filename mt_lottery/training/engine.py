@@ -20,7 +20,8 @@ class TrainResult:
 
     Attributes:
         steps: optimizer steps in all, those before a resume included.
-        seconds: wall-clock time, that of the steps before a resume included.
+        seconds: wall-clock time, that of the steps before a resume included, and without that of
+            the trackers (at the end of an epoch a run shows translations).
         tokens_per_second: unpadded tokens, of all processes.
         loss: mean loss of the last step, nats a label.
         dev_loss: mean loss on the dev set after the last epoch, or None.

@@ -295,10 +295,11 @@ class Objective:
         Args:
             train_log: closed.
             log: ``train_log.jsonl``.
-            seconds: since the start or the resume.
+            seconds: since the start or the resume, those of the trackers included.
         """
 
         def read() -> TrainResult:
+            own = seconds - train_log.apart
             lines = read_log(log)
             loss, dev_loss = (
                 next((float(line[k]) for line in reversed(lines) if k in line), None)
@@ -306,8 +307,8 @@ class Objective:
             )
             return TrainResult(
                 steps=self.total,
-                seconds=train_log.before + seconds,
-                tokens_per_second=train_log.tokens / max(seconds, 1e-9),
+                seconds=train_log.before + own,
+                tokens_per_second=train_log.tokens / max(own, 1e-9),
                 loss=math.nan if loss is None else loss,
                 dev_loss=dev_loss,
             )

@@ -38,6 +38,11 @@ class TrainLog:
         total: optimizer steps in all.
         start: steps already done (a resumed run); later lines of the file are dropped.
         trackers: where else the numbers go.
+
+    Attributes:
+        before: seconds of the steps before a resume.
+        apart: seconds that the trackers took, which are not the training's.
+        tokens: of the steps since the start or the resume.
     """
 
     def __init__(
@@ -58,6 +63,7 @@ class TrainLog:
         self._total = total
         self._trackers = trackers
         self._began = self._spoke = self._last = time.monotonic()
+        self.apart = 0.0
         self._live = is_live()
         self._bar: Any = progress_bar(total, title, initial=start, unit="step")
         self.tokens = 0
@@ -82,8 +88,7 @@ class TrainLog:
         values |= more
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
-        for tracker in self._trackers:
-            tracker.log(step, values)
+        self._tell(step, values)
         self._bar.update(1)
         self._bar.set_postfix_str(f"loss {loss:.3f}, {speed:.0f} tokens/s")
         if not self._live and (now - self._spoke > 15 or step == self._total):
@@ -100,8 +105,17 @@ class TrainLog:
         """Numbers that belong to no single step (the dev loss after an epoch)."""
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
+        self._tell(step, values)
+
+    def _tell(self, step: int, values: dict[str, float]) -> None:
+        """Hand numbers to the trackers, whose time (to show translations, say) costs no step."""
+        began = time.monotonic()
         for tracker in self._trackers:
             tracker.log(step, values)
+        took = time.monotonic() - began
+        self.apart += took
+        self._began += took
+        self._last += took
 
     def close(self) -> None:
         """Close the file and the bar."""
@@ -113,7 +127,7 @@ class NullLog(TrainLog):
     """What the other processes of a run have in place of a log: one of them writes it."""
 
     def __init__(self) -> None:
-        self.before = 0.0
+        self.before = self.apart = 0.0
         self.tokens = 0
 
     def step(self, step: int, loss: float, lr: float, tokens: int, **more: float) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_runs import SMALL, Commands, Models
@@ -48,6 +51,34 @@ def test_a_run_says_what_it_does(
     commands.train(*small(models, "out_dir=alone", "resume=true"))
     for name in ("adapter/adapter_model.safetensors", "hypotheses.jsonl", "tickets.csv"):
         assert sha256(f"watched/{name}") == sha256(f"alone/{name}")
+
+
+def test_what_is_shown_meanwhile_costs_the_training_nothing(
+    commands: Commands, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, translate, away = time.monotonic, course.decode, [0.0]
+
+    def slow(*given: Any, **more: Any) -> Any:
+        away[0] += 4000.0
+        return translate(*given, **more)
+
+    monkeypatch.setattr(course, "decode", slow)
+    monkeypatch.setattr("time.monotonic", lambda: clock() + away[0])
+    monkeypatch.setattr(course, "SHORT", 0.0)
+    monkeypatch.setattr(course, "MEASURED", 2)
+    done = commands.train(*small(models, "out_dir=shown", "seed=3"))
+    assert away[0] == 8000.0  # of the probe and of the training
+    record = json.loads(Path("shown/record.json").read_text())
+    cost = record["cost"]
+    assert max(cost["probe_seconds"], cost["train_seconds"]) < 1000
+    log = [json.loads(line) for line in Path("shown/train_log.jsonl").read_text().splitlines()]
+    steps = [line for line in log if "loss" in line]
+    assert steps[-1]["seconds"] <= cost["train_seconds"]
+    tokens = cost["train_tokens_per_second"] * cost["train_seconds"]
+    assert min(line["tokens_per_second"] for line in steps) > tokens / 1000
+    told = [line for line in done.err.splitlines() if "left at this speed" in line]
+    assert told
+    assert not any(" min" in line or " h" in line for line in told)
 
 
 def test_a_training_goes_on_where_nothing_can_be_shown(

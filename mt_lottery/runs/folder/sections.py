@@ -156,7 +156,8 @@ class CostRecord:
     Attributes:
         probe_seconds: choosing the rows, before any was tuned: the embedding-tuned probe, or the
             gradients of ``selector=gradient``.
-        train_seconds: training.
+        train_seconds: training, with its checkpoints and dev losses, and without the translations
+            that are shown meanwhile.
         train_steps: optimizer steps.
         train_tokens_per_second: of all processes, padding not counted.
         decode_seconds: translating the test set.
