@@ -127,7 +127,7 @@ class Setting:
         return self.out / kind / cell.arm.name / f"en-{cell.lang}" / f"seed-{cell.seed}"
 
     def beside(self, cell: Cell, kind: str) -> Path:
-        """A file of a cell that is not the run's: its ``log``, its ``rows``."""
+        """A file of a cell that is not the run's: its ``log``, its ``rows``, how it was ``made``."""
         return self.out / kind / f"{cell.arm.name}-en-{cell.lang}-{cell.seed}.txt"
 
 

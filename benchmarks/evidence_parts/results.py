@@ -92,12 +92,17 @@ def row_of_analysis(folder: Path, analysis: str) -> Row:
             "environment": content.get("environment")}  # fmt: skip
 
 
-def commit() -> str | None:
-    """Of the package that ran it."""
+def made_by(device: str | None) -> Row:
+    """The package's commit and the machine, as a cell is run: what its record does not have."""
     done = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=common.ROOT, capture_output=True, text=True
     )
-    return done.stdout.strip() or None
+    machine = common.machine("torch", device=device or "cpu")  # a GPU is in `environment` too
+    return {"commit": done.stdout.strip() or None, "machine": machine}
+
+
+#: Of a cell whose process left no note.
+UNKNOWN: Row = {"commit": None, "machine": None}
 
 
 def key_of(row: Row) -> tuple[str, str, int]:
@@ -142,14 +147,18 @@ class Results:
         }
         return own | {key: value for key, value in more.items() if value.strip()}
 
-    def add(self, cell: Cell, row: Row, seconds: float) -> None:
-        """Keep a finished cell, beside what others have written meanwhile."""
-        device = (row.get("environment") or {}).get("device", "cpu")
+    def add(self, cell: Cell, row: Row, seconds: float, made: Row) -> None:
+        """Keep a finished cell, beside what others have written meanwhile.
+
+        Args:
+            cell: which one.
+            row: its numbers.
+            seconds: that it took.
+            made: :func:`made_by` of the process that ran it, or :data:`UNKNOWN`.
+        """
         whole = {
             "arm": cell.arm.name, "lang": cell.lang, "seed": cell.seed,
-            "settings": self.settings(cell), **row,
-            "seconds": round(seconds, 1), "commit": commit(),
-            "machine": common.machine("torch", device=device),
+            "settings": self.settings(cell), **row, "seconds": round(seconds, 1), **made,
         }  # fmt: skip
         self._write(cell.part, [whole])
 

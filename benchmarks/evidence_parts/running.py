@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -14,9 +15,10 @@ import common
 
 from evidence_parts.cells import Cell, Setting
 from evidence_parts.questions import plan, questions
-from evidence_parts.results import Results, Row, row_of_analysis, row_of_run
+from evidence_parts.results import UNKNOWN, Results, Row, made_by, row_of_analysis, row_of_run
 from mt_lottery.report.tokens import shown_tokens, token_strings
 from mt_lottery.runs.finished import Run
+from mt_lottery.system.atomic import write_text
 
 PLUGINS = Path(__file__).parent / "plugins"
 
@@ -81,17 +83,19 @@ def run_cell(cell: Cell, setting: Setting, results: Results) -> Row | None:
             run_cell(one, setting, results)
     began = time.monotonic()
     folder = setting.folder(cell)
-    for file in (setting.beside(cell, "log"), setting.beside(cell, "rows")):
-        file.parent.mkdir(exist_ok=True)
+    for kind in ("log", "rows", "made"):
+        setting.beside(cell, kind).parent.mkdir(exist_ok=True)
     words: list[str] = []
     if cell.arm.rows:
         rows, words = chosen_rows(cell.arm.rows, setting.folder(needed(cell, setting)[0]))
         if not rows:
-            results.add(cell, {"recipe": None, "absent": True}, 0.0)
+            results.add(cell, {"recipe": None, "absent": True}, 0.0, made_by(setting.device))
             return None
         setting.beside(cell, "rows").write_text("".join(f"{row}\n" for row in rows))
     finished = bool(cell.arm.recipe) and (folder / "record.json").is_file()
+    note = setting.beside(cell, "made")  # for whoever finds the run, if this process ends before
     if not finished:
+        write_text(note, json.dumps(made_by(setting.device)))
         _call(command(cell, setting), setting.out, setting.beside(cell, "log"))
     analysis = cell.arm.analysis
     row = row_of_analysis(folder, analysis) if analysis else row_of_run(folder)
@@ -100,7 +104,8 @@ def run_cell(cell: Cell, setting: Setting, results: Results) -> Row | None:
     if finished:  # by a process that ended before it could say so
         cost = row["cost"]
         seconds = sum(cost[f"{p}_seconds"] or 0.0 for p in ("probe", "train", "decode"))
-    results.add(cell, row, seconds)
+    made = json.loads(note.read_text("utf-8")) if note.is_file() else UNKNOWN
+    results.add(cell, row, seconds, made)
     return row
 
 

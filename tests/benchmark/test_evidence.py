@@ -77,12 +77,30 @@ def test_a_rehearsal_goes_on_where_it_stopped_and_says_that_it_is_one(
     assert '"rehearsal": true' in whole and not (out / "data/NTREX-128").is_symlink()
     for line in (MINI / "test.es.txt").read_text("utf-8").splitlines()[:6]:
         assert line not in whole
-    first = json.loads((out / "results/p1.json").read_text("utf-8"))["cells"][0]
+    whole_p1 = (out / "results/p1.json").read_text("utf-8")
+    first = json.loads(whole_p1)["cells"][0]
     assert (first["arm"], first["rows"], len(first["ticket"])) == ("ks_lottery", 18, 18)
     token = json.loads((out / "results/p6.json").read_text("utf-8"))["cells"][1]
     assert token["arm"] == "token-1" and len(token["ticket"]) == 1
     assert token["ticket"] == [int((out / "rows/token-1-en-es-0.txt").read_text())]
     assert token["cost"]["probe_seconds"] == 0  # given rows need none
+
+    (out / "results/p1.json").unlink()  # as if the process had ended before it could write it
+    note = out / "made/ks_lottery-en-es-0.txt"
+    assert json.loads(note.read_text()) == {key: first[key] for key in ("commit", "machine")}
+    note.write_text(json.dumps({"commit": "of another clone", "machine": {"cores": 3}}))
+    ks = ["p1", *asked[1:], "--arms", "ks_lottery", *data]
+    for commit, machine in (("of another clone", {"cores": 3}), (None, None)):
+        monkeypatch.setattr(sys, "argv", ["evidence.py", *ks])
+        assert evidence.main() == 0
+        (found,) = json.loads((out / "results/p1.json").read_text("utf-8"))["cells"]
+        assert (found["commit"], found["machine"]) == (commit, machine)
+        assert found["scores"] == first["scores"]
+        (out / "results/p1.json").unlink()
+        note.unlink(missing_ok=True)
+    (out / "results/p1.json").write_text(whole_p1, "utf-8")
+    capsys.readouterr()
+
     listed = run("--list")
     assert "Is it the prompt's ticket" in listed and "the rest: " in listed
     assert "token-1                      es 0" in listed and "es ·" in listed
@@ -109,7 +127,7 @@ def row(
         "cost": {"probe_seconds": 12.0},
     }  # fmt: skip
     made |= {} if chosen else {"rows": None, "ticket": None, "alpha": None}
-    results.add(cell, made, 60.0)
+    results.add(cell, made, 60.0, {"commit": None, "machine": None})
 
 
 def test_tables_come_from_the_file_alone(evidence: Any, tmp_path: Path) -> None:
