@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine's description, peak memory, fresh processes."""
+"""What the benchmarks share: the machine's description, peak memory, fresh processes, training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mt_lottery.config import RunConfig
 
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,6 +68,24 @@ def peak() -> int | None:
         return _status("VmHWM")
     except (OSError, KeyError):
         return None
+
+
+def own_training(config: RunConfig) -> str:
+    """Learning rates × epochs of a run: a result must say them, as a later version may change them.
+
+    Args:
+        config: with the recipe's own settings.
+
+    Returns:
+        ``train 0.01 × 2, probe 0.003 × 2``; nothing where nothing is trained.
+    """
+    from mt_lottery.registry import TUNERS
+
+    tuner = TUNERS.get(config.tuner.name)(config.tuner)
+    names = ["train"] if tuner.trains else []
+    names += [tuner.probe_section] if tuner.probe is not None else []
+    sections = {name: getattr(config, name) for name in names}
+    return ", ".join(f"{name} {own.lr:g} × {own.epochs}" for name, own in sections.items())
 
 
 def in_fresh_process(script: str, *arguments: str) -> dict[str, Any]:

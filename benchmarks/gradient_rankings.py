@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from common import own_training
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -40,17 +41,20 @@ from mt_lottery.training.objective import Objective
 from mt_lottery.tuners.rows.module import attach
 
 ROWS = 18
+# not the defaults, which change: the result is of these
+PROBE = ["probe.lr=1e-3", "probe.epochs=2"]
+TUNED = ["train.lr=1e-2", "train.epochs=2"]
 #: What is run, in this order: recipes, and rows of a ranking (None).
 RUNS: dict[str, list[str] | None] = {
     "none": ["recipe=none"],
-    "embed": ["recipe=embed"],
-    "ks": ["recipe=ks_lottery"],
+    "embed": ["recipe=embed", "train.lr=1e-3", "train.epochs=2"],
+    "ks": ["recipe=ks_lottery", *PROBE, *TUNED],
     "pair norms, 64": None,
-    "cos": ["recipe=ks_lottery", "tuner.selector=cos"],
+    "cos": ["recipe=ks_lottery", "tuner.selector=cos", *PROBE, *TUNED],
     "Adam, 64": None,
     "batch norms, 64": None,
     "norm of the sum, 64": None,
-    "frequency": ["recipe=frequency"],
+    "frequency": ["recipe=frequency", *TUNED],
     "pair norms, 16": None,
 }
 FIRST = "pair norms, 64"  # what the others' rows are compared with
@@ -64,6 +68,11 @@ def text(data: Path, lang: str) -> list[str]:
         *("data.test=flores101", f"data.test_path={data}/flores101_dataset", "data.test_pairs=200"),
         "translate.max_new_tokens=96",
     ]
+
+
+def arguments(name: str, rows: Path) -> list[str]:
+    """A run of :data:`RUNS` for ``mt-train``; ``rows`` is the file of a ranking's."""
+    return RUNS[name] or ["recipe=ks_lottery", f"tuner.rows_file={rows}", *TUNED]
 
 
 def drawn(examples: list[Example], seed: int) -> list[Example]:
@@ -182,13 +191,12 @@ def main() -> int:
             continue
         if (folder / "record.json").is_file():
             continue
-        more = RUNS[name]
-        if more is None:
-            file = folder.with_suffix(".txt")
+        file = folder.with_suffix(".txt")
+        if RUNS[name] is None:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text("".join(f"{row}\n" for row in ranked[name]["rows"]))
-            more = ["recipe=ks_lottery", f"tuner.rows_file={file}"]
-        command = [sys.executable, "-m", "mt_lottery.cli.train", *more, *text(data, given.lang)]
+        own = [*arguments(name, file), *text(data, given.lang)]
+        command = [sys.executable, "-m", "mt_lottery.cli.train", *own]
         subprocess.run([*command, f"out_dir={folder}", "baseline=false"], check=True)
     first = set(ranked[FIRST]["rows"])
     for one in ranked.values():
@@ -202,6 +210,7 @@ def main() -> int:
         bootstrap = Bootstrap(metric.corpus_score)
         rows[name] = {
             "metric": key, "signature": scores["signature"], "raw": scores["raw"],
+            "training": own_training(run.config),
             "first_line": scores["first_line"], "stopped": record.generation.stopped,
             "probe_seconds": record.cost.probe_seconds,
             "shared": len(first & set(run.ticket)) if run.record.tickets else None,

@@ -26,6 +26,7 @@ import common
 
 from mt_lottery.benchmark.plan import PRESETS, Bench, Cell
 from mt_lottery.benchmark.recipes import leaderboard_recipes
+from mt_lottery.config.compose import compose
 from mt_lottery.runs.folder.preparing import cache_folder
 
 
@@ -82,9 +83,11 @@ def measure(
     overrides = PRESETS[given.preset] | dict(s.split("=", 1) for s in settings)
     bench = Bench(scratch / "alone", names, [f"en-{given.lang}"], [0], overrides)
     alone: dict[str, float] = {}
+    training: dict[str, str] = {}
     for method in names:
         cell = Cell("runs", method, f"en-{given.lang}", 0)
         arguments = [a for a in bench.arguments(cell) if a != "baseline=false"]
+        training[method] = common.own_training(compose(arguments))
         alone[method] = timed(
             [sys.executable, "-m", "mt_lottery.cli.train", *arguments], scratch / f"cache-{method}"
         )
@@ -101,6 +104,7 @@ def measure(
         "preset": given.preset,
         "lang": f"en-{given.lang}",
         "settings": settings,
+        "training": training,
         "machine": common.machine("torch", "transformers", "peft"),
         "seconds_together": round(together, 1),
         "seconds_one_by_one": {k: round(v, 1) for k, v in alone.items()},

@@ -15,25 +15,32 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mt_lottery.runs.folder.record import Record, read_record
+from common import own_training
+
+from mt_lottery.runs.finished import Run
 
 RESULTS = Path(__file__).parent / "results" / "real_text.json"
 
+# not the defaults, which change: the table is of these
+PROBE = ["probe.lr=1e-3", "probe.epochs=2"]
+TABLE = ["train.lr=1e-3", "train.epochs=2"]
+ROWS = ["train.lr=1e-2", "train.epochs=2"]
+
 RUNS: list[tuple[str, str, list[str]]] = [
-    ("es-ks18", "es", ["recipe=ks_lottery"]),
-    ("es-embed", "es", ["recipe=embed"]),
+    ("es-ks18", "es", ["recipe=ks_lottery", *PROBE, *ROWS]),
+    ("es-embed", "es", ["recipe=embed", *TABLE]),
     *(
-        (f"es-transfer{k}", "es", ["recipe=ks_transfer", f"tuner.tickets={k}"])
+        (f"es-transfer{k}", "es", ["recipe=ks_transfer", f"tuner.tickets={k}", *PROBE])
         for k in (18, 100, 400)
     ),
-    *((f"es-seen{s}", "es", ["recipe=random_seen", f"seed={s}"]) for s in range(3)),
-    *((f"es-random{s}", "es", ["recipe=random", f"seed={s}"]) for s in range(3)),
-    *((f"{t}-ks18", t, ["recipe=ks_lottery"]) for t in ("ro", "ca", "no")),
-    *((f"{t}-embed", t, ["recipe=embed"]) for t in ("ro", "ca", "no")),
+    *((f"es-seen{s}", "es", ["recipe=random_seen", f"seed={s}", *ROWS]) for s in range(3)),
+    *((f"es-random{s}", "es", ["recipe=random", f"seed={s}", *ROWS]) for s in range(3)),
+    *((f"{t}-ks18", t, ["recipe=ks_lottery", *PROBE, *ROWS]) for t in ("ro", "ca", "no")),
+    *((f"{t}-embed", t, ["recipe=embed", *TABLE]) for t in ("ro", "ca", "no")),
 ]
 
 
-def common(data: Path) -> list[str]:
+def text(data: Path) -> list[str]:
     return [
         "data=ntrex",
         f"data.path={data}/NTREX-128",
@@ -46,13 +53,15 @@ def common(data: Path) -> list[str]:
     ]
 
 
-def row(record: Record) -> dict[str, object]:
+def row(run: Run) -> dict[str, object]:
+    record = run.record
     key = next(iter(record.scores))
     scores = record.scores[key]
     return {
         "lang": record.lang,
         "method": record.method,
         "seed": record.seed,
+        "training": own_training(run.config),
         "rows": record.tickets.count if record.tickets else None,
         "trainable_parameters": record.trainable_parameters,
         "metric": key,
@@ -107,16 +116,17 @@ def main() -> int:
             if given.data is None:
                 parser.error("--data is needed to run")
             command = [sys.executable, "-m", "mt_lottery.cli.train", f"lang=en-{target}"]
-            command += [*arguments, *common(given.data.resolve()), f"out_dir={folder.resolve()}"]
+            command += [*arguments, *text(given.data.resolve()), f"out_dir={folder.resolve()}"]
             subprocess.run(command, check=True)
         if not (folder / "record.json").is_file():
             print(f"{name}: not there", file=sys.stderr)
             continue
-        record = read_record(folder)
+        run = Run(folder)
+        record = run.record
         if record.baseline and record.lang not in seen:
             seen.add(record.lang)
-            rows.append(row(read_record(record.baseline)))
-        rows.append(row(record))
+            rows.append(row(Run(record.baseline)))
+        rows.append(row(run))
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
     print(table(rows))

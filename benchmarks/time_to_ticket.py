@@ -154,6 +154,8 @@ def main() -> None:
     names = (given.arms or ",".join(every[:2] if given.quick else every)).split(",")
     if unknown := set(names) - set(every):
         parser.error(f"--arms: {', '.join(sorted(unknown))}; allowed: {', '.join(every)}")
+    from mt_lottery.config.compose import compose
+
     arguments = [*DEMO, *(FEW if given.quick else []), *more]
     arms: dict[str, Any] = {}
     for name in names:
@@ -166,6 +168,7 @@ def main() -> None:
     report = {
         "quick": given.quick,
         "arguments": arguments,
+        "training": common.own_training(compose(arguments)),
         "machine": common.machine("torch", "transformers"),
         "arms": arms,
         "over_the_first": {name: round(arm["seconds"] / first, 3) for name, arm in arms.items()},

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+import common
+
 from mt_lottery.benchmark import plan
-from mt_lottery.benchmark.recipes import tuner_of
 from mt_lottery.config.compose import compose
 from mt_lottery.languages import parse_pair
 
@@ -127,7 +128,7 @@ class Setting:
         return self.out / kind / cell.arm.name / f"en-{cell.lang}" / f"seed-{cell.seed}"
 
     def beside(self, cell: Cell, kind: str) -> Path:
-        """A file of a cell that is not the run's: its ``log``, its ``rows``, how it was ``made``."""
+        """A file of a cell that is not the run's: ``log``, ``rows``, how it was ``made``."""
         return self.out / kind / f"{cell.arm.name}-en-{cell.lang}-{cell.seed}.txt"
 
 
@@ -140,13 +141,7 @@ def depends_on_seed(recipe: str) -> bool:
 @cache
 def own_training(recipe: str) -> str:
     """A recipe's own lengths and learning rates, which a later version may change."""
-    if not recipe:
-        return ""
-    config, tuner = compose([f"recipe={recipe}", "lang=en-es"]), tuner_of(recipe)
-    names = ["train"] if tuner.trains else []
-    names += [tuner.probe_section] if tuner.probe is not None else []
-    sections = {name: getattr(config, name) for name in names}
-    return ", ".join(f"{name} {own.lr:g} × {own.epochs}" for name, own in sections.items())
+    return common.own_training(compose([f"recipe={recipe}", "lang=en-es"])) if recipe else ""
 
 
 def cells_of(part: str, arms: list[Arm], setting: Setting) -> list[Cell]:
