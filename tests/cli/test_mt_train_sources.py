@@ -124,10 +124,7 @@ def test_pairs_that_the_model_has_no_positions_for(
     assert f"All 24 pairs are longer than the {left - 50} positions that the model has" in told
 
 
-def test_the_hubs_corpora_from_folders(
-    commands: Commands, models: Models, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", commands.cache / "datasets")
+def test_the_hubs_corpora_from_folders(commands: Commands, models: Models) -> None:
     pairs = list(zip(lines("train.en.txt"), lines("train.ca.txt"), strict=True))[:40]
     Path("lego").mkdir()
     both = [("en", "ca", s, t) for s, t in [*pairs[:20], *pairs[:3]]]

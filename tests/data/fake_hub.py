@@ -1,4 +1,4 @@
-"""A hub on this machine: as much of its API as ``datasets`` asks for."""
+"""A hub on this machine: as much of its API as is asked for."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def serving(root: Path) -> Iterator[str]:
 
 SCRIPT = """
 import json, sys, time
-from mt_lottery.data.hub import datasets as hub
+from mt_lottery.data.hub import corpus as hub
 from mt_lottery.data.corpora import load_corpora
 from mt_lottery.errors import DataError
 from mt_lottery.languages import parse_pair
@@ -140,7 +140,7 @@ def asked(
         input=json.dumps([timeout, *wanted]),
         capture_output=True,
         text=True,
-        env=environment | {"HF_DATASETS_DISABLE_PROGRESS_BARS": "1"},
+        env=environment,
         timeout=200,
     )
     assert done.returncode == 0, done.stderr

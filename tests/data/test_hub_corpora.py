@@ -19,11 +19,6 @@ from mt_lottery.languages import parse_pair
 from mt_lottery.registry import CORPORA
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
-
-
 def lego_config(folder: Path, **more: Any) -> LegoMTConfig:
     return LegoMTConfig(name="lego_mt", path=str(folder), **more)
 
@@ -174,10 +169,16 @@ def test_filters_and_their_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b'{"src": "a"}\n{oops\n', "cannot be read: ArrowInvalid: JSON parse error"),
+        (
+            b'{"src_lang":"en","tgt_lang":"ca","src":"a","tgt":"b"}\n{oops\n',
+            "line 2: damaged: not JSON",
+        ),
         (b"", "the file is empty"),
         (b'{"src_lang":"en","tgt_lang":"ca","src":"caf\xe9 x","tgt":"b"}\n', "not valid UTF-8"),
-        (b'{"src_lang":"en","tgt_lang":"ca","src":3,"tgt":"b"}\n', "must hold texts, found int: 3"),
+        (
+            b'{"src_lang":"en","tgt_lang":"ca","src":3,"tgt":"b"}\n',
+            "the source must be a text, found int: 3",
+        ),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
     ],
 )

@@ -29,11 +29,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from mt_lottery.config import DataConfig, setting
-from mt_lottery.data.filters import CODE, PairFilter, Report, count_label
-from mt_lottery.data.hub.datasets import HubConfig
-from mt_lottery.data.hub.from_files import Fields, FileCorpus
+from mt_lottery.data.filters import PairFilter, Report
+from mt_lottery.data.hub.corpus import HubConfig, HubCorpus
+from mt_lottery.data.hub.fields import Fields
 from mt_lottery.data.hub.layout import DEFAULT, Layout, config_for, head_of, layout_of
-from mt_lottery.data.hub.lego_mt import direction
 from mt_lottery.data.text import Pair, listed
 from mt_lottery.errors import DataError, nearest
 from mt_lottery.languages import LanguagePair
@@ -79,7 +78,7 @@ class AnyDatasetConfig(HubConfig):
 
 
 @register_corpus("hub", dataclass=AnyDatasetConfig)
-class AnyDataset(FileCorpus):
+class AnyDataset(HubCorpus):
     """A data set whose layout its files and its settings say (module docstring)."""
 
     name = "hub"
@@ -214,11 +213,7 @@ class AnyDataset(FileCorpus):
                 fields = fields or Fields(
                     self.name, place, records, pair, s.source_field, s.target_field, languages
                 )
-                for found, texts in fields.read(records, left):
-                    named = [str(each)[:CODE] for each in found]
-                    count_label(counts, " to ".join(named))
-                    if not found or self._is(pair, named):
-                        yield texts
+                yield from fields.of_direction(records, left, counts, " to ")
 
         # a pool that the training split is read from is training text for every role
         keep = PairFilter(s if pool == self._split("train") else None)
@@ -234,8 +229,3 @@ class AnyDataset(FileCorpus):
                 f"The most frequent there: {common}."
             )
         return kept, Report(where, str(pair), counts.total(), available, keep.counts)
-
-    @staticmethod
-    def _is(pair: LanguagePair, named: list[str]) -> bool:
-        both = named[0], None if len(named) == 1 else named[1]
-        return direction(*both) == (pair.source, pair.target)

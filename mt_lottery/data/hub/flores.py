@@ -23,8 +23,7 @@ from typing import Any
 
 from mt_lottery.config import setting
 from mt_lottery.data.filters import PairFilter, Report
-from mt_lottery.data.hub.datasets import RepoConfig
-from mt_lottery.data.hub.from_files import FileCorpus
+from mt_lottery.data.hub.corpus import HubCorpus, RepoConfig
 from mt_lottery.data.text import Pair, listed
 from mt_lottery.errors import DataError
 from mt_lottery.languages import Language, LanguagePair, named_among, nearest_code
@@ -51,7 +50,7 @@ class FloresPlusConfig(RepoConfig):
     )
 
 
-class Flores(FileCorpus):
+class Flores(HubCorpus):
     """The files of two languages, joined line by line or by ``id``.
 
     Attributes:

@@ -14,23 +14,21 @@ All roles share the file, in disjoint blocks (:mod:`mt_lottery.data.blocks`).
 
 from __future__ import annotations
 
-import functools
-import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
 
 from mt_lottery.config import setting
 from mt_lottery.data.filters import PairFilter, Report
-from mt_lottery.data.hub.datasets import NEEDS, HubConfig, HubCorpus, batches, check_fields, text_of
-from mt_lottery.data.text import Pair
-from mt_lottery.errors import ConfigError, DataError, nearest
-from mt_lottery.languages import Language, LanguagePair, find_language, named_among, parse_pair
+from mt_lottery.data.hub.corpus import HubConfig, HubCorpus
+from mt_lottery.data.hub.fields import Fields
+from mt_lottery.data.text import Pair, listed
+from mt_lottery.errors import DataError, nearest
+from mt_lottery.languages import LanguagePair, named_among
+from mt_lottery.reading import Records
 from mt_lottery.registry import register_corpus
 
-POOL = "train"  # the one split that `datasets` makes of such a repository
+POOL = "train"  # the one split that the hub makes of such a repository
 
 
 @dataclass
@@ -51,22 +49,7 @@ class LegoMTConfig(HubConfig):
     )
 
 
-_language = functools.lru_cache(maxsize=4096)(find_language)
-
-
-@functools.lru_cache(maxsize=4096)
-def direction(source: str, target: str | None) -> tuple[Language | None, Language | None]:
-    """The languages of a record; ``target`` is None where ``source`` names both."""
-    if target is not None:
-        return _language(source), _language(target)
-    try:
-        pair = parse_pair(re.sub(r"\s*(?:->|→|>|_to_|(?<=[a-z])2(?=[a-z]))\s*", "-", source))
-    except ConfigError:
-        return None, None
-    return pair.source, pair.target
-
-
-@register_corpus("lego_mt", dataclass=LegoMTConfig, needs=NEEDS)
+@register_corpus("lego_mt", dataclass=LegoMTConfig)
 class LegoMT(HubCorpus):
     """Pairs of one direction out of a language's file (module docstring)."""
 
@@ -93,7 +76,7 @@ class LegoMT(HubCorpus):
             if given not in names:
                 raise DataError(
                     f"data.language_file={given}: no such file in {self.place}."
-                    f"{nearest(given, names)} There are: {_listed(names)}."
+                    f"{nearest(given, names)} There are: {listed(names)}."
                 )
             return given
         stems = {PurePosixPath(n).stem: n for n in sorted(names, key=lambda n: -len(n))}
@@ -104,7 +87,7 @@ class LegoMT(HubCorpus):
         other = stems.get(named_among(second, stems) or "")
         raise DataError(
             f"The corpus 'lego_mt' ({self.place}) has no file of {first.name} ({first.code}.jsonl) "
-            f"for {pair}. There are: {_listed(names)}."
+            f"for {pair}. There are: {listed(names)}."
             + (f" data.language_file={other} reads that of {second.name}." if other else "")
         )
 
@@ -114,45 +97,24 @@ class LegoMT(HubCorpus):
         Raises:
             DataError: no file, other fields than the settings name, or no such record.
         """
+        s = self.settings
         name = self._file(pair)
-        dataset, where = self.load([name], name, data_files=name, split="train")
-        fields = ("source_field", "target_field", "source_lang_field", "target_lang_field")
-        named = {f"data.{key}": getattr(self.settings, key) for key in fields}
-        check_fields(self.name, where, dataset, named)
+        where = self.where([name])
+        records = Records(self.fetch(name), DataError)
+        languages = (s.source_lang_field, s.target_lang_field)
+        texts = (s.source_field, s.target_field)
+        fields = Fields(self.name, where, records, pair, *texts, languages)
         directions: Counter[str] = Counter()
-        wanted = list(self._wanted(dataset, where, pair, directions))
-        if not wanted:
+        keep = PairFilter(s)
+        kept = keep(fields.of_direction(records, None, directions, "-"))
+        available = len(kept) + sum(keep.counts.values())
+        if not available:
             common = ", ".join(f"{name} ({n:,})" for name, n in directions.most_common(8))
             raise DataError(
-                f"{where}: none of its {len(dataset):,} records is {pair}, by the fields "
-                f"data.source_lang_field='{self.settings.source_lang_field}' and "
-                f"data.target_lang_field='{self.settings.target_lang_field}'. "
+                f"{where}: none of its {directions.total():,} records is {pair}, by the fields "
+                f"data.source_lang_field='{s.source_lang_field}' and "
+                f"data.target_lang_field='{s.target_lang_field}'. "
                 f"The most frequent there: {common or 'none'}. Another file may have some "
                 "(data.language_file=NAME)."
             )
-        keep = PairFilter(self.settings)
-        kept = keep(wanted)
-        return kept, Report(where, str(pair), len(dataset), len(wanted), keep.counts)
-
-    def _wanted(
-        self, dataset: Any, where: str, pair: LanguagePair, directions: Counter[str]
-    ) -> Iterator[Pair]:
-        """The records of one direction; all directions are counted."""
-        s = self.settings
-        one_field = s.source_lang_field == s.target_lang_field
-        for batch in batches(dataset, where):
-            languages = batch[s.source_lang_field], batch[s.target_lang_field]
-            texts = batch[s.source_field], batch[s.target_field]
-            for source, target, text, translation in zip(*languages, *texts, strict=True):
-                both = str(source), None if one_field else str(target)
-                directions[both[0] if both[1] is None else f"{both[0]}-{both[1]}"] += 1
-                if direction(*both) == (pair.source, pair.target):
-                    yield Pair(
-                        text_of(text, s.source_field, where),
-                        text_of(translation, s.target_field, where),
-                    )
-
-
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(names[:40])
-    return (f"{shown}, … ({len(names)} files)" if len(names) > 40 else shown) or "none"
+        return kept, Report(where, str(pair), directions.total(), available, keep.counts)

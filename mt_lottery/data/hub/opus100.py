@@ -14,26 +14,19 @@ Nynorsk (``en-nn``) is the language ``nn``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
 
 from mt_lottery.config import setting
 from mt_lottery.data.filters import PairFilter, Report
-from mt_lottery.data.hub.datasets import (
-    NEEDS,
-    READERS,
-    HubConfig,
-    HubCorpus,
-    batches,
-    shorten,
-    text_of,
-    what_is_there,
-)
+from mt_lottery.data.hub.corpus import HubConfig, HubCorpus
+from mt_lottery.data.hub.fields import Fields, shorten, what_is_there
 from mt_lottery.data.text import Pair
 from mt_lottery.errors import DataError, nearest
 from mt_lottery.languages import Language, LanguagePair, named_among
+from mt_lottery.reading import Records, format_of
+from mt_lottery.reading.records import FORMATS
 from mt_lottery.registry import register_corpus
 
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
@@ -54,7 +47,7 @@ class Opus100Config(HubConfig):
     )
 
 
-@register_corpus("opus100", dataclass=Opus100Config, needs=NEEDS)
+@register_corpus("opus100", dataclass=Opus100Config)
 class Opus100(HubCorpus):
     """A subset's splits (module docstring)."""
 
@@ -80,8 +73,6 @@ class Opus100(HubCorpus):
         given = self.settings.subset
         found = {PurePosixPath(name).parts[0] for name in names}
         have = sorted(name for name in found if _SUBSET.fullmatch(name))
-        if self.local is None and not have:  # laid out anew: `datasets` reads its description
-            return given or usual
         if (given or usual) in have:
             return given or usual
         asked = f"data.subset={given}" if given else f"{pair}: {usual}"
@@ -102,12 +93,29 @@ class Opus100(HubCorpus):
         names = self.files(f"{self.settings.subset or usual}/*")
         subset = self._subset(pair, names)
         files = self._files_of(subset, pool, names)
-        dataset, where = self.load(files, f"{subset}, {pool}", name=subset, split=pool)
-        if FIELD not in dataset.column_names:
-            raise DataError(f"{where}: no field '{FIELD}'. {what_is_there(dataset)}")
         keep = PairFilter(self.settings if pool == SPLITS["train"] else None)
-        kept = keep(_rows(dataset, where, pair))
-        return kept, Report(where, str(pair), len(dataset), len(dataset), keep.counts)
+        kept = keep(text for name in files for text in self._rows(name, pair))
+        where = self.where(files) if self.local else f"{self._repository} ({subset}, {pool})"
+        rows = len(kept) + sum(keep.counts.values())
+        return kept, Report(where, str(pair), rows, rows, keep.counts)
+
+    def _rows(self, name: str, pair: LanguagePair) -> Iterable[Pair]:
+        records, where = Records(self.fetch(name), DataError), self.where([name])
+        if not records.first:  # a shard without rows
+            return ()
+        if FIELD not in records.first:
+            raise DataError(f"{where}: no field '{FIELD}'. {what_is_there(records)}")
+        texts = records.first[FIELD]
+        if not isinstance(texts, dict):
+            raise DataError(
+                f"{where}: '{FIELD}' must hold an object of language codes and texts, "
+                f"found {type(texts).__name__}: {str(texts)[:60]}."
+            )
+        source, target = (
+            f"{FIELD}.{_key(texts, side, where)}" for side in (pair.source, pair.target)
+        )
+        fields = Fields(self.name, where, records, pair, source, target)
+        return (text for _, text in fields.read(records, None))
 
     def _files_of(self, subset: str, split: str, names: list[str]) -> list[str]:
         """The files of a split.
@@ -121,11 +129,9 @@ class Opus100(HubCorpus):
             matched = _SPLIT.search(rest) if folder == subset else None
             if matched:
                 by_split.setdefault(matched[1], []).append(name)
-        if self.local is None and not by_split:  # named anew: as above
-            return []
         found = by_split.get(split, [])
-        for ending in READERS:  # the hub's Parquet first, where both lie there
-            if same := [name for name in found if name.endswith(ending)]:
+        for kind in FORMATS:  # the hub's Parquet first, where both lie there
+            if same := [name for name in found if format_of(name) == kind]:
                 return same
         role = next(role for role, name in SPLITS.items() if name == split)
         ways = [] if role == "train" else [f"Read {role} from another corpus: data.{role}=NAME."]
@@ -138,22 +144,7 @@ class Opus100(HubCorpus):
         )
 
 
-def _rows(dataset: Any, where: str, pair: LanguagePair) -> Iterator[Pair]:
-    keys: tuple[str, str] | None = None
-    for batch in batches(dataset, where):
-        for row in batch[FIELD]:
-            if not isinstance(row, dict):
-                raise DataError(
-                    f"{where}: '{FIELD}' must hold an object of language codes and texts, "
-                    f"found {type(row).__name__}: {str(row)[:60]}."
-                )
-            if keys is None:
-                keys = _key(row, pair.source, where), _key(row, pair.target, where)
-            source, target = (text_of(row.get(key), f"{FIELD}.{key}", where) for key in keys)
-            yield Pair(source, target)
-
-
-def _key(row: dict[str, Any], language: Language, where: str) -> str:
+def _key(row: Mapping[str, object], language: Language, where: str) -> str:
     key = named_among(language, row)
     if key is not None:
         return key

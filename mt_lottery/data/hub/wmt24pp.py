@@ -23,8 +23,8 @@ from typing import Any
 
 from mt_lottery.config import setting
 from mt_lottery.data.filters import PairFilter, Report
-from mt_lottery.data.hub.datasets import RepoConfig
-from mt_lottery.data.hub.from_files import Fields, FileCorpus
+from mt_lottery.data.hub.corpus import HubCorpus, RepoConfig
+from mt_lottery.data.hub.fields import Fields
 from mt_lottery.data.text import Pair, listed
 from mt_lottery.errors import DataError, nearest
 from mt_lottery.languages import Language, LanguagePair, find_language
@@ -49,7 +49,7 @@ class WMT24ppConfig(RepoConfig):
 
 
 @register_corpus("wmt24pp", dataclass=WMT24ppConfig)
-class WMT24pp(FileCorpus):
+class WMT24pp(HubCorpus):
     """The file of a target language (module docstring)."""
 
     name = "wmt24pp"
@@ -104,11 +104,14 @@ class WMT24pp(FileCorpus):
         name = self._file(into)
         where = self.where([name])
         records = Records(self.fetch(name), DataError)
+        for name in ("source", "target", BAD):
+            if not records.has(name):
+                raise DataError(
+                    f"{where}: no field '{name}'. Its fields are: {listed(records.fields)}."
+                )
         texts = ("source", "target") if english[0] else ("target", "source")
+        fields = Fields(self.name, where, records, pair, *texts)
         # the flag is read as a "language": the one more field of a record
-        fields = Fields(self.name, where, records, pair, *texts, languages=(None, None))
-        if not records.has(BAD):
-            raise DataError(f"{where}: no field '{BAD}'. Its fields are: {listed(records.fields)}.")
         fields.languages = [BAD]
         total, bad = 0, 0
 

@@ -1,64 +1,55 @@
-"""A data set of the hub as files, which our own readers read: without ``datasets``, without a copy.
-
-:class:`FileCorpus` finds the files and brings those that are needed; :class:`Fields` says what
-of a record is the source, the target, and the direction.
-"""
+"""Which fields of a data set's records are read: the source, the target, and the direction."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import islice
-from pathlib import Path
+import functools
+import itertools
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mt_lottery.data.files import fields_with_texts, sides_of
-from mt_lottery.data.hub.access import check_regular_data, gated, root_cause
-from mt_lottery.data.hub.datasets import HubCorpus, shorten
+from mt_lottery.data.filters import CODE, count_label
 from mt_lottery.data.text import Pair, listed
-from mt_lottery.errors import DataError, nearest
-from mt_lottery.languages import LanguagePair
-from mt_lottery.reading import LONGEST, Records, format_of
+from mt_lottery.errors import ConfigError, DataError, nearest
+from mt_lottery.languages import Language, LanguagePair, find_language, parse_pair
+from mt_lottery.reading import LONGEST, Records
+
+FIELDS = 40  # of a record in a message
+SHOWN = 60  # characters of a field's value in a message
 
 
-class FileCorpus(HubCorpus):
-    """A repository of the hub whose files are read one by one."""
+def shorten(record: Mapping[str, Any]) -> str:
+    """A record as one line of JSON, long values cut, and what it has behind many fields."""
+    cut = {}
+    for key, value in itertools.islice(record.items(), FIELDS):
+        written = json.dumps(value, ensure_ascii=False, default=str)
+        text = value if isinstance(value, str) else written
+        cut[key[:SHOWN]] = text[:SHOWN] + "…" if len(text) > SHOWN else value
+    return json.dumps(cut, ensure_ascii=False, default=str)
 
-    def reads(self, name: str) -> bool:
-        """Parquet, JSON and CSV."""
-        return format_of(name) is not None
 
-    def fetch(self, name: str) -> Path:
-        """A file of the folder, or of the hub: downloaded, or from its local cache.
+def what_is_there(records: Records) -> str:
+    """The fields and the first record of a file, in two sentences."""
+    first = shorten(records.first) if records.first else "none"
+    return f"Its fields are: {listed(records.fields)}. Its first record: {first}."
 
-        Raises:
-            DataError: it cannot be had, is empty, or a pointer of git-lfs.
-        """
-        path = self.local / name if self.local is not None else self._download(name)
-        check_regular_data(path)
-        return path
 
-    def _download(self, name: str) -> Path:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import GatedRepoError
+_language = functools.lru_cache(maxsize=4096)(find_language)
 
-        repo, revision = self.settings.repo, self.settings.revision
-        try:
-            return Path(hf_hub_download(repo, name, repo_type="dataset", revision=revision))
-        except GatedRepoError as error:
-            raise gated(repo) from error
-        except OSError as error:
-            if error.errno is not None:
-                raise  # the disk: the commands have words for it
-            raise DataError(f"{self.place}: {name}: {root_cause(error)}.") from error
-        except Exception as error:  # requests or httpx, by the version of huggingface_hub
-            raise DataError(f"{self.place}: {name}: {root_cause(error)}.") from error
 
-    def where(self, names: Sequence[str]) -> str:
-        """Some files, for a message."""
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        if self.local is not None:
-            return f"{self.local / names[0]}{more}"
-        return f"{self.place} ({names[0]}{more})"
+@functools.lru_cache(maxsize=4096)
+def direction(*named: str) -> tuple[Language | None, Language | None]:
+    """The languages that a record names: in two fields, or both in one (``en-ro``)."""
+    if len(named) == 2:
+        return _language(named[0]), _language(named[1])
+    try:
+        pair = parse_pair(re.sub(r"\s*(?:->|→|>|_to_|(?<=[a-z])2(?=[a-z]))\s*", "-", named[0]))
+    except ConfigError:
+        return None, None
+    return pair.source, pair.target
 
 
 class Fields:
@@ -89,12 +80,14 @@ class Fields:
         keys = ("source_field", "target_field", "source_lang_field", "target_lang_field")
         named = dict(zip(keys, (source, target, *languages), strict=True))
         lacking = {k: f for k, f in named.items() if f is not None and not records.has(f)}
-        told = f"Its fields are: {listed(records.fields)}. Its first record: "
-        told += f"{shorten(records.first) if records.first else 'none'}."
+        told = what_is_there(records)
         if lacking:
             what = ", ".join(f"no field '{f}' (data.{k})" for k, f in lacking.items())
             hint = "".join(nearest(field, records.fields) for field in lacking.values())
-            raise DataError(f"{where}: {what}.{hint} {told}")
+            raise DataError(
+                f"{where}: {what}.{hint} {told} Name the fields as the file does: "
+                f"{', '.join(f'data.{k}=FIELD' for k in lacking)} (settings of data={corpus})."
+            )
         for one, other in (keys[:2], keys[2:]):
             if (named[one] is None) != (named[other] is None):
                 given, needed = (other, one) if named[one] is None else (one, other)
@@ -147,5 +140,25 @@ class Fields:
             DataError: a record is damaged, or holds no texts.
         """
         more = len(self.texts)
-        for where, values in islice(records.read([*self.texts, *self.languages]), most):
+        for where, values in itertools.islice(records.read([*self.texts, *self.languages]), most):
             yield values[more:], Pair(*self.sides(values[:more], where))
+
+    def of_direction(
+        self, records: Records, most: int | None, counts: Counter[str], between: str
+    ) -> Iterator[Pair]:
+        """The texts of the records in the wanted direction, or of all where no field names it.
+
+        Args:
+            records, most: as of :meth:`read`.
+            counts: counts what the records say of their languages, all of them.
+            between: what is put between the two in ``counts``.
+
+        Raises:
+            DataError: as :meth:`read`.
+        """
+        wanted = (self._pair.source, self._pair.target)
+        for found, texts in self.read(records, most):
+            named = [str(each)[:CODE] for each in found]
+            count_label(counts, between.join(named))
+            if not named or direction(*named) == wanted:
+                yield texts

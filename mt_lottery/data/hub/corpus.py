@@ -1,24 +1,19 @@
-"""Corpora of the Hugging Face hub, read with the library ``datasets``.
+"""Corpora of the Hugging Face hub, read file by file by our own readers.
 
 A repository is read from the hub, or from a folder that holds a copy of it (or
 of the part that a run needs) in the hub's own layout: ``data.path=FOLDER``.
-From a folder only JSON Lines and Parquet are read; ``datasets`` 4 and later
-run no code that comes with a repository.
+No code that comes with a repository is run.
 
-Without a network ``datasets`` asks the hub again and again for half a minute
-before it gives up.  One short question first tells whether the hub is there;
-if it is not, the files that were downloaded before are read as such a folder.
+One short question first tells whether the hub is there; if it is not, the files
+that were downloaded before are read as such a folder.
 """
 
 from __future__ import annotations
 
-import errno
-import itertools
-import json
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,16 +24,12 @@ from mt_lottery.data.hub.access import check_regular_data, gated, root_cause
 from mt_lottery.data.text import Pair, open_folder
 from mt_lottery.errors import ConfigError, DataError
 from mt_lottery.languages import LanguagePair
+from mt_lottery.reading import format_of
 from mt_lottery.registry import CORPORA
 
 logger = logging.getLogger(__name__)
 
-NEEDS = ("datasets>=4.0",)
-READERS = {".parquet": "parquet", ".jsonl": "json"}  # a file's ending → its reader in `datasets`
 TIMEOUT = 5.0  # seconds for the one question to the hub
-BATCH = 1000  # records converted from Arrow at a time
-FIELDS = 40  # of a record in a message
-SHOWN = 60  # characters of a field's value in a message
 
 
 @dataclass
@@ -52,78 +43,6 @@ class RepoConfig(DataConfig):
 @dataclass
 class HubConfig(RepoConfig, FilterConfig):
     """The ``data`` settings of a corpus of the hub whose training text is filtered."""
-
-
-def shorten(record: Mapping[str, Any]) -> str:
-    """A record as one line of JSON, long values cut, and what it has behind many fields."""
-    cut = {}
-    for key, value in itertools.islice(record.items(), FIELDS):
-        written = json.dumps(value, ensure_ascii=False, default=str)
-        text = value if isinstance(value, str) else written
-        cut[key[:SHOWN]] = text[:SHOWN] + "…" if len(text) > SHOWN else value
-    return json.dumps(cut, ensure_ascii=False, default=str)
-
-
-def what_is_there(dataset: Any) -> str:
-    """The fields and the first record of a dataset, in two sentences."""
-    fields = ", ".join(dataset.column_names) or "none"
-    first = shorten(dataset[0]) if len(dataset) else "none"
-    return f"Its fields are: {fields}. Its first record: {first}."
-
-
-def check_fields(corpus: str, where: str, dataset: Any, wanted: Mapping[str, str]) -> None:
-    """Make sure that a file has the fields that are about to be read.
-
-    Args:
-        corpus: whose settings they are, for the message.
-        where: the file, for the message.
-        dataset: of the library ``datasets``.
-        wanted: setting → the field that it names.
-
-    Raises:
-        DataError: a field is not there; the message shows the fields that are, and the
-            first record.
-    """
-    have = list(dataset.column_names)
-    lacking = {key: name for key, name in wanted.items() if name not in have}
-    if not lacking:
-        return
-    named = ", ".join(f"no field '{name}' ({key})" for key, name in lacking.items())
-    raise DataError(
-        f"{where}: {named}. {what_is_there(dataset)} "
-        f"Name the fields as the file does: {', '.join(f'{key}=FIELD' for key in lacking)} "
-        f"(settings of data={corpus})."
-    )
-
-
-def batches(dataset: Any, where: str) -> Iterator[Mapping[str, list[Any]]]:
-    """The dataset, :data:`BATCH` records at a time: field → values.
-
-    Raises:
-        DataError: text that is not UTF-8, which Arrow notices only now.
-    """
-    try:
-        yield from dataset.iter(BATCH)
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{where}: not valid UTF-8: {error.object[max(0, error.start - 20) : error.end]!r}."
-        ) from error
-
-
-def text_of(value: Any, field: str, where: str) -> str:
-    """The text in a field; empty where there is none.
-
-    Raises:
-        DataError: it holds something else.
-    """
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        shown = str(value)[:SHOWN]
-        raise DataError(
-            f"{where}: the field '{field}' must hold texts, found {type(value).__name__}: {shown}."
-        )
-    return value
 
 
 class HubCorpus(ABC):
@@ -194,7 +113,7 @@ class HubCorpus(ABC):
         """The pairs of a pool, filtered.
 
         Raises:
-            ConfigError: the library ``datasets`` is not there.
+            ConfigError: a library that it needs is not there.
             DataError: no network, missing or damaged files, other fields, no pairs.
         """
         if lacking := CORPORA.missing(self.name):
@@ -232,51 +151,46 @@ class HubCorpus(ABC):
         return sorted(n for n in names if self.reads(n))
 
     def reads(self, name: str) -> bool:
-        """Whether a file is of a kind that is read."""
-        return Path(name).suffix in READERS
+        """Whether a file is of a kind that is read: Parquet, JSON and CSV."""
+        return format_of(name) is not None
 
     def download(self, part: str, folder: str) -> str:
         """The command that downloads a part of the repository, for messages."""
         repo = self.settings.repo
         return f"`hf download {repo} --repo-type dataset --include '{part}' --local-dir {folder}`"
 
-    def load(self, files: Sequence[str], what: str, **hub: Any) -> tuple[Any, str]:
-        """Load a dataset.
-
-        Args:
-            files: names of its files, all of one ending, where it lies in a folder.
-            what: the part of the repository, for messages.
-            hub: arguments of ``datasets.load_dataset`` where it comes from the hub.
-
-        Returns:
-            the dataset, and what it was read from, for messages.
+    def fetch(self, name: str) -> Path:
+        """A file of the folder, or of the hub: downloaded, or from its local cache.
 
         Raises:
-            DataError: it cannot be read.
+            DataError: it cannot be had, is empty, or a pointer of git-lfs.
         """
-        import datasets
+        path = self.local / name if self.local is not None else self._download(name)
+        check_regular_data(path)
+        return path
 
-        arguments: dict[str, Any]
-        if self.local is None:
-            where = f"{self._repository} ({what})"
-            logger.info("Reading %s from the hub or its cache …", where)
-            arguments = {"path": self.settings.repo, "revision": self.settings.revision} | hub
-        else:
-            paths = [self.local / name for name in files]
-            more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-            where = f"{paths[0]}{more}"
-            for path in paths:
-                check_regular_data(path)
-            reader = READERS[paths[0].suffix]
-            arguments = {"path": reader, "data_files": [str(p) for p in paths], "split": "train"}
+    def _download(self, name: str) -> Path:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import GatedRepoError
+
+        repo, revision = self.settings.repo, self.settings.revision
         try:
-            return datasets.load_dataset(**arguments), where
-        except Exception as error:  # Arrow, pandas, the hub: every layer has classes of its own
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                raise  # the commands have words for it
-            raise DataError(
-                f"{where}: cannot be read: {root_cause(error)}. Expected: {self.layout}."
-            ) from error
+            return Path(hf_hub_download(repo, name, repo_type="dataset", revision=revision))
+        except GatedRepoError as error:
+            raise gated(repo) from error
+        except OSError as error:
+            if error.errno is not None:
+                raise  # the disk: the commands have words for it
+            raise DataError(f"{self.place}: {name}: {root_cause(error)}.") from error
+        except Exception as error:  # requests or httpx, by the version of huggingface_hub
+            raise DataError(f"{self.place}: {name}: {root_cause(error)}.") from error
+
+    def where(self, names: Sequence[str]) -> str:
+        """Some files, for a message."""
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        if self.local is not None:
+            return f"{self.local / names[0]}{more}"
+        return f"{self.place} ({names[0]}{more})"
 
     def _ask_hub(self, part: str) -> list[str]:
         """All files of the repository; none, but a local copy from now on, without a network.
