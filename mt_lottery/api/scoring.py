@@ -10,8 +10,8 @@ from typing import Any
 from mt_lottery.decoding.translation import Hypothesis
 from mt_lottery.errors import ScoreError, check_texts, checked_keywords, shorten
 from mt_lottery.report.printing import Grid, as_text
-from mt_lottery.scoring.metric import Metric, MetricContext, check_parallel
-from mt_lottery.scoring.report import evaluate
+from mt_lottery.scoring.metric import WHICH, Metric, MetricContext, check_parallel
+from mt_lottery.scoring.report import evaluate, shown_column, shown_score
 
 
 class Scores(dict[str, dict[str, Any]]):
@@ -24,13 +24,7 @@ class Scores(dict[str, dict[str, Any]]):
         """A row a metric: raw and first-line score with their 95% intervals."""
         table = Grid("95% intervals by bootstrap over sentences", ["metric", "raw", "first line"])
         for key, one in self.items():
-            times = one.get("shown_times", 1)
-            shown = []
-            for which in ("raw", "first_line"):
-                score, low, high = (times * x for x in (one[which]["score"], *one[which]["ci95"]))
-                shown.append(f"{score:.1f} [{low:.1f}, {high:.1f}]")
-            column = one.get("column", key)
-            table.add(column if times == 1 else f"{column} ×{times:g}", *shown)
+            table.add(shown_column(one, key), *(shown_score(one, which) for which in WHICH))
         return table
 
     def __str__(self) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mt_lottery.report.numbers import number
+from mt_lottery.report.numbers import GAP, number, percent
 from mt_lottery.report.printing import Grid, as_text
 from mt_lottery.runs.folder.directions import alone, directions_in
 from mt_lottery.runs.folder.record import Record
+from mt_lottery.scoring import report
 
 if TYPE_CHECKING:
     from mt_lottery.runs.opened.files import RunFiles
@@ -19,17 +20,16 @@ SHOWN_EXAMPLES = 3
 def shown_score(record: Record, key: str, which: str) -> str:
     """A score with its interval; a dash where the record has none."""
     found = record.scores.get(key)
-    if found is None:
-        return "—"
-    times = found.get("shown_times", 1)
-    score, low, high = (times * x for x in (found[which]["score"], *found[which]["ci95"]))
-    return f"{score:.1f} [{low:.1f}, {high:.1f}]"
+    return GAP if found is None else report.shown_score(found, which)
 
 
 def shown_metric(record: Record, key: str) -> str:
     """What a metric's column is called."""
-    times = record.scores[key].get("shown_times", 1)
-    return f"{record.scores[key].get('column', key)}{'' if times == 1 else f' ×{times:g}'}"
+    return report.shown_column(record.scores[key], key)
+
+
+def _recipe(record: Record) -> str:
+    return "none (original)" if record.method == "none" else record.method
 
 
 def comparison(records: list[Record]) -> Grid:
@@ -46,7 +46,7 @@ def comparison(records: list[Record]) -> Grid:
     for record in records:
         rows = "—" if record.tickets is None else f"{record.tickets.count:,}"
         table.add(
-            "none (original)" if record.method == "none" else record.method,
+            _recipe(record),
             f"{record.trainable_parameters:,}",
             rows,
             shown_score(record, key, "raw"),
@@ -78,14 +78,13 @@ def by_direction(records: list[Record]) -> Grid | None:
             if lang not in found:
                 continue
             one = alone(record, lang)
-            off = one.generation.off_target
             table.add(
                 lang if own.trained else f"{lang} (not trained)",
-                "none (original)" if record.method == "none" else record.method,
+                _recipe(record),
                 shown_score(one, key, "raw"),
                 shown_score(one, key, "first_line"),
                 f"{one.generation.stopped:.0%}",
-                "—" if off is None else f"{off:.0%}",
+                percent(one.generation.off_target),
             )
         table.section()
     return table
@@ -101,7 +100,7 @@ def other_metrics(records: list[Record]) -> Grid | None:
     table = Grid("Other metrics with 95% interval: raw, first line", ["recipe", *heads])
     for record in records:
         shown = [shown_score(record, key, which) for key in keys for which in ("raw", "first_line")]
-        table.add("none (original)" if record.method == "none" else record.method, *shown)
+        table.add(_recipe(record), *shown)
     return table
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from mt_lottery.decoding.translation import Hypothesis
 from mt_lottery.errors import ScoreError
+from mt_lottery.report.numbers import spread
 from mt_lottery.scoring.metric import (
     Metric,
     MetricContext,
@@ -50,6 +51,18 @@ def evaluate(
         _ahead(metric, list(texts.values()), references)
         found[metric.key] = _scored(metric, texts, references)
     return found
+
+
+def shown_score(entry: Mapping[str, Any], which: str) -> str:
+    """A score of a record with its interval, as tables show it."""
+    times, found = entry.get("shown_times", 1), entry[which]
+    return spread(times * found["score"], [times * bound for bound in found["ci95"]])
+
+
+def shown_column(entry: Mapping[str, Any], key: str) -> str:
+    """What the column of a record's metric is called."""
+    times = entry.get("shown_times", 1)
+    return f"{entry.get('column', key)}{'' if times == 1 else f' ×{times:g}'}"
 
 
 def texts_of(hypotheses: Sequence[Hypothesis]) -> dict[str, list[str]]:

@@ -203,7 +203,7 @@ def _check_writable(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def written_folder(folder: Path, *, marked: bool = False, keep: str = "") -> Iterator[Path]:
+def written_folder(folder: Path, *, marked: bool = False) -> Iterator[Path]:
     """Write a folder beside, on the disk to the last byte, then put it in place by a rename.
 
     A failure or a kill at any moment leaves what was there before, or the new folder; a power
@@ -217,7 +217,6 @@ def written_folder(folder: Path, *, marked: bool = False, keep: str = "") -> Ite
             (in a run directory, the cache): whatever is there is removed.
         marked: the user named the folder: :func:`check_replaceable` is asked once more before
             the swap, and the new folder gets a :data:`MARKER`.
-        keep: for the message of a full disk: what is kept, and how to go on.
 
     Yields:
         an empty folder on the same file system.
@@ -225,7 +224,7 @@ def written_folder(folder: Path, *, marked: bool = False, keep: str = "") -> Ite
     Raises:
         DiskError: whatever torch, safetensors or the system reports of the disk.
     """
-    with writing(folder, keep):
+    with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         sweep(folder.parent)
         restore(folder)

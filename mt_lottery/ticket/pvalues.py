@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 
 from mt_lottery.errors import TuningError, unknown
 
-Method = Literal["auto", "exact", "asymp"]
-
 MAX_EXACT = 10_000  # SciPy's MAX_AUTO_N: `auto` is exact up to here
 
 _ASK_ABOVE = 1.0 - 1e-12

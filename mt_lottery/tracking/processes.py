@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
+
+import psutil
 
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 
@@ -20,28 +20,12 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
 
 
-def descendants(pid: int) -> list[int]:
-    """Every process below another one, whatever its session; empty where /proc is not there."""
-    below: dict[int, list[int]] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            # the name in brackets may hold anything
-            parent = int(path.read_text("utf-8", "replace").rpartition(")")[2].split()[1])
-            below.setdefault(parent, []).append(int(path.parent.name))
-    children: list[int] = []
-    todo = [pid]
-    while todo:
-        own = below.get(todo.pop(), [])
-        children += own
-        todo += own
-    return children
-
-
 def end_all(pid: int) -> None:
-    """Kill every process below another one."""
-    for child in descendants(pid):
-        with contextlib.suppress(OSError):
-            os.kill(child, signal.SIGKILL)
+    """Kill every process below another one, whatever its session."""
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process(pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                child.kill()
 
 
 def when_parent_ends(do: Callable[[], None]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from mt_lottery.errors import RecordError
 from mt_lottery.reading import parse_json, read_bytes
@@ -18,15 +19,11 @@ from mt_lottery.tracking.trackers import Tracker
 
 
 def memory_in_use() -> int:
-    """Bytes in use now: of the GPU, where there is one in use, or of this process (Linux)."""
+    """Bytes in use now: of the GPU, where there is one in use, or of this process."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         return int(torch.cuda.memory_allocated())
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    return int(psutil.Process().memory_info().rss)
 
 
 class TrainLog:

@@ -28,6 +28,19 @@ class Probe:
     values: Tensor
     seconds: float
 
+    def over(self, table: Tensor, rows: Tensor) -> Tensor:
+        """Some rows of the embedding-tuned table, [k, d] float32, on the CPU.
+
+        Args:
+            table: the original one, [V, d]: where a row was not trained.
+            rows: token ids, [k].
+        """
+        values = table[rows.to(table.device)].to("cpu", torch.float32)
+        place = torch.searchsorted(self.token_ids, rows).clamp_max(len(self.token_ids) - 1)
+        moved = self.token_ids[place] == rows
+        values[moved] = self.values[place[moved]].cpu().float()
+        return values
+
 
 @dataclass(frozen=True)
 class RowGradients:

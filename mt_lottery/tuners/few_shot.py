@@ -18,7 +18,7 @@ from torch import nn
 from mt_lottery.config import TunerConfig, setting
 from mt_lottery.data.filters import normalised
 from mt_lottery.data.prompts.tokenise import plain_ids
-from mt_lottery.data.prompts.wording import Wording, is_whole, sentences_of
+from mt_lottery.data.prompts.wording import Wording, is_whole, restored, sentences_of, stored
 from mt_lottery.errors import RecordError, TuningError
 from mt_lottery.reading import read_json, read_text
 from mt_lottery.registry import register_tuner
@@ -195,7 +195,7 @@ class FewShotTuner(Tuner):
         folder = run_dir / "control"
         content: dict[str, Any]
         if self.retrieves:
-            pool = [[[str(text), sentences_of(text)] for text in shot] for shot in self.pool]
+            pool = [[stored(text) for text in shot] for shot in self.pool]
             turns = {"turns": True} if is_whole(self.pool[0][0]) else {}  # of a chat
             content = {"pairs": pool, **turns}
             write_text(folder / POOL, json.dumps(content, ensure_ascii=False) + "\n")
@@ -221,7 +221,7 @@ class FewShotTuner(Tuner):
             raise RecordError(f"{file}: damaged: its last example is cut short.")
         if not _are_spans(spans, len(text)):
             raise RecordError(f"{places}: damaged: 'sentences' must be spans of {FILE}.")
-        self.lead = _worded((text, spans))
+        self.lead = restored((text, spans))
         return model
 
 
@@ -239,12 +239,6 @@ def _are_spans(value: Any, size: int) -> bool:
             return False
         at = span[1]
     return True
-
-
-def _worded(stored: Any, whole: bool = False) -> Wording:
-    """A text and its spans, as JSON has them."""
-    text, spans = stored
-    return Wording(text, None if spans is None else [(a, b) for a, b in spans], whole)
 
 
 def _lead(shots: Sequence[Shot]) -> Wording:
@@ -268,4 +262,4 @@ def _read_pool(file: Path) -> list[Shot]:
         isinstance(pair, list) and len(pair) == 2 and all(map(good, pair)) for pair in pairs
     ):
         raise RecordError(f"{file}: damaged: `pairs` must be pairs of prompt and target.")
-    return [(_worded(prompt, turns), _worded(target, turns)) for prompt, target in pairs]
+    return [(restored(prompt, turns), restored(target, turns)) for prompt, target in pairs]

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from mt_lottery.data.prompts.wording import Wording, sentences_of
+from mt_lottery.data.prompts.wording import restored, stored
 from mt_lottery.errors import MTLotteryError, RecordError, TuningError
 from mt_lottery.reading import read_json
 from mt_lottery.system.atomic import write_bytes, write_text
@@ -159,9 +159,7 @@ def save_kept(tuner: Tuner, context: TuningContext, run_dir: Path) -> Path:
     if "seen" in read:
         facts["seen"] = context.seen.tolist()
     if "examples" in read:
-        facts["examples"] = [
-            [[str(text), sentences_of(text)] for text in pair] for pair in context.examples
-        ]
+        facts["examples"] = [[stored(text) for text in pair] for pair in context.examples]
     if "probe" in read and context.probe is not None:
         probe = {"token_ids": context.probe.token_ids, "values": context.probe.values}
         write_bytes(folder / PROBE, save({k: v.cpu().contiguous() for k, v in probe.items()}))
@@ -175,18 +173,13 @@ def save_kept(tuner: Tuner, context: TuningContext, run_dir: Path) -> Path:
     return folder
 
 
-def _wording(text: str, sentences: list[list[int]] | None) -> Wording:
-    spans = None if sentences is None else [(int(a), int(b)) for a, b in sentences]
-    return Wording(str(text), spans)
-
-
 def _context(tuner: Tuner, model: Any, folder: Path, facts: dict[str, Any]) -> TuningContext:
     """The context that ``apply`` saw, as far as it looked at it."""
     made = TuningContext(model, tuner.tokenizer, int(facts["seed"]))
     for name in ("counts", "input_counts"):
         setattr(made, name, Counter({int(k): int(v) for k, v in facts.get(name, ())}))
     made.seen = torch.tensor([int(i) for i in facts.get("seen", ())], dtype=torch.int64)
-    made.examples = [(_wording(*one), _wording(*two)) for one, two in facts.get("examples", ())]
+    made.examples = [(restored(one), restored(two)) for one, two in facts.get("examples", ())]
     if "probe_seconds" in facts:
         probe = read_tensors(folder / PROBE, RecordError)
         made.probe = Probe(probe["token_ids"], probe["values"], float(facts["probe_seconds"]))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mt_lottery import registry
 from mt_lottery.cli.completing.keys import PACKAGE, Key, group, known, recipe
+from mt_lottery.config.recipe_files import GROUPS
 from mt_lottery.config.settings import PATHS
 from mt_lottery.languages import LANGUAGES
 
@@ -33,7 +34,6 @@ REGISTERED = {
     "tuner.selector": registry.SELECTORS,
 }
 LISTS = ("metrics", "tracker")
-GROUPS = ("recipe", "model", "data")
 CHOSEN: Mapping[str, str] = {
     **{"recipe": "what is run", "lang": "source-target, for example en-ro"},
     **{"model": "a model's name", "data": "a corpus", "preset": "variant of the recipe"},

@@ -69,8 +69,7 @@ class Opus100(HubCorpus):
         Raises:
             DataError: there is none for this pair.
         """
-        usual = "-".join(sorted((pair.source.code, pair.target.code)))
-        given = self.settings.subset
+        usual, given = _usual(pair), self.settings.subset
         found = {PurePosixPath(name).parts[0] for name in names}
         have = sorted(name for name in found if _SUBSET.fullmatch(name))
         if (given or usual) in have:
@@ -89,8 +88,7 @@ class Opus100(HubCorpus):
         Raises:
             DataError: no such subset or split, or rows of another kind.
         """
-        usual = "-".join(sorted((pair.source.code, pair.target.code)))
-        names = self.files(f"{self.settings.subset or usual}/*")
+        names = self.files(f"{self.settings.subset or _usual(pair)}/*")
         subset = self._subset(pair, names)
         files = self._files_of(subset, pool, names)
         keep = PairFilter(self.settings if pool == SPLITS["train"] else None)
@@ -142,6 +140,11 @@ class Opus100(HubCorpus):
             f"{self.place}/{subset}: no {split} split, which {role} reads. There are: "
             f"{', '.join(sorted(by_split)) or 'none'}. {' '.join(ways)}".rstrip()
         )
+
+
+def _usual(pair: LanguagePair) -> str:
+    """A subset's name: the two codes in alphabetical order."""
+    return "-".join(sorted((pair.source.code, pair.target.code)))
 
 
 def _key(row: Mapping[str, object], language: Language, where: str) -> str:

@@ -9,7 +9,7 @@ examples before a prompt, a target behind it).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 from mt_lottery.data.prompts.templates import Template
 from mt_lottery.languages import LanguagePair
@@ -70,6 +70,17 @@ class Wording(str):
 def sentences_of(text: str) -> tuple[Span, ...] | None:
     """Where the sentences of a text are; a plain ``str`` is one, from end to end."""
     return text.sentences if isinstance(text, Wording) else ((0, len(text)),)
+
+
+def stored(text: str) -> list[Any]:
+    """A text and where its sentences are, for JSON."""
+    return [str(text), sentences_of(text)]
+
+
+def restored(given: Any, whole: bool = False) -> Wording:
+    """What :func:`stored` gave, as JSON has it."""
+    text, sentences = given
+    return Wording(text, None if sentences is None else [(a, b) for a, b in sentences], whole)
 
 
 def is_whole(text: str) -> bool:

@@ -10,25 +10,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mt_lottery.errors import ModelError
+from mt_lottery.errors import ModelError, shorten
 from mt_lottery.model.folder.library import call
 from mt_lottery.reading import read_json
 
+_LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers", "decoder_layers")
 #: The most that a size may be: beyond every model there is, and still built without weights
 #: in seconds. Names as in the configurations of transformers' families.
 LARGEST = {
     **dict.fromkeys(("vocab_size", "vocab_size_per_layer_input"), 100_000_000),
     **dict.fromkeys(("hidden_size", "n_embd", "d_model", "dim", "word_embed_proj_dim"), 1_000_000),
     **dict.fromkeys(("intermediate_size", "n_inner", "ffn_dim", "d_inner"), 10_000_000),
-    **dict.fromkeys(
-        ("num_hidden_layers", "n_layer", "num_layers", "n_layers", "decoder_layers"), 10_000
-    ),
+    **dict.fromkeys(_LAYERS, 10_000),
     **dict.fromkeys(("num_attention_heads", "n_head", "num_heads", "n_heads"), 100_000),
     **dict.fromkeys(("num_key_value_heads", "head_dim"), 100_000),
     **dict.fromkeys(("num_local_experts", "num_experts", "n_routed_experts"), 100_000),
     **dict.fromkeys(("max_position_embeddings", "n_positions", "n_ctx"), 1_000_000_000),
 }
-_LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers", "decoder_layers")
 #: Without these there is no model; others may be 0 (no heads in Mamba, no experts).
 _NEEDED = ("vocab_size", "hidden_size", "n_embd", "d_model", *_LAYERS)
 #: Keys whose wrong values not every transformers refuses.
@@ -59,12 +57,12 @@ def read_config(where: str, shown: str | None = None, **settings: Any) -> Any:
         names = stored.get("architectures") or []
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ModelError(
-                f"{file}: architectures is {_short(names)}; allowed: a list of names of classes."
+                f"{file}: architectures is {shorten(names)}; allowed: a list of names of classes."
             )
         check_sizes(stored, str(file))
         for key, kind, allowed in _KINDS:
             if not isinstance(stored.get(key), (kind, type(None))):
-                raise ModelError(f"{file}: {key} is {_short(stored[key])}; allowed: {allowed}.")
+                raise ModelError(f"{file}: {key} is {shorten(stored[key])}; allowed: {allowed}.")
     config = call(AutoConfig.from_pretrained, shown or where, where, **settings)
     if not hasattr(config, "get_text_config"):
         raise ModelError(f"{shown or where}: its configuration is {type(config).__name__}.")
@@ -113,9 +111,9 @@ def _check_rope(config: Any, where: str) -> None:
             same = value.items() <= used.items()
         if not same:
             raise ModelError(
-                f"{where}: its config.json is of transformers 5: {key} is {_short(value)} in its "
+                f"{where}: its config.json is of transformers 5: {key} is {shorten(value)} in its "
                 f"rope_parameters, which transformers {transformers.__version__} ignores: it would "
-                f"compute with {_short(used)}. Take transformers 5, or write {key} beside "
+                f"compute with {shorten(used)}. Take transformers 5, or write {key} beside "
                 "rope_parameters too."
             )
 
@@ -132,14 +130,9 @@ def check_sizes(stored: dict[str, Any], where: str) -> None:
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not whole or not least <= value <= LARGEST[name]:
             raise ModelError(
-                f"{where}: {key} is {_short(value)}; allowed: a whole number from {least} to "
+                f"{where}: {key} is {shorten(value)}; allowed: a whole number from {least} to "
                 f"{LARGEST[name]:,}."
             )
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def _sizes(stored: dict[str, Any], before: str) -> Iterator[tuple[str, Any]]:

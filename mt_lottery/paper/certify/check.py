@@ -214,15 +214,11 @@ def permuted(
         float32 values [k, d], and the largest KS distance between a row and its permutation.
     """
     generator = torch.Generator().manual_seed(seed)
-    trained = torch.isin(token_ids, probe.token_ids)
     stays = torch.isin(token_ids, ticket)
     values, largest = torch.empty(len(token_ids), table.shape[1]), 0.0
     for first in range(0, len(token_ids), _CHUNK):
         part = slice(first, first + _CHUNK)
-        ids = token_ids[part]
-        rows = table[ids.to(table.device)].to("cpu", torch.float32)
-        mine = trained[part]
-        rows[mine] = probe.values[torch.searchsorted(probe.token_ids, ids[mine])].cpu()
+        rows = probe.over(table, token_ids[part])
         order = torch.rand(rows.shape, generator=generator).argsort(dim=1)
         mixed = torch.where(stays[part][:, None], rows, rows.gather(1, order))
         values[part] = mixed

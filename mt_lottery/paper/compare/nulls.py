@@ -90,16 +90,10 @@ def between_probes(first: Probe, second: Probe, table: Tensor) -> Tensor:
         table: the original table, [V, d]: where a probe did not train a row.
     """
     rows = torch.unique(torch.cat([first.token_ids, second.token_ids]))
-    one, other = (_values(probe, rows, table) for probe in (first, second))
+    one, other = (probe.over(table, rows) for probe in (first, second))
     statistic = torch.zeros(len(table), dtype=torch.float64)
     statistic[rows] = ks_test(one, other).statistic
     return statistic
-
-
-def _values(probe: Probe, rows: Tensor, table: Tensor) -> Tensor:
-    values = table[rows.to(table.device)].to("cpu", torch.float32)
-    values[torch.searchsorted(rows, probe.token_ids)] = probe.values.float().cpu()
-    return values
 
 
 def measure_null(

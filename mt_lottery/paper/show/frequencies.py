@@ -115,13 +115,8 @@ def _by_decoding(tokenizer: Any, prompt: str, ids: list[int]) -> list[int]:
 
 def frequency_ranks(counts: Mapping[int, int]) -> dict[int, int]:
     """Rank of each token that occurs, 1 for the most frequent; equal counts share the best rank."""
-    ranks: dict[int, int] = {}
-    previous = rank = 0
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    for place, (token_id, number) in enumerate(ordered, 1):
-        if number <= 0:
-            break
-        if number != previous:
-            previous, rank = number, place
-        ranks[token_id] = rank
-    return ranks
+    from scipy.stats import rankdata
+
+    there = {token_id: -number for token_id, number in counts.items() if number > 0}
+    ranks = rankdata(list(there.values()), method="min").tolist()
+    return dict(zip(there, map(int, ranks), strict=True))

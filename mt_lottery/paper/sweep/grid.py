@@ -12,7 +12,7 @@ from mt_lottery import registry
 from mt_lottery.benchmark.asking import check, overrides_of
 from mt_lottery.benchmark.choosing import choose_langs
 from mt_lottery.benchmark.plan import Bench, Cell, Variant
-from mt_lottery.config import RunConfig
+from mt_lottery.config import RunConfig, shown
 from mt_lottery.config.compose import compose
 from mt_lottery.data.corpora import load_corpora
 from mt_lottery.errors import ConfigError, MTLotteryError, unknown
@@ -221,17 +221,10 @@ def _embed_as_probe(
     probe = dataclasses.asdict(composed(copying).probe)
     embed = dataclasses.asdict(composed("embed").train)
     return {
-        f"embed:train.{key}": _written(value)
+        f"embed:train.{key}": shown(value)
         for key, value in probe.items()
         if key != "save_steps" and embed[key] != value and f"embed:train.{key}" not in overrides
     }
-
-
-def _written(value: Any) -> str:
-    """A setting as the command line takes it."""
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _within_limits(sweep: Sweep, *, explicit: bool) -> Sweep:

@@ -236,10 +236,5 @@ class KSTransferTuner(KSLotteryTuner):
         return "embed"
 
     def values(self, context: TuningContext, rows: Tensor) -> Tensor:
-        probe = context.probe
-        assert probe is not None
-        values = context.table[rows.to(context.table.device)].to("cpu", torch.float32)
-        place = torch.searchsorted(probe.token_ids, rows).clamp_max(len(probe.token_ids) - 1)
-        moved = probe.token_ids[place] == rows
-        values[moved] = probe.values[place[moved]].cpu()
-        return values
+        assert context.probe is not None
+        return context.probe.over(context.table, rows)
