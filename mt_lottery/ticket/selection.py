@@ -196,11 +196,11 @@ def ticket_of(
             + _nearest_row(scores, correction)
             + " Raise alpha, or choose by number."
         )
-    if level is None and scores.pvalue is not None:
-        level = Level(min(implied_alpha(scores.pvalue, chosen), 1.0), correction)
+    if level is None and scores.pvalue is not None:  # counted off: nothing is corrected
+        level = Level(min(implied_alpha(scores.pvalue, chosen), 1.0))
     tau = None
     if level is not None:
-        tau = tau_estimated(scores.statistic, scores.adjusted(correction), level.alpha)
+        tau = tau_estimated(scores.statistic, scores.adjusted(level.correction), level.alpha)
     return Ticket(
         chosen,
         selector,

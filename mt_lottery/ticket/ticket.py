@@ -115,16 +115,18 @@ class Ticket:
         return hash(tuple(self))
 
     def listed(self) -> list[int]:
-        """The rows of ``tickets.csv``: those that changed, most first, then the other chosen ones.
+        """The rows of ``tickets.csv``: those that changed, and the other chosen ones, most first.
 
         Rows that are not listed did not change: D = 0, p = 1.
         """
         if self.scores is None:
             return list(self)
         statistic = self.scores.statistic
+        listed = statistic > 0
+        listed[self.rows] = True  # a signed measure may choose rows below 0
         order = torch.argsort(statistic, descending=True, stable=True)
-        changed: list[int] = order[: int((statistic > 0).sum())].tolist()
-        return changed + sorted(set(self) - set(changed))
+        found: list[int] = order[listed[order]].tolist()
+        return found
 
     def named(self, tokenizer: Any | None, counts: Mapping[int, int] | None = None) -> Ticket:
         """The same ticket with the tokens of its listed rows, and their counts.

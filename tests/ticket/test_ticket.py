@@ -76,6 +76,13 @@ def test_what_is_saved_is_loaded(ticket: Ticket) -> None:
         assert found == ticket and hash(found) == hash(ticket)
 
 
+def test_rows_that_a_signed_measure_chose_keep_their_order(tmp_path: Path) -> None:
+    scores = RowScores(torch.tensor([-0.25, -torch.inf, 0.5, -0.125], dtype=torch.float64))
+    ticket = ticket_of(scores, rows=3)
+    assert list(ticket) == ticket.listed() == [2, 3, 0]  # by score, not by id
+    assert Ticket.load(ticket.save(tmp_path / "tickets.csv")) == ticket
+
+
 def test_a_ticket_carries_the_test() -> None:
     statistic = torch.tensor([0.0, 0.5, 1.0, 0.25])
     pvalue = torch.tensor([1.0, 0.01, 0.001, 0.04], dtype=torch.float64)

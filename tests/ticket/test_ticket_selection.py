@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mt_lottery.errors import RegistryError, TuningError
 from mt_lottery.registry import SELECTORS
+from mt_lottery.ticket.certify import tau_estimated
 from mt_lottery.ticket.ks import ks_test
 from mt_lottery.ticket.level import RowScores, correct
 from mt_lottery.ticket.selection import (
@@ -135,6 +136,8 @@ def test_ticket_by_count_implies_alpha(tables: tuple[Tensor, Tensor]) -> None:
     assert ticket.pvalue is not None and ticket.adjusted is not None
     assert torch.equal(ticket.adjusted, (ticket.pvalue * 6).clamp(max=1))
     assert (ticket.correction, ticket.selector) == ("bonferroni", "ks")
+    # τ is of the nominal α, as a certificate of these rows has it
+    assert ticket.tau == tau_estimated(result.statistic, result.pvalue, ticket.alpha) < 0.2
 
 
 def test_ticket_by_alpha(tables: tuple[Tensor, Tensor]) -> None:
