@@ -7,7 +7,7 @@ import os
 import re
 from typing import Any
 
-from mt_lottery.reading.files import TEXT, Error, read_text, shown
+from mt_lottery.reading.files import Error, read_text, shown
 
 Kind = type | tuple[type, ...]
 
@@ -123,12 +123,7 @@ def check_kind(content: Any, where: str, error: Error, kind: Kind) -> None:
 
 
 def read_json(
-    path: str | os.PathLike[str],
-    error: Error,
-    kind: Kind = dict,
-    *,
-    finite: bool = True,
-    limit: int = JSON,
+    path: str | os.PathLike[str], error: Error, kind: Kind = dict, *, finite: bool = True
 ) -> Any:
     """The value in a JSON file.
 
@@ -137,33 +132,25 @@ def read_json(
         error: the class to raise.
         kind: the type (or types) of the whole value.
         finite: refuse NaN and Infinity.
-        limit: the most bytes that are read.
 
     Raises:
         error: as :func:`read_text` and :func:`parse_json`.
     """
-    text = read_text(path, error, limit=limit)
+    text = read_text(path, error, limit=JSON)
     return parse_json(text, shown(path), error, kind, finite=finite)
 
 
-def read_json_lines(
-    path: str | os.PathLike[str],
-    error: Error,
-    kind: Kind = dict,
-    *,
-    finite: bool = True,
-    limit: int = TEXT,
-) -> list[tuple[int, Any]]:
-    """The values in a file of one JSON text a line, each with its line's number from 1.
+def read_json_lines(path: str | os.PathLike[str], error: Error) -> list[tuple[int, Any]]:
+    """The objects in a file of one a line, each with its line's number from 1.
 
     Empty lines are left out.
 
     Raises:
         error: as :func:`read_json`, with the line's number.
     """
-    lines = enumerate(read_text(path, error, limit=limit).split("\n"), 1)
+    lines = enumerate(read_text(path, error).split("\n"), 1)
     return [
-        (n, parse_json(line, f"{shown(path)}: line {n}", error, kind, finite=finite))
+        (n, parse_json(line, f"{shown(path)}: line {n}", error))
         for n, line in lines
         if line.strip()
     ]

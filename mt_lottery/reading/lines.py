@@ -93,15 +93,13 @@ def _lines(
         raise error(f"{where}: the file is empty.")
 
 
-def text_lines(
-    path: str | os.PathLike[str], error: Error, *, packed: bool = True
-) -> Iterator[tuple[int, str]]:
-    """Number (from 1) and text of each line of a UTF-8 file, without its end.
+def text_lines(path: str | os.PathLike[str], error: Error) -> Iterator[tuple[int, str]]:
+    """Number (from 1) and text of each line of a UTF-8 file, plain or packed, without its end.
 
     Raises:
         error: as :func:`raw_lines`; or a line is not UTF-8, or holds a NUL character.
     """
-    for number, line in enumerate(raw_lines(path, error, packed=packed), 1):
+    for number, line in enumerate(raw_lines(path, error, packed=True), 1):
         where = f"{shown(path)}:{number}"
         if b"\0" in line:
             raise error(f"{where}: a NUL character: this is not a text file in UTF-8.")

@@ -1,4 +1,4 @@
-"""Tables as CSV or TSV whose first line names the columns."""
+"""Tables as CSV whose first line names the columns."""
 
 from __future__ import annotations
 
@@ -8,17 +8,12 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from mt_lottery.errors import nearest
-from mt_lottery.reading.files import TEXT, Error, read_text, shown
+from mt_lottery.reading.files import Error, read_text, shown
 from mt_lottery.reading.lines import text_lines
 
 
 def read_csv_rows(
-    path: str | os.PathLike[str],
-    error: Error,
-    columns: Sequence[str] = (),
-    *,
-    delimiter: str = ",",
-    limit: int = TEXT,
+    path: str | os.PathLike[str], error: Error, columns: Sequence[str] = ()
 ) -> list[tuple[int, dict[str, str]]]:
     """The rows of a table whose first line names its columns, each with its last line's number.
 
@@ -26,28 +21,26 @@ def read_csv_rows(
         path: links are followed.
         error: the class to raise.
         columns: those that must be there; more may be.
-        delimiter: what separates two cells.
-        limit: the most bytes that are read.
 
     Raises:
         error: as :func:`read_text`; a column is missing or there twice, a row has more or
             fewer cells than columns, or a quote does not end.
     """
     # "\n" alone ends a line, as an editor counts them: a cell may hold "\r"
-    lines = io.StringIO(read_text(path, error, limit=limit), newline="\n")
-    return list(_csv_rows(lines, shown(path), error, columns, delimiter))
+    lines = io.StringIO(read_text(path, error), newline="\n")
+    return list(_csv_rows(lines, shown(path), error, columns))
 
 
 def csv_rows(path: str | os.PathLike[str], error: Error) -> Iterator[tuple[int, dict[str, str]]]:
     """As :func:`read_csv_rows`, one after the other, of a file of any size or packed by gzip."""
     lines = (f"{line}\n" for _, line in text_lines(path, error))
-    return _csv_rows(lines, shown(path), error, (), ",")
+    return _csv_rows(lines, shown(path), error, ())
 
 
 def _csv_rows(
-    lines: Iterable[str], where: str, error: Error, columns: Sequence[str], delimiter: str
+    lines: Iterable[str], where: str, error: Error, columns: Sequence[str]
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    reader = csv.reader(lines, strict=True)
     try:
         header = next(reader, None)
         if header is None:

@@ -43,22 +43,19 @@ def _unfolded(root: Any) -> int:
     return sizes[id(root)]
 
 
-def read_yaml(
-    path: str | os.PathLike[str], error: Error, kind: Kind = dict, *, limit: int = YAML
-) -> Any:
+def read_yaml(path: str | os.PathLike[str], error: Error, kind: Kind = dict) -> Any:
     """The plain value in a YAML file, read as OmegaConf reads it (``1e-3`` is a number).
 
     Args:
         path: links are followed.
         error: the class to raise.
         kind: the type (or types) of the whole value; an empty file is an empty dict.
-        limit: the most bytes that are read.
 
     Raises:
         error: as :func:`read_text`; no YAML, a key twice, a tag, or aliases that unfold
             to more than anybody means.
     """
-    return parse_yaml(read_text(path, error, limit=limit), shown(path), error, kind)
+    return parse_yaml(read_text(path, error, limit=YAML), shown(path), error, kind)
 
 
 def parse_yaml(text: str, where: str, error: Error, kind: Kind = dict) -> Any:

@@ -13,12 +13,11 @@ class Unreachable(OSError):
     """No connection to a server, or to the proxy on the way to it."""
 
 
-def require(url: str, seconds: float = SECONDS) -> None:
+def require(url: str) -> None:
     """Open a connection to a URL's server (or its proxy) and close it.
 
     Args:
         url: of the service; one that is no http address is not asked.
-        seconds: to wait.
 
     Raises:
         Unreachable: the host is not known, refuses or does not answer.
@@ -33,6 +32,6 @@ def require(url: str, seconds: float = SECONDS) -> None:
     host = way.hostname or asked.hostname
     port = way.port or (443 if way.scheme == "https" else 80)
     try:
-        socket.create_connection((host, port), timeout=seconds).close()
+        socket.create_connection((host, port), timeout=SECONDS).close()
     except OSError as error:
         raise Unreachable(f"{host} cannot be reached: {error.strerror or error}") from error

@@ -36,9 +36,9 @@ class Probe:
             rows: token ids, [k].
         """
         values = table[rows.to(table.device)].to("cpu", torch.float32)
-        place = torch.searchsorted(self.token_ids, rows).clamp_max(len(self.token_ids) - 1)
-        moved = self.token_ids[place] == rows
-        values[moved] = self.values[place[moved]].cpu().float()
+        moved = torch.isin(rows, self.token_ids)
+        place = torch.searchsorted(self.token_ids, rows[moved])
+        values[moved] = self.values[place].to("cpu", torch.float32)
         return values
 
 

@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from mt_lottery.errors import DataError, RecordError
 from mt_lottery.reading import (
     check_regular,
+    json_files,
     parse_json,
     read_bytes,
     read_csv_rows,
@@ -26,6 +28,7 @@ from mt_lottery.reading import (
     read_json_lines,
     read_text,
     read_yaml,
+    yaml_files,
 )
 
 READERS: list[Callable[..., Any]] = [
@@ -129,11 +132,14 @@ def test_permission_denied_is_said_so(tmp_path: Path, monkeypatch: pytest.Monkey
         read_json(path, DataError)
 
 
-@pytest.mark.parametrize("reader", READERS[1:])
-def test_size_is_bounded(tmp_path: Path, reader: Callable[..., Any]) -> None:
+def test_size_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_files, "JSON", 10)
+    monkeypatch.setattr(yaml_files, "YAML", 10)
     path = made(tmp_path, "a" * 11)
-    with pytest.raises(DataError, match=r"11 bytes; .* 10 at most"):
-        reader(path, DataError, limit=10)
+    bytes_of, text_of = partial(read_bytes, limit=10), partial(read_text, limit=10)
+    for reader in (bytes_of, text_of, read_json, read_yaml):
+        with pytest.raises(DataError, match=r"11 bytes; .* 10 at most"):
+            reader(path, DataError)
 
 
 def test_a_file_without_a_size_is_bounded_too() -> None:

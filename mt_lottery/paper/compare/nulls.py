@@ -67,11 +67,10 @@ class Null:
         wanted = torch.as_tensor(rows, dtype=torch.int64)
         return empirical_pvalues(self.statistic[wanted], self.null[self.rows])
 
-    def beyond(self, rows: Sequence[int] | Tensor, level: float = LEVEL) -> int:
+    def beyond(self, rows: Sequence[int] | Tensor) -> int:
         """How many of these rows have a D above the pooled null's quantile."""
         wanted = torch.as_tensor(rows, dtype=torch.int64)
-        bound = null_quantiles(self.null[self.rows], [level])[level]
-        return int((self.statistic[wanted] > bound).sum())
+        return int((self.statistic[wanted] > self.quantiles()[LEVEL]).sum())
 
     def above_own(self, rows: Sequence[int] | Tensor) -> int:
         """How many of these rows have a D above *their own* D under the null.

@@ -122,10 +122,10 @@ def score_probe(
     return score_rows(selector, table, table, **context)
 
 
-def nearest_rows(scores: RowScores, level: Level, tokenizer: Any | None, count: int = 5) -> str:
-    """For a ticket that came out empty: the rows that were nearest to it, a line each."""
+def nearest_rows(scores: RowScores, level: Level, tokenizer: Any | None) -> str:
+    """For a ticket that came out empty: the five rows that were nearest to it, a line each."""
     adjusted = scores.adjusted(level.correction)
-    order = torch.argsort(scores.statistic, descending=True, stable=True)[:count]
+    order = torch.argsort(scores.statistic, descending=True, stable=True)[:5]
     names = [""] * len(order) if tokenizer is None else token_strings(tokenizer, order)
     lines = "\n".join(
         f"  {token!r} (id {int(i)}): D = {float(scores.statistic[i]):.4f}, "
