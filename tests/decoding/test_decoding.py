@@ -8,6 +8,7 @@ from typing import Any
 import peft
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from translate_models import EOS, PAD, random_prompts, tiny_model, tiny_tokenizer
 
 from mt_lottery.decoding import Hypothesis, first_line, translate
@@ -138,6 +139,27 @@ def test_training_goes_on_after_decoding() -> None:
     run(model, [[3, 4]])
     model(input_ids=torch.tensor([[3, 4]]), labels=torch.tensor([[3, 4]])).loss.backward()
     assert model.model.embed_tokens.weight.grad is not None
+
+
+@pytest.mark.parametrize("prompts", [[[3, 4, 5]], [[3, 4, 5], [3, 4, 6, 7]]])
+def test_the_heads_weight_is_not_copied(prompts: list[list[int]]) -> None:
+    """As PyTorch's linear layer does for a strided input: it is ``bmm`` then, not ``mm``."""
+    seen: list[tuple[str, tuple[int, ...]]] = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(
+            self, op: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            made = op(*args, **(kwargs or {}))
+            if str(op) in ("aten.bmm.default", "aten.mm.default"):
+                seen.append((str(op), tuple(made.shape)))
+            return made
+
+    model = tiny_model("llama").requires_grad_(False)  # as a frozen one: else it is always `mm`
+    with Watch():
+        run(model, prompts, eos_ids=[])
+    heads = {op for op, shape in seen if shape[-1] == model.config.vocab_size}
+    assert heads == {"aten.mm.default"}
 
 
 def test_under_inference_mode() -> None:
