@@ -22,11 +22,12 @@ def main() -> None:
     from fairseq2.recipe.cli import _parse_args
     from fairseq2.recipe.cli import main as run_recipe
 
+    from mt_lottery.fairseq2.configuration import explained
     from mt_lottery.fairseq2.isolation import only_harmless_variables
     from mt_lottery.fairseq2.recipe import LotteryRecipe, keys_of
 
     given = keys_of(_parse_args().config_overrides)
-    with only_harmless_variables() as reveal:
+    with only_harmless_variables() as reveal, explained():
         run_recipe(LotteryRecipe(reveal, given))
 
 

@@ -18,6 +18,7 @@ from launch import run
 from safetensors.torch import load_file
 from tiny_runs import Commands, Models, hypotheses, record, small
 
+from mt_lottery.errors import ConfigError
 from mt_lottery.training.train_log import TrainLog
 
 pytestmark = pytest.mark.slow
@@ -233,6 +234,63 @@ def test_mistakes(commands: Commands, models: Models) -> None:
     for part in ("`train.lr` must be > 0", "Did you mean 'tuner.tickets'?", "Did you mean 'mini'?"):
         assert part in done.stderr
     assert not Path("out/record.json").exists()
+
+
+def test_what_fairseq2s_reader_refuses(commands: Commands) -> None:
+    Path("stored.yaml").write_text("gangs: 3\nlang:\n  from: en\n")
+    wrong = ["trainer.grad_check=maybe", "trainer.fp16_loss_scale=[1,2,3]", "common.seed=x"]
+    done = module(commands, "out", "--config-file", "stored.yaml", "--config", *wrong)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "5 settings are not valid" in done.stderr
+    for part in (
+        "`gangs`: Unknown key 'gangs'. Did you mean 'gang'? Known: baseline,",
+        "`lang` must be text, not a mapping.",
+        "`trainer.grad_check` must be true or false, not 'maybe'.",
+        "`trainer.fp16_loss_scale` must be a list of 2, not [1, 2, 3].",
+        "`common.seed` must be a whole number, not 'x'.",
+    ):
+        assert part in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "stored.yaml does not point to a configuration file."),
+        ("", "stored.yaml is empty."),
+        ("a: [1\n", "stored.yaml is not a valid YAML file. while parsing a flow sequence"),
+        ("- 1\n", "stored.yaml holds no mapping of keys to values."),
+        ("trainer: {data_parallelism: dpp}", "must be one of ddp, fsdp, not 'dpp'."),
+        ("trainer: 3", "`trainer` must be a mapping of data_parallelism, fsdp,"),
+        ("trainer: {max_grad_norm: much}", "must be a number or null, not 'much'."),
+        ("trainer: {fsdp: {version: v3}}", "`trainer.fsdp.version` must be one of v1, v2"),
+    ],
+)
+def test_a_file_that_fairseq2_cannot_read(
+    text: str | None, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fairseq2.composition import _register_library
+    from fairseq2.recipe import cli
+    from fairseq2.recipe.component import ComponentManager, _StandardComponentManager
+    from fairseq2.recipe.internal.config import (
+        _RecipeConfigStructurer,
+        _StandardRecipeConfigStructurer,
+    )
+    from fairseq2.runtime.dependency import DependencyContainer
+
+    from mt_lottery.fairseq2.configuration import explained
+    from mt_lottery.fairseq2.recipe import LotteryConfig
+
+    container = DependencyContainer()
+    _register_library(container, no_progress=True)
+    container.register_type(ComponentManager, _StandardComponentManager, singleton=True)
+    container.register_type(_RecipeConfigStructurer, _StandardRecipeConfigStructurer)
+    container.register_type(cli._RecipeConfigLoader)
+    file = tmp_path / "stored.yaml"
+    if text is not None:
+        file.write_text(text)
+    with explained(), pytest.raises(ConfigError) as caught:
+        container.resolve(cli._RecipeConfigLoader).load(LotteryConfig, file, None)
+    assert told in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_two_processes_with_fsdp2(commands: Commands, models: Models) -> None:
