@@ -16,7 +16,7 @@ from typing import Any
 import mt_lottery as mtl
 from mt_lottery.runs.export.engines import fit
 from mt_lottery.runs.export.rows import take_rows
-from serving_parts.servers import PARALLEL, Server, llamacpp, memory, running, vllm
+from serving_parts.servers import PARALLEL, Server, environment, llamacpp, memory, running, vllm
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def vllm_tickets(work: Work, python: str, languages: int) -> Iterator[Arm]:
         *("--max-loras", str(min(languages, PARALLEL)), "--max-cpu-loras", str(languages)),
         *("--lora-modules", *(f"language{n}={adapter}" for n in range(languages))),
     )  # fmt: skip
-    with running([line], [port], work.threads) as servers:
+    with running([line], [port], environment(work.threads)) as servers:
         ask = _completion(work, servers, lambda n: f"language{n}")
         yield Arm(ask, size(base) + languages * size(adapter), [s.process.pid for s in servers])
 
@@ -121,7 +121,7 @@ def vllm_merged(work: Work, python: str, languages: int) -> Iterator[Arm]:
     merged = work.exported("merged", format="merged")
     found = [vllm(python, merged, work.dtype, work.longest) for _ in range(languages)]
     lines, ports = zip(*found, strict=True)
-    with running(lines, ports, work.threads) as servers:
+    with running(lines, ports, environment(max(1, work.threads // languages))) as servers:
         ask = _completion(work, servers, lambda _: "base")
         yield Arm(ask, languages * size(merged), [s.process.pid for s in servers])
 
@@ -144,7 +144,7 @@ def llamacpp_tickets(work: Work, python: str, languages: int) -> Iterator[Arm]:
     adapter = work.exported("gguf-lora", format="gguf-lora", base=work.base)
     (model,), (ticket,) = base.glob("*.gguf"), adapter.glob("*.gguf")
     line, port = llamacpp(python, model, work.longest, work.threads, *([str(ticket)] * languages))
-    with running([line], [port], work.threads) as servers:
+    with running([line], [port], environment(work.threads)) as servers:
         bytes_ = size(model) + languages * size(ticket)
         yield Arm(_llama(work, servers, True), bytes_, [s.process.pid for s in servers])
 
@@ -160,7 +160,7 @@ def llamacpp_merged(work: Work, python: str, languages: int) -> Iterator[Arm]:
             copies[-1].write_bytes(model.read_bytes())
     found = [llamacpp(python, copy, work.longest, each) for copy in copies]
     lines, ports = zip(*found, strict=True)
-    with running(lines, ports, work.threads) as servers:
+    with running(lines, ports, environment(max(1, work.threads // languages))) as servers:
         yield Arm(_llama(work, servers, False), size(*copies), [s.process.pid for s in servers])
 
 
@@ -184,11 +184,11 @@ def mt_translate(work: Work, languages: int) -> tuple[float, list[str], int | No
     """The same sentences by ``mt-translate``, a language after the other, loading included."""
     start, found, most = time.perf_counter(), {}, 0
     line = [sys.executable, "-m", "mt_lottery.cli.translate", "--run", str(work.run.folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(work.threads)}
+    variables = {**os.environ, "OMP_NUM_THREADS": str(work.threads)}
     for language in range(languages):
         mine = range(language, len(work.sources), languages)
         process = subprocess.Popen(
-            line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+            line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=variables
         )
         assert process.stdin is not None and process.stdout is not None
         process.stdin.write("".join(f"{work.sources[n]}\n" for n in mine).encode())

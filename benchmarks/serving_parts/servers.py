@@ -1,4 +1,7 @@
-"""Servers of vLLM and llama.cpp: started, asked, their memory measured, stopped."""
+"""Servers of vLLM and llama.cpp: started, asked, their memory measured, stopped.
+
+The tests of both engines (``tests/serving``) start theirs here too.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +25,10 @@ PARALLEL = 8  # requests that a server answers at a time
 LLAMA = common.ROOT / "examples" / "llama_server.py"
 
 
-def settings(threads: int) -> dict[str, str]:
-    """Of a server's environment."""
+def environment(threads: int) -> dict[str, str]:
+    """Of a server that has so many threads."""
     return {
+        **os.environ,
         "OMP_NUM_THREADS": str(threads),
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -44,10 +48,17 @@ def has(python: str | None, module: str) -> bool:
 
 @dataclass(frozen=True)
 class Server:
-    """A server that answers."""
+    """A server that answers.
+
+    Attributes:
+        url: without a slash at its end.
+        process: the server.
+        log: what it prints, and what those print that were started with it.
+    """
 
     url: str
     process: subprocess.Popen[Any]
+    log: Path
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """The JSON object that it answers."""
@@ -64,7 +75,8 @@ def _answers(url: str) -> bool:
     return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nothing listens at."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
@@ -72,23 +84,33 @@ def _free_port() -> int:
 
 @contextlib.contextmanager
 def running(
-    lines: Sequence[list[str]], ports: Sequence[int], threads: int
+    lines: Sequence[list[str]], ports: Sequence[int], variables: Mapping[str, str]
 ) -> Iterator[list[Server]]:
-    """Start servers side by side, wait until all answer, and stop them after the block."""
-    environment = {**os.environ, **settings(max(1, threads // len(lines)))}
+    """Start servers side by side, wait until all answer, and stop them after the block.
+
+    Args:
+        lines: that start them.
+        ports: that they listen at.
+        variables: of their environment.
+
+    Raises:
+        RuntimeError: one ended, or does not answer; the end of the log is in the message.
+    """
     with contextlib.ExitStack() as stack:
-        log = stack.enter_context(tempfile.TemporaryFile("w+"))
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        log = Path(folder, "log.txt")
+        output = stack.enter_context(log.open("w"))
         servers = []
         for line, port in zip(lines, ports, strict=True):
-            process = subprocess.Popen(line, env=environment, stdout=log, stderr=log)
+            process = subprocess.Popen(line, env=variables, stdout=output, stderr=output)
             stack.callback(_stop, process)
-            servers.append(Server(f"http://127.0.0.1:{port}", process))
+            servers.append(Server(f"http://127.0.0.1:{port}", process, log))
         until = time.monotonic() + STARTS
         for server in servers:
             while not _answers(server.url):
                 if server.process.poll() is not None or time.monotonic() > until:
-                    log.seek(0)
-                    raise RuntimeError(f"the server did not start: {log.read()[-2000:]}")
+                    said = log.read_text("utf-8", "replace")[-3000:]
+                    raise RuntimeError(f"the server did not start: {said}")
                 time.sleep(0.2)
         yield servers
 
@@ -104,7 +126,7 @@ def _stop(process: subprocess.Popen[Any]) -> None:
 
 def vllm(python: str, folder: Path, dtype: str, longest: int, *more: str) -> tuple[list[str], int]:
     """The line that starts vLLM's server on a free port, and the port."""
-    port = _free_port()
+    port = free_port()
     line = [
         *(python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)),
         *("--served-model-name", "base", "--host", "127.0.0.1", "--port", str(port)),
@@ -122,7 +144,7 @@ def llamacpp(
     python: str, model: Path, longest: int, threads: int, *adapters: str
 ) -> tuple[list[str], int]:
     """The same of llama.cpp's."""
-    port = _free_port()
+    port = free_port()
     line = [
         *(python, str(LLAMA), str(model), *adapters, "--port", str(port)),
         *("--parallel", str(PARALLEL), "--context", str(longest)),

@@ -8,14 +8,16 @@ import os
 import shlex
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-PROGRAM = Path(__file__).parents[3] / "examples" / "llama_server.py"
+sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
+
+from serving_parts import servers
+
 PYTHON = os.environ.get("LLAMACPP_PYTHON", sys.executable)
 
 
@@ -36,24 +38,13 @@ def request_of(folder: Path) -> Any:
     return json.loads(words[words.index("-d") + 1])
 
 
-class Server:
-    """A server that answers; ``process`` is it."""
-
-    def __init__(self, address: str, process: subprocess.Popen[str]) -> None:
-        self.address, self.process = address, process
-
-    def ask(self, path: str, body: dict[str, Any]) -> Any:
-        """What it answers to a request with a body of JSON."""
-        request = urllib.request.Request(
-            f"{self.address}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=300) as answer:
-            return json.load(answer)
+class Server(servers.Server):
+    """A server that answers."""
 
     def greedy(self, prompt: str | list[int], limit: int = 10, **more: Any) -> Any:
         """What it says after a prompt (text or token ids); ``tokens`` of it are ids."""
         fixed = {"temperature": 0, "cache_prompt": False, "return_tokens": True}
-        return self.ask("/completion", {"prompt": prompt, "n_predict": limit, **fixed, **more})
+        return self.post("/completion", {"prompt": prompt, "n_predict": limit, **fixed, **more})
 
 
 @contextlib.contextmanager
@@ -61,22 +52,8 @@ def serving(model: Path, *adapters: Path, exact: bool = True) -> Iterator[Server
     """Start the server on a free port, with adapters at scale 0; stop it afterwards."""
     if (why := missing()) is not None:
         pytest.skip(why)
-    line = [PYTHON, str(PROGRAM), str(model), *map(str, adapters), "--threads", "1"]
-    process = subprocess.Popen(
-        [*line, *(["--exact"] if exact else [])],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        address = process.stdout.readline().strip()
-        assert address.startswith("http://"), f"no server: {address!r} ({process.poll()})"
-        yield Server(address, process)
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        finally:
-            process.kill()
-            process.stdout.close()
+    port = servers.free_port()
+    line = [PYTHON, str(servers.LLAMA), str(model), *map(str, adapters), "--port", str(port)]
+    line += ["--threads", "1", *(["--exact"] if exact else [])]
+    with servers.running([line], [port], os.environ) as (one,):
+        yield Server(one.url, one.process, one.log)

@@ -48,7 +48,7 @@ def test_the_bare_base_says_what_transformers_says(made: Made) -> None:
     compared = 0
     with serving(model.gguf) as server:
         for source, ids in zip(sources, prompts, strict=True):
-            asked = server.ask("/tokenize", {"content": run.prompt(source), "add_special": True})
+            asked = server.post("/tokenize", {"content": run.prompt(source), "add_special": True})
             assert asked["tokens"] == ids
             with torch.no_grad():
                 logits = loaded.model(torch.tensor([ids])).logits[0, -1].log_softmax(-1)
@@ -68,7 +68,7 @@ def test_the_patched_base_says_what_the_run_says(made: Made, tmp_path: Path) -> 
     folder = runs["ro"].export(tmp_path / "ro", "gguf", base=model.gguf).folder
     ((_, cat),) = answers(runs["ro"], ["The cat sleeps."])
     with serving(folder / "model.gguf") as server:
-        assert server.ask("/completion", request_of(folder) | IDS)["tokens"] == cat
+        assert server.post("/completion", request_of(folder) | IDS)["tokens"] == cat
         assert [server.greedy(ids)["tokens"] for ids, _ in wanted] == [said for _, said in wanted]
     with serving(model.gguf) as server:  # and the rows made the difference
         bare = [server.greedy(ids)["tokens"] for ids, _ in wanted]
@@ -103,7 +103,7 @@ def test_four_languages_over_one_base_at_once(made: Made, tmp_path: Path) -> Non
             assert server.greedy(ids, **more)["tokens"] == said
         body = request_of(tmp_path / "ro")  # as the card has it
         ((_, cat),) = answers(runs["ro"], ["The cat sleeps."])
-        assert server.ask("/completion", body | IDS)["tokens"] == cat
+        assert server.post("/completion", body | IDS)["tokens"] == cat
         # each ticket says something else than the others of the same source
         assert len({str(wanted[lang][0][1]) for lang in LANGS}) > 1
         # at scale 0 the base answers alone
@@ -152,8 +152,8 @@ def test_a_chat_is_read_as_the_run_reads_it(tmp_path: Path) -> None:
     asked = {"add_special": True, "parse_special": True}
     with serving(out / "model.gguf") as server:
         content = {"content": request_of(out)["prompt"]}
-        assert server.ask("/tokenize", content | asked)["tokens"] == ids
-        assert server.ask("/completion", request_of(out))["tokens_evaluated"] == len(ids)
+        assert server.post("/tokenize", content | asked)["tokens"] == ids
+        assert server.post("/completion", request_of(out))["tokens_evaluated"] == len(ids)
 
 
 def test_the_server_ends_when_it_is_told_to(made: Made) -> None:

@@ -45,7 +45,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         runs[language].export(tickets[language], format="lora", engine="vllm")
     card = (tickets["ro"] / "README.md").read_text("utf-8")
     (options,) = re.findall(r"--enable-lora (.*) \\\n", card)  # as the card says
-    with served(base, tickets, folder, [*SETTINGS, *options.split()]) as server:
+    with served(base, tickets, [*SETTINGS, *options.split()]) as server:
         yield Service(server, runs, tickets)
 
 
