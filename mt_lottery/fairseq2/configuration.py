@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import enum
-import pathlib
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -22,16 +21,12 @@ from mt_lottery.errors import ConfigError, shorten, unknown
 
 WORDS: dict[object, str] = {
     bool: "true or false", int: "a whole number", float: "a number", str: "text", NoneType: "null",
-    pathlib.Path: "a path", torch.dtype: "a dtype (float32, bfloat16, …)",
+    Path: "a path", torch.dtype: "a dtype (float32, bfloat16, …)",
 }  # fmt: skip
 
 
 def wanted(kind: Any) -> str:
-    """A type of a configuration, in words.
-
-    >>> wanted(int | None)
-    'a whole number or null'
-    """
+    """A type of a configuration in words: ``a whole number or null``."""
     inner, origin = typing.get_args(kind), typing.get_origin(kind)
     if kind in WORDS:
         return WORDS[kind]

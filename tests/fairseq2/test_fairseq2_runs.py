@@ -239,7 +239,8 @@ def test_mistakes(commands: Commands, models: Models) -> None:
 def test_what_fairseq2s_reader_refuses(commands: Commands) -> None:
     Path("stored.yaml").write_text("gangs: 3\nlang:\n  from: en\n")
     wrong = ["trainer.grad_check=maybe", "trainer.fp16_loss_scale=[1,2,3]", "common.seed=x"]
-    done = module(commands, "out", "--config-file", "stored.yaml", "--config", *wrong)
+    asked = ["out", "--no-rich", "--config-file", "stored.yaml", "--config", *wrong]
+    done = module(commands, *asked)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "5 settings are not valid" in done.stderr
     for part in (
