@@ -97,7 +97,7 @@ def explained() -> Iterator[None]:
         try:
             return load(self, schema, file, given or None)
         except (RecipeConfigParseError, OperationalError) as error:
-            stored = []
+            stored: list[Any] = []
             with contextlib.suppress(Exception):  # then the error says what is wrong with the file
                 stored = self._yaml_loader.load(file)[:1] if file else []
             problems = [
