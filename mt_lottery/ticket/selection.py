@@ -80,7 +80,7 @@ def score_rows(selector: str, before: Tensor, after: Tensor, **context: Any) -> 
 
     Raises:
         RegistryError: unknown selector.
-        TuningError: context that it does not take or lacks, or scores of a wrong shape or NaN.
+        TuningError: context that it does not take or lacks, or scores of a wrong shape, NaN or ∞.
     """
     function: Callable[..., Any] = SELECTORS.get(selector)
     try:
@@ -100,10 +100,11 @@ def score_rows(selector: str, before: Tensor, after: Tensor, **context: Any) -> 
             f"where it has p-values too), not {type(result).__name__}."
         )
     statistic = result.statistic.detach().double().cpu()
-    if statistic.shape != before.shape[:1] or bool(statistic.isnan().any()):
+    bad = statistic.isnan() | statistic.isposinf()  # tickets.csv holds no infinity
+    if statistic.shape != before.shape[:1] or bool(bad.any()):
         raise TuningError(
-            f"Selector '{selector}' must return one number per row [{before.shape[0]}], no NaN; "
-            f"got {[*statistic.shape]} with {int(statistic.isnan().sum())} NaN."
+            f"Selector '{selector}' must return one number per row [{before.shape[0]}], no NaN, no "
+            f"infinity; got {[*statistic.shape]} with {int(bad.sum())} of these."
         )
     if result.pvalue is None:
         return RowScores(statistic)

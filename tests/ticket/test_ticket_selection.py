@@ -115,6 +115,9 @@ def test_selector_of_ones_own(tables: tuple[Tensor, Tensor], plain_selectors: No
         select("test_size", *tables, alpha=0.5, power=1.0)
     with pytest.raises(TuningError, match="no NaN"):
         score_rows("test_broken", *tables)
+    endless = torch.full_like(tables[1], torch.inf)
+    with pytest.raises(TuningError, match=r"'absolute' must .*no infinity; .* with 6 of these"):
+        score_rows("absolute", tables[0], endless)
     scores = score_rows("test_size", *tables, power=1.0)
     ticket = ticket_of(scores, rows=2, selector="test_size")
     assert (ticket.pvalue, ticket.adjusted, ticket.alpha) == (None, None, None)
