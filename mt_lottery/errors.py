@@ -142,25 +142,44 @@ def _ratio(one: str, other: str) -> float:
     return difflib.SequenceMatcher(None, one, other).ratio()
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str], labels: Mapping[str, str] | None = None) -> str:
     """A hint for a name that is not known (:func:`alike`).
+
+    Args:
+        name: the wrong one.
+        known: those that are allowed.
+        labels: what else some of them are called → the name.
 
     Returns:
         ``" Did you mean 'x'?"``, ``" Did you mean 'x' or 'y'?"`` (leading blank included) or the
         empty string.
     """
-    quoted = [f"'{match}'" for match in alike(name, known)]
+    called = labels or {}
+    found = alike(name, [*known, *called])
+    quoted = [f"'{match}'" for match in dict.fromkeys(called.get(each, each) for each in found)]
     if not quoted:
         return ""
     listed = " or ".join([*([", ".join(quoted[:-1])] if quoted[1:] else []), quoted[-1]])
     return f" Did you mean {listed}?"
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """The sentence for an unknown name: the value, what is allowed, the nearest match."""
+def unknown(
+    kind: str, name: str, known: Iterable[str], labels: Mapping[str, str] | None = None
+) -> str:
+    """The sentence for an unknown name: the value, what is allowed, the nearest match.
+
+    >>> unknown("recipe", "Original", ["lora", "none"], {"Original model": "none"})
+    "Unknown recipe 'Original'. Did you mean 'none'? Known: lora, none."
+
+    Args:
+        kind: what it is a name of.
+        name: the wrong one.
+        known: those that are allowed.
+        labels: what else some of them are called → the name.
+    """
     names = sorted(str(k) for k in known)
     listed = ", ".join(names) if names else "none"
-    return f"Unknown {kind} '{name}'.{nearest(name, names)} Known: {listed}."
+    return f"Unknown {kind} '{name}'.{nearest(name, names, labels)} Known: {listed}."
 
 
 def plural(count: int, noun: str) -> str:

@@ -40,7 +40,7 @@ class Leaderboard:
     def failed(self) -> list[str]:
         """The cells without a score, each with the reason."""
         return [
-            f"{row['label']} {lang}: {cell.get('reason') or ''}"
+            f"{row['method']} {lang}: {cell.get('reason') or ''}"
             for row in self._rows()
             for lang, cell in row["cells"].items()
             if cell["state"] == "failed"

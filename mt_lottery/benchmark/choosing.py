@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mt_lottery.benchmark.recipes import all_recipes, groups, tuner_of
-from mt_lottery.errors import ConfigError, MTLotteryError, argument, unknown
+from mt_lottery.benchmark.recipes import all_recipes, groups, tuner_of, unknown_recipe
+from mt_lottery.errors import ConfigError, MTLotteryError, argument
 from mt_lottery.languages import get_language, parse_pair
 
 
@@ -30,7 +30,7 @@ def choose_recipes(names: Sequence[str]) -> list[str]:
             except MTLotteryError as error:
                 problems.append(f"{name}: {error}")
         else:
-            problems.append(unknown("recipe", name, {*possible, *families}))
+            problems.append(unknown_recipe(name, {*possible, *families}))
     if problems:
         raise ConfigError(problems)
     wanted.add("none")

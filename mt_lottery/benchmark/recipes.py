@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mt_lottery.config.compose import compose
 from mt_lottery.config.recipe_files import headline, recipe_files, recipes_folder
-from mt_lottery.errors import MTLotteryError
+from mt_lottery.errors import MTLotteryError, unknown
 from mt_lottery.registry import TUNERS
 from mt_lottery.tuners.recipes import all_recipes as all_recipes
 from mt_lottery.tuners.recipes import settings_of as settings_of
@@ -86,6 +86,15 @@ def label(recipe: str) -> str:
     if recipe.endswith(JOINT):
         return f"{label(recipe.removesuffix(JOINT))} (joint)"
     return LABELS.get(recipe, recipe)
+
+
+def unknown_recipe(recipe: str, known: Iterable[str]) -> str:
+    """The sentence for an unknown recipe; what tables and pages call one leads to its name."""
+    from mt_lottery.runs.summary import in_table  # not for mt-train --help, which is quick
+
+    names = list(known)
+    called = {shown(name): name for name in names for shown in (label, in_table)}
+    return unknown("recipe", recipe, names, called)
 
 
 def place(recipe: str) -> tuple[int, str]:

@@ -71,8 +71,8 @@ def compare(given: argparse.Namespace) -> int:
     from mt_lottery.benchmark.board.compare import compare_with
     from mt_lottery.benchmark.board.presenting import tell_failures
     from mt_lottery.benchmark.board.report import load
-    from mt_lottery.benchmark.recipes import label
     from mt_lottery.report.printing import Grid, printer
+    from mt_lottery.runs.summary import in_table
     from mt_lottery.scoring.significance import RESAMPLES, Corrected, least_pvalue
     from mt_lottery.scoring.verdicts import Equivalence
 
@@ -110,11 +110,13 @@ def compare(given: argparse.Namespace) -> int:
 
     of = {"raw": "the whole output", "first_line": "the first line"}[differences.which]
     console = printer(130)
-    title = f"{differences.column} of {of}, less that of {label(differences.against)}"
+    title = f"{differences.column} of {of}, less that of {in_table(differences.against)}"
     table = Grid(title, ["recipe", *differences.columns], lines=True)
     for recipe, gaps in differences.gaps.items():
         judged = differences.equivalence.get(recipe, {})
-        table.add(label(recipe), *[shown(gaps.get(c), judged.get(c)) for c in differences.columns])
+        table.add(
+            in_table(recipe), *[shown(gaps.get(c), judged.get(c)) for c in differences.columns]
+        )
     console.print(table)
     several = len(differences.gaps)
     holm = f", Holm-corrected over the {several} recipes of a column" if several > 1 else ""

@@ -28,8 +28,9 @@ def shown_metric(record: Record, key: str) -> str:
     return report.shown_column(record.scores[key], key)
 
 
-def _recipe(record: Record) -> str:
-    return "none (original)" if record.method == "none" else record.method
+def in_table(recipe: str) -> str:
+    """What a table on a terminal calls a recipe: the name that commands take."""
+    return "none (original)" if recipe == "none" else recipe
 
 
 def comparison(records: list[Record]) -> Grid:
@@ -46,7 +47,7 @@ def comparison(records: list[Record]) -> Grid:
     for record in records:
         rows = "—" if record.tickets is None else f"{record.tickets.count:,}"
         table.add(
-            _recipe(record),
+            in_table(record.method),
             f"{record.trainable_parameters:,}",
             rows,
             shown_score(record, key, "raw"),
@@ -80,7 +81,7 @@ def by_direction(records: list[Record]) -> Grid | None:
             one = alone(record, lang)
             table.add(
                 lang if own.trained else f"{lang} (not trained)",
-                _recipe(record),
+                in_table(record.method),
                 shown_score(one, key, "raw"),
                 shown_score(one, key, "first_line"),
                 f"{one.generation.stopped:.0%}",
@@ -100,7 +101,7 @@ def other_metrics(records: list[Record]) -> Grid | None:
     table = Grid("Other metrics with 95% interval: raw, first line", ["recipe", *heads])
     for record in records:
         shown = [shown_score(record, key, which) for key in keys for which in ("raw", "first_line")]
-        table.add(_recipe(record), *shown)
+        table.add(in_table(record.method), *shown)
     return table
 
 

@@ -40,7 +40,11 @@ def test_a_leaderboard_of_the_command_lines_cells(board: Any) -> None:
     assert {"none", "random", "frequency"} == set(frame["method"])
     again = mtl.Leaderboard(board.folder)
     assert str(again) == str(board)
-    assert all(row["label"] in str(board) for row in board._rows())
+    # its table has the names that `mt-bench compare --against` takes, its pages the labels too
+    assert all(f"│ {row['method']} " in str(board) for row in board._rows())
+    assert all(
+        row["label"] in (board.folder / "leaderboard.md").read_text() for row in board._rows()
+    )
 
 
 def test_a_leaderboard_in_a_notebook(board: Any) -> None:

@@ -91,7 +91,10 @@ def test_against_the_best_it_says_what_the_leaderboard_says(tmp_path: Path) -> N
 def test_the_command(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["compare", str(out), "--against", "lora", "--metric", "comet"]) == 0
     shown = capsys.readouterr().out
-    assert "COMET[m] ×100 of the whole output, less that of LoRA" in shown
+    assert "COMET[m] ×100 of the whole output, less that of lora" in shown
+    # each row is called what --against takes
+    named = {line.split()[1] for line in shown.splitlines() if line.startswith("│ ")} - {"│"}
+    assert named == {"none", "eos_bias"}
     none = compare_with(collect(out), "lora", metric="comet").gaps["none"]["en-ro"]
     low, high = none.ci95
     assert f"{none.difference:+.1f} [{low:.1f}, {high:.1f}]" in shown
@@ -139,6 +142,9 @@ def test_as_good_up_to_a_margin(out: Path, capsys: pytest.CaptureFixture[str]) -
     ("arguments", "told"),
     [
         (["--against", "lore"], r"Unknown recipe 'lore'\. Did you mean 'lora'\?.* eos_bias, lora"),
+        (["--against", "Original model"], r"Did you mean 'none'\? Known: eos_bias, lora, none"),
+        (["--against", "none (original)"], "Did you mean 'none'"),
+        (["--against", "lora", "--recipes", "EOS"], "Did you mean 'eos_bias'"),
         (["--against", "lora", "--recipes", "full"], "Unknown recipe 'full'"),
         (["--against", "lora", "--recipes", "lora"], "no recipe to compare with 'lora'"),
         (["--against", "lora", "--metric", "bleu"], r"Unknown metric 'bleu'.*chrf, comet"),

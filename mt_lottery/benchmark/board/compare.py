@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from mt_lottery.benchmark.board.collect import Results, nothing_finished
 from mt_lottery.benchmark.board.leaderboard import Builder
+from mt_lottery.benchmark.recipes import unknown_recipe
 from mt_lottery.errors import ConfigError, RecordError, unknown
 from mt_lottery.scoring.significance import Corrected, ResampledScore, average, differences
 from mt_lottery.scoring.verdicts import Equivalence, equivalence
@@ -75,7 +76,7 @@ def compare_with(
         raise ConfigError(f"{results.out}: no recipe has settings tuned on dev (--tune N).")
     for name in (against, *recipes):
         if name not in present:
-            raise ConfigError(f"{results.out}: {unknown('recipe', name, present)}")
+            raise ConfigError(f"{results.out}: {unknown_recipe(name, present)}")
     wanted = [m for m in present if m != against and (not recipes or m in recipes)]
     if not wanted:
         raise ConfigError(f"{results.out}: there is no recipe to compare with '{against}'.")

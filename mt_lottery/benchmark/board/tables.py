@@ -10,6 +10,7 @@ from mt_lottery.benchmark.recipes import rounded
 from mt_lottery.report.numbers import GAP, number, percent, size, spread
 from mt_lottery.report.plain import markdown_code, markdown_text, tex_text
 from mt_lottery.report.table import Column, Table
+from mt_lottery.runs.summary import in_table
 from mt_lottery.scoring.metric import WHICH
 
 Row = dict[str, Any]
@@ -75,6 +76,11 @@ def _name(head: str) -> Column:
     return Column(head, lambda row: str(row["label"]), markdown=markdown, strong=True)
 
 
+def _typed(head: str) -> Column:
+    """Names as commands take them: a terminal has no room for the labels too."""
+    return Column(head, lambda row: in_table(str(row["method"])))
+
+
 def _trained(head: str = "trained", write: Write = "{:,}".format) -> Column:
     def cell(row: Row) -> str:
         count = row["trainable_parameters"]
@@ -94,7 +100,7 @@ def summary(board: Row, block: Row) -> Table:
         return f"{gain['stop']:+.1f} {gain['translate']:+.1f}" if gain else GAP
 
     columns = [
-        *(_name("recipe"), _trained(), *_languages(board, number, "raw", "score")),
+        *(_typed("recipe"), _trained(), *_languages(board, number, "raw", "score")),
         _average("average", _score, "raw"),
         _average("first line", number, "first_line", "score"),
         _average("stopped", percent, "stopped"),
@@ -150,9 +156,9 @@ def metrics(board: Row, block: Row, head: str = "average", *, whole: bool = True
         board: the leaderboard.
         block: of it.
         head: of the column of recipes.
-        whole: the first line with its interval, and the best in bold.
+        whole: the first line with its interval, the best in bold, and labels beside names.
     """
-    names, columns = headings(board), [_name(head)]
+    names, columns = headings(board), [_name(head) if whole else _typed(head)]
 
     def of(place: int, column: Column) -> Column:
         """A column of a metric's rows."""
