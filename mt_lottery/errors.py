@@ -13,7 +13,6 @@ import contextlib
 import difflib
 import functools
 import inspect
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
@@ -48,7 +47,7 @@ class ConfigError(MTLotteryError):
             text = self.problems[0]
         else:
             lines = "\n".join(f"  {i}. {p}" for i, p in enumerate(self.problems, 1))
-            text = f"{len(self.problems)} settings are not valid:\n{lines}"
+            text = f"{plural(len(self.problems), 'setting')} are not valid:\n{lines}"
         super().__init__(text)
 
 
@@ -182,17 +181,19 @@ def unknown(
     return f"Unknown {kind} '{name}'.{nearest(name, names, labels)} Known: {listed}."
 
 
-def plural(count: int, noun: str) -> str:
+def plural(count: int | str, noun: str) -> str:
     """A number with what it counts.
 
-    >>> plural(1, "cell"), plural(11_520, "trained parameter"), plural(2, "entry")
-    ('1 cell', '11,520 trained parameters', '2 entries')
+    >>> plural(1, "cell"), plural(11_520, "trained parameter"), plural("no", "entry")
+    ('1 cell', '11,520 trained parameters', 'no entries')
     """
-    if count != 1 and re.search("[^aeiou]y$", noun):
-        noun = f"{noun[:-1]}ies"
-    elif count != 1:
-        noun += "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
-    return f"{count:,} {noun}"
+    shown = count if isinstance(count, str) else f"{count:,}"
+    if count == 1:
+        return f"{shown} {noun}"
+    for end, ends in (("sis", "ses"), ("ss", "sses"), ("ry", "ries")):
+        if noun.endswith(end):
+            return f"{shown} {noun.removesuffix(end)}{ends}"
+    return f"{shown} {noun}s"
 
 
 _OPTIONS: ContextVar[bool] = ContextVar("_OPTIONS", default=False)

@@ -8,7 +8,7 @@ from numbers import Integral
 from typing import Any
 
 from mt_lottery.decoding.translation import Hypothesis
-from mt_lottery.errors import ScoreError, check_texts, checked_keywords, shorten
+from mt_lottery.errors import ScoreError, check_texts, checked_keywords, plural, shorten
 from mt_lottery.report.printing import Grid, as_text
 from mt_lottery.scoring.metric import WHICH, Metric, MetricContext, check_parallel
 from mt_lottery.scoring.report import evaluate, shown_column, shown_score
@@ -102,7 +102,8 @@ def score(
         sources = check_texts("sources", sources, ScoreError)
         if len(sources) != len(references):
             raise ScoreError(
-                f"{len(sources)} sources, but {len(references)} references: give one each."
+                f"{plural(len(sources), 'source')}, but {plural(len(references), 'reference')}: "
+                "give one each."
             )
     metrics = [metrics] if isinstance(metrics, str) else _listed(metrics)
     if not isinstance(metrics, list) or not metrics:

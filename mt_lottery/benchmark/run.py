@@ -28,7 +28,7 @@ from mt_lottery.benchmark.executors.slurm_options import parse_options
 from mt_lottery.benchmark.executors.slurm_queue import require
 from mt_lottery.benchmark.executors.worker import echo
 from mt_lottery.benchmark.plan import Bench, probe_group
-from mt_lottery.errors import argument
+from mt_lottery.errors import argument, plural
 from mt_lottery.tracking import given_up
 
 
@@ -36,7 +36,7 @@ def describe(bench: Bench, jobs: int, executor: str = "local") -> str:
     """The plan as ``--dry-run`` prints it."""
     statuses = statuses_of(bench, bench.cells())
     todo = [s for s in statuses if s.state != DONE]
-    lines = [f"{bench.out}: {len(statuses)} cells, {len(statuses) - len(todo)} done"]
+    lines = [f"{bench.out}: {plural(len(statuses), 'cell')}, {len(statuses) - len(todo)} done"]
     for lang in dict.fromkeys(status.cell.lang for status in statuses):
         for state in (DONE, WAITING, FAILED):
             own = [s.cell for s in statuses if s.cell.lang == lang and s.state == state]
@@ -50,8 +50,14 @@ def describe(bench: Bench, jobs: int, executor: str = "local") -> str:
         if group is not None:
             groups.setdefault(group, []).append(status.cell.recipe)
     users = sorted({recipe for recipes in groups.values() for recipe in recipes})
-    probes = f"{len(groups)} embedding-tuned probes (used by {', '.join(users)}), " if users else ""
-    lines.append(f"  shared: {probes}{len(bench.langs)} translations of the original model")
+    probes = (
+        f"{plural(len(groups), 'embedding-tuned probe')} (used by {', '.join(users)}), "
+        if users
+        else ""
+    )
+    lines.append(
+        f"  shared: {probes}{plural(len(bench.langs), 'translation')} of the original model"
+    )
     if executor == "slurm":
         lines.append(slurm_plan.describe(bench, statuses, jobs))
     if changes := other_settings(bench):
@@ -126,7 +132,7 @@ def do_cells(bench: Bench, asked: Asked) -> list[Status]:
     waiting = sum(s.state == WAITING for s in statuses)
     kept = sum(s.state == DONE for s in statuses)
     print(
-        f"{bench.out}: {len(statuses)} cells, {kept} done, {waiting} to do",
+        f"{bench.out}: {plural(len(statuses), 'cell')}, {kept} done, {waiting} to do",
         file=sys.stderr,
         flush=True,
     )

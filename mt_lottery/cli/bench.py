@@ -18,6 +18,7 @@ from mt_lottery.cli.completing.shells import completed
 from mt_lottery.cli.options import Parser, add_options, counts, whole
 from mt_lottery.cli.outputs import check_results
 from mt_lottery.cli.shared import guarded
+from mt_lottery.errors import plural
 
 DESCRIPTION = "All recipes over language pairs and seeds, and an honest leaderboard."
 INTERRUPTED = "Interrupted. The same command goes on where it stopped."
@@ -105,7 +106,7 @@ def list_recipes(given: argparse.Namespace) -> int:
         print(json.dumps(listed, indent=1))
         return 0
     vocabulary, width = model.get_input_embeddings().weight.shape
-    title = f"{given.model}: {whole:,} parameters, vocabulary {vocabulary:,}, d = {width:,}"
+    title = f"{given.model}: {plural(whole, 'parameter')}, vocabulary {vocabulary:,}, d = {width:,}"
     table = Grid(title, ["recipe", "rows", "trained parameters", "", "of the model"])
     for count in counts:
         rows = "" if count.rows is None else f"{count.rows:,}"

@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 
 from mt_lottery.cli.options import Parser, add_options, names, typed
+from mt_lottery.errors import plural
 from mt_lottery.system.values import number
 
 EXAMPLES = """\
@@ -119,7 +120,9 @@ def compare(given: argparse.Namespace) -> int:
         )
     console.print(table)
     several = len(differences.gaps)
-    holm = f", Holm-corrected over the {several} recipes of a column" if several > 1 else ""
+    holm = (
+        f", Holm-corrected over the {plural(several, 'recipe')} of a column" if several > 1 else ""
+    )
     console.print(
         f"Brackets: 95% interval; p: two-sided (paired bootstrap, {RESAMPLES:,} resamples){holm}; "
         "bold: p ≤ 0.05. ≤: the least that so many resamples can show."
@@ -127,8 +130,8 @@ def compare(given: argparse.Namespace) -> int:
     fewest = min((n for n in differences.sentences.values() if n is not None), default=None)
     if fewest is not None and (least := least_pvalue(fewest)) > 1 / (RESAMPLES + 1):
         console.print(
-            f"{fewest} sentence{'s' if fewest > 1 else ''}: too few to show "
-            f"a p below {least:.3g}, however large the difference (2^(1 − n))."
+            f"{plural(fewest, 'sentence')}: too few to show a p below {least:.3g}, however large "
+            "the difference (2^(1 − n))."
         )
     if given.margin is not None:
         console.print(

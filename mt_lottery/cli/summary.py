@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
+from mt_lottery.errors import plural
 from mt_lottery.report.printing import Grid, printer
 from mt_lottery.runs import Outcome, Run
 from mt_lottery.runs.summary import by_direction, comparison, examples, other_metrics
@@ -44,14 +45,15 @@ def show(outcome: Outcome, console: Console | None = None) -> None:
         console.print(others)
     cost = outcome.record.cost
     console.print(
-        f"raw: the whole output, up to end-of-sequence or {records[-1].generation.max_new_tokens} "
-        "tokens; first line: the output up to its first line break; trained: number of "
-        "parameters; length: characters, relative to the reference."
+        "raw: the whole output, up to end-of-sequence or "
+        f"{plural(records[-1].generation.max_new_tokens, 'token')}; first line: the output up to "
+        "its first line break; trained: number of parameters; length: characters, relative to the "
+        "reference."
     )
     if outcome.record.tickets is not None and outcome.record.tickets.alpha is not None:
         ticket = outcome.record.tickets
         console.print(
-            f"Ticket: {ticket.count} rows, α = {ticket.alpha:.3g} (correction: "
+            f"Ticket: {plural(ticket.count, 'row')}, α = {ticket.alpha:.3g} (correction: "
             f"{ticket.correction}), scope {ticket.scope}. p is nominal: it ranks rows, it controls "
             "no error rate."
         )

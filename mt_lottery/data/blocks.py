@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mt_lottery.errors import DataError
+from mt_lottery.errors import DataError, plural
 
 DEFAULT_SIZE = {"dev": 100, "test": 200}
 
@@ -71,7 +71,9 @@ def plan_blocks(size: int, asked: Mapping[str, int | None], where: str) -> dict[
     if len(asked) == 1:
         ((role, number),) = asked.items()
         if (number or 1) > size:
-            raise DataError(f"data.{role}_pairs={number or 'all'}, but {where} has {size} pairs.")
+            raise DataError(
+                f"data.{role}_pairs={number or 'all'}, but {where} has {plural(size, 'pair')}."
+            )
         return {role: Block(0, size if number is None else number, size)}
     held = _held_out(size, asked)
     dev, test = held.get("dev", 0), held.get("test", 0)
@@ -81,7 +83,7 @@ def plan_blocks(size: int, asked: Mapping[str, int | None], where: str) -> dict[
     if front < need:
         shown = [f"data.{role}_pairs={n}" for role, n in asked.items() if n is not None]
         raise DataError(
-            f"{', '.join(shown) or 'data'}: {where} has {size} pairs, and "
+            f"{', '.join(shown) or 'data'}: {where} has {plural(size, 'pair')}, and "
             f"{', '.join(asked)} share them ({taken}"
             + (f", which leaves {max(front, 0)} for train" if "train" in asked else "")
             + "). Ask for fewer, or read dev or test from another corpus (data.dev, data.test)."

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mt_lottery.config import DataConfig, setting
 from mt_lottery.data.text import Pair
+from mt_lottery.errors import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,14 +107,14 @@ class Report:
     def counts(self) -> str:
         """``935 of 10,000 records are en-ca; left out: 3 too_long, 1 duplicate``."""
         if self.available == self.records:
-            text = f"{self.records:,} pairs of {self.wanted}"
+            text = f"{plural(self.records, 'pair')} of {self.wanted}"
         else:
-            text = f"{self.available:,} of {self.records:,} records are {self.wanted}"
+            text = f"{self.available:,} of {plural(self.records, 'record')} are {self.wanted}"
         dropped = [f"{number:,} {reason}" for reason, number in self.filters.items() if number]
         return text + (f"; left out: {', '.join(dropped)}" if dropped else "")
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.counts()}; {self.left:,} pairs left."
+        return f"{self.where}: {self.counts()}; {plural(self.left, 'pair')} left."
 
 
 def count_label(counts: Counter[str], label: str) -> None:

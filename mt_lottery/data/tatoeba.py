@@ -38,7 +38,7 @@ from mt_lottery.data.filters import (
     settings_for,
 )
 from mt_lottery.data.text import Pair, listed, open_folder
-from mt_lottery.errors import DataError
+from mt_lottery.errors import DataError, plural
 from mt_lottery.languages import Language, LanguagePair, names
 from mt_lottery.reading import text_lines
 from mt_lottery.registry import register_corpus
@@ -163,13 +163,15 @@ class Tatoeba:
 
         keep = PairFilter(self._settings if pool == "train" else None)
         kept = keep(wanted())
-        where = str(files[0]) + (f", the first {most:,} lines" if labels.total() == most else "")
+        where = str(files[0]) + (
+            f", the first {plural(most, 'line')}" if labels.total() == most else ""
+        )
         available = len(kept) + sum(keep.counts.values())
         if not available:
             common = ", ".join(f"{name} ({n:,})" for name, n in labels.most_common(8))
             raise DataError(
-                f"{where}: none of its {labels.total():,} lines is {pair}, by their labels. "
-                f"The most frequent there: {common or 'none'}."
+                f"{where}: none of its {plural(labels.total(), 'line')} is {pair}, by their "
+                f"labels. The most frequent there: {common or 'none'}."
             )
         self._reports[pool] = Report(where, str(pair), labels.total(), available, keep.counts)
         if not kept:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mt_lottery.errors import DataError
+from mt_lottery.errors import DataError, plural
 from mt_lottery.reading import raw_lines, reason, shown
 from mt_lottery.system.values import user_path
 
@@ -92,7 +92,7 @@ class Problems:
         """
         if self._count:
             rest = self._count - len(self._shown)
-            more = [f"… and {rest} more problem{'s' if rest > 1 else ''}."] if rest else []
+            more = [f"… and {plural(rest, 'more problem')}."] if rest else []
             raise DataError("\n".join([*self._shown, *more]))
 
 
@@ -176,8 +176,8 @@ def read_parallel(source: Path, target: Path) -> list[Pair]:
         mismatch.add(
             longer,
             alone,
-            f"this line has no partner: {source} has {len(sources)} lines, "
-            f"{target} has {len(targets)}.",
+            f"this line has no partner: {source} has {plural(len(sources), 'line')}, {target} has "
+            f"{len(targets)}.",
         )
         mismatch.extend(problems)
         problems = mismatch

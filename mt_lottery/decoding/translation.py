@@ -18,7 +18,7 @@ from mt_lottery.decoding.greedy import greedy_batch
 from mt_lottery.decoding.lines import FirstLine
 from mt_lottery.decoding.lines import first_line as first_line
 from mt_lottery.decoding.prefix import SharedPrefix, learned_prefix, share_prefix
-from mt_lottery.errors import ConfigError, DataError, ModelError
+from mt_lottery.errors import ConfigError, DataError, ModelError, plural
 from mt_lottery.model.attention import of_any_shape
 from mt_lottery.model.positions import learned_positions
 from mt_lottery.model.sharding import is_sharded
@@ -136,8 +136,8 @@ def translate(
     ]
     if 0 < max_new_tokens <= len(forced):
         problems.append(
-            f"translate.max_new_tokens={max_new_tokens}: must be more than the {len(forced)} "
-            "tokens with which each translation begins."
+            f"translate.max_new_tokens={max_new_tokens}: must be more than the "
+            f"{plural(len(forced), 'token')} with which each translation begins."
         )
     if problems:
         raise ConfigError(problems)
@@ -254,8 +254,9 @@ def _unless_out_of_memory(
             raise
         if len(batch) == 1:
             raise ModelError(
-                f"Out of memory with a single sentence (prompt of {len(batch[0])} tokens). "
-                "Lower translate.max_new_tokens or translate.beam_size, or take a smaller model."
+                "Out of memory with a single sentence (prompt of "
+                f"{plural(len(batch[0]), 'token')}). Lower translate.max_new_tokens or "
+                "translate.beam_size, or take a smaller model."
             ) from error
     # Only now are the frames gone that held the batch's tensors.
     gc.collect()
@@ -326,7 +327,7 @@ def check_positions(model: Any, longest: int, max_new_tokens: int, taken: int = 
     limit -= taken
     if longest + max_new_tokens - 1 > limit:
         raise ModelError(
-            f"The longest prompt has {longest} tokens; with translate.max_new_tokens="
-            f"{max_new_tokens} that is more than the model's {limit} positions. "
-            "Lower translate.max_new_tokens or take shorter prompts."
+            f"The longest prompt has {plural(longest, 'token')}; with "
+            f"translate.max_new_tokens={max_new_tokens} that is more than the model's "
+            f"{plural(limit, 'position')}. Lower translate.max_new_tokens or take shorter prompts."
         )

@@ -16,7 +16,7 @@ import torch
 
 from mt_lottery.config import RunConfig, TrainConfig
 from mt_lottery.data.prompts.batches import Example
-from mt_lottery.errors import TrainingError
+from mt_lottery.errors import TrainingError, plural
 from mt_lottery.model.attention import of_any_shape
 from mt_lottery.model.kernels import fused
 from mt_lottery.registry import register_engine
@@ -195,7 +195,7 @@ def _layout(sharded: bool) -> str:
     count = parallel.processes()
     if count == 1:
         return "1 process"
-    return f"{count} processes with {'fsdp' if sharded else 'ddp'}"
+    return f"{plural(count, 'process')} with {'fsdp' if sharded else 'ddp'}"
 
 
 def _kept(objective: Objective, folder: Path) -> int:

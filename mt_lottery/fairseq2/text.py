@@ -21,7 +21,7 @@ from mt_lottery.data.prompts.batches import (
     encode,
 )
 from mt_lottery.data.prompts.templates import template_of
-from mt_lottery.errors import DataError
+from mt_lottery.errors import DataError, plural
 from mt_lottery.languages import parse_pair
 
 
@@ -151,8 +151,8 @@ class ParallelText:
         batches = EpochBatches(sampler, config.epochs, rank, processes)
         if (smallest := min(map(len, batches.batches))) < processes:
             raise DataError(
-                f"A batch has {smallest} pairs for {processes} processes; another batch_size, or "
-                "another data.train_pairs, avoids that."
+                f"A batch has {plural(smallest, 'pair')} for {plural(processes, 'process')}; "
+                "another batch_size, or another data.train_pairs, avoids that."
             )
         pad_id = int(tokenizer.pad_token_id)
         return Reader(batches, examples, config.accumulate, lambda share: collate(share, pad_id))

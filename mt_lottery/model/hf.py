@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mt_lottery.errors import ModelError
+from mt_lottery.errors import ModelError, plural
 from mt_lottery.model import special_tokens, tables
 from mt_lottery.model.folder import checkpoint, hub
 from mt_lottery.model.folder.configuration import check_against_weights, read_config
@@ -165,9 +165,10 @@ def _load(
         )  # fmt: skip
         if missing := sorted(report.get("missing_keys", ())):
             raise ModelError(
-                f"{shown}: the weights lack {len(missing)} tensors that {type(model).__name__} "
-                f"needs ({', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}); "
-                "transformers would fill them with random numbers."
+                f"{shown}: the weights lack {plural(len(missing), 'tensor')} that "
+                f"{type(model).__name__} needs "
+                f"({', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}); transformers "
+                "would fill them with random numbers."
             )
     plain = commit is None and gguf is None and checkpoint.says_plain_tokenizer(Path(where))
     tables.output_head(model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from mt_lottery.errors import ModelError
+from mt_lottery.errors import ModelError, plural
 from mt_lottery.model.folder.quantised import Quantisation, keep_differentiable
 from mt_lottery.registry import MODELS
 from mt_lottery.system.quiet import quietly
@@ -103,8 +103,9 @@ def check_inside(model: Any, recipe: str) -> None:
     outside = [name for name, parameter in model.named_parameters() if parameter.is_meta]
     if outside:
         raise ModelError(
-            f"device_map=auto: {len(outside)} weights ({outside[0]}, …) found no room on the GPUs, "
-            f"and what recipe={recipe} learnt is put on weights that did. More, or larger, GPUs."
+            f"device_map=auto: {plural(len(outside), 'weight')} ({outside[0]}, …) found no room on "
+            f"the GPUs, and what recipe={recipe} learnt is put on weights that did. More, or "
+            "larger, GPUs."
         )
 
 

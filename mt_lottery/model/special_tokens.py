@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mt_lottery.errors import ModelError
+from mt_lottery.errors import ModelError, plural
 from mt_lottery.report.tokens import token_strings
 
 # In use as padding in known vocabularies; taken only where a vocabulary has them already.
@@ -78,7 +78,7 @@ def _check_rows(tokenizer: Any, vocabulary: dict[str, int], rows: int, where: st
         largest, token = max(reached)
         raise ModelError(
             f"{where}: the tokenizer has ids up to {largest} ({token!r}), the model's embedding "
-            f"table only {rows} rows. They do not belong together."
+            f"table only {plural(rows, 'row')}. They do not belong together."
         )
 
 
@@ -97,6 +97,6 @@ def check_ids(ids: Iterable[Sequence[int]], tokenizer: Any, rows: int) -> None:
     if largest >= rows:
         raise ModelError(
             f"The text holds the token {token_strings(tokenizer, [largest])[0]!r} (id {largest}), "
-            f"for which the model's embedding table of {rows} rows has none. Take a template "
-            "without it (data.template)."
+            f"for which the model's embedding table of {plural(rows, 'row')} has none. Take a "
+            "template without it (data.template)."
         )

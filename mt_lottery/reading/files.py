@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
-from mt_lottery.errors import MTLotteryError, nearest
+from mt_lottery.errors import MTLotteryError, nearest, plural
 
 Error = type[MTLotteryError]
 
@@ -46,7 +46,9 @@ def reason(error: OSError | ValueError, path: str | os.PathLike[str]) -> str:
         return _missing(Path(path))
     if error.errno == errno.ENAMETOOLONG:
         longest = max((len(os.fsencode(part)) for part in Path(path).parts), default=0)
-        return f"the name is too long ({longest} bytes in one part; most systems allow 255)"
+        return (
+            f"the name is too long ({plural(longest, 'byte')} in one part; most systems allow 255)"
+        )
     return {
         errno.EISDIR: "a folder, not a file",
         errno.ENOTDIR: "a file is where the path needs a folder",
@@ -79,7 +81,9 @@ def _open(path: str | os.PathLike[str], error: Error, limit: int | None) -> int:
         if not stat.S_ISREG(status.st_mode):
             refuse(_KINDS.get(stat.S_IFMT(status.st_mode), "not a regular file"))
         if limit is not None and status.st_size > limit:
-            refuse(f"{status.st_size:,} bytes; a file of this kind may have {limit:,} at most")
+            refuse(
+                f"{plural(status.st_size, 'byte')}; a file of this kind may have {limit:,} at most"
+            )
 
     # never through a blocking open, in case it becomes a pipe between the two calls
     flags = os.O_RDONLY
@@ -132,7 +136,7 @@ def read_bytes(path: str | os.PathLike[str], error: Error, *, limit: int = BYTES
         except OSError as cause:
             raise error(f"{shown(path)}: {reason(cause, path)}.") from cause
     if len(content) > limit:
-        raise error(f"{shown(path)}: a file of this kind may have {limit:,} bytes at most.")
+        raise error(f"{shown(path)}: a file of this kind may have {plural(limit, 'byte')} at most.")
     return content
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from mt_lottery.errors import plural
 from mt_lottery.reading.files import Error, check_regular, reason, shown
 
 MAGIC = b"GGUF"
@@ -96,7 +97,9 @@ class GGUFFile:
             )
         tensors, entries = self._number("Q"), self._number("Q")
         if max(tensors, entries) > ENTRIES:
-            self.refuse(f"damaged: it claims {tensors:,} tensors and {entries:,} entries")
+            self.refuse(
+                f"damaged: it claims {plural(tensors, 'tensor')} and {plural(entries, 'entry')}"
+            )
         self.entries: dict[str, Entry] = {}
         for _ in range(entries):
             self._entry()
@@ -164,7 +167,7 @@ class GGUFFile:
                 self._take(count * struct.calcsize(f"<{SCALARS[inner]}"))
             elif inner == STRING:
                 if count > len(self.bytes) // 8:
-                    self.refuse(f"damaged: a list of {count:,} texts")
+                    self.refuse(f"damaged: a list of {plural(count, 'text')}")
                 for _ in range(count):
                     self._take(self._number("Q"))
             else:
@@ -183,7 +186,7 @@ class GGUFFile:
     def _tensor(self) -> tuple[str, tuple[int, ...], int, int]:
         name, dimensions = self._text(), self._number("I")
         if not 1 <= dimensions <= 8:
-            self.refuse(f"damaged: {name!r} has {dimensions} dimensions")
+            self.refuse(f"damaged: {name!r} has {plural(dimensions, 'dimension')}")
         shape = tuple(self._number("Q") for _ in range(dimensions))[::-1]
         return name, shape, self._number("I"), self._number("Q")
 

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from typing import IO
 
+from mt_lottery.errors import plural
 from mt_lottery.reading.files import Error, check_regular, reason, shown
 
 LONGEST = 8 << 20  # bytes of a line
@@ -86,7 +87,8 @@ def _lines(
             )
         if size is not None and total > max(UNPACKED, RATIO * size):
             raise error(
-                f"{where}: {size:,} bytes that unpack to more than {total:,}: no text does that."
+                f"{where}: {plural(size, 'byte')} that unpack to more than {total:,}: no text "
+                "does that."
             )
         yield line.removesuffix(b"\n")
     if not number:

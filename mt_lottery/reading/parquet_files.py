@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mt_lottery.errors import nearest
+from mt_lottery.errors import nearest, plural
 from mt_lottery.reading.files import Error, check_regular, shown
 from mt_lottery.reading.lines import LONGEST
 
@@ -149,8 +149,8 @@ class ParquetTable:
     def _refuse_long(self, longest: int, name: str) -> None:
         if longest > LONGEST:
             raise self._error(
-                f"{shown(self._path)}: a value of '{name}' has {longest:,} bytes; a text may have "
-                f"{LONGEST:,}."
+                f"{shown(self._path)}: a value of '{name}' has {plural(longest, 'byte')}; a text "
+                f"may have {LONGEST:,}."
             )
 
     def _values(self, batch: Any, field: str) -> list[Any]:

@@ -8,6 +8,7 @@ import torch
 
 from mt_lottery.data.corpora import Split
 from mt_lottery.data.prompts.batches import Encoded
+from mt_lottery.errors import plural
 from mt_lottery.model.loading import LoadedModel
 from mt_lottery.model.positions import learned_positions
 from mt_lottery.model.sharding import local, whole
@@ -35,7 +36,7 @@ def _longest(plan: Plan, loaded: LoadedModel) -> tuple[int, str]:
     if positions is None or positions - plan.tuner.virtual_tokens >= asked:
         return asked, f"data.max_length={asked}"
     left = positions - plan.tuner.virtual_tokens
-    return left, f"the {left} positions that the model has for it"
+    return left, f"the {plural(left, 'position')} that the model has for it"
 
 
 def put_together(plan: Plan, context: TuningContext) -> LoadedModel:
@@ -92,7 +93,8 @@ def make_context(
     assert encoded is not None
     if encoded.dropped:
         why = _longest(plan, loaded)[1]
-        echo(f"{len(encoded.dropped)} training pairs are longer than {why}: dropped.")
+        verb = "is" if len(encoded.dropped) == 1 else "are"
+        echo(f"{plural(len(encoded.dropped), 'training pair')} {verb} longer than {why}: dropped.")
     context.counts = Counter(plan.text.counts(plan.corpora.train, tokenizer))
     context.input_counts = input_counts(encoded)
     context.seen = torch.tensor(sorted(context.input_counts), dtype=torch.int64)

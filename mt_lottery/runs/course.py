@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mt_lottery.config import TrainConfig
 from mt_lottery.data.prompts.batches import BucketBatchSampler, Encoded
-from mt_lottery.errors import MTLotteryError, assigned, by_caller
+from mt_lottery.errors import MTLotteryError, assigned, by_caller, plural
 from mt_lottery.model.loading import LoadedModel
 from mt_lottery.report.plain import visible
 from mt_lottery.report.progress import beside_bars, duration
@@ -76,13 +76,13 @@ class Watch(Tracker):
 def announce(plan: Plan, echo: Echo) -> None:
     """Say what a run will do, in order."""
     config, tuner, corpora = plan.config, plan.tuner, plan.corpora
-    sentences = f"{len(plan.test.pairs)} test sentences"
-    pairs = "" if corpora.train is None else f"{len(corpora.train.pairs)} pairs"
+    sentences = plural(len(plan.test.pairs), "test sentence")
+    pairs = "" if corpora.train is None else plural(len(corpora.train.pairs), "pair")
     stages = []
     if config.baseline and config.tuner.name != "none":
         stages.append(f"the original model translates {sentences} (once)")
     if config.tune and tuner.search_space:
-        stages.append(f"{config.tune} trials on dev")
+        stages.append(f"{plural(config.tune, 'trial')} on dev")
     if tuner.probe is not None:
         stages.append(f"the embedding table is tuned on {pairs} (kept for later runs)")
     if tuner.trains:

@@ -14,6 +14,7 @@ from mt_lottery.data.joint import in_direction
 from mt_lottery.data.prompts.chat import BoundChat
 from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.decoding.translation import Hypothesis, check_positions, translate
+from mt_lottery.errors import plural
 from mt_lottery.model.loading import HOST, LoadedModel, load
 from mt_lottery.model.positions import learned_positions, named_positions
 from mt_lottery.model.sharding import in_step
@@ -70,13 +71,13 @@ class Progress:
     def __call__(self, done: int, total: int, tokens: int) -> None:
         """Show how far it is (what ``translate`` calls after each step)."""
         now = time.monotonic()
-        self._bar.set_postfix_str(f"{tokens} tokens", refresh=False)
+        self._bar.set_postfix_str(plural(tokens, "token"), refresh=False)
         self._bar.update(done - self._bar.n)
         if not self._live and now - self._spoke > 15:
             self._spoke = now
             speed = tokens / max(now - self._began, 1e-9)
             print(
-                f"{self._title}: {done} of {total} sentences, {tokens} tokens, "
+                f"{self._title}: {done} of {plural(total, 'sentence')}, {plural(tokens, 'token')}, "
                 f"{speed:.0f} tokens/s",
                 file=sys.stderr,
                 flush=True,

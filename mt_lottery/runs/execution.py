@@ -13,7 +13,7 @@ from typing import Any
 from mt_lottery.config import TrainConfig, TunerConfig
 from mt_lottery.config.written import as_written
 from mt_lottery.data.prompts.batches import Encoded
-from mt_lottery.errors import RecordError
+from mt_lottery.errors import RecordError, plural
 from mt_lottery.model.kernels import check_kernels
 from mt_lottery.model.loading import LoadedModel
 from mt_lottery.model.sharding import on_main as on_main_in_step
@@ -309,7 +309,10 @@ def _train(
 ) -> TrainResult:
     config, tuner = plan.config, plan.tuner
     count = tuner.trainable_parameters(context)
-    echo(f"Training {count:,} parameters on {len(encoded.examples)} pairs ({config.recipe}).")
+    echo(
+        f"Training {plural(count, 'parameter')} on {plural(len(encoded.examples), 'pair')} "
+        f"({config.recipe})."
+    )
     result = plan.engine.train(
         context.model,
         config.train,

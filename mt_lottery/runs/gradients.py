@@ -15,7 +15,7 @@ import torch
 
 from mt_lottery.config import digest
 from mt_lottery.data.prompts.batches import Encoded
-from mt_lottery.errors import TuningError
+from mt_lottery.errors import TuningError, plural
 from mt_lottery.reading import read_json
 from mt_lottery.runs.decode import pad_id
 from mt_lottery.runs.folder.preparing import locked
@@ -75,10 +75,10 @@ def gradients_of(
     with locked(folder, wait=True):
         found = parallel.on_main(lambda: _read(folder / FILE, echo))
         if found is not None:
-            echo(f"Gradients of {found.pairs} training pairs: found.")
+            echo(f"Gradients of {plural(found.pairs, 'training pair')}: found.")
             return found
         examples = sample(encoded.examples, pairs, config.seed)
-        echo(f"Measuring the gradients of {len(examples)} training pairs …")
+        echo(f"Measuring the gradients of {plural(len(examples), 'training pair')} …")
         # with a tied table the softmax pulls at every row
         everything = torch.arange(context.table.shape[0])
         rows = everything if scope == "tied" else token_ids(examples)

@@ -23,6 +23,7 @@ from mt_lottery.data.joint import JointSplit, parts_of
 from mt_lottery.data.prompts.batches import Encoded
 from mt_lottery.data.prompts.prepared import PROMPT
 from mt_lottery.decoding.translation import Hypothesis
+from mt_lottery.errors import plural
 from mt_lottery.model.loading import LoadedModel
 from mt_lottery.runs.folder.directions import DirectionRecord
 from mt_lottery.runs.folder.files import write_hypotheses, write_sentence_scores
@@ -179,7 +180,7 @@ def score_outputs(
         about = metric_context(part, loaded)
         metrics = make_metrics(names, about)
         if any(hasattr(metric, "ahead") for metric in metrics):
-            echo(f"Scoring {count} translations with {', '.join(names)} …")
+            echo(f"Scoring {plural(count, 'translation')} with {', '.join(names)} …")
         scores = evaluate(own, part.test.targets, metrics, about)
         statistics = sentence_statistics(own, part.test.targets, metrics, about)
         judged[lang] = Judged(scores, generation_of(part, own))

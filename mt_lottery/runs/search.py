@@ -22,7 +22,7 @@ from typing import Any
 from mt_lottery.config import RunConfig, digest
 from mt_lottery.config.stored import allowing
 from mt_lottery.data.prompts.batches import Encoded
-from mt_lottery.errors import ConfigError, MTLotteryError, RecordError
+from mt_lottery.errors import ConfigError, MTLotteryError, RecordError, plural
 from mt_lottery.model.loading import LoadedModel
 from mt_lottery.registry import TUNERS
 from mt_lottery.report.tokens import decode_text
@@ -286,7 +286,10 @@ def choose_forced(plan: Plan, loaded: LoadedModel, encoded: Encoded, echo: Echo)
     about = dataclasses.replace(metric_context(on_dev, loaded), bootstrap=1)
     names = plan.config.metrics[:1]  # as for a trial
     prefixes = tuner.prefixes([example.target_ids for example in encoded.examples])
-    echo(f"Trying {len(prefixes)} first tokens on {len(dev.pairs)} dev sentences …")
+    echo(
+        f"Trying {plural(len(prefixes), 'first token')} on "
+        f"{plural(len(dev.pairs), 'dev sentence')} …"
+    )
     began, key = time.monotonic(), ""
     tried: list[dict[str, Any]] = []
     for prefix in ((), *prefixes):

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeGuard, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from mt_lottery.errors import ScoreError
+from mt_lottery.errors import ScoreError, plural
 from mt_lottery.languages import code_key, find_language
 from mt_lottery.registry import METRICS
 
@@ -175,7 +175,7 @@ def check_parallel(hypotheses: Sequence[str], references: Sequence[str]) -> None
     """
     if len(hypotheses) != len(references):
         raise ScoreError(
-            f"{len(hypotheses)} hypotheses but {len(references)} references: "
+            f"{plural(len(hypotheses), 'hypothesis')} but {plural(len(references), 'reference')}: "
             "there must be one of each for every sentence."
         )
     if not hypotheses:

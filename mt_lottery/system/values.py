@@ -8,7 +8,7 @@ import os
 import re
 from pathlib import Path
 
-from mt_lottery.errors import MTLotteryError, nearest, shorten
+from mt_lottery.errors import MTLotteryError, nearest, plural, shorten
 from mt_lottery.reading.files import shown
 from mt_lottery.system.diskfault import DiskError
 
@@ -20,7 +20,7 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 40 else f"{text[:20]}… ({len(text):,} characters)"
+    return text if len(text) <= 40 else f"{text[:20]}… ({plural(len(text), 'character')})"
 
 
 def whole(text: str, least: int = 0, most: int = LARGEST) -> int:
@@ -101,7 +101,7 @@ def path_problem(text: str) -> str | None:
             )
     long = max((len(part.encode("utf-8")) for part in text.split("/")), default=0)
     if long > LONGEST_NAME:
-        return f"a name in it has {long:,} bytes; file systems take {LONGEST_NAME} at most"
+        return f"a name in it has {plural(long, 'byte')}; file systems take {LONGEST_NAME} at most"
     if len(text.encode("utf-8")) > 4000:
         return "it is longer than 4,000 bytes"
     return None

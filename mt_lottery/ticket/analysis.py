@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mt_lottery.errors import TuningError
+from mt_lottery.errors import TuningError, plural
 from mt_lottery.ticket.ks import ks_test
 from mt_lottery.ticket.level import Level
 
@@ -71,7 +71,10 @@ def most_changed(statistic: Tensor, rows: int) -> Tensor:
     """
     changed = int((statistic > 0).sum())
     if not 1 <= rows <= changed:
-        raise TuningError(f"{rows} rows were asked for, but {changed} rows have changed.")
+        raise TuningError(
+            f"{plural(rows, 'row')} {'was' if rows == 1 else 'were'} asked for, but "
+            f"{plural(changed, 'row')} {'has' if changed == 1 else 'have'} changed."
+        )
     return torch.argsort(statistic, descending=True, stable=True)[:rows]
 
 
@@ -196,7 +199,7 @@ def unchanged_rows(
     """
     levels = [Level(alpha) for alpha in alphas]
     if len(token_ids) != len(tuned):
-        raise TuningError(f"{len(token_ids)} token ids for {len(tuned)} rows.")
+        raise TuningError(f"{plural(len(token_ids), 'token id')} for {plural(len(tuned), 'row')}.")
     test = ks_test(tuned, transferred)
     own = pvalue[token_ids]
     found = []

@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mt_lottery.errors import TuningError
+from mt_lottery.errors import TuningError, plural
 from mt_lottery.ticket.ks_torch import distances_torch
 from mt_lottery.ticket.pvalues import nominal_pvalues, resolve_method
 
@@ -126,8 +126,8 @@ def _refuse_nan(before: Tensor, after: Tensor, count: NDArray[np.int64]) -> None
         row = int(bad[0])
         where = "before" if before[row].isnan().any() else "after"
         raise TuningError(
-            f"Row {row} of {where} holds a NaN ({bad.size} of {count.size} rows do, in before or "
-            "after): the KS distance is not defined. Has the training diverged?"
+            f"Row {row} of {where} holds a NaN ({bad.size} of {plural(count.size, 'row')} do, in "
+            "before or after): the KS distance is not defined. Has the training diverged?"
         )
 
 

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from mt_lottery.errors import TuningError
+from mt_lottery.errors import TuningError, plural
 from mt_lottery.registry import SELECTORS, register_selector
 from mt_lottery.ticket.certify import tau_estimated
 from mt_lottery.ticket.ks import KSResult, ks_test
@@ -268,7 +268,7 @@ def _choose(scores: RowScores, rows: int | None, level: Level | None, selector: 
     if rows is not None and rows > eligible:
         kind = "can be chosen" if scores.pvalue is None else "changed (have a distance above 0)"
         total = scores.statistic.numel()
-        raise TuningError(f"rows = {rows}, but only {eligible} of {total} rows {kind}.")
+        raise TuningError(f"rows = {rows}, but only {eligible} of {plural(total, 'row')} {kind}.")
     return order[:rows]
 
 

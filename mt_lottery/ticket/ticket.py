@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mt_lottery.errors import RecordError
+from mt_lottery.errors import RecordError, plural
 from mt_lottery.ticket.level import Level, RowScores
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ class Ticket:
 
     def summary(self) -> str:
         """One line: how many rows, by which selector, α and τ."""
-        text = f"Ticket: {'1 row' if len(self) == 1 else f'{len(self):,} rows'}, selector "
+        text = f"Ticket: {plural(len(self), 'row')}, selector "
         text += self.selector
         if self.alpha is not None:
             text += f", α = {self.alpha:.4g} (correction: {self.correction or 'none'})"
@@ -306,7 +306,7 @@ def _checked(row: Mapping[str, str], where: str, vocab_size: int | None) -> dict
     token_id = whole("token_id", "{} is no token id.")
     if vocab_size is not None and token_id >= vocab_size:
         raise RecordError(
-            f"{where} token id {token_id} is outside the vocabulary of {vocab_size:,} rows."
+            f"{where} token id {token_id} is outside the vocabulary of {plural(vocab_size, 'row')}."
         )
     # without a p-value the measure is another selector's, which may have any range
     statistic = number("statistic", bounded=row["pvalue"] != "")

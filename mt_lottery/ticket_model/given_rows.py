@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from mt_lottery.errors import ArgumentError, TuningError
+from mt_lottery.errors import ArgumentError, TuningError, plural
 from mt_lottery.tuners.rows.module import check_rows
 from mt_lottery.tuners.rows.rows_file import read_rows_file
 
@@ -75,7 +75,9 @@ def _from_memory(rows: Any) -> Tensor:
         )
     dimensions = getattr(rows, "ndim", 1)
     if dimensions != 1:
-        raise ArgumentError(f"rows: token ids are a vector [k], not of {dimensions} dimensions.")
+        raise ArgumentError(
+            f"rows: token ids are a vector [k], not of {plural(dimensions, 'dimension')}."
+        )
     listed = rows.tolist() if hasattr(rows, "tolist") else _listed(rows)
     if listed and all(isinstance(one, bool) for one in listed):
         raise ArgumentError(

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from mt_lottery.errors import TrainingError
+from mt_lottery.errors import TrainingError, plural
 from mt_lottery.model.sharding import is_part, local
 from mt_lottery.system import parallel
 
@@ -57,11 +57,11 @@ class GradientWatch:
             return
         count = len(self._names)
         raise TrainingError(
-            f"No gradient reached any of the {count} trained tensors ({self._names[0]}"
-            f"{', …' if count > 1 else ''}) in any step: nothing was learnt. The model's "
-            "loss does not depend on what this method trains (no attention window reaches back "
-            "to a prefix, for example), or one of its layers has no backward pass (weights in a "
-            "quantised format)."
+            f"No gradient reached any of the {plural(count, 'trained tensor')} "
+            f"({self._names[0]}{', …' if count > 1 else ''}) in any step: nothing was learnt. The "
+            "model's loss does not depend on what this method trains (no attention window reaches "
+            "back to a prefix, for example), or one of its layers has no backward pass (weights "
+            "in a quantised format)."
         )
 
 

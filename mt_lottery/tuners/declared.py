@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mt_lottery.errors import TuningError
+from mt_lottery.errors import TuningError, plural
 from mt_lottery.tuners.base import Tuner, TuningContext
 
 
@@ -159,6 +159,7 @@ def _checked(tuner: Tuner, model: Any, returned: Any) -> list[nn.Parameter]:
         raise TuningError(f"{of} returned no parameter: there is nothing to train.")
     if distinct and not tuner.trains:
         raise TuningError(
-            f"{of} returned {len(distinct)} parameters, but the class says `trains = False`."
+            f"{of} returned {plural(len(distinct), 'parameter')}, but the class says `trains = "
+            "False`."
         )
     return distinct

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from mt_lottery.config import TunerConfig, setting
-from mt_lottery.errors import TuningError, nearest
+from mt_lottery.errors import TuningError, nearest, plural
 from mt_lottery.model.reach import text_parameters
 from mt_lottery.model.tables import is_tied
 from mt_lottery.registry import register_tuner
@@ -37,7 +37,7 @@ def find_module(model: nn.Module, wanted: str) -> tuple[str, list[nn.Parameter]]
     found = [n for n in names if n == wanted or n.endswith(f".{wanted}")]
     if len(found) != 1:
         shown = found or [n for n in names if n.count(".") <= 2][:12]
-        problem = f"{len(found)} parts" if found else "no part"
+        problem = plural(len(found), "part") if found else "no part"
         hint = "" if found else nearest(wanted, {n.partition(".")[2] for n in names})
         raise TuningError(
             f"tuner.module={wanted}: {type(model).__name__} has {problem} of that name.{hint} "

@@ -138,7 +138,7 @@ def test_dry_run_runs_nothing(commands: Commands, models: Models, finished: Path
     ended = bench(commands, models, "all", "--langs", "ro", "--out", "out", "--dry-run")
     assert ended.code == 0, ended.err
     assert "18 cells, 0 done" in ended.out
-    assert "1 embedding-tuned probes (used by embed, ks_lottery, ks_transfer)" in ended.out
+    assert "1 embedding-tuned probe (used by embed, ks_lottery, ks_transfer)" in ended.out
     assert not Path("out").exists()
     shutil.copytree(finished / "few_shot", "out")
     ended = bench(

@@ -82,7 +82,7 @@ def test_every_format_has_every_metric(out: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"lacking": True}, "The metric comet is left out: 1 finished cells do not have it."),
+        ({"lacking": True}, "The metric comet is left out: 1 finished cell does not have it."),
         ({"signature": "model:other"}, "The metric comet is left out, its signatures differ"),
     ],
 )

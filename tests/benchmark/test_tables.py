@@ -164,7 +164,7 @@ def test_overlap_counts_sentences_and_long_ngrams(tmp_path: Path) -> None:
     write(tmp_path, [found])
     write(tmp_path, [Overlap("en-es", "ntrex", "flores101", 4, 0, 0, 0, 0)])
     said = sentences(tmp_path, "gemma3_270m", ["flores101", "flores101"])
-    assert len(said) == 3 and "1 sources and 4 targets stand in the training text" in said[0]
+    assert len(said) == 3 and "1 source and 4 targets stand in the training text" in said[0]
     assert "June 2021" in said[2] and "August 2025" in said[2]
     unknown = sentences(tmp_path, "/models/mine", ["flores101", "own"])
     assert "/models/mine was published is not known" in unknown[2]

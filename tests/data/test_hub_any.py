@@ -262,7 +262,7 @@ def test_a_shard_without_rows(tmp_path: Path) -> None:
         ("train.jsonl", b'{"en": "caf\xe9", "ro": "b"}\n', "train.jsonl:1: not valid UTF-8"),
         ("train.jsonl", b'{"en": "a", "en": "c", "ro": "b"}\n', "the key 'en' twice"),
         ("train.jsonl", b'{"en": "\\ud800", "ro": "b"}\n', "half of a surrogate pair"),
-        ("train.csv", b"en,ro\na,b\nc\n", "line 3: 1 cells, but the header names 2 columns"),
+        ("train.csv", b"en,ro\na,b\nc\n", "line 3: 1 cell, but the header names 2 columns"),
         ("train.csv", b'en,ro\n"a,b\n', "damaged"),
         ("train.csv.gz", gzip.compress(b"en,ro\na,b\n")[:-9], "not all of it can be unpacked"),
         ("train.jsonl", b"\xff\xfe{\0}\0", "UTF-16"),

@@ -272,7 +272,7 @@ def test_yaml_is_read_as_omegaconf_reads_it(tmp_path: Path) -> None:
         ("id,q\n1,2\n", "line 1: no column p."),
         ("ids,p\n1,2\n", "line 1: no column id. Did you mean 'ids'?"),
         ("id,p,p\n1,2,3\n", "line 1: the column 'p' is there twice"),
-        ("id,p\n1,2\n3\n", "line 3: 1 cells, but the header names 2"),
+        ("id,p\n1,2\n3\n", "line 3: 1 cell, but the header names 2"),
         ("id,p\n1,2,3\n", "line 2: 3 cells"),
         ('id,p\n1,"2\n', "line 2: damaged: unexpected end of data"),
         ("id,p\n1," + "2" * 200_000, "line 2: damaged: field larger"),

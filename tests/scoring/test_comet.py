@@ -132,9 +132,9 @@ def test_the_mean_needs_no_program() -> None:
 
 
 def test_it_needs_the_sources() -> None:
-    with pytest.raises(ScoreError, match="needs the sources: no sources, 1 references"):
+    with pytest.raises(ScoreError, match="needs the sources: no sources, 1 reference"):
         make_metric("comet", context()).score(["a"], ["b"])
-    with pytest.raises(ScoreError, match="2 hypotheses but 1 references"):
+    with pytest.raises(ScoreError, match="2 hypotheses but 1 reference"):
         make_metric("comet", context(sources=["a"])).score(["a", "b"], ["b"])
 
 

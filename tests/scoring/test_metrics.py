@@ -103,7 +103,7 @@ def test_identical_empty_and_all_empty(name: str, no_network: Path) -> None:
 @pytest.mark.parametrize(
     ("hypotheses", "references", "problem"),
     [
-        (["a", "b"], ["a"], "2 hypotheses but 1 references"),
+        (["a", "b"], ["a"], "2 hypotheses but 1 reference"),
         (["a"], ["a", "b"], "1 hypotheses but 2 references"),
         ([], [], "no sentence"),
     ],

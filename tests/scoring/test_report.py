@@ -111,7 +111,7 @@ def test_shares_and_length_ratio() -> None:
         "max_new_tokens": 8,
     }
     assert stats(hypotheses, [""] * 4)["length_ratio"] is None
-    with pytest.raises(ScoreError, match="4 hypotheses but 1 references"):
+    with pytest.raises(ScoreError, match="4 hypotheses but 1 reference"):
         stats(hypotheses, [ROMANIAN])
 
 

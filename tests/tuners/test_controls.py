@@ -144,7 +144,7 @@ def test_frequency_matched_takes_other_rows_that_are_as_frequent() -> None:
              for s in range(20)}  # fmt: skip
     assert len(drawn) > 5 and all(set(d).isdisjoint({10, 41, 3}) for d in drawn)
     where.input_counts = Counter({10: 5, 41: 5, 3: 5, 5: 5})
-    with pytest.raises(TuningError, match="hold only 1 tokens beside the ticket's 3"):
+    with pytest.raises(TuningError, match="hold only 1 token beside the ticket's 3"):
         tuner("frequency_matched", tickets=3).apply(where_again(where))
 
 

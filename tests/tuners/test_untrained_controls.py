@@ -96,7 +96,7 @@ def test_examples_of_each_sentence_and_never_the_sentence_itself(tmp_path: Path)
     control.leads(asked[:1], 3)
     fewer, none = control.remarks()
     assert fewer.startswith("2 prompts with tuner.shots=3")
-    assert none.startswith("1 prompts have no example at all")
+    assert none.startswith("1 prompt has no example at all")
     control.save(where, tmp_path)
     again = tuner("few_shot", shots=3, retrieve="bm25")
     again.tokenizer = where.tokenizer

@@ -13,7 +13,7 @@ from mt_lottery.benchmark.bench_file import read_settings
 from mt_lottery.benchmark.cell_files import read_cell
 from mt_lottery.benchmark.plan import BLOCKS, Cell
 from mt_lottery.benchmark.recipes import JOINT, place
-from mt_lottery.errors import RecordError
+from mt_lottery.errors import RecordError, plural
 from mt_lottery.runs.finished import Run
 from mt_lottery.runs.folder.directions import alone, directions_in
 from mt_lottery.runs.folder.record import Record
@@ -210,7 +210,9 @@ def check(results: Results) -> None:
         signature = f"{key} {record.scores[key]['signature']}"
         same(f"signature {cell.lang}", cell, signature, "metrics")
         generation = record.generation
-        decoding = f"beam {generation.beam_size}, at most {generation.max_new_tokens} tokens"
+        decoding = (
+            f"beam {generation.beam_size}, at most {plural(generation.max_new_tokens, 'token')}"
+        )
         same("decoding", cell, decoding, "decoding settings")
         model = f"{record.model.name} {record.model.sha256 or record.model.revision}"
         same("model", cell, model, "models")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mt_lottery.data.corpora import Split
-from mt_lottery.errors import RecordError
+from mt_lottery.errors import RecordError, plural
 from mt_lottery.reading import read_json
 from mt_lottery.system.atomic import write_text
 
@@ -110,10 +110,10 @@ def sentences(out: Path, model: str, tests: Sequence[str]) -> list[str]:
     said = [] if problem is None else [f"What was found before is not known: {problem}"]
     for found in known:
         said.append(
-            f"{found.lang}: of {found.sentences} test sentences ({found.test}), "
-            f"{found.exact_source} sources and {found.exact_target} targets stand in the training "
-            f"text ({found.train}) word for word; {found.ngram_source} and {found.ngram_target} "
-            f"share {N} words in a row with it."
+            f"{found.lang}: of {plural(found.sentences, 'test sentence')} ({found.test}), "
+            f"{plural(found.exact_source, 'source')} and {plural(found.exact_target, 'target')} "
+            f"stand in the training text ({found.train}) word for word; {found.ngram_source} and "
+            f"{found.ngram_target} share {N} words in a row with it."
         )
     published = next((d for name, d in MODELS.items() if model.lower().startswith(name)), None)
     for test in dict.fromkeys(tests):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mt_lottery.benchmark.board.collect import Results
+from mt_lottery.errors import plural
 
 Rows = list[dict[str, Any]]
 
@@ -27,7 +28,10 @@ def common_metrics(results: Results) -> tuple[list[str], list[str]]:
                 own = signatures.setdefault(cell.lang, set())
                 own.add(str(record.scores[key]["signature"]))
         if lacking:
-            said.append(f"The metric {key} is left out: {lacking} finished cells do not have it.")
+            said.append(
+                f"The metric {key} is left out: {plural(lacking, 'finished cell')} "
+                f"{'does' if lacking == 1 else 'do'} not have it."
+            )
         elif any(len(own) > 1 for own in signatures.values()):
             named = sorted({s for own in signatures.values() for s in own})
             said.append(f"The metric {key} is left out, its signatures differ: {', '.join(named)}.")

@@ -8,6 +8,7 @@ from typing import Any
 from mt_lottery.benchmark.board import contamination
 from mt_lottery.benchmark.board.collect import Results
 from mt_lottery.benchmark.recipes import JOINT
+from mt_lottery.errors import plural
 from mt_lottery.runs.folder.record import Record
 
 SECONDS = (
@@ -29,9 +30,10 @@ def reading(results: Results, first: Record, seeds: int) -> list[str]:
     several = seeds > 1
     search = "greedy" if generation.beam_size == 1 else f"beam {generation.beam_size}"
     said = [
-        f"Raw: the whole output, up to end-of-sequence or {generation.max_new_tokens} tokens, "
-        f"{search}; first line: the output up to its first line break. Brackets: 95% bootstrap "
-        f"interval over sentences{' and seeds' if several else ''}.",
+        "Raw: the whole output, up to end-of-sequence or "
+        f"{plural(generation.max_new_tokens, 'token')}, {search}; first line: the output up to its "
+        "first line break. Brackets: 95% bootstrap interval over "
+        f"sentences{' and seeds' if several else ''}.",
         "Gain over the original model, split: stop = raw gain less first-line gain (learning to "
         "stop), translate = first-line gain (translating better). This is accounting, not "
         "causation.",
@@ -40,7 +42,7 @@ def reading(results: Results, first: Record, seeds: int) -> list[str]:
         said.append(
             "Bold: the best average, and every recipe not significantly worse (paired bootstrap "
             "over languages, seeds and sentences, 5%, Holm-corrected). ±: standard deviation over "
-            f"{seeds} seeds."
+            f"{plural(seeds, 'seed')}."
         )
     else:
         said.append(
@@ -87,7 +89,7 @@ def provenance(
     identity = f"sha256 {model.sha256}" if model.sha256 else f"revision {model.revision}"
     lines = [
         ("command", command),
-        ("model", f"{model.name}, {model.parameters:,} parameters, {identity}"),
+        ("model", f"{model.name}, {plural(model.parameters, 'parameter')}, {identity}"),
         ("template", first.data.template),
         ("seeds", ", ".join(map(str, seeds))),
     ]
@@ -97,9 +99,11 @@ def provenance(
             continue
         test = own[0].data.test
         train = next((r.data.train for r in own if r.data.train is not None), None)
-        text = f"test {test.name}, {test.pairs} pairs, sha256 {test.sha256[:16]}…"
+        text = f"test {test.name}, {plural(test.pairs, 'pair')}, sha256 {test.sha256[:16]}…"
         if train is not None:
-            text += f"; train {train.name}, {train.pairs} pairs, sha256 {train.sha256[:16]}…"
+            text += (
+                f"; train {train.name}, {plural(train.pairs, 'pair')}, sha256 {train.sha256[:16]}…"
+            )
         lines.append((f"data {lang}", text))
     lines += [(f"signature {key}", entry["signature"]) for key, entry in first.scores.items()]
     lines.append(("versions", ", ".join(f"{k} {v}" for k, v in first.environment.items())))

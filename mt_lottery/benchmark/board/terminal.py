@@ -17,6 +17,7 @@ from rich.text import Text
 from mt_lottery.benchmark.executors.runner import DONE, FAILED, RUNNING, WAITING, Status, estimate
 from mt_lottery.benchmark.executors.worker import LOG
 from mt_lottery.benchmark.plan import Bench
+from mt_lottery.errors import plural
 from mt_lottery.report.plain import visible
 from mt_lottery.report.printing import printer
 from mt_lottery.report.progress import duration
@@ -51,7 +52,7 @@ def time_line(todo: Sequence[Status], jobs: int, what: str) -> list[str]:
         return []
     if unknown == len(todo):
         return [f"  time: no {what} is measured yet; the estimate comes with the first ones"]
-    rest = f", and {unknown} {what}s whose recipe is not measured yet" if unknown else ""
+    rest = f", and {plural(unknown, what)} whose recipe is not measured yet" if unknown else ""
     return [f"  time: about {duration(seconds)}{rest}"]
 
 
@@ -145,7 +146,7 @@ class Board:
         ]
         done = sum(s.state in (DONE, FAILED) for s in self.statuses)
         spent = duration(time.monotonic() - self._began)
-        foot = f"{done} of {len(self.statuses)} cells, {spent}; "
+        foot = f"{done} of {plural(len(self.statuses), 'cell')}, {spent}; "
         lines.append(Text(foot + time_left(self.statuses, self.jobs)))
         return Group(table, *lines)
 

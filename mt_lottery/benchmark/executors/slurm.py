@@ -34,7 +34,7 @@ from mt_lottery.benchmark.executors.slurm_plan import split
 from mt_lottery.benchmark.executors.slurm_queue import Seen, SlurmError, cancel, ending, queue, why
 from mt_lottery.benchmark.executors.worker import LOG, Answer, Order, write_state
 from mt_lottery.benchmark.plan import Bench, probe_group
-from mt_lottery.errors import RecordError, argument
+from mt_lottery.errors import RecordError, argument, plural
 
 TICK = 1.0  # seconds between looks at the folder, which cost Slurm nothing
 PATIENCE = 15.0  # seconds that a shared file system may take to show what a job has written
@@ -137,7 +137,10 @@ def _attach(
             status.state, status.seconds, status.kept = now.state, now.seconds, now.kept
             status.reason = now.reason
     if ours:
-        _echo(f"{len(ours)} jobs of an earlier call go on: {', '.join(_arrays(ours))}")
+        verb = "goes" if len(ours) == 1 else "go"
+        _echo(
+            f"{plural(len(ours), 'job')} of an earlier call {verb} on: {', '.join(_arrays(ours))}"
+        )
 
 
 def _submit(
@@ -170,7 +173,7 @@ def _submit(
                 ours += [Job(status, array, index) for index, status in enumerate(part)]
                 waits = f", after {' and '.join(after)}" if after else ""
                 limit = f", at most {jobs} at a time" if jobs < len(part) else ""
-                _echo(f"submitted {len(part)} jobs: {array.job}{limit}{waits}")
+                _echo(f"submitted {plural(len(part), 'job')}: {array.job}{limit}{waits}")
                 trainers = [
                     array.job_id(i) for i, s in enumerate(part) if group_of[s.cell] in needed
                 ]
@@ -286,8 +289,9 @@ def _going_on(jobs: Sequence[Job]) -> str:
         return ""
     many = len(left) > 20  # the arrays' numbers say it too
     numbers = " ".join(_arrays(left) if many else [job.number for job in left])
+    verb = "goes" if len(left) == 1 else "go"
     return (
-        f"Interrupted. {len(left)} jobs go on in Slurm: {numbers}\n"
+        f"Interrupted. {plural(len(left), 'job')} {verb} on in Slurm: {numbers}\n"
         "The same command watches them again and submits none twice. "
         f"To stop them: scancel {' '.join(_arrays(left))}"
     )

@@ -9,6 +9,7 @@ from mt_lottery.benchmark.executors.runner import DONE, WAITING, Status
 from mt_lottery.benchmark.executors.slurm_jobs import JobStore
 from mt_lottery.benchmark.executors.slurm_queue import SlurmError, queue
 from mt_lottery.benchmark.plan import Bench, probe_group
+from mt_lottery.errors import plural
 
 
 def split(
@@ -56,7 +57,8 @@ def describe(bench: Bench, statuses: Sequence[Status], jobs: int) -> str:
         known = {folder: number for folder, number in known.items() if number in live}
     taken = {id(s) for s in statuses if s.state == WAITING and s.cell.folder in known}
     parts = split(statuses, [probe_group(bench, s.cell) for s in statuses], taken)
-    text = f"  slurm: {sum(map(len, parts))} jobs would be submitted, at most {jobs} at a time"
+    count = plural(sum(map(len, parts)), "job")
+    text = f"  slurm: {count} would be submitted, at most {jobs} at a time"
     if len(parts) > 1:
         text += f" ({len(parts[0])}, then {len(parts[1])} that find their probes trained)"
     if taken:

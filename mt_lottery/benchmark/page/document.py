@@ -22,7 +22,7 @@ from mt_lottery.benchmark.board.metric_table import headings, pvalue
 from mt_lottery.benchmark.page import numbers, plot, rows
 from mt_lottery.benchmark.page.numbers import NONE, Json, number
 from mt_lottery.benchmark.page.rows import AVERAGE, done, label_of
-from mt_lottery.errors import ConfigError, RecordError
+from mt_lottery.errors import ConfigError, RecordError, plural
 from mt_lottery.languages import parse_pair
 
 SCHEMA = 1
@@ -60,7 +60,7 @@ def render_page(board: dict[str, Any], sentences: dict[str, Any]) -> str:
         style=Markup(_asset("page.css")),
         script=Markup(script),
         about=_about(board),
-        average_name=f"Average of {count} languages" if count != 1 else "Average (one language)",
+        average_name=f"Average of {plural(count, 'language')}",
         languages=_languages(board),
         headings=headings(board),
         provenance=_provenance(board),
@@ -120,7 +120,7 @@ def _about(board: Json) -> list[tuple[str, str]]:
         ("Languages", ", ".join(map(str, board["languages"]))),
         ("Seeds" if len(seeds) != 1 else "Seed", ", ".join(map(str, seeds)) or NONE),
         ("Beam", NONE if beam is None else f"{beam:.0f}" + (" (greedy)" if beam == 1 else "")),
-        ("At most", NONE if limit is None else f"{limit:.0f} new tokens"),
+        ("At most", NONE if limit is None else plural(round(limit), "new token")),
         ("Made", _moment(str(board.get("created") or NONE))),
     ]
 

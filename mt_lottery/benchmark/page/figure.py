@@ -8,7 +8,7 @@ from typing import Any
 from mt_lottery.benchmark.page.document import templates
 from mt_lottery.benchmark.page.labels import width
 from mt_lottery.benchmark.page.plot import Drawing, points
-from mt_lottery.errors import RecordError
+from mt_lottery.errors import RecordError, plural
 from mt_lottery.report.figures import THEMES
 from mt_lottery.system.atomic import write_text
 
@@ -43,7 +43,7 @@ def draw(board: dict[str, Any], theme: str) -> str:
         keys.append((kind, words, at))
         at += width(words) + 20
     count = len(board["languages"])
-    average = f"average of {count} languages" if count > 1 else board["languages"][0]
+    average = f"average of {plural(count, 'language')}" if count > 1 else board["languages"][0]
     return (
         templates()
         .get_template("figure.svg")

@@ -12,6 +12,7 @@ from mt_lottery import registry
 from mt_lottery.cli.completing.keys import PACKAGE, Key, group, known, recipe
 from mt_lottery.config.recipe_files import GROUPS
 from mt_lottery.config.settings import PATHS
+from mt_lottery.errors import plural
 from mt_lottery.languages import LANGUAGES
 
 #: A whole word that may stand where the cursor is, and what it means.
@@ -107,7 +108,7 @@ def _next_part(word: str, keys: Mapping[str, Key]) -> Iterator[Candidate]:
         else:
             yield f"{key}=", found.text
     for section, members in sections.items():
-        yield section, f"{len(members)} settings"
+        yield section, plural(len(members), "setting")
 
 
 def key_value(word: str, others: Iterable[str], recipes: bool = True) -> Iterator[Candidate]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mt_lottery.cli.options import Commands, add_options, any_number, subcommand, whole
 from mt_lottery.cli.outputs import check_results
 from mt_lottery.cli.shared import echo
-from mt_lottery.errors import ConfigError, TuningError
+from mt_lottery.errors import ConfigError, TuningError, plural
 from mt_lottery.system.values import number
 from mt_lottery.ticket.level import Level
 
@@ -71,7 +71,7 @@ def _filled(before: list[Decimal], after: list[str], text: str, option: str) -> 
         raise ConfigError(f"{shape}; a step of {step} does not lead from {before[-1]} to {last}.")
     count = int((last - before[-1]) / step)
     if count > MOST_ALPHAS:
-        raise ConfigError(f"{option} {text}: {count} numbers; {MOST_ALPHAS} at most.")
+        raise ConfigError(f"{option} {text}: {plural(count, 'number')}; {MOST_ALPHAS} at most.")
     return [before[-1] + step * i for i in range(1, count)]
 
 
@@ -132,7 +132,7 @@ def _show(certificate: Certificate, console: Any) -> None:
         level = next(each for each in certificate.levels if each.alpha == alpha)
         if tuned.rows != level.rows_kept:
             print_(
-                f"{tuned.run.folder}: {tuned.rows} rows were chosen by count; its α = "
+                f"{tuned.run.folder}: a ticket of {plural(tuned.rows, 'row')} by count; its α = "
                 f"{shown_alpha(alpha)} (p of the last one) rejects {level.rows_kept}, for some "
                 "have the same distance. τ is that of α.",
                 soft_wrap=True,
@@ -168,7 +168,7 @@ def _show_suggestion(certificate: Certificate, console: Any) -> None:
         return
     console.print(
         f"Smallest α that verifies {found.share:.1%} of the positions: {found.alpha:.12g} "
-        f"({found.rows_kept:,} rows kept, τ = {found.tau:.4f}, verified share "
+        f"({plural(found.rows_kept or 0, 'row')} kept, τ = {found.tau:.4f}, verified share "
         f"{found.verified_share:.1%})."
     )
 

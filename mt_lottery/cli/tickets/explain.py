@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mt_lottery.cli.options import Commands, add_options, positive, some_of, subcommand, whole
 from mt_lottery.cli.outputs import check_results
 from mt_lottery.cli.shared import echo
+from mt_lottery.errors import plural
 
 if TYPE_CHECKING:
     from mt_lottery.paper.explain.arms import Explained
@@ -82,7 +83,7 @@ def _show(explained: Explained, made: Report, cost: dict[str, float]) -> None:
     if explained.template != trained:
         wording += f" (trained with {trained})"
     title = (
-        f"{record.lang}, {record.method}, {len(explained.sources)} sentences of "
+        f"{record.lang}, {record.method}, {plural(len(explained.sources), 'sentence')} of "
         f"{record.data.test.name}, {wording}: {column} with 95% interval"
     )
     heads = ["raw", "first line", "stopped", "length", "R, raw", "R, first line"]
@@ -111,8 +112,8 @@ def _show(explained: Explained, made: Report, cost: dict[str, float]) -> None:
     )
     if explained.as_in_run is not None:
         console.print(
-            f"Tuned, everywhere: {explained.as_in_run} of {len(explained.sources)} translations "
-            "are word for word the run's own."
+            f"Tuned, everywhere: {explained.as_in_run} of "
+            f"{plural(len(explained.sources), 'translation')} are word for word the run's own."
         )
     console.print(f"{cost['seconds']:.0f} s, peak memory {cost['peak_memory_bytes'] / 1e9:.1f} GB.")
 

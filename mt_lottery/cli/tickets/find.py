@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mt_lottery.cli.options import Commands, add_options, alpha, positive, subcommand, whole
 from mt_lottery.cli.shared import echo
+from mt_lottery.errors import plural
 
 if TYPE_CHECKING:
     from mt_lottery.paper.find.ticket import Choice
@@ -114,9 +115,8 @@ def find(given: argparse.Namespace) -> int:
     assert ticket.scores is not None and ticket.dimension is not None
     if ticket.pvalue is not None:
         moved, total = ticket.scores.eligible(), len(ticket.scores.statistic)
-        console.print(f"{moved:,} of {total:,} rows changed; the others have D = 0, p = 1.")
-    rows = "1 row" if len(ticket) == 1 else f"{len(ticket):,} rows"
-    line = f"Ticket: {rows}, selector {given.selector}"
+        console.print(f"{moved:,} of {plural(total, 'row')} changed; the others have D = 0, p = 1.")
+    line = f"Ticket: {plural(len(ticket), 'row')}, selector {given.selector}"
     if ticket.alpha is not None and ticket.tau is not None:
         implied = "" if given.alpha is not None else ", implied by their number"
         analytic = tau_analytic(ticket.alpha, ticket.dimension)

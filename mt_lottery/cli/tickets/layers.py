@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mt_lottery.cli.options import Commands, add_options, alpha, subcommand
 from mt_lottery.cli.outputs import check_results
 from mt_lottery.cli.shared import echo
+from mt_lottery.errors import plural
 
 if TYPE_CHECKING:
     from mt_lottery.paper.layers.parameters import Layers
@@ -111,7 +112,7 @@ def _print(compared: Layers) -> None:
     for what, names in notes:
         if names:
             listed = "; ".join(names[:8]) + ("; …" if len(names) > 8 else "")
-            console.print(f"{len(names)} parameters {what}: {listed}")
+            console.print(f"{plural(len(names), 'parameter')} {what}: {listed}")
 
 
 def add(commands: Commands) -> None:

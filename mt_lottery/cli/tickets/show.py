@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mt_lottery.cli.options import Commands, add_options, positive, subcommand
 from mt_lottery.cli.outputs import check_results
 from mt_lottery.cli.shared import echo
+from mt_lottery.errors import plural
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +50,7 @@ def show(given: argparse.Namespace) -> int:
     report = _open(given, path)
     if given.csv:
         write_csv(report, Path(given.csv).expanduser())
-        echo(f"{given.csv}: {len(report.lines):,} rows.")
+        echo(f"{given.csv}: {plural(len(report.lines), 'row')}.")
     if given.plot:
         from mt_lottery.paper.show.figure import draw_ticket
 
@@ -125,8 +126,8 @@ def _print(report: TicketReport, top: int) -> None:
     console.print(_histogram(report))
     if report.dimension:
         console.print(
-            f"{len(report.lines):,} of {report.vocabulary:,} rows changed; d = {report.dimension}. "
-            "p is nominal: it ranks rows, it controls no error rate."
+            f"{len(report.lines):,} of {report.vocabulary:,} rows changed; d = "
+            f"{report.dimension}. p is nominal: it ranks rows, it controls no error rate."
         )
 
 
@@ -138,7 +139,7 @@ def _rank_table(report: TicketReport, names: list[str]) -> Any:
     from mt_lottery.report.printing import Grid
 
     rows = (
-        f"the {len(report.lines):,} changed rows"
+        f"the {plural(len(report.lines), 'changed row')}"
         if report.among == "changed"
         else f"all {report.vocabulary:,} rows"
     )

@@ -8,6 +8,7 @@ from typing import Any
 from mt_lottery.cli.options import REPLACE, Commands, add_options, subcommand
 from mt_lottery.cli.shared import echo
 from mt_lottery.cli.tickets.find import add_choice, choice_of
+from mt_lottery.errors import plural
 
 EXAMPLES = """\
   mt-ticket transfer gemma3_270m gemma3-embed-tuned gemma3-100-rows --top 100
@@ -47,7 +48,7 @@ def transfer(given: argparse.Namespace) -> int:
     chosen = choose(pair, choice)
     info = transfer(pair, chosen, out, scope=given.scope)
     print(
-        f"{out}: {pair.names[0]} with {len(chosen.rows):,} of {pair.rows:,} rows from "
+        f"{out}: {pair.names[0]} with {len(chosen.rows):,} of {plural(pair.rows, 'row')} from "
         f"{pair.names[1]}, a plain transformers model. {out / 'tickets.csv'} lists them."
     )
     if info.tied_embeddings and given.scope == "input":

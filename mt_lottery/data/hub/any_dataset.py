@@ -34,7 +34,7 @@ from mt_lottery.data.hub.corpus import HubConfig, HubCorpus
 from mt_lottery.data.hub.fields import Fields
 from mt_lottery.data.hub.layout import DEFAULT, Layout, config_for, head_of, layout_of
 from mt_lottery.data.text import Pair, listed
-from mt_lottery.errors import DataError, nearest
+from mt_lottery.errors import DataError, nearest, plural
 from mt_lottery.languages import LanguagePair
 from mt_lottery.reading import Records, read_text
 from mt_lottery.registry import register_corpus
@@ -219,12 +219,12 @@ class AnyDataset(HubCorpus):
         keep = PairFilter(s if pool == self._split("train") else None)
         kept = keep(wanted())
         if counts.total() == s.max_records:
-            where += f", the first {s.max_records:,} records"
+            where += f", the first {plural(s.max_records, 'record')}"
         available = len(kept) + sum(keep.counts.values())
         if counts.total() and not available:
             common = ", ".join(f"{name} ({n:,})" for name, n in counts.most_common(8))
             raise DataError(
-                f"{where}: none of its {counts.total():,} records is {pair}, by "
+                f"{where}: none of its {plural(counts.total(), 'record')} is {pair}, by "
                 f"data.source_lang_field={languages[0]} and data.target_lang_field={languages[1]}. "
                 f"The most frequent there: {common}."
             )

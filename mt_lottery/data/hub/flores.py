@@ -25,7 +25,7 @@ from mt_lottery.config import setting
 from mt_lottery.data.filters import PairFilter, Report
 from mt_lottery.data.hub.corpus import HubCorpus, RepoConfig
 from mt_lottery.data.text import Pair, listed
-from mt_lottery.errors import DataError
+from mt_lottery.errors import DataError, plural
 from mt_lottery.languages import Language, LanguagePair, named_among, nearest_code
 from mt_lottery.reading import Records, format_of, text_lines
 from mt_lottery.registry import register_corpus
@@ -85,8 +85,8 @@ class Flores(HubCorpus):
         if source.keys() != target.keys():
             alone = next(iter(source.keys() ^ target.keys()))
             raise DataError(
-                f"{where}: {len(source):,} and {len(target):,} sentences; "
-                f"the one with id {alone} is in one of them alone."
+                f"{where}: {len(source):,} and {plural(len(target), 'sentence')}; the one with id "
+                f"{alone} is in one of them alone."
             )
         keep = PairFilter(None)
         kept = keep(Pair(text, target[key]) for key, text in source.items())

@@ -19,7 +19,7 @@ from mt_lottery.data.prompts.templates import Template, bound
 from mt_lottery.data.prompts.tokenise import tokenise
 from mt_lottery.data.prompts.wording import prompts_of, targets_of
 from mt_lottery.data.text import Pair
-from mt_lottery.errors import ConfigError, DataError, ModelError
+from mt_lottery.errors import ConfigError, DataError, ModelError, plural
 from mt_lottery.languages import LanguagePair
 
 if TYPE_CHECKING:
@@ -143,9 +143,12 @@ def encode(
         else:
             examples.append(example)
     if lengths and not examples:
+        which = (
+            "The only pair is" if len(lengths) == 1 else f"All {plural(len(lengths), 'pair')} are"
+        )
         raise DataError(
-            f"All {len(lengths)} pairs are longer than {limit or f'data.max_length={max_length}'}; "
-            f"prompt and target have {min(lengths)} to {max(lengths)} tokens."
+            f"{which} longer than {limit or f'data.max_length={max_length}'}; prompt and target "
+            f"have {min(lengths)} to {plural(max(lengths), 'token')}."
         )
     layout = getattr(template, "layout", None)
     if layout is None:

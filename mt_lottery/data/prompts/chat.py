@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from mt_lottery.data.prompts.templates import filled, one_line
 from mt_lottery.data.prompts.tokenise import Specials
 from mt_lottery.data.prompts.wording import MARK
-from mt_lottery.errors import ModelError
+from mt_lottery.errors import ModelError, plural
 from mt_lottery.languages import LanguagePair
 from mt_lottery.registry import register_template
 
@@ -268,7 +268,7 @@ def _writer(tokenizer: Any) -> Callable[[list[dict[str, str]], bool], str]:
             "Allowed: data.template=plain, alpaca, or data.prompt."
         )
     if len(template) > LONGEST:
-        raise fails(ValueError(f"it has {len(template):,} characters; at most {LONGEST:,}"))
+        raise fails(ValueError(f"it has {plural(len(template), 'character')}; at most {LONGEST:,}"))
     if "strftime_now" in template:
         template = _without_today(template)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mt_lottery.errors import ModelError
+from mt_lottery.errors import ModelError, plural
 from mt_lottery.model.folder import checkpoint, hub
 from mt_lottery.model.folder.library import call
 from mt_lottery.reading import read_json, sha256_of
@@ -67,7 +67,7 @@ def says_chat(config: Any) -> str | None:
     else:
         ids = read("generation_config.json").get("eos_token_id")
         if isinstance(ids, list) and len(ids) > 1:
-            why = f"its generation_config.json stops at {len(ids)} tokens"
+            why = f"its generation_config.json stops at {plural(len(ids), 'token')}"
     if why is None or file("chat_template.jinja") is not None:
         return why
     return why if read("tokenizer_config.json").get("chat_template") else None

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mt_lottery.errors import ModelError, assigned
+from mt_lottery.errors import ModelError, assigned, plural
 from mt_lottery.model.cache import remember_sha256, sha256_file
 from mt_lottery.reading import read_json
 from mt_lottery.registry import register_model
@@ -143,7 +143,7 @@ def damage(folder: Path, source: Source) -> str | None:
         if not file.is_file():
             return f"{name} is missing"
         if file.stat().st_size != size:
-            return f"{name} has {file.stat().st_size} bytes in place of {size}"
+            return f"{name} has {plural(file.stat().st_size, 'byte')} in place of {size}"
         try:
             if sha256_file(file) != digest:
                 return f"{name} was altered"

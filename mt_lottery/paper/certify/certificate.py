@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mt_lottery.errors import ConfigError, argument
+from mt_lottery.errors import ConfigError, argument, plural
 from mt_lottery.paper.certify.check import (
     Check,
     alphas_to_check,
@@ -110,7 +110,7 @@ class Certificate:
         return [levels_table(self).grid(), *([checks_table(self).grid()] if self.checks else [])]
 
     def __repr__(self) -> str:
-        return f"<Certificate of {self.run!r} at {len(self.levels)} levels>"
+        return f"<Certificate of {self.run!r} at {plural(len(self.levels), 'level')}>"
 
     def __str__(self) -> str:
         return "\n".join(as_text(grid, 120) for grid in self._grids())
@@ -232,8 +232,9 @@ class _Work:
         first = self.positions.examples[0].prompt_ids[:8]
         check_logits(self.model, torch.tensor([first], device=self.model.device))
         echo(
-            f"{len(self.positions.examples)} sentences, {len(self.positions.references)} positions "
-            f"(the first {settings.positions} reference tokens of each)."
+            f"{plural(len(self.positions.examples), 'sentence')}, "
+            f"{plural(len(self.positions.references), 'position')} (the first "
+            f"{plural(settings.positions, 'reference token')} of each)."
         )
 
     def predict(
@@ -265,8 +266,8 @@ class _Work:
         beyond = int((pvalue[rows] > run.alpha).sum())
         if beyond:
             self.echo(
-                f"{run.folder}: {beyond} of its {len(rows)} rows have p > α now: the probe was "
-                "trained again, with another result."
+                f"{run.folder}: {beyond} of its {plural(len(rows), 'row')} have p > α now: the "
+                "probe was trained again, with another result."
             )
         return PartialResult(run, len(rows), found)
 
@@ -288,7 +289,7 @@ class _Work:
         """Transfer, partial tuning and the permutation, at one α."""
         ticket = (pvalue <= level.alpha).nonzero().flatten()
         probe, table = self.run.probe, self.run.table
-        at = f"α = {level.alpha:.6g}, {len(ticket)} rows"
+        at = f"α = {level.alpha:.6g}, {plural(len(ticket), 'row')}"
         tried: list[tuple[str, int, Predictions, str | None, float | None]] = []
         if passes:
             rows, values = transferred(ticket, probe)

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from mt_lottery.errors import plural
 from mt_lottery.paper.certify.certificate import Certificate
 from mt_lottery.paper.certify.files import STEM
 from mt_lottery.report.figures import LEGEND, new_figure, save_figure, style, whiskers
@@ -75,8 +76,9 @@ def levels_figure(certificate: Certificate) -> Any:
     top.set_ylabel("positions (%)")
     top.set_ylim(-4, 104)
     top.set_title(
-        f"{record.model.name}, {record.lang}: {len(certificate.positions.references):,} positions "
-        f"of {len(certificate.positions.examples)} sentences\n"
+        f"{record.model.name}, {record.lang}: "
+        f"{plural(len(certificate.positions.references), 'position')} of "
+        f"{plural(len(certificate.positions.examples), 'sentence')}\n"
         f"τ {settings.tau}, margin of the {settings.margin} model",
         fontsize=10,
     )
@@ -139,7 +141,7 @@ def checks_figure(certificate: Certificate) -> Any:
                 va="center",
             )
     axes.set_xticks(
-        range(len(alphas)), [f"{kept[a]:,} rows\nα = {a:.4g}" for a in alphas], fontsize=8
+        range(len(alphas)), [f"{plural(kept[a], 'row')}\nα = {a:.4g}" for a in alphas], fontsize=8
     )
     axes.set_xlim(-0.5, len(alphas) - 0.4)
     axes.set_ylim(-3, 103)

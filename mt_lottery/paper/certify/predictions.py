@@ -14,7 +14,7 @@ from torch import Tensor
 from mt_lottery.data.prompts.batches import IGNORE, BucketBatchSampler, Example, collate, encode
 from mt_lottery.data.prompts.templates import Template
 from mt_lottery.data.text import Pair
-from mt_lottery.errors import ConfigError, DataError, ModelError, argument
+from mt_lottery.errors import ConfigError, DataError, ModelError, argument, plural
 from mt_lottery.languages import LanguagePair
 from mt_lottery.model.positions import learned_positions
 from mt_lottery.report.progress import progress_bar
@@ -133,9 +133,9 @@ def predict(
     limit, longest = learned_positions(model), max(map(len, examples), default=0)
     if limit is not None and longest > limit:
         raise ModelError(
-            f"The longest prompt with its reference tokens has {longest} tokens, the model only "
-            f"{limit} positions. Take fewer reference tokens ({argument('positions')}) or "
-            "shorter sentences."
+            f"The longest prompt with its reference tokens has {plural(longest, 'token')}, the "
+            f"model only {plural(limit, 'position')}. Take fewer reference tokens "
+            f"({argument('positions')}) or shorter sentences."
         )
     head = output_head(model)
     device = next(model.parameters()).device

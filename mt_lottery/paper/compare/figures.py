@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from mt_lottery.errors import plural
 from mt_lottery.paper.compare.files import Comparison
 from mt_lottery.paper.compare.nulls import LEVEL, Null
 from mt_lottery.report.figures import (
@@ -130,7 +131,7 @@ def _null_figure(null: Null) -> Any:
                   textcoords="offset points")  # fmt: skip
     axes.set_yscale("log")
     axes.set_xlabel("KS distance D")
-    axes.set_ylabel(f"share of the {len(null.rows):,} trained rows\nwith at least this D")
+    axes.set_ylabel(f"share of the {plural(len(null.rows), 'trained row')}\nwith at least this D")
     axes.legend(**LEGEND)
     return figure
 

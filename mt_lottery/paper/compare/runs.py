@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from mt_lottery.errors import MTLotteryError, RecordError, TuningError
+from mt_lottery.errors import MTLotteryError, RecordError, TuningError, plural
 from mt_lottery.runs.finished import Run
 from mt_lottery.runs.folder.record import Record
 from mt_lottery.ticket.analysis import most_changed
@@ -86,12 +86,12 @@ _FACETS: dict[str, Callable[[Record], str]] = {
     "model": _model,
     "language": lambda r: r.lang,
     "method": lambda r: r.method,
-    "amount": lambda r: f"{r.data.train.pairs} pairs" if r.data.train else "no text",
+    "amount": lambda r: plural(r.data.train.pairs, "pair") if r.data.train else "no text",
     "template": lambda r: r.data.template,
     "corpus": lambda r: _corpus(r)[0],
     "targets": lambda r: _corpus(r)[2] or "own targets",
     "seed": lambda r: f"seed {r.seed}",
-    "rows": lambda r: f"{r.tickets.count} rows" if r.tickets else "",
+    "rows": lambda r: plural(r.tickets.count, "row") if r.tickets else "",
 }
 
 
@@ -165,7 +165,7 @@ def _check_vocabulary(first: TicketRun, second: TicketRun) -> None:
     one, other = first.record.model, second.record.model
     if one.vocab_size != other.vocab_size:
         raise RecordError(
-            f"{first.folder} ({one.name}) has a vocabulary of {one.vocab_size} rows, "
+            f"{first.folder} ({one.name}) has a vocabulary of {plural(one.vocab_size, 'row')}, "
             f"{second.folder} ({other.name}) of {other.vocab_size}: token ids can be compared "
             "within one vocabulary only."
         )

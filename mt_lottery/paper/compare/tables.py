@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from mt_lottery.errors import plural
 from mt_lottery.paper.compare.comparison import Pair, group_sizes
 from mt_lottery.paper.compare.files import Comparison, null_summary, to_json
 from mt_lottery.paper.compare.nulls import Null
@@ -25,7 +26,7 @@ SHOWN_TOKENS = 60
 def groups_table(found: Comparison) -> Table:
     """The tokens in all tickets, in most, in some, in one, as far as there is room for them."""
     sizes = group_sizes(found.shared)
-    title = f"Tokens of {len(found.runs)} tickets: " + ", ".join(
+    title = f"Tokens of {plural(len(found.runs), 'ticket')}: " + ", ".join(
         f"{count} in {group}" for group, count in sizes.items() if count or group != "some"
     )
     among = [token for run in found.runs for token in run.tokens.values()]

@@ -13,7 +13,7 @@ import torch
 from mt_lottery.config import digest
 from mt_lottery.data.prompts.templates import bound, get_template
 from mt_lottery.decoding.translation import Hypothesis, translate
-from mt_lottery.errors import ConfigError, RecordError, TuningError
+from mt_lottery.errors import ConfigError, RecordError, TuningError, plural
 from mt_lottery.model.tables import eos_ids
 from mt_lottery.paper.explain.positions import (
     BOS,
@@ -135,7 +135,7 @@ def _test_set(run: Run, sentences: int | None) -> list[dict[str, Any]]:
     lines = run.hypotheses
     if sentences is not None and sentences > len(lines):
         raise ConfigError(
-            f"--sentences {sentences}: the run's test set has {len(lines)} sentences."
+            f"--sentences {sentences}: the run's test set has {plural(len(lines), 'sentence')}."
         )
     return lines[:sentences]
 
@@ -237,7 +237,7 @@ def explain(
             with torch.no_grad():
                 rows.rows.copy_(values)
             embedding.generated = arm.generated
-            echo(f"{arm.name}: translating {len(lines)} sentences.")
+            echo(f"{arm.name}: translating {plural(len(lines), 'sentence')}.")
             began = time.monotonic()
             progress = Progress(len(lines))
             try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mt_lottery.errors import ScoreError
+from mt_lottery.errors import ScoreError, plural
 from mt_lottery.languages import parse_pair
 from mt_lottery.paper.explain.arms import Explained
 from mt_lottery.paper.explain.recovery import Measured, gain_of, recovery
@@ -238,7 +238,7 @@ def draw(found: Explained, made: Report) -> Any:
     low = min(0.0, *(end for score in scores for end in (score.value, *score.ci95)))
     left.set_xlim(low - 0.03 * (high - low), high)
     left.axvline(0, color="#555555", linewidth=0.9, linestyle="--" if low < 0 else "-")
-    left.set_xlabel(f"{column}\n95% interval over {len(found.sources)} sentences")
+    left.set_xlabel(f"{column}\n95% interval over {plural(len(found.sources), 'sentence')}")
     right.set_xlabel("recovery R of the gain\n(0: original, 1: tuned)")
     for bound in (0, 1):
         right.axvline(bound, color="#555555", linewidth=0.9, linestyle="--")

@@ -11,7 +11,7 @@ from torch import nn
 
 from mt_lottery.config import TrainConfig
 from mt_lottery.data.prompts.batches import IGNORE, Example
-from mt_lottery.errors import ArgumentError
+from mt_lottery.errors import ArgumentError, plural
 from mt_lottery.model.tables import is_tied
 from mt_lottery.paper.find.given import table_of
 from mt_lottery.paper.find.pair import Pair
@@ -45,7 +45,9 @@ def _example(index: int, given: Any, size: int) -> Example:
             "without a gap."
         )
     if not 0 <= min(ids[:end]) <= max(ids[:end]) < size:
-        raise ArgumentError(f"{where}: a token id is outside the vocabulary of {size:,} rows.")
+        raise ArgumentError(
+            f"{where}: a token id is outside the vocabulary of {plural(size, 'row')}."
+        )
     return Example(index, ids[:first], ids[first:end])
 
 

@@ -15,7 +15,14 @@ import torch
 
 from mt_lottery.config import RunConfig
 from mt_lottery.data.joint import load_text
-from mt_lottery.errors import ConfigError, ModelError, MTLotteryError, RecordError, TuningError
+from mt_lottery.errors import (
+    ConfigError,
+    ModelError,
+    MTLotteryError,
+    RecordError,
+    TuningError,
+    plural,
+)
 from mt_lottery.model.hf import load_tokenizer
 from mt_lottery.model.loading import load
 from mt_lottery.model.tables import input_table
@@ -179,15 +186,15 @@ def _rows(one: Side, other: Side, shared: bool, option: Spelling) -> int:
     (rows, width), (more, depth) = one.table.shape, other.table.shape
     if width != depth:
         raise ModelError(
-            f"{one.name} has rows of {width} coordinates, {other.name} of {depth}: two states of "
-            "one model are needed."
+            f"{one.name} has rows of {plural(width, 'coordinate')}, {other.name} of {depth}: two "
+            "states of one model are needed."
         )
     if rows != more and not shared:
         longer = other.name if more > rows else one.name
         raise ModelError(
-            f"{one.name} has {rows:,} rows of vocabulary, {other.name} {more:,}. If {longer} is "
-            f"the same model with tokens added at the end, {option('shared_rows')} compares the "
-            f"first {min(rows, more):,} rows of both."
+            f"{one.name} has {plural(rows, 'row')} of vocabulary, {other.name} {more:,}. If "
+            f"{longer} is the same model with tokens added at the end, {option('shared_rows')} "
+            f"compares the first {plural(min(rows, more), 'row')} of both."
         )
     return min(rows, more)
 

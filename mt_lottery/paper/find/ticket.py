@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mt_lottery.errors import ArgumentError, TuningError, checked_keywords
+from mt_lottery.errors import ArgumentError, TuningError, checked_keywords, plural
 from mt_lottery.paper.find.examples import open_examples
 from mt_lottery.paper.find.given import TableLike
 from mt_lottery.paper.find.pair import Pair, Spelling, keyword, open_pair
@@ -307,7 +307,7 @@ def choose(pair: Pair, choice: Choice) -> Ticket:
             )
         changed = scores.eligible()
         if choice.rows is not None and changed < choice.rows:
-            few = f"{option('rows', choice.rows)}, but only {changed} of {pair.rows:,} rows"
+            few = f"{option('rows', choice.rows)}, but only {changed} of {plural(pair.rows, 'row')}"
             if not looks_at_values(choice.selector):
                 raise TuningError(f"{few} can be chosen by selector '{choice.selector}'.")
             raise TuningError(

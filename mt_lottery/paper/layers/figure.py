@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
+from mt_lottery.errors import plural
 from mt_lottery.paper.layers.parameters import KINDS, Layers
 from mt_lottery.report.figures import LEGEND, new_figure, save_figure, style
 
@@ -33,7 +34,7 @@ def draw_layers(found: Layers, stem: Path) -> list[Path]:
             left.plot(
                 [g.layer for g in mine],
                 [100 * g.share for g in mine],
-                label=f"{kind} ({rows:,} rows)",
+                label=f"{kind} ({plural(rows, 'row')})",
                 clip_on=False,
                 **style(place),
             )
@@ -44,7 +45,7 @@ def draw_layers(found: Layers, stem: Path) -> list[Path]:
         figure.legend(loc="outside upper center", ncols=3, **LEGEND)
     if outside:
         right = axes[1] if both else axes
-        names = [f"{g.kind}\n({g.rows:,} {'row' if g.rows == 1 else 'rows'})" for g in outside]
+        names = [f"{g.kind}\n({plural(g.rows, 'row')})" for g in outside]
         right.bar(names, [100 * g.share for g in outside], color="#bbbbbb", edgecolor="#000000",
                   width=0.6)  # fmt: skip
         for place, group in enumerate(outside):
@@ -59,8 +60,8 @@ def draw_layers(found: Layers, stem: Path) -> list[Path]:
     rejected, tied = sum(g.rejected for g in groups), sum(g.tied for g in groups)
     if tied:
         words = (
-            f"In {tied:,} of the {rejected:,} rejecting rows D is no more than the share of "
-            "coordinates that held one value before: ties taken apart."
+            f"In {tied:,} of the {plural(rejected, 'rejecting row')} D is no more than the share "
+            "of coordinates that held one value before: ties taken apart."
         )
         figure.supxlabel(textwrap.fill(words, 140 if both else 90), fontsize=8)
     return save_figure(figure, stem)

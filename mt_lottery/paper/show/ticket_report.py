@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mt_lottery.errors import RecordError
+from mt_lottery.errors import RecordError, plural
 from mt_lottery.paper.show.frequencies import PositionCounts, count_positions, frequency_ranks
 from mt_lottery.report.plain import csv_text
 from mt_lottery.report.tokens import token_strings
@@ -145,7 +145,7 @@ def _counted(run: Run, corpus: str | None) -> tuple[str, Counter[int], dict[str,
         return corpus, counts, {}
     train = run.plan.corpora.train
     assert train is not None
-    name = f"training text ({train.name}, {len(train.pairs):,} pairs)"
+    name = f"training text ({train.name}, {plural(len(train.pairs), 'pair')})"
     if len(run.directions) > 1:  # their templates differ
         return name, run.context.counts, {}
     found: PositionCounts = count_positions(

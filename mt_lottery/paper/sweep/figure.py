@@ -9,6 +9,7 @@ from typing import Any
 
 from mt_lottery.benchmark.board.report import Written
 from mt_lottery.benchmark.recipes import label
+from mt_lottery.errors import plural
 from mt_lottery.paper.sweep.curve import Point
 from mt_lottery.paper.sweep.files import figure_stem, label_of
 from mt_lottery.paper.sweep.sweep import Curves
@@ -63,7 +64,7 @@ def draw(curves: Curves, lang: str) -> Any:
         axis.set_xlabel("rows of the embedding table (log scale)")
     first = next(iter(curves.results.records.values()))
     column = first.scores[curves.results.metric].get("column", curves.results.metric)
-    axes[0].set_ylabel(f"{column}, {first.data.test.pairs} sentences")
+    axes[0].set_ylabel(f"{column}, {plural(first.data.test.pairs, 'sentence')}")
     points = [*curves.baselines[lang].values(), *(p for curve in own for p in curve.points)]
     scores = [p.scores[which] for p in points if p.state == "done" for which in WHICH]
     lowest = min(end for score in scores for end in (score.score, score.ci95[0]))

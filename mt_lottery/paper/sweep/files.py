@@ -13,6 +13,7 @@ from mt_lottery.benchmark.board import notes
 from mt_lottery.benchmark.board.report import Written, json_text
 from mt_lottery.benchmark.board.tables import bullets, closing
 from mt_lottery.benchmark.recipes import label
+from mt_lottery.errors import plural
 from mt_lottery.paper.sweep.curve import Point
 from mt_lottery.paper.sweep.grid import Series
 from mt_lottery.paper.sweep.sweep import Curve, Curves
@@ -86,9 +87,10 @@ def _notes(curves: Curves) -> list[str]:
     first = next(iter(curves.results.records.values()))
     several = len(curves.sweep.bench.seeds) > 1
     said = [
-        f"Raw: the whole output, up to end-of-sequence or {first.generation.max_new_tokens} "
-        "tokens; first line: the output up to its first line break. Brackets: 95% bootstrap "
-        f"interval over {first.data.test.pairs} sentences{' and seeds' if several else ''}.",
+        "Raw: the whole output, up to end-of-sequence or "
+        f"{plural(first.generation.max_new_tokens, 'token')}; first line: the output up to its "
+        "first line break. Brackets: 95% bootstrap interval over "
+        f"{plural(first.data.test.pairs, 'sentence')}{' and seeds' if several else ''}.",
         "Rows: of ks_freeze the ones left as they are, while all others are tuned; of all other "
         "recipes the ones that are tuned (or copied).",
         "Embedding tuning is the probe itself: its curve's end for partial transfer.",
@@ -142,6 +144,10 @@ def lines(curves: Curves, lang: str) -> Iterator[Line]:
         if curve.lang == lang:
             for point in curve.points:
                 yield curve.series, point, curve
+
+
+def _rows(size: int | None) -> str:
+    return "" if size is None else f", {plural(size, 'row')}"
 
 
 def comma_separated(curves: Curves) -> str:
@@ -251,7 +257,7 @@ def markdown(curves: Curves, found: dict[str, Any]) -> str:
         parts += ["", f"## {lang}", "", points_table(curves, lang).markdown()]
         parts += ["", verdict_table(curves, lang).markdown()]
         failed = [
-            f"{label_of(series, curves)}, {point.size} rows: {point.reason}"
+            f"{label_of(series, curves)}{_rows(point.size)}: {point.reason}"
             for series, point, _ in lines(curves, lang)
             if point.state == "failed"
         ]

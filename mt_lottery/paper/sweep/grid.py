@@ -15,7 +15,7 @@ from mt_lottery.benchmark.plan import Bench, Cell, Variant
 from mt_lottery.config import RunConfig, shown
 from mt_lottery.config.compose import compose
 from mt_lottery.data.corpora import load_corpora
-from mt_lottery.errors import ConfigError, MTLotteryError, unknown
+from mt_lottery.errors import ConfigError, MTLotteryError, plural, unknown
 from mt_lottery.languages import parse_pair
 from mt_lottery.paper.sweep.limits import Limit, limits, vocabulary_use
 from mt_lottery.registry import SELECTORS, TUNERS
@@ -252,7 +252,8 @@ def _within_limits(sweep: Sweep, *, explicit: bool) -> Sweep:
     if not explicit and smallest is not None and sizes[0] <= smallest:
         sizes = [size for size in sizes if size <= smallest]
     problems += [
-        f"--sizes {size}: {series} for {lang} can have {limit.rows:,} rows at most ({limit.why})."
+        f"--sizes {size}: {series} for {lang} can have {plural(limit.rows, 'row')} at most "
+        f"({limit.why})."
         for (lang, series), limit in sweep.limits.items()
         for size in sizes
         if size > limit.rows

@@ -21,6 +21,7 @@ from mt_lottery.benchmark.board.terminal import time_line
 from mt_lottery.benchmark.executors.runner import DONE, Status, held, statuses_of
 from mt_lottery.benchmark.plan import Cell, probe_group
 from mt_lottery.benchmark.run import do_cells
+from mt_lottery.errors import plural
 from mt_lottery.paper.sweep.curve import (
     Point,
     best_on_dev,
@@ -81,12 +82,12 @@ def describe(sweep: Sweep, jobs: int) -> str:
     bench = sweep.bench
     statuses = statuses_of(bench, bench.cells())
     todo = [s for s in statuses if s.state != DONE]
-    lines = [f"{bench.out}: {len(statuses)} runs, {len(statuses) - len(todo)} done"]
+    lines = [f"{bench.out}: {plural(len(statuses), 'run')}, {len(statuses) - len(todo)} done"]
     by_cell = {s.cell: s.state for s in statuses}
     several = len(bench.seeds) > 1
     for lang in bench.langs:
         used = sweep.used.get(lang)
-        known = "" if used is None else f" ({used:,} tokens occur in its training inputs)"
+        known = "" if used is None else f" ({plural(used, 'token')} occur in its training inputs)"
         lines.append(f"  {lang}{known}")
         states = [(name, by_cell[c]) for c in by_cell for name in BASELINES
                   if (c.lang, c.recipe) == (lang, name)]  # fmt: skip

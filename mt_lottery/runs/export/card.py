@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mt_lottery.errors import plural
 from mt_lottery.languages import parse_pairs
 from mt_lottery.report.numbers import percent
 from mt_lottery.report.plain import markdown_table, markdown_text
@@ -84,6 +85,7 @@ def _results(run: Run, key: str) -> list[Any]:
     record = run.record
     found, made = record.scores[key], []
     times = found.get("shown_times", 1)
+    sentences = plural(scored_sentences(record), "sentence")
     for which in ("raw", "first_line"):
         score = found[which]
         low, high = (round(times * bound, 4) for bound in score["ci95"])
@@ -92,7 +94,7 @@ def _results(run: Run, key: str) -> list[Any]:
                 task_type="translation",
                 task_name=directions_of(run),
                 dataset_type=record.data.test.name,
-                dataset_name=f"{record.data.test.name}, {scored_sentences(record)} sentences",
+                dataset_name=f"{record.data.test.name}, {sentences}",
                 dataset_split="test",
                 metric_type=METRICS.get(key, key),
                 metric_name=f"{shown_metric(record, key)}, {which.replace('_', ' ')}",
@@ -117,7 +119,7 @@ def scores(run: Run) -> str:
     ends = (None if one is None else one.generation.stopped for one in (record, control))
     rows.append(["ended by itself", *map(percent, ends)])
     table = markdown_table(heads, rows)
-    test = f"{record.data.test.name}, {scored_sentences(record)} sentences"
+    test = f"{record.data.test.name}, {plural(scored_sentences(record), 'sentence')}"
     if "," in record.lang:
         test += f", averages over {record.lang.replace(',', ', ')}"
     return (

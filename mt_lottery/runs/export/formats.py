@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mt_lottery.errors import ArgumentError, argument, nearest, unknown
+from mt_lottery.errors import ArgumentError, argument, nearest, plural, unknown
 from mt_lottery.report.numbers import size
 from mt_lottery.system.values import user_path
 
@@ -61,8 +61,8 @@ class Exported:
 
     def __str__(self) -> str:
         checked = (
-            f"{self.same} of {self.sentences} test sentences are translated word for word as in "
-            "the run."
+            f"{self.same} of {plural(self.sentences, 'test sentence')} are translated word for "
+            "word as in the run."
         )
         said = [f"{self.folder}: {self.fits} {size(self.bytes)}."]
         return "\n".join([*said, *([checked] if self.sentences else []), *self.notes])

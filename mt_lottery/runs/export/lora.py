@@ -6,7 +6,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from mt_lottery.errors import RecordError, TuningError, argument
+from mt_lottery.errors import RecordError, TuningError, argument, plural
 from mt_lottery.model.loading import LoadedModel
 from mt_lottery.reading import read_json
 from mt_lottery.runs.card import Spoken
@@ -70,7 +70,7 @@ def _write_rows(run: Run, folder: Path, engine: str) -> Exported:
     wanted = fit(engine, moved, type(tuned.model).__name__)
     what = f"a LoRA of rank {moved.rank} on {' and '.join(moved.modules)}"
     about = (
-        f"A{what[1:]}: the {len(moved.ids):,} rows of the vocabulary that were changed. "
+        f"A{what[1:]}: the {plural(len(moved.ids), 'row')} of the vocabulary that were changed. "
         f"{_for(engine, wanted)}"
     )
     if moved.tied and wanted.peft:

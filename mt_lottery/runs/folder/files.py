@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mt_lottery.decoding.translation import Hypothesis
-from mt_lottery.errors import MTLotteryError, RecordError
+from mt_lottery.errors import MTLotteryError, RecordError, plural
 from mt_lottery.reading import read_json, read_json_lines, shown
 from mt_lottery.runs.folder.record import Record
 from mt_lottery.scoring.metric import WHICH, Floats, MetricContext, can_be_resampled, make_metric
@@ -84,7 +84,8 @@ def read_hypotheses(path: Path, sentences: int | None = None) -> list[dict[str, 
                 )
     if sentences is not None and len(lines) != sentences:
         raise RecordError(
-            f"{path}: damaged: {len(lines)} sentences, but the run's record says {sentences}."
+            f"{path}: damaged: {plural(len(lines), 'sentence')}, but the run's record says "
+            f"{sentences}."
         )
     return [line for _, line in lines]
 
@@ -119,7 +120,10 @@ def read_sentence_scores(path: Path, record: Record) -> dict[str, dict[str, Floa
     """
     lines = read_json_lines(path, RecordError)
     if len(lines) != record.data.test.pairs:
-        raise damaged(path, f"{len(lines)} lines for {record.data.test.pairs} test sentences")
+        raise damaged(
+            path,
+            f"{plural(len(lines), 'line')} for {plural(record.data.test.pairs, 'test sentence')}",
+        )
     found: dict[str, dict[str, Floats]] = {}
     for metric in record.scores:
         if not any(metric in line for _, line in lines):
@@ -138,7 +142,9 @@ def _column(path: Path, lines: list[tuple[int, Any]], metric: str, which: str) -
             raise damaged(path, f"line {number}: {metric}.{which} is no list of numbers")
         if rows and len(row) != len(rows[0]):
             raise damaged(
-                path, f"line {number}: {metric}.{which} has {len(row)} numbers, not {len(rows[0])}"
+                path,
+                f"line {number}: {metric}.{which} has {plural(len(row), 'number')}, not "
+                f"{len(rows[0])}",
             )
         rows.append(row)
     return np.array(rows, dtype=np.float64)

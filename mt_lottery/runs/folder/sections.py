@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mt_lottery.errors import RecordError
+from mt_lottery.errors import RecordError, plural
 
 if TYPE_CHECKING:
     from mt_lottery.ticket.ticket import Ticket
@@ -78,7 +78,7 @@ class TicketRecord:
         found = Ticket.load(path, vocab_size, **known)
         if len(found) != self.count:
             raise RecordError(
-                f"{path}: damaged: {len(found)} selected rows, but the run's record says "
+                f"{path}: damaged: {plural(len(found), 'selected row')}, but the run's record says "
                 f"{self.count}."
             )
         return found

@@ -15,7 +15,7 @@ from mt_lottery.data.corpora import Corpora, Split
 from mt_lottery.data.joint import directions_of, in_direction, load_text, parts_of
 from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.data.prompts.templates import bound, check_template, template_of
-from mt_lottery.errors import ConfigError, DataError, TuningError
+from mt_lottery.errors import ConfigError, DataError, TuningError, plural
 from mt_lottery.languages import LanguagePair
 from mt_lottery.model.folder.quantised import check_trainable
 from mt_lottery.model.kernels import problems_with_kernels
@@ -107,8 +107,8 @@ def pick_device(wanted: str) -> str:
         index = int(wanted.partition(":")[2] or 0)
         if index >= count:
             raise ConfigError(
-                f"`device` is {wanted}, but PyTorch sees {count} CUDA devices; allowed here: "
-                f"{', '.join(devices())}."
+                f"`device` is {wanted}, but PyTorch sees {plural(count, 'CUDA device')}; allowed "
+                f"here: {', '.join(devices())}."
             )
         torch.cuda.set_device(index)  # where libraries ask for no more than "cuda"
     if wanted == "mps" and not torch.backends.mps.is_available():
@@ -138,8 +138,8 @@ def _pick_own(wanted: str) -> str:
     index, here = parallel.local()
     if here > count:
         raise ConfigError(
-            f"`device` is {wanted}, but {here} processes run on this machine, and {count} CUDA "
-            f"devices are there: --nproc-per-node may be {count} at most, or give device=cpu."
+            f"`device` is {wanted}, but this machine has {plural(count, 'CUDA device')} for "
+            f"{plural(here, 'process')}: --nproc-per-node may be {count}, or give device=cpu."
         )
     torch.cuda.set_device(index)
     return f"cuda:{index}"
@@ -287,8 +287,9 @@ def make_plan(config: RunConfig, echo: Echo, engine: Engine | None = None) -> Pl
         echo(line)
     if corpora.overlap:
         echo(
-            f"Warning: {corpora.overlap} of {len(corpora.test.pairs)} test sources are in the "
-            "training text too; scores are too high by what was memorised."
+            f"Warning: {corpora.overlap} of {plural(len(corpora.test.pairs), 'test source')} "
+            f"{'is' if corpora.overlap == 1 else 'are'} in the training text too; scores are too "
+            "high by what was memorised."
         )
     model_id = parallel.on_main(lambda: fingerprint(config.model))  # may convert the model first
     stored = parallel.on_main(lambda: quantisation_of(config.model))

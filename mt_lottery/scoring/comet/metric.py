@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mt_lottery.config import CometConfig
-from mt_lottery.errors import ScoreError
+from mt_lottery.errors import ScoreError, plural
 from mt_lottery.registry import register_metric
 from mt_lottery.scoring.comet import program as comet_program
 from mt_lottery.scoring.metric import Floats, MetricContext, check_parallel, one_line
@@ -68,7 +68,8 @@ class Comet(ResampledMetric):
         if sources is None or len(sources) != len(references):
             count = "no" if sources is None else len(sources)
             raise ScoreError(
-                f"Metric 'comet' needs the sources: {count} sources, {len(references)} references."
+                f"Metric 'comet' needs the sources: {plural(count, 'source')}, "
+                f"{plural(len(references), 'reference')}."
             )
         # the program reads lines: a line break within a text would shift all that follow
         return [

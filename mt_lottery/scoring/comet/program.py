@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mt_lottery.config import CometConfig, digest
-from mt_lottery.errors import ScoreError
+from mt_lottery.errors import ScoreError, plural
 from mt_lottery.model.cache import sha256_file
 from mt_lottery.reading import read_json
 from mt_lottery.system.atomic import write_text
@@ -276,7 +276,9 @@ def parse(content: Any, triples: Sequence[Triple], program: Path) -> list[float]
     segments = next(iter(content.values())) if isinstance(content, dict) and content else None
     if not isinstance(segments, list) or len(segments) != len(triples):
         count = len(segments) if isinstance(segments, list) else "no"
-        raise ScoreError(f"{program}: {count} segments scored, but {len(triples)} were given.")
+        raise ScoreError(
+            f"{program}: {plural(count, 'segment')} scored, but {len(triples)} were given."
+        )
     scores = []
     for number, (segment, triple) in enumerate(zip(segments, triples, strict=True)):
         if not isinstance(segment, dict) or segment.get("mt") != triple[1]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mt_lottery.config import RunConfig, TunerConfig, setting
 from mt_lottery.data.prompts.tokenise import tokenise
-from mt_lottery.errors import TuningError
+from mt_lottery.errors import TuningError, plural
 from mt_lottery.model.positions import learned_positions, named_positions
 from mt_lottery.registry import register_tuner
 from mt_lottery.tuners.adapters.base import PeftTuner
@@ -40,8 +40,8 @@ def check_virtual_tokens(model: Any, tokens: int, key: str) -> None:
     limit = learned_positions(model) or named_positions(model)
     if limit is not None and tokens >= limit:
         raise TuningError(
-            f"{key}={tokens}: {type(model).__name__} has {limit} positions in all; allowed: 1 to "
-            f"{limit - 1}, and the text must find room beside them."
+            f"{key}={tokens}: {type(model).__name__} has {plural(limit, 'position')} in all; "
+            f"allowed: 1 to {limit - 1}, and the text must find room beside them."
         )
 
 

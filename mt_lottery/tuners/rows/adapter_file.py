@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from mt_lottery.errors import ModelError, RecordError
+from mt_lottery.errors import ModelError, RecordError, plural
 from mt_lottery.model.tables import input_table, is_tied, output_table
 from mt_lottery.reading import read_json
 from mt_lottery.system.atomic import write_bytes, write_text
@@ -139,7 +139,7 @@ def save_rows(
         }
     where = "input embedding table" if input_only else "embedding table"
     write_bytes(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
-    count = f"{len(ids)} row{'s' if len(ids) > 1 else ''}"
+    count = plural(len(ids), "row")
     about = {"base": base_name, "count": count, "where": where, "folder": folder.name}
     if readme:
         write_text(folder / README_FILE, README.format(note=note, **about))
@@ -192,7 +192,7 @@ def _check_rows(config: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[lis
         raise ValueError("the token ids must be distinct and not negative")
     values = tensors[names[0]]
     if values.dim() != 2 or len(values) != len(indices) or 0 in values.shape:
-        raise ValueError(f"{[*values.shape]} values for {len(indices)} token ids")
+        raise ValueError(f"{[*values.shape]} values for {plural(len(indices), 'token id')}")
     for name, tensor in tensors.items():
         if tensor.dtype is not torch.float32:
             raise ValueError(f"{name} is of {tensor.dtype}, not float32")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mt_lottery.config import TunerConfig, setting
-from mt_lottery.errors import TuningError
+from mt_lottery.errors import TuningError, plural
 from mt_lottery.model.folder.saving import cast
 from mt_lottery.model.tables import is_tied
 from mt_lottery.ticket.level import RowScores
@@ -66,8 +66,8 @@ class RowTuner(Tuner):
         there, wanted = len(model.get_input_embeddings().weight), getattr(self.config, "tickets", 0)
         if wanted and wanted > there:
             raise TuningError(
-                f"`tuner.tickets` is {wanted:,}, but the embedding table of "
-                f"{type(model).__name__} has {there:,} rows."
+                f"`tuner.tickets` is {wanted:,}, but the embedding table of {type(model).__name__} "
+                f"has {plural(there, 'row')}."
             )
 
     @abstractmethod

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mt_lottery.config import setting
-from mt_lottery.errors import TuningError
+from mt_lottery.errors import TuningError, plural
 from mt_lottery.registry import register_tuner
 from mt_lottery.ticket.ticket import Ticket
 from mt_lottery.tuners.base import TuningContext
@@ -51,7 +51,7 @@ class FrequencyMatchedTuner(KSLotteryTuner):
         pool = [token for token in sorted(counts) if token not in taken]
         if len(pool) < len(ticket):
             raise TuningError(
-                f"The training inputs hold only {len(pool)} tokens beside the ticket's "
+                f"The training inputs hold only {plural(len(pool), 'token')} beside the ticket's "
                 f"{len(ticket)}: too few to match it."
             )
         draw.shuffle(pool)  # ties: the first of the shuffled ones

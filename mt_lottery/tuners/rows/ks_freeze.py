@@ -38,7 +38,7 @@ class KSFreezeTuner(KSLotteryTuner):
         rows = others[~torch.isin(others, frozen)]
         if len(rows) == 0:
             raise TuningError(
-                f"All {len(others)} rows that occur in the training text are in the ticket of "
+                f"Every row that occurs in the training text ({len(others):,}) is in the ticket of "
                 f"{len(frozen)}: nothing is left to tune."
             )
         return rows

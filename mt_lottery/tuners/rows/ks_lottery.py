@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mt_lottery.config import setting
-from mt_lottery.errors import TuningError, unknown
+from mt_lottery.errors import TuningError, plural, unknown
 from mt_lottery.registry import SELECTORS, register_tuner
 from mt_lottery.report.progress import is_live
 from mt_lottery.report.tokens import token_strings
@@ -191,8 +191,8 @@ class KSLotteryTuner(RowTuner):
         if self.gradient_pairs is not None and reached < (config.tickets or 0):
             raise TuningError(
                 f"`tuner.tickets` is {config.tickets}, but the gradients of "
-                f"tuner.selector_pairs={config.selector_pairs} reach only {reached} rows; more "
-                "pairs reach more."
+                f"tuner.selector_pairs={config.selector_pairs} reach only "
+                f"{plural(reached, 'row')}; more pairs reach more."
             )
         if level is not None and scores.pvalue is not None and not level.rejects(scores).any():
             raise TuningError(

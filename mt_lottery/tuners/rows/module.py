@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mt_lottery.errors import ModelError, TuningError
+from mt_lottery.errors import ModelError, TuningError, plural
 from mt_lottery.model.tables import is_tied
 
 
@@ -74,8 +74,8 @@ class TokenRows(nn.Module):
         start = table.detach()[ids.to(table.device)] if values is None else values
         if tuple(start.shape) != (len(ids), table.shape[1]):
             raise TuningError(
-                f"Rows of shape {tuple(start.shape)} for {len(ids)} token ids and an embedding "
-                f"dimension of {table.shape[1]}."
+                f"Rows of shape {tuple(start.shape)} for {plural(len(ids), 'token id')} and an "
+                f"embedding dimension of {table.shape[1]}."
             )
         self.base = base
         base.requires_grad_(False)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mt_lottery.config import setting
 from mt_lottery.data.prompts.tokenise import plain_ids
-from mt_lottery.errors import TuningError, nearest
+from mt_lottery.errors import TuningError, nearest, plural
 from mt_lottery.registry import register_tuner
 from mt_lottery.report.tokens import decode_text, shown_tokens, token_strings
 from mt_lottery.ticket.ticket import Ticket
@@ -71,7 +71,11 @@ def named_token(name: str, tokenizer: Any, counts: Counter[int]) -> int:
     if name in vocabulary:
         return int(vocabulary[name])
     parts = ", ".join(f"'{token}'" for token in shown_tokens(token_strings(tokenizer, ids)))
-    split = f"{len(ids)} tokens: {parts}" if len(ids) > 1 else f"no token that it knows ({parts})"
+    split = (
+        f"{plural(len(ids), 'token')}: {parts}"
+        if len(ids) > 1
+        else f"no token that it knows ({parts})"
+    )
     raise TuningError(
         f"{key}, which this tokenizer reads as {split}. Allowed: {', '.join(NAMES)}, or a text "
         f"that is one token.{nearest(name, NAMES)}"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mt_lottery.errors import TuningError, argument
+from mt_lottery.errors import TuningError, argument, plural
 from mt_lottery.reading.gguf_files import ALIGNMENT
 from mt_lottery.runs.export.card import write_card
 from mt_lottery.runs.export.formats import Exported, Options
@@ -45,8 +45,8 @@ def write(run: Run, folder: Path, options: Options) -> Exported:
     count, width = len(found.rows.ids), table.place.shape[1]
     if not 0 < count <= width:
         raise TuningError(
-            f"{argument('format', 'gguf-lora')} holds 1 to {width} rows of this model, and the "
-            f"run changed {count}; {argument('format', 'gguf')} holds any number."
+            f"{argument('format', 'gguf-lora')} holds 1 to {plural(width, 'row')} of this model, "
+            f"and the run changed {count}; {argument('format', 'gguf')} holds any number."
         )
     tensors = [*_input_pair(table, found.rows)]
     if found.head:
@@ -62,7 +62,8 @@ def write(run: Run, folder: Path, options: Options) -> Exported:
     ]
     notes = [*notes_on(run, base)]
     spoken, engines = lines_of(run, base, adapter=True)
-    about = f"`{FILE}` is an adapter of llama.cpp that changes {count} rows of the embedding table."
+    what = f"{plural(count, 'row')} of the embedding table"
+    about = f"`{FILE}` is an adapter of llama.cpp that changes {what}."
     with written_folder(folder, marked=True) as staging:
         write_gguf(staging / FILE, entries, tensors, alignment=ALIGNMENT)
         write_card(staging, run, spoken, library="gguf", about=about, engines=engines)

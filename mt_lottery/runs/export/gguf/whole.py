@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from mt_lottery.errors import plural
 from mt_lottery.reading.gguf_files import GGUFFile
 from mt_lottery.runs.export.card import write_card
 from mt_lottery.runs.export.formats import Exported, Options
@@ -40,7 +41,8 @@ def write(run: Run, folder: Path, options: Options) -> Exported:
     spoken, engines = lines_of(run, base, adapter=False)
     rows = len(found.rows.ids)
     about = f"`{FILE}` is the original model as a GGUF file, " + (
-        f"with {rows} rows of its embedding table in place of its own; all else in it is as it was."
+        f"with {plural(rows, 'row')} of its embedding table in place of its own; all else in it "
+        "is as it was."
         if rows
         else "unchanged but for the prompt in its metadata."
     )
