@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import dataclasses
 import json
 import os
@@ -31,6 +32,14 @@ def test_every_page_is_in_the_navigation() -> None:
     assert len(named) == len(set(named)), "mkdocs.yml names a page twice in `nav`"
     gone = {*named} - there - {"index.md", "all-pages.md", "contributing.md", "changelog.md"}
     assert not gone, f"take out of `nav` in mkdocs.yml, they are not in docs/: {gone}"
+
+
+def test_tox_builds_it_as_make_does() -> None:
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(TOP / "tox.ini", "utf-8")
+    own = tox["testenv:docs"]
+    assert own["extras"] == "docs" and "NO_MKDOCS_2_WARNING = 1" in own["set_env"]
+    assert f"$(BIN)/{own['commands'].strip()}\n" in (TOP / "Makefile").read_text("utf-8")
 
 
 def test_every_field_of_the_record_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
