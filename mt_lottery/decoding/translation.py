@@ -212,7 +212,9 @@ def translate(
             if results is None:
                 counter.back()
                 size = len(chosen) // 2
-                logger.warning("Out of memory: going on in batches of %d sentences.", size)
+                logger.warning(
+                    "Out of memory: going on in batches of %s.", plural(size, "sentence")
+                )
                 continue
             for index, result in zip(chosen, results, strict=True):
                 hypotheses[index] = _to_text(tokenizer, result, forced, one_line=one_line)

@@ -20,7 +20,7 @@ from mt_lottery.benchmark.board.collect import Results, in_order, nothing_finish
 from mt_lottery.benchmark.board.metric_table import NOTE, common_metrics, metric_table
 from mt_lottery.benchmark.plan import BLOCKS, Cell
 from mt_lottery.benchmark.recipes import label, summary
-from mt_lottery.errors import MTLotteryError, RecordError
+from mt_lottery.errors import MTLotteryError, RecordError, plural
 from mt_lottery.runs.folder.record import Record
 from mt_lottery.scoring.metric import MetricContext, can_be_resampled, make_metric
 from mt_lottery.scoring.significance import (
@@ -37,7 +37,7 @@ COSTS = ("probe_seconds", "train_seconds", "decode_seconds", "peak_memory_bytes"
 
 EXPLANATIONS = {
     "runs": "Each recipe with its own settings.",
-    "tuned": "Each recipe with the best of {trials} settings tried on the dev set.",
+    "tuned": "Each recipe with the best of {trials} tried on the dev set.",
 }
 
 
@@ -170,7 +170,7 @@ class Builder:
             row["pvalue_is_least"] = verdict is not None and verdict.least
             row["difference"] = None if verdict is None else verdict.difference
         trials = self.results.settings.get("tune") if name == "tuned" else None
-        explanation = EXPLANATIONS[name].format(trials=trials)
+        explanation = EXPLANATIONS[name].format(trials=plural(trials or 0, "setting"))
         if name == "runs" and self.results.settings.get("overrides", {}).get("preset") == "paper":
             explanation = "Each recipe with the paper's settings (those the paper gives)."
         return {

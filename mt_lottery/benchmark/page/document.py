@@ -31,7 +31,7 @@ SCRIPTS = ("theme.js", "table.js", "sentences.js")
 FUNCTIONS = (
     *(numbers.duration, numbers.interval, numbers.number, numbers.parameters, rows.all_failures),
     *(rows.cell_title, rows.columns_of, rows.done, rows.facts, rows.label_of, rows.missing),
-    *(rows.size_title, plot.Drawing, plot.points, pvalue),
+    *(rows.size_title, plot.Drawing, plot.points, pvalue, plural),
 )
 
 
@@ -60,7 +60,9 @@ def render_page(board: dict[str, Any], sentences: dict[str, Any]) -> str:
         style=Markup(_asset("page.css")),
         script=Markup(script),
         about=_about(board),
-        average_name=f"Average of {plural(count, 'language')}",
+        average_name="Average (one language)"
+        if count == 1
+        else f"Average of {plural(count, 'language')}",
         languages=_languages(board),
         headings=headings(board),
         provenance=_provenance(board),

@@ -149,12 +149,13 @@
     const now = found.slice(start, start + PAGE);
     byId("list").replaceChildren(...now.map((index) => article(index, recipes, needle)));
     const all = sentences().length;
+    const counted = all === 1 ? "sentence" : "sentences";
     const count = (n) => n.toLocaleString("en");
     byId("found").textContent = found.length
       ? `${count(start + 1)}–${count(start + now.length)} of ${count(found.length)} ` +
-        (found.length === all ? "sentences" : `found among ${count(all)} sentences`)
+        (found.length === all ? counted : `found among ${count(all)} ${counted}`)
       : all
-        ? `None of ${count(all)} sentences`
+        ? `None of ${count(all)} ${counted}`
         : "No sentences were kept for this language";
     const pages = Math.max(1, Math.ceil(found.length / PAGE));
     byId("page").textContent = `Page ${count(page + 1)} of ${count(pages)}`;
