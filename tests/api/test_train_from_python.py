@@ -179,7 +179,7 @@ def test_scores_are_those_of_sacrebleu() -> None:
     [
         ("one text", ["a"], {}, "hypotheses is one text"),
         (["a", None], ["a", "b"], {}, r"hypotheses\[1\] must be a text, not NoneType"),
-        (["a"], ["a", "b"], {}, "1 hypotheses"),
+        (["a"], ["a", "b"], {}, "1 hypothesis"),
         (["a"], ["b"], {"sources": []}, "0 sources, but 1 reference"),
         (["a"], ["b"], {"metrics": ["chrff"]}, "chrf"),
     ],

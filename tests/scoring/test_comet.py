@@ -159,7 +159,7 @@ json.dump({"translations.txt": lines}, open(a[a.index("--to_json") + 1], "w"))
     [
         ("print('x\\nno GPU here', file=sys.stderr); sys.exit(3)", r"failed with code 3.*no GPU"),
         ("pass", r"its scores cannot be read"),
-        (ANSWER % "lines = lines[1:]", r"1 segments scored, but 2 were given"),
+        (ANSWER % "lines = lines[1:]", r"1 segment scored, but 2 were given"),
         (ANSWER % "lines = lines[::-1]", r"segment 0 of its answer is not the one given"),
         (ANSWER % "lines[1]['COMET'] = float('nan')", r"segment 1 has the score nan"),
         (ANSWER % "del lines[1]['COMET']", r"segment 1 has the score None"),

@@ -104,7 +104,7 @@ def test_identical_empty_and_all_empty(name: str, no_network: Path) -> None:
     ("hypotheses", "references", "problem"),
     [
         (["a", "b"], ["a"], "2 hypotheses but 1 reference"),
-        (["a"], ["a", "b"], "1 hypotheses but 2 references"),
+        (["a"], ["a", "b"], "1 hypothesis but 2 references"),
         ([], [], "no sentence"),
     ],
 )

@@ -60,7 +60,7 @@ def test_evaluate_refuses() -> None:
     one = [Hypothesis("a", 1, True)]
     with pytest.raises(RegistryError, match="Did you mean 'chrf'"):
         evaluate(one, ["a"], ["chrff"], context())
-    with pytest.raises(ScoreError, match="1 hypotheses but 2 references"):
+    with pytest.raises(ScoreError, match="1 hypothesis but 2 references"):
         evaluate(one, ["a", "b"], ["bleu"], context())
     with pytest.raises(ScoreError, match="no sentence"):
         evaluate([], [], ["bleu"], context())

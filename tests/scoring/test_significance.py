@@ -108,7 +108,7 @@ def test_few_sentences_show_no_smaller_p_than_the_exact_test_of_them(sentences: 
 
 def test_unequal_sides_and_foreign_metrics() -> None:
     metric = make_metric("bleu", context())
-    with pytest.raises(ScoreError, match="1 hypotheses but 2 references"):
+    with pytest.raises(ScoreError, match="1 hypothesis but 2 references"):
         paired_bootstrap(metric, ["a", "b"], ["a"], ["a", "b"])
 
     class Foreign:
