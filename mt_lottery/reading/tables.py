@@ -7,7 +7,7 @@ import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 
-from mt_lottery.errors import nearest
+from mt_lottery.errors import nearest, plural
 from mt_lottery.reading.files import Error, read_text, shown
 from mt_lottery.reading.lines import text_lines
 
@@ -56,8 +56,8 @@ def _csv_rows(
         for cells in reader:
             if cells and len(cells) != len(header):
                 raise error(
-                    f"{where}: line {reader.line_num}: {len(cells)} cells, but the header "
-                    f"names {len(header)} columns."
+                    f"{where}: line {reader.line_num}: {plural(len(cells), 'cell')}, but the "
+                    f"header names {plural(len(header), 'column')}."
                 )
             if cells:
                 yield reader.line_num, dict(zip(header, cells, strict=True))

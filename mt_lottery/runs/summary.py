@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from mt_lottery.errors import plural
 from mt_lottery.report.numbers import GAP, number, percent
 from mt_lottery.report.printing import Grid, as_text
 from mt_lottery.runs.folder.directions import alone, directions_in
@@ -40,7 +41,9 @@ def comparison(records: list[Record]) -> Grid:
     column = shown_metric(last, key)
     trained = last.lang.split(",")
     several = f"average of {', '.join(trained)}" if len(trained) > 1 else last.lang
-    title = f"{several}, {last.data.test.name}, {scored_sentences(last)} sentences: {column} "
+    title = (
+        f"{several}, {last.data.test.name}, {plural(scored_sentences(last), 'sentence')}: {column} "
+    )
     title += "with 95% interval"
     heads = ["recipe", "trained", "rows", "raw", "first line", "stopped", "length"]
     table = Grid(title, heads)

@@ -19,7 +19,7 @@ from mt_lottery.config import TunerConfig, setting
 from mt_lottery.data.filters import normalised
 from mt_lottery.data.prompts.tokenise import plain_ids
 from mt_lottery.data.prompts.wording import Wording, is_whole, restored, sentences_of, stored
-from mt_lottery.errors import RecordError, TuningError
+from mt_lottery.errors import RecordError, TuningError, plural
 from mt_lottery.reading import read_json, read_text
 from mt_lottery.registry import register_tuner
 from mt_lottery.system.atomic import write_bytes, write_text
@@ -133,7 +133,9 @@ class FewShotTuner(Tuner):
     def problems_with_pairs(self, pairs: int) -> list[str]:
         if pairs >= self.config.shots:
             return []
-        return [f"tuner.shots={self.config.shots}, but there are only {pairs} training pairs."]
+        return [
+            f"tuner.shots={self.config.shots}, but there are only {plural(pairs, 'training pair')}."
+        ]
 
     def apply(self, context: TuningContext) -> list[nn.Parameter]:
         context.model.requires_grad_(False)
@@ -185,11 +187,14 @@ class FewShotTuner(Tuner):
     def remarks(self) -> Iterator[str]:
         if self._shortened:
             yield (
-                f"{self._shortened} prompts with tuner.shots={self.config.shots} would be longer "
-                "than the model's positions allow, and have fewer examples."
+                f"{plural(self._shortened, 'prompt')} with tuner.shots={self.config.shots} would "
+                "be longer than the model's positions allow, and have fewer examples."
             )
         if self._bare:
-            yield f"{self._bare} prompts have no example at all: they are those of recipe=none."
+            these = "has no example at all: it is that"
+            if self._bare > 1:
+                these = "have no example at all: they are those"
+            yield f"{plural(self._bare, 'prompt')} {these} of recipe=none."
 
     def save(self, context: TuningContext, run_dir: Path) -> Path:
         folder = run_dir / "control"

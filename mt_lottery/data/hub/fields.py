@@ -13,7 +13,7 @@ from typing import Any
 from mt_lottery.data.files import fields_with_texts, sides_of
 from mt_lottery.data.filters import CODE, count_label
 from mt_lottery.data.text import Pair, listed
-from mt_lottery.errors import ConfigError, DataError, nearest
+from mt_lottery.errors import ConfigError, DataError, nearest, plural
 from mt_lottery.languages import Language, LanguagePair, find_language, parse_pair
 from mt_lottery.reading import LONGEST, Records
 
@@ -125,7 +125,7 @@ class Fields:
                 shown = f"{type(text).__name__}: {str(text)[:60]}"
                 raise DataError(f"{where}: the {side} must be a text, found {shown}.")
             if text is not None and len(text) > LONGEST:  # within another field, not checked before
-                size = f"{len(text):,} characters; a text may have {LONGEST:,}"
+                size = f"{plural(len(text), 'character')}; a text may have {LONGEST:,}"
                 raise DataError(f"{where}: the {side} has {size}.")
         return found[0] or "", found[1] or ""
 

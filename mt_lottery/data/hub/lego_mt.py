@@ -23,7 +23,7 @@ from mt_lottery.data.filters import PairFilter, Report
 from mt_lottery.data.hub.corpus import HubConfig, HubCorpus
 from mt_lottery.data.hub.fields import Fields
 from mt_lottery.data.text import Pair, listed
-from mt_lottery.errors import DataError, nearest
+from mt_lottery.errors import DataError, nearest, plural
 from mt_lottery.languages import LanguagePair, named_among
 from mt_lottery.reading import Records
 from mt_lottery.registry import register_corpus
@@ -111,10 +111,9 @@ class LegoMT(HubCorpus):
         if not available:
             common = ", ".join(f"{name} ({n:,})" for name, n in directions.most_common(8))
             raise DataError(
-                f"{where}: none of its {directions.total():,} records is {pair}, by the fields "
-                f"data.source_lang_field='{s.source_lang_field}' and "
-                f"data.target_lang_field='{s.target_lang_field}'. "
-                f"The most frequent there: {common or 'none'}. Another file may have some "
-                "(data.language_file=NAME)."
+                f"{where}: none of its {plural(directions.total(), 'record')} is {pair}, by the "
+                f"fields data.source_lang_field='{s.source_lang_field}' and "
+                f"data.target_lang_field='{s.target_lang_field}'. The most frequent there: "
+                f"{common or 'none'}. Another file may have some (data.language_file=NAME)."
             )
         return kept, Report(where, str(pair), directions.total(), available, keep.counts)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mt_lottery.errors import ModelError, shorten
+from mt_lottery.errors import ModelError, plural, shorten
 from mt_lottery.model.folder.library import call
 from mt_lottery.reading import read_json
 
@@ -166,13 +166,13 @@ def check_against_weights(config: Any, shapes: dict[str, tuple[int, ...]], where
     layers = max((v for k in _LAYERS if isinstance(v := getattr(text, k, None), int)), default=0)
     if layers > len(shapes):
         raise ModelError(
-            f"{where}: its config.json describes {layers:,} layers, but its weights are "
-            f"{len(shapes):,} tensors. They do not belong together."
+            f"{where}: its config.json describes {plural(layers, 'layer')}, but its weights are "
+            f"{plural(len(shapes), 'tensor')}. They do not belong together."
         )
     rows = getattr(text, "vocab_size", None)
     longest = max((max(shape, default=0) for shape in shapes.values()), default=0)
     if isinstance(rows, int) and rows > max(longest, 1):
         raise ModelError(
             f"{where}: its config.json has vocab_size {rows:,}, but the longest of its tensors "
-            f"{longest:,} rows. They do not belong together."
+            f"{plural(longest, 'row')}. They do not belong together."
         )
