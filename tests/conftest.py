@@ -22,10 +22,11 @@ from slurm_cluster import Cluster, NoCluster, missing, started
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# the same examples in every run of CI; other runs go on looking for new ones
+# the same examples in every run of CI; other runs go on looking for new ones. No test is timed:
+# a machine may be busy.
 settings.register_profile("ci", derandomize=True, deadline=None)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+settings.register_profile("local", deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 _SLOW = re.compile(r"^pytestmark = (\[\s*)?pytest\.mark\.slow", re.MULTILINE)
 
