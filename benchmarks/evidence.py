@@ -4,6 +4,7 @@
     python benchmarks/evidence.py p1 p2 --data DIR --out DIR      # run what is not done
     python benchmarks/evidence.py all --data DIR --out DIR --minutes 90
     python benchmarks/evidence.py --report                        # tables of what is done
+    python benchmarks/evidence.py --overview                      # the main recipes in two tables
     python benchmarks/evidence.py --merge DIR…                    # results of other machines
     python benchmarks/evidence.py p1 --data DIR --out /tmp/try --test-pairs 8 --train-pairs 16
 
@@ -27,12 +28,15 @@ from typing import Any, NoReturn
 
 import common
 from evidence_parts.cells import LANGS, SEEDS, Cell, Setting, in_order
+from evidence_parts.overview import board, overview
 from evidence_parts.questions import plan, questions
 from evidence_parts.report import report, write_figures
 from evidence_parts.results import Results
 from evidence_parts.running import Failed, command, prepare, run_cell
+from evidence_parts.scores import Scores
 from filelock import FileLock
 
+from mt_lottery.benchmark.page.figure import write_figure
 from mt_lottery.errors import MTLotteryError
 
 PARTS = ("p1", "p2", "p3", "p4", "p5", "p6", "p7")
@@ -51,9 +55,16 @@ def parser() -> argparse.ArgumentParser:
                       help="the numbers go here [benchmarks/results/evidence]")  # fmt: skip
     made.add_argument("--list", action="store_true", help="parts, cells, what is done; run nothing")
     made.add_argument("--report", action="store_true", help="tables (Markdown); run nothing")
+    made.add_argument(
+        "--overview",
+        action="store_true",
+        help="the main recipes, over all languages and by language; run nothing",
+    )
     made.add_argument("--merge", type=Path, nargs="+", metavar="DIR",
                       help="take over what is done in these folders; run nothing")  # fmt: skip
-    made.add_argument("--figures", type=Path, metavar="DIR", help="with --report: draw them there")
+    made.add_argument(
+        "--figures", type=Path, metavar="DIR", help="with --report or --overview: draw them there"
+    )
     made.add_argument("--minutes", type=float, help="start no cell that would end later")
     made.add_argument("--arms", metavar="A,…", help="only these arms")
     made.add_argument("--langs", default=",".join(LANGS), metavar="L,…", help="target languages")
@@ -73,7 +84,8 @@ def asked() -> tuple[argparse.Namespace, Setting, list[Cell]]:
     parts = [*PARTS] if names == ["all"] or not names else names
     if unknown := [p for p in parts if p not in PARTS]:
         made.error(f"{', '.join(unknown)}: allowed: {', '.join(PARTS)}, all")
-    if not names and not (given.list or given.report or given.merge or given.dry_run):
+    shows = given.list or given.report or given.overview or given.merge or given.dry_run
+    if not names and not shows:
         made.error(f"which part? {', '.join(PARTS)}, or all")
     try:
         seeds = tuple(int(seed) for seed in given.seeds.split(","))
@@ -179,6 +191,13 @@ def main() -> int:
         if given.figures:
             given.figures.mkdir(parents=True, exist_ok=True)
             for path in write_figures(given.parts, results, setting, given.figures):
+                print(f"written: {path}", file=sys.stderr)
+    elif given.overview:
+        scores = Scores(results, setting)
+        print(overview(scores))
+        if given.figures:
+            given.figures.mkdir(parents=True, exist_ok=True)
+            for path in write_figure(board(scores), given.figures / "readme"):
                 print(f"written: {path}", file=sys.stderr)
     elif given.dry_run:
         for cell in cells:

@@ -1,0 +1,96 @@
+"""The main recipes of the evidence in two tables, and the pages that quote them."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mt_lottery.benchmark.page.figure import draw
+from mt_lottery.scoring.metric import MetricContext, make_metric
+from mt_lottery.scoring.significance import Bootstrap
+
+pytestmark = pytest.mark.slow
+TOP = Path(__file__).parents[2]
+METRIC: Any = make_metric("chrf", MetricContext(None, "any", "es"))
+
+
+@pytest.fixture(autouse=True)
+def benchmarks_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(TOP / "benchmarks"))
+
+
+def scores_of(folder: Path) -> Any:
+    cells, results, scores = (
+        importlib.import_module(f"evidence_parts.{name}") for name in ("cells", "results", "scores")
+    )
+    setting = cells.Setting(folder)
+    return scores.Scores(results.Results(folder, setting), setting)
+
+
+def test_a_language_counts_when_it_has_the_main_recipes(tmp_path: Path) -> None:
+    overview = importlib.import_module("evidence_parts.overview")
+    packed = importlib.import_module("evidence_parts.results").packed
+    plan = importlib.import_module("evidence_parts.questions").plan
+    scores = scores_of(tmp_path)
+    assert overview.overview(scores) == "No language has all of none, ks_lottery, embed, lora yet."
+    references = [f"propoziția numărul {i} este aici" for i in range(30)]
+    raws: dict[tuple[str, str], float] = {}
+    for cell in plan(["p1"], scores.setting):
+        name, lang = cell.arm.name, cell.lang
+        absent = (name, lang) in (("one_row", "ro"), ("lora", "ca"))
+        if cell.seed or absent or lang in ("no", "bs") or name in ("few_shot", "full"):
+            continue
+        rng = np.random.default_rng([len(name), ord(lang[0])])
+        texts = [r if rng.random() < 0.7 else r[::-1] for r in references]
+        found = Bootstrap(METRIC.corpus_score).scores([METRIC.statistics(texts, references)])
+        raws[name, lang] = found.score
+        entry = {"score": found.score, "ci95": list(found.ci95),
+                 "resamples": packed(found.resamples)}  # fmt: skip
+        scores.results.add(cell, {
+            "scores": {"chrf": {"raw": entry, "first_line": entry, "column": "chrF++"}},
+            "recipe": cell.arm.recipe, "rows": 18, "ticket": [1], "alpha": 0.5,
+            "trainable_parameters": 11520, "generation": {"stopped": 0.5},
+            "text": {"test_pairs": 30},
+        }, 60.0, {"commit": None, "machine": None})  # fmt: skip
+    said = overview.overview(scores)
+    mean = (raws["ks_lottery", "es"] + raws["ks_lottery", "ro"]) / 2
+    assert f"| `ks_lottery` | 18 rows: chosen by the KS test | 11,520 | {mean:.1f} [" in said
+    assert (
+        "| recipe | es | ro | chrF++, mean | seeds |" in said
+        and "over English to es, ro, 30" in said
+    )
+    assert said.endswith(
+        "Not done in all of them: few_shot, one_row, frequency, grad_lottery, full."
+    )
+    drawn = draw(overview.board(scores), "dark")
+    assert f"raw {mean:.1f}" in drawn and "average of 2 languages" in drawn
+
+
+def test_pages_quote_the_results() -> None:
+    """README.md and docs/evidence.md show the tables that are made of the committed results."""
+    overview = importlib.import_module("evidence_parts.overview")
+    scores = scores_of(TOP / "benchmarks" / "results" / "evidence")
+    means, by_language, note, *_ = overview.overview(scores).split("\n\n")
+    readme, page = ((TOP / name).read_text("utf-8") for name in ("README.md", "docs/evidence.md"))
+    for table, pages in ((means, (readme, page)), (by_language, (page,)), (note, (page,))):
+        for line in table.splitlines():
+            for text in pages:
+                assert line in text, line
+    for theme in ("light", "dark"):
+        committed = TOP / "docs" / "figures" / f"readme-{theme}.svg"
+        assert draw(overview.board(scores), theme) == committed.read_text("utf-8")
+
+
+def test_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evidence = importlib.import_module("evidence")
+    monkeypatch.setattr(sys, "argv", ["evidence.py", "--overview", "--figures", str(tmp_path)])
+    assert evidence.main() == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("| recipe | what is tuned |") and "readme-dark.svg" in said.err
