@@ -24,7 +24,7 @@ def test_lora_qlora_and_prefix_beside_the_original(world: World) -> None:
     assert counts["prefix"] == 92_160 and counts["eos_bias"] == 1
     assert counts["qlora"] == 4 * counts["lora"] > 0  # rank 32 against 8
     assert all(row["cells"]["en-es"]["state"] == "done" for row in rows.values())
-    assert "LoRA" in out and "FAILED" not in out and "[5/5]" in said
+    assert "qlora" in out and "FAILED" not in out and "[5/5]" in said
     record = json.loads((world.folder / "bench/runs/qlora/en-es/seed-0/record.json").read_text())
     quantised = record["quantization"]
     assert quantised["method"] == "nf4" and quantised["layers"] == 18 * 7
