@@ -345,7 +345,7 @@ def test_report_again_and_of_two(commands: Commands, models: Models, finished: P
     for kind in ("md", "csv", "tex", "json", "html"):
         (Path("one") / f"leaderboard.{kind}").unlink()
     shown = commands.call("bench", "report", "one")
-    assert shown.code == 0 and "EOS bias" in shown.out
+    assert shown.code == 0 and "eos_bias" in shown.out
     after = board(Path("one"))
     before.pop("created"), after.pop("created")
     assert after == before

@@ -81,7 +81,7 @@ def test_the_joint_run_is_beside_those_of_each_language(
         outputs = [next(iter(row["outputs"].values())) for row in shown]
         assert [each["eos_bias+joint"]["hypothesis"] for each in outputs] == wanted
     said = commands.call("bench", "compare", "out", "--against", "eos_bias")
-    assert said.code == 0 and "EOS bias (joint)" in said.out
+    assert said.code == 0 and "eos_bias+joint" in said.out
     again = bench(commands, models, "--langs", "ro,es")
     assert again.code == 0 and "7 done, 0 to do" in again.err
 
