@@ -31,6 +31,11 @@ class Question:
     arms: list[Arm]
     against: str = ""
 
+    @property
+    def compared(self) -> list[Arm]:
+        """The arms whose scores are compared: those of ``ticket-…`` are of a few sentences."""
+        return [arm for arm in self.arms if arm.recipe and not arm.name.startswith("ticket-")]
+
 
 def _selected(rows: int) -> list[Arm]:
     """18 or 100 rows by each measure, tuned; then copied from the probe."""

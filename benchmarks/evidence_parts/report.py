@@ -198,8 +198,7 @@ def certificates(question: Question, scores: Scores) -> Lines:
 
 def prompts(question: Question, scores: Scores) -> Lines:
     """Single rows against 18; overlap of tickets; and tickets under other wordings."""
-    arms = [a for a in question.arms if a.recipe and not a.name.startswith("ticket-")]
-    compared = Question(question.asks, arms, question.against)
+    compared = Question(question.asks, question.compared, question.against)
     return [*score_tables(compared, scores), *overlaps(scores), *wordings(scores)]
 
 
@@ -277,7 +276,7 @@ def write_figures(parts: list[str], results: Results, setting: Setting, folder: 
     scores = Scores(results, setting)
     for part in parts:
         question = questions(setting)[part]
-        arms = [arm for arm in question.arms if arm.recipe]
+        arms = question.compared
         figure = curves(arms, scores) if part == "p7" else dots(arms, scores)
         if figure is not None and part != "p5":
             written += save_figure(figure, folder / f"evidence-{part}")

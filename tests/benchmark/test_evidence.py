@@ -167,6 +167,14 @@ def test_tables_come_from_the_file_alone(evidence: Any, tmp_path: Path) -> None:
     assert "No cell that answers it is finished." in said
 
 
+def test_what_is_compared_was_scored_on_all_sentences(evidence: Any, tmp_path: Path) -> None:
+    from evidence_parts.cells import Setting
+    from evidence_parts.questions import questions
+
+    for question in questions(Setting(tmp_path)).values():
+        assert not [a.name for a in question.compared if a.settings.get("data.test_pairs") == "8"]
+
+
 def test_probes_and_the_whole_tables_that_they_are(evidence: Any, tmp_path: Path) -> None:
     from evidence_parts.cells import Setting
     from evidence_parts.questions import plan
