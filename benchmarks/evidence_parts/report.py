@@ -60,7 +60,7 @@ def missing(part: str, question: Question, results: Results, setting: Setting) -
 
 def score_tables(question: Question, scores: Scores) -> Lines:
     """A table a language, and one of the mean over the languages that all arms have."""
-    arms, langs = scores.common(question.arms)
+    arms, langs = scores.common(question.compared)
     metric = scores.metric()
     if not arms or metric is None:
         return []
@@ -198,8 +198,7 @@ def certificates(question: Question, scores: Scores) -> Lines:
 
 def prompts(question: Question, scores: Scores) -> Lines:
     """Single rows against 18; overlap of tickets; and tickets under other wordings."""
-    compared = Question(question.asks, question.compared, question.against)
-    return [*score_tables(compared, scores), *overlaps(scores), *wordings(scores)]
+    return [*score_tables(question, scores), *overlaps(scores), *wordings(scores)]
 
 
 def overlaps(scores: Scores) -> Lines:

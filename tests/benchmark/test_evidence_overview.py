@@ -86,6 +86,19 @@ def test_pages_quote_the_results() -> None:
         assert draw(overview.board(scores), theme) == committed.read_text("utf-8")
 
 
+def test_pages_quote_shares_of_gains() -> None:
+    """Of the scores as they are, not as tables round them."""
+    overview = importlib.import_module("evidence_parts.overview")
+    scores = scores_of(TOP / "benchmarks" / "results" / "evidence")
+    langs, _ = overview.done(scores)
+    names = ("none", "one_row", "ks_lottery", "embed")
+    none, one, rows, whole = (scores.of(arm, langs, scores.metric()).score for arm in names)
+    readme, page = (" ".join((TOP / name).read_text("utf-8").split())
+                    for name in ("README.md", "docs/one-row.md"))  # fmt: skip
+    assert f"gain {(rows - none) / (whole - none):.0%} of what the whole table gains" in readme
+    assert f"keeps {(one - none) / (rows - none):.0%} of what 18 rows gain" in page
+
+
 def test_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
