@@ -30,14 +30,15 @@ import common
 from evidence_parts.cells import LANGS, SEEDS, Cell, Setting, in_order
 from evidence_parts.overview import board, overview
 from evidence_parts.questions import plan, questions
+from evidence_parts.queue import Queue, work
 from evidence_parts.report import report, write_figures
 from evidence_parts.results import Results
-from evidence_parts.running import Failed, command, prepare, run_cell
+from evidence_parts.running import Failed, command, prepare, run_cell, stop
 from evidence_parts.scores import Scores
 from filelock import FileLock
 
 from mt_lottery.benchmark.page.figure import write_figure
-from mt_lottery.errors import MTLotteryError
+from mt_lottery.errors import MTLotteryError, plural
 
 PARTS = ("p1", "p2", "p3", "p4", "p5", "p6", "p7")
 PUBLISHED = common.RESULTS / "evidence"
@@ -72,6 +73,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--test-pairs", type=int, default=1012, help="of a rehearsal")
     made.add_argument("--train-pairs", type=int, default=400, help="of a rehearsal")
     made.add_argument("--device", help="cuda, cpu, … [mt-lottery's choice]")
+    made.add_argument("--jobs", type=int, default=1, metavar="N",
+                      help="cells at a time, each in a process of its own [1]")  # fmt: skip
     made.add_argument("--lock", type=Path, help="hold this file's lock while a cell runs")
     made.add_argument("--dry-run", action="store_true", help="print the commands; run nothing")
     return made
@@ -91,6 +94,8 @@ def asked() -> tuple[argparse.Namespace, Setting, list[Cell]]:
         seeds = tuple(int(seed) for seed in given.seeds.split(","))
     except ValueError:
         made.error(f"--seeds {given.seeds}: whole numbers with commas between")
+    if given.jobs < 1:
+        made.error(f"--jobs {given.jobs}: at least 1")
     setting = Setting(
         out=given.out.resolve(),
         langs=tuple(given.langs.split(",")),
@@ -125,7 +130,9 @@ def listed(parts: list[str], cells: list[Cell], results: Results, setting: Setti
         time_left = "unknown: no cell was measured yet"
         if None not in known:
             time_left = shown_time(sum(filter(None, known)))
-        lines.append(f"    {len(own)} cells, {len(own) - len(todo)} done; the rest: {time_left}")
+        lines.append(
+            f"    {plural(len(own), 'cell')}, {len(own) - len(todo)} done; the rest: {time_left}"
+        )
         for arm in dict.fromkeys(cell.arm.name for cell in own):
             marks: dict[str, list[str]] = {}
             for cell in own:
@@ -141,27 +148,33 @@ def listed(parts: list[str], cells: list[Cell], results: Results, setting: Setti
 
 def run(given: argparse.Namespace, setting: Setting, cells: list[Cell], results: Results) -> int:
     prepare(setting, given.data)
-    began, failed = time.monotonic(), 0
+    began, failed = time.monotonic(), []
     todo = [cell for cell in cells if results.get(cell) is None]
-    print(f"{len(cells)} cells, {len(cells) - len(todo)} done, {len(todo)} to do", flush=True)
-    for cell in todo:
+    print(
+        f"{plural(len(cells), 'cell')}, {len(cells) - len(todo)} done, {len(todo)} to do",
+        flush=True,
+    )
+
+    def run_one(cell: Cell) -> None:
         if results.get(cell) is not None:  # another one needed it
-            continue
+            return
         with FileLock(given.lock) if given.lock else contextlib.nullcontext():
             spent = time.monotonic() - began
             if given.minutes and spent + (results.estimate(cell) or 0) > 60 * given.minutes:
                 print(f"{spent / 60:.0f} min: no time for {cell}", flush=True)
-                continue
+                return
             start = time.monotonic()
             try:
                 row = run_cell(cell, setting, results)
             except (Failed, MTLotteryError) as error:
-                failed += 1
+                failed.append(cell)
                 print(f"FAILED {cell}: {error}", flush=True)
-                continue
+                return
         took = f"{time.monotonic() - start:.0f} s"
         said = "the prompt has no such token" if row is None else _headline(row)
         print(f"{cell}: {took}; {said}", flush=True)
+
+    work(Queue(todo), run_one, given.jobs, stop)
     return 1 if failed else 0
 
 

@@ -17,6 +17,7 @@ import contextlib
 import functools
 import json
 import os
+import pkgutil
 import subprocess
 import sys
 import tempfile
@@ -33,18 +34,24 @@ DEMO = ["recipe=ks_lottery", "lang=en-ro"]
 FEW = ["data.train_pairs=16", "data.test_pairs=4", "translate.max_new_tokens=16"]
 POLICY = "OMP_WAIT_POLICY"
 
-#: Function of ``mt_lottery.runs.execution`` → the part that it is.
+#: Function of ``mt_lottery.runs`` (module, perhaps a class, name) → the part that it is.
 PARTS = {
-    "load_for": "load the model",
-    "make_context": "tokenise",
-    "probe_of": "probe: tune the embedding",
-    "declare": "KS test and choice of rows",
-    "_train": "tune the rows",
-    "decode_test": "translate the test set",
-    "score_outputs": "scores with intervals",
+    "execution.load_for": "load the model",
+    "stages.steps.make_context": "tokenise",
+    "stages.steps.probe_of": "probe: tune the embedding",
+    "stages.steps.declare": "KS test and choice of rows",
+    "stages.steps.Steps._train": "tune the rows",
+    "stages.steps.decode_test": "translate the test set",
+    "stages.steps.score_outputs": "scores with intervals",
 }
 PLAN = "plan: convert the model from GGUF (once), read and hash text and model"
 ORIGINAL = "original model: "
+
+
+def owner_of(part: str) -> tuple[Any, str]:
+    """The module or class that holds a function of :data:`PARTS`, and its name there."""
+    place, _, name = part.rpartition(".")
+    return pkgutil.resolve_name(f"mt_lottery.runs.{place}"), name
 
 
 class Clock:
@@ -91,9 +98,10 @@ def run_demo(arguments: list[str]) -> dict[str, Any]:
     clock = Clock()
     clock.seconds["imports"] = time.perf_counter() - began
     with contextlib.ExitStack() as patched:
-        for name, part in PARTS.items():
-            new = clock.timed(part, getattr(execution, name))
-            patched.enter_context(mock.patch.object(execution, name, new))
+        for key, part in PARTS.items():
+            owner, name = owner_of(key)
+            new = clock.timed(part, getattr(owner, name))
+            patched.enter_context(mock.patch.object(owner, name, new))
         new = clock.timed(PLAN, running.make_plan)
         patched.enter_context(mock.patch.object(running, "make_plan", new))
         new = clock.of_the_original(execution._baseline)

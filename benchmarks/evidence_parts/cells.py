@@ -30,7 +30,7 @@ class Arm:
         settings: key → value beside those of :class:`Setting`; None takes one away. ``{flores}``
             stands for the target's code in Flores.
         rows: rows of another arm's ticket that are tuned: ``token:2`` (the second of the template's
-            tokens, without line break and bos), ``template:8`` (its most changed ones; 0: all),
+            tokens, without line break and bos), ``template:8`` (its most changed ones),
             ``outside:18`` (the most changed ones that are not in the template).
         analysis: ``certify`` or ``explain``, with its options in ``options``.
         of: the arms whose runs it reads; the first one is asked for.

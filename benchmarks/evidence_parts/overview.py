@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from evidence_parts.cells import MARGIN
-from evidence_parts.report import Lines, table
 from evidence_parts.scores import Scores, interval
+from evidence_parts.tables import Lines, table
 from mt_lottery.errors import RecordError
 
 #: Arm → its recipe's name, and what is tuned.
@@ -15,6 +15,7 @@ MAIN = {
     "first_line_stop": ("first_line_stop", "nothing; decoding stops at the line break"),
     "few_shot": ("few_shot", "nothing; examples in the prompt"),
     "one_row": ("one_row", "one row: the line break's"),
+    "prompt_rows": ("prompt_rows", "10 or 11 rows: those of the prompt"),
     "frequency": ("frequency", "18 rows: the most frequent tokens"),
     "ks_lottery": ("ks_lottery", "18 rows: chosen by the KS test"),
     "gradient": ("grad_lottery", "18 rows: chosen by one backward pass"),

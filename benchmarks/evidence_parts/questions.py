@@ -10,6 +10,7 @@ NONE = Arm("none", "none")
 KS = Arm("ks_lottery", "ks_lottery")
 EMBED = Arm("embed", "embed")  # it finds the probe of KS: the two are one training
 ONE = Arm("one_row", "one_row")
+PROMPT = Arm("prompt_rows", "prompt_rows")
 GRADIENT = Arm("gradient", "grad_lottery")
 FLORES_DEV = {"data.dev": "flores101", "data.dev_path": "data/flores101_dataset"}
 PAIRS = (32, 100, 320, 1000, 1997)
@@ -56,9 +57,8 @@ def _selected(rows: int) -> list[Arm]:
 
 
 def _template_rows() -> list[Arm]:
-    """The most changed rows of the template, 1, 8 or all of them; and 18 outside it."""
-    asked = {"template-1": "template:1", "template-8": "template:8", "template-all": "template:0",
-             "outside-18": "outside:18"}  # fmt: skip
+    """The most changed rows of the template, 1 or 8; and 18 outside it."""
+    asked = {"template-1": "template:1", "template-8": "template:8", "outside-18": "outside:18"}
     return [
         Arm(name, "ks_lottery", rows=rows, of=("ks_lottery",), late=1)
         for name, rows in asked.items()
@@ -117,7 +117,7 @@ def _prompts(setting: Setting) -> list[Arm]:
         if (of, template) != ("ks_lottery", "plain")
     ]  # fmt: skip
     bos = Arm("one_row-bos", "one_row", {"tuner.token": "bos"}, late=1)
-    return [NONE, KS, ONE, bos, *tokens, *_template_rows(), *tickets, *four, *where, *other]
+    return [NONE, KS, ONE, bos, PROMPT, *tokens, *_template_rows(), *tickets, *four, *where, *other]
 
 
 def _amounts(setting: Setting) -> list[Arm]:
@@ -135,10 +135,10 @@ def _amounts(setting: Setting) -> list[Arm]:
 def questions(setting: Setting) -> dict[str, Question]:
     """Part → its question."""
     first = [NONE, Arm("first_line_stop", "first_line_stop"), Arm("few_shot", "few_shot"),
-             KS, EMBED, ONE, Arm("lora", "lora"), Arm("full", "full", late=3)]  # fmt: skip
+             KS, EMBED, ONE, PROMPT, Arm("lora", "lora"), Arm("full", "full", late=3)]  # fmt: skip
     stopping = [
         NONE, first[1], Arm("forced_prefix", "forced_prefix", late=1),
-        Arm("eos_bias", "eos_bias", late=1), KS, ONE, GRADIENT, first[6], EMBED, first[7],
+        Arm("eos_bias", "eos_bias", late=1), KS, ONE, PROMPT, GRADIENT, EMBED, *first[-2:],
     ]  # fmt: skip
     return {
         "p1": Question("Do 18 rows keep what the whole table gains, and how far are they below "

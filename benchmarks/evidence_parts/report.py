@@ -12,15 +12,9 @@ from evidence_parts.cells import MARGIN, Arm, Setting
 from evidence_parts.questions import Question, plan, questions
 from evidence_parts.results import Results
 from evidence_parts.scores import Scores, interval, pvalue
+from evidence_parts.tables import Lines, table
+from evidence_parts.variation import machines, overlaps
 from mt_lottery.scoring.significance import percentile_interval
-
-Lines = list[str]
-
-
-def table(headings: list[str], lines: list[list[str]], left: int = 1) -> Lines:
-    """A Markdown table."""
-    marks = ["---"] * left + ["--:"] * (len(headings) - left)
-    return [f"| {' | '.join(cells)} |" for cells in (headings, marks, *lines)] + [""]
 
 
 def report(parts: list[str], results: Results, setting: Setting) -> str:
@@ -39,6 +33,8 @@ def report(parts: list[str], results: Results, setting: Setting) -> str:
         content = SECTIONS[part](question, scores)
         said += content or ["No cell that answers it is finished.", ""]
         said += missing(part, question, results, setting)
+    if twice := machines(scores):
+        said += ["## The same cells on another machine", "", *twice]
     return "\n".join(said).rstrip()
 
 
@@ -199,36 +195,6 @@ def certificates(question: Question, scores: Scores) -> Lines:
 def prompts(question: Question, scores: Scores) -> Lines:
     """Single rows against 18; overlap of tickets; and tickets under other wordings."""
     return [*score_tables(question, scores), *overlaps(scores), *wordings(scores)]
-
-
-def overlaps(scores: Scores) -> Lines:
-    """Rows that two tickets share, by what sets their runs apart; resampled over languages."""
-    rows = scores.results.rows
-    tickets = {
-        (arm, lang, seed): {*row["ticket"]}
-        for (arm, lang, seed), row in rows.items()
-        if arm in ("ks_lottery", "ticket-alpaca", "ticket-labels") and row.get("ticket")
-    }
-    kinds: dict[str, dict[tuple[str, ...], list[int]]] = {}
-    for (one, mine), (other, theirs) in itertools.combinations(sorted(tickets.items()), 2):
-        apart = [a != b for a, b in zip(one, other, strict=True)]
-        if sum(apart) == 1:
-            kind = ("the template", "the language", "the seed")[apart.index(True)]
-            langs = tuple(sorted({one[1], other[1]}))
-            kinds.setdefault(kind, {}).setdefault(langs, []).append(len(mine & theirs))
-    lines = []
-    for kind, groups in kinds.items():
-        each = [np.mean(shared) for shared in groups.values()]
-        bounds = "—"
-        if len(each) > 1:
-            drawn = np.random.default_rng(0).choice(each, (1000, len(each))).mean(axis=1)
-            bounds = "[{:.1f}, {:.1f}]".format(*percentile_interval(drawn))
-        every = [n for shared in groups.values() for n in shared]
-        lines.append([f"{kind} alone", str(len(every)), f"{np.mean(each):.1f}", bounds,
-                      f"{min(every)} to {max(every)}"])  # fmt: skip
-    headings = ["two tickets of 18 differ by", "pairs", "rows shared", "95%", "range"]
-    note = "95%: over languages (pairs of languages, where these differ)."
-    return [*table(headings, lines), note, ""] if lines else []
 
 
 def wordings(scores: Scores) -> Lines:

@@ -121,6 +121,10 @@ class Results:
     Args:
         folder: of ``PART.json``.
         setting: of the cells, written into each file.
+
+    Attributes:
+        rows: key of a cell → its row.
+        elsewhere: rows of the folders in ``folder``: cells that another machine ran too.
     """
 
     def __init__(self, folder: Path, setting: Setting) -> None:
@@ -128,6 +132,9 @@ class Results:
         self.rows: dict[tuple[str, str, int], Row] = {}
         for file in sorted(folder.glob("p?.json")):
             self.rows |= rows_in(file)
+        self.elsewhere = [
+            row for file in sorted(folder.glob("*/p?.json")) for row in rows_in(file).values()
+        ]
 
     def get(self, cell: Cell) -> Row | None:
         """A cell's row; None where it is not done, or was with other settings."""

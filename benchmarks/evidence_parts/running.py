@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -17,14 +18,24 @@ from evidence_parts.cells import Cell, Setting
 from evidence_parts.questions import plan, questions
 from evidence_parts.results import UNKNOWN, Results, Row, made_by, row_of_analysis, row_of_run
 from mt_lottery.report.tokens import shown_tokens, token_strings
+from mt_lottery.runs.context import UNLIKE
 from mt_lottery.runs.finished import Run
 from mt_lottery.system.atomic import write_text
 
 PLUGINS = Path(__file__).parent / "plugins"
+_running: set[subprocess.Popen[bytes]] = set()
+_stopped = threading.Event()
 
 
 class Failed(Exception):
     """A command ended with an error."""
+
+
+def stop() -> None:
+    """End the commands that are running: each keeps its checkpoint."""
+    _stopped.set()
+    for process in [*_running]:
+        process.terminate()
 
 
 def prepare(setting: Setting, data: Path) -> None:
@@ -119,6 +130,9 @@ def _call(arguments: list[str], where: Path, log: Path) -> None:
             stdout=file,
             stderr=subprocess.STDOUT,
         )
+        _running.add(process)
+        if _stopped.is_set():  # between its start and the line above
+            process.terminate()
         try:
             status = process.wait()
         except BaseException:
@@ -126,6 +140,10 @@ def _call(arguments: list[str], where: Path, log: Path) -> None:
             process.terminate()
             process.wait()
             raise
+        finally:
+            _running.discard(process)
+    if status and _stopped.is_set():
+        raise KeyboardInterrupt
     if status:
         said = log.read_text("utf-8", "replace").strip().splitlines()[-1:]
         raise Failed(f"ended with {status}; {log}: {' '.join(said)[:200]}")
@@ -140,7 +158,7 @@ def chosen_rows(asked: str, folder: Path) -> tuple[list[int], list[str]]:
     kind, _, number = asked.partition(":")
     run = Run(folder)
     tokenizer = run.original.tokenizer
-    one, other = run.text.prompts(["a", "7, 8?"], tokenizer)  # what no sentence decides
+    one, other = run.text.prompts(UNLIKE, tokenizer)  # what no sentence decides
     template = [i for i in dict.fromkeys(one) if i in set(other)]
     if kind == "token":
         names = token_strings(tokenizer, template)
@@ -153,5 +171,5 @@ def chosen_rows(asked: str, folder: Path) -> tuple[list[int], list[str]]:
         if kind == "outside":
             return [i for i in ranked if i not in set(template)][: int(number)], []
         inside = [i for i in ranked if i in set(template)]
-        chosen = inside[: int(number)] if int(number) else inside
+        chosen = inside[: int(number)]
     return chosen, shown_tokens(token_strings(tokenizer, chosen)) if chosen else []

@@ -20,7 +20,11 @@ from mt_lottery.data.corpora import load_corpora
 from mt_lottery.errors import ConfigError, argument, unknown
 from mt_lottery.languages import parse_pair
 from mt_lottery.registry import TUNERS
-from mt_lottery.runs.planning.plan import check_metrics, check_packages, trackers_and_metrics
+from mt_lottery.runs.planning.requirements import (
+    check_metrics,
+    check_packages,
+    trackers_and_metrics,
+)
 from mt_lottery.system.values import LONGEST_NAME, wholes
 
 EXECUTORS = ("local", "slurm")

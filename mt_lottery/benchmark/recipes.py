@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ORDER = (
     *("none", "first_line_stop", "forced_prefix", "few_shot", "few_shot_bm25", "eos_bias"),
     *("full", "qlora", "lora", "prefix", "prompt"),
-    *("embed", "random", "random_seen", "frequency", "one_row"),
+    *("embed", "random", "random_seen", "frequency", "one_row", "prompt_rows"),
     *("grad_lottery", "ks_transfer", "ks_lottery"),
 )
 
@@ -31,10 +31,10 @@ PEFT_FAMILY = (
     *("fourierft", "ln_tuning", "vera", "ia3", "beft", "tinylora", "ks_lottery"),
 )
 
-# What tuning must beat: no trained parameter, one number, one row.
+# What tuning must beat: no trained parameter, one number, one row, those of the prompt.
 CONTROLS = (
     *("none", "first_line_stop", "forced_prefix", "few_shot", "few_shot_bm25", "eos_bias"),
-    *("one_row", "frequency", "ks_lottery"),
+    *("one_row", "prompt_rows", "frequency", "ks_lottery"),
 )
 
 #: Where a table has each recipe of ours; others come after them.
@@ -59,6 +59,7 @@ LABELS = {
     "grad_lottery": "Rows of largest gradient",
     "frequency_matched": "Rows as frequent as the ticket",
     "one_row": "One trained row",
+    "prompt_rows": "Rows of the prompt",
     "ks_freeze": "All rows but the ticket",
     "ks_transfer": "KS-Lottery, partial transfer",
     "ks_lottery": "KS-Lottery, partial tuning",
@@ -158,8 +159,8 @@ class ParameterCount:
     Attributes:
         recipe: registered name.
         rows: vocabulary rows, for recipes whose number of rows is a setting.
-        trainable: their number, or None where the recipe does not fit the model.
-        problem: why it does not.
+        trainable: their number, or None where the model alone does not tell.
+        problem: why it does not: it does not fit, or the prompt decides.
     """
 
     recipe: str

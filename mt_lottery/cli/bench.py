@@ -111,7 +111,7 @@ def list_recipes(given: argparse.Namespace) -> int:
     for count in counts:
         rows = "" if count.rows is None else f"{count.rows:,}"
         if count.trainable is None:
-            table.add(count.recipe, rows, "—", "", "does not fit")
+            table.add(count.recipe, rows, "—", "", "see below")
             continue
         share = 100 * count.trainable / whole
         table.add(

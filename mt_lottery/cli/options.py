@@ -38,7 +38,7 @@ def _device(text: str) -> str:
     """A device that is there: refused before anything is loaded."""
     values.device_name(text)
     if text not in ("auto", "cpu"):  # to know what is there costs the import of torch
-        from mt_lottery.runs.planning.plan import pick_device
+        from mt_lottery.runs.planning.devices import pick_device
 
         pick_device(text)
     return text

@@ -123,27 +123,9 @@ def translate(
             not fit into memory.
 
     """
-    sizes = {
-        "beam_size": beam_size,
-        "max_new_tokens": max_new_tokens,
-        "batch_size": batch_size,
-        "max_tokens": max_tokens,
-    }
-    problems = [
-        f"translate.{k}={v}: must be at least 1."
-        for k, v in sizes.items()
-        if v is not None and v < 1
-    ]
-    if 0 < max_new_tokens <= len(forced):
-        problems.append(
-            f"translate.max_new_tokens={max_new_tokens}: must be more than the "
-            f"{plural(len(forced), 'token')} with which each translation begins."
-        )
-    if problems:
-        raise ConfigError(problems)
-    empty = [index for index, prompt in enumerate(prompts) if len(prompt) == 0]
-    if empty:
-        raise DataError(f"Sentence {empty[0]} (counted from 0) has an empty prompt.")
+    sizes = {"beam_size": beam_size, "max_new_tokens": max_new_tokens, "batch_size": batch_size,
+             "max_tokens": max_tokens}  # fmt: skip
+    _check(sizes, prompts, forced)
     if not prompts:
         return []
     check_positions(model, max(map(len, prompts)), max_new_tokens)
@@ -220,6 +202,27 @@ def translate(
                 hypotheses[index] = _to_text(tokenizer, result, forced, one_line=one_line)
             start += len(chosen)
     return [hypotheses[index] for index in range(len(prompts))]
+
+
+def _check(
+    sizes: dict[str, int | None], prompts: Sequence[Sequence[int]], forced: Sequence[int]
+) -> None:
+    problems = [
+        f"translate.{k}={v}: must be at least 1."
+        for k, v in sizes.items()
+        if v is not None and v < 1
+    ]
+    limit = sizes["max_new_tokens"] or 0
+    if 0 < limit <= len(forced):
+        problems.append(
+            f"translate.max_new_tokens={limit}: must be more than the "
+            f"{plural(len(forced), 'token')} with which each translation begins."
+        )
+    if problems:
+        raise ConfigError(problems)
+    empty = [index for index, prompt in enumerate(prompts) if len(prompt) == 0]
+    if empty:
+        raise DataError(f"Sentence {empty[0]} (counted from 0) has an empty prompt.")
 
 
 def _most_spread(model: Any, prefix: SharedPrefix | None, length: int) -> int | None:

@@ -255,7 +255,7 @@ TUNERS = Registry(
         "embed=rows.embed random=rows.random random_seen=rows.random frequency=rows.frequency "
         "frequency_matched=rows.frequency_matched grad_lottery=rows.grad_lottery "
         "ks_lottery=rows.ks_lottery ks_transfer=rows.ks_lottery ks_freeze=rows.ks_freeze "
-        "one_row=rows.one_row",
+        "one_row=rows.one_row prompt_rows=rows.prompt_rows",
     ),
 )
 SELECTORS = Registry(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from mt_lottery.data.corpora import Split
 from mt_lottery.data.prompts.batches import Encoded
+from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.errors import plural
 from mt_lottery.model.loading import LoadedModel
 from mt_lottery.model.positions import learned_positions
@@ -19,6 +22,9 @@ from mt_lottery.runs.planning.plan import Echo, Plan
 from mt_lottery.training.trained import trained_parameters
 from mt_lottery.tuners.base import TuningContext
 from mt_lottery.tuners.declared import Original
+
+#: Two sentences that share no token.
+UNLIKE = ("a", "7, 8?")
 
 
 def _encode(plan: Plan, loaded: LoadedModel, split: Split | None) -> Encoded | None:
@@ -74,6 +80,15 @@ def input_counts(encoded: Encoded) -> Counter[int]:
     return counts
 
 
+def prompt_ids(text: PreparedText, tokenizer: Any) -> Tensor:
+    """Token ids of every prompt, whatever the sentence, ascending; of each direction."""
+    found: set[int] = set()
+    for pair in text.pairs:
+        one, other = text.of_pair(pair).prompts(UNLIKE, tokenizer)
+        found |= {*one} & {*other}
+    return torch.tensor(sorted(found), dtype=torch.int64)
+
+
 def make_context(
     plan: Plan, loaded: LoadedModel, echo: Echo
 ) -> tuple[TuningContext, Encoded | None, Encoded | None]:
@@ -101,4 +116,5 @@ def make_context(
     followed = {i for e in encoded.examples for i in (*e.prompt_ids, *e.target_ids[:-1])}
     context.followed = torch.tensor(sorted(followed), dtype=torch.int64)
     context.examples = list(encoded.texts)
+    context.prompt_ids = prompt_ids(plan.text, tokenizer)
     return context, encoded, dev

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from mt_lottery.config import RunConfig
 from mt_lottery.errors import RecordError, assigned
-from mt_lottery.runs.course import announce
 from mt_lottery.runs.execution import do
 from mt_lottery.runs.finished import Run
 from mt_lottery.runs.folder.preparing import default_folder, finished, locked
@@ -23,7 +22,9 @@ from mt_lottery.runs.folder.takeover import (
     settle,
     swap,
 )
-from mt_lottery.runs.planning.plan import Echo, check_metrics, make_plan
+from mt_lottery.runs.planning.plan import Echo, make_plan
+from mt_lottery.runs.planning.requirements import check_metrics
+from mt_lottery.runs.stages.course import announce
 from mt_lottery.system import parallel
 from mt_lottery.system.parallel import on_main
 from mt_lottery.tracking.trackers import names_of

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 #: What of a context comes from the text, not from the model.
-FACTS = ("counts", "seen", "probe", "gradients", "input_counts", "examples")
+FACTS = ("counts", "seen", "probe", "gradients", "input_counts", "examples", "prompt_ids")
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,8 @@ class TuningContext:
         input_counts: token id → occurrences in the training inputs, template and special
             tokens included.
         examples: the training pairs as (prompt, target) text, where they are known.
+        prompt_ids: token ids of every prompt whatever the sentence, special tokens included,
+            ascending, [t].
         followed: those of ``seen`` that a trained token comes after, ascending: a token that only
             ever ends its input (end-of-sequence) gets no gradient; None where it is not known.
     """
@@ -96,6 +98,7 @@ class TuningContext:
     gradients: RowGradients | None = None
     input_counts: Counter[int] = field(default_factory=Counter)
     examples: Sequence[tuple[str, str]] = ()
+    prompt_ids: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     followed: Tensor | None = None
 
     # for mt_lottery/tuners/declared.py and kept.py, not for a tuner

@@ -156,8 +156,9 @@ def save_kept(tuner: Tuner, context: TuningContext, run_dir: Path) -> Path:
     for name in ("counts", "input_counts"):
         if name in read:
             facts[name] = [[int(k), int(v)] for k, v in getattr(context, name).items()]
-    if "seen" in read:
-        facts["seen"] = context.seen.tolist()
+    for name in ("seen", "prompt_ids"):
+        if name in read:
+            facts[name] = getattr(context, name).tolist()
     if "examples" in read:
         facts["examples"] = [[stored(text) for text in pair] for pair in context.examples]
     if "probe" in read and context.probe is not None:
@@ -178,7 +179,9 @@ def _context(tuner: Tuner, model: Any, folder: Path, facts: dict[str, Any]) -> T
     made = TuningContext(model, tuner.tokenizer, int(facts["seed"]))
     for name in ("counts", "input_counts"):
         setattr(made, name, Counter({int(k): int(v) for k, v in facts.get(name, ())}))
-    made.seen = torch.tensor([int(i) for i in facts.get("seen", ())], dtype=torch.int64)
+    for name in ("seen", "prompt_ids"):
+        ids = [int(i) for i in facts.get(name, ())]
+        setattr(made, name, torch.tensor(ids, dtype=torch.int64))
     made.examples = [(restored(one), restored(two)) for one, two in facts.get("examples", ())]
     if "probe_seconds" in facts:
         probe = read_tensors(folder / PROBE, RecordError)

@@ -70,7 +70,7 @@ def test_a_rehearsal_goes_on_where_it_stopped_and_says_that_it_is_one(
     arms = ["--arms", "token-1,ks_lottery-asked-say"]
     data = ["--data", str(text(tmp_path / "text"))]
     assert "no time for" in run(*arms, *data, "--minutes", "1e-9")
-    said = run(*arms, *data)  # and the run of ks_lottery, which both need
+    said = run(*arms, *data, "--jobs", "2")  # and the run of ks_lottery, which both need
     assert "p6 token-1 en-es seed 0" in said and "asked-say en-es seed 0" in said
     assert "2 cells, 2 done, 0 to do" in run(*arms, *data)
     whole = "".join(file.read_text("utf-8") for file in (out / "results").glob("*.json"))
@@ -232,6 +232,7 @@ def test_scores_on_resamples_are_kept_to_a_hundredth(evidence: Any) -> None:
         (["p1", "--data", "/nowhere"], "there is no NTREX-128 and no flores101_dataset in it"),
         (["p1", "--arms", "lore"], "--arms: unknown: lore"),
         (["p1", "--seeds", "a"], "--seeds a: whole numbers"),
+        (["p1", "--jobs", "0"], "--jobs 0: at least 1"),
     ],
 )
 def test_mistakes(

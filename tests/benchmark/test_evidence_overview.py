@@ -86,6 +86,32 @@ def test_pages_quote_the_results() -> None:
         assert draw(overview.board(scores), theme) == committed.read_text("utf-8")
 
 
+@pytest.mark.parametrize(
+    ("name", "arms", "less"),
+    [
+        ("docs/one-row.md", ("none", "one_row", "ks_lottery"), ("one_row", "ks_lottery")),
+        (
+            "docs/without-a-probe.md",
+            ("gradient", "ks_lottery", "embed"),
+            ("gradient", "ks_lottery"),
+        ),
+    ],
+)
+def test_pages_quote_scores_by_language(
+    name: str, arms: tuple[str, ...], less: tuple[str, str]
+) -> None:
+    """Each language and their mean, and the difference that the page is about."""
+    interval = importlib.import_module("evidence_parts.scores").interval
+    scores = scores_of(TOP / "benchmarks" / "results" / "evidence")
+    langs, _ = importlib.import_module("evidence_parts.overview").done(scores)
+    page = (TOP / "docs" / name).read_text("utf-8")
+    for chosen in [*([lang] for lang in langs), langs]:
+        found = [scores.of(arm, chosen, scores.metric()) for arm in arms]
+        gap, _ = scores.against(less[:1], less[1], chosen, scores.metric())[less[0]]
+        for value, ci95 in [*((f.score, f.ci95) for f in found), (gap.difference, gap.ci95)]:
+            assert interval(value, ci95) in page, (chosen, interval(value, ci95))
+
+
 def test_pages_quote_shares_of_gains() -> None:
     """Of the scores as they are, not as tables round them."""
     overview = importlib.import_module("evidence_parts.overview")

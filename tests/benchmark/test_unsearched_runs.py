@@ -9,7 +9,8 @@ import pytest
 from tiny_runs import Models, hypotheses, record
 
 from mt_lottery.config.compose import compose
-from mt_lottery.runs import execution, load_tuned, run, search
+from mt_lottery.runs import load_tuned, run, search
+from mt_lottery.runs.stages.steps import Steps
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +52,7 @@ def test_the_same_with_and_without(
     def refuse(*_: object) -> None:
         raise AssertionError("it was trained again")
 
-    monkeypatch.setattr(execution, "_tune_and_score", refuse)
+    monkeypatch.setattr(Steps, "take", refuse)
     said: list[str] = []
     reused = done(models, method, "reused", "tune=1", unsearched=Path("alone"), echo=said.append)
     assert numbers(reused) == numbers(fresh)
@@ -65,13 +66,13 @@ def test_the_same_with_and_without(
 @pytest.mark.usefixtures("commands")
 def test_other_settings_may_still_win(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
     done(models, "lora", "alone")
-    real, trained = execution._train, []
+    real, trained = Steps._train, []
 
-    def counted(plan: Any, *rest: Any) -> Any:
-        trained.append(plan.config.train.lr)
-        return real(plan, *rest)
+    def counted(steps: Steps, *rest: Any) -> Any:
+        trained.append(steps.plan.config.train.lr)
+        return real(steps, *rest)
 
-    monkeypatch.setattr(execution, "_train", counted)
+    monkeypatch.setattr(Steps, "_train", counted)
     score = search.trial_of
 
     def worse(*arguments: Any) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_runs import Commands, Models, contents, hypotheses, record, small
+from tiny_runs import DIMENSION, Commands, Models, contents, hypotheses, record, small
 
 import mt_lottery as mtl
 from mt_lottery.benchmark.plan import depends_on_seed
@@ -118,6 +118,22 @@ def test_examples_are_those_of_each_sentence(commands: Commands, models: Models)
     assert len(done.original.tokenizer(shown)["input_ids"]) <= 512 - 48
 
 
+def test_rows_of_the_prompt(commands: Commands, models: Models) -> None:
+    """Those that any two prompts share; the run opens, and translates, as it was scored."""
+    found = run(commands, models, "prompt_rows", "run")
+    opened = mtl.Run("run")
+    one, other = opened.text.prompts(["Where?", "12 beds & 3"], opened.original.tokenizer)
+    shared = {*one} & {*other}
+    assert {int(i) for i in opened.ticket.rows} <= shared
+    assert found["tickets"]["count"] == len(opened.ticket.rows) > 5
+    assert found["trainable_parameters"] == found["tickets"]["count"] * DIMENSION
+    lines = hypotheses(Path("run"))
+    said = opened.translate([line["source"] for line in lines])
+    assert said == [line["first_line"] for line in lines]
+    listed = commands.call("bench", "list", "controls", "--model", str(models.untied))
+    assert "which the tokenizer decides" in listed.out + listed.err
+
+
 def test_what_the_hash_counts(models: Models, commands: Commands) -> None:
     def hashed(recipe: str, *more: str) -> str:
         given = [str(a) for a in small(models.untied, recipe, *more)]
@@ -136,12 +152,12 @@ def test_the_group(commands: Commands) -> None:
     listed = json.loads(commands.call("bench", "list", "--json").out)
     found = {x["method"]: x for x in listed}
     members = {name for name, x in found.items() if "controls" in x["groups"]}
-    assert members >= {*CONTROLS, "none", "few_shot", "eos_bias", "one_row"}
+    assert members >= {*CONTROLS, "none", "few_shot", "eos_bias", "one_row", "prompt_rows"}
     assert not found["few_shot_bm25"]["in_all"]
     assert [depends_on_seed(r) for r in (*CONTROLS, "few_shot", "one_row", "none")] == [
         *(False, False, False, True, True, False)
     ]
-    for recipe in ("first_line_stop", "forced_prefix", "one_row"):
+    for recipe in ("first_line_stop", "forced_prefix", "one_row", "prompt_rows"):
         assert found[recipe]["in_all"] and found[recipe]["what"]
 
 

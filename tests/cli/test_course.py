@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tiny_runs import SMALL, Commands, Models
 
-from mt_lottery.runs import course
+from mt_lottery.runs.stages import course
 from mt_lottery.tracking.trackers import Tracker
 
 pytestmark = pytest.mark.slow

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 # those of tuner=peft run in test_mt_train_peft.py
 FOLDER = Path(__file__).parents[2] / "recipes" / "recipe"
 RECIPES = sorted(p.stem for p in FOLDER.glob("*.yaml") if "name: peft" not in p.read_text("utf-8"))
+PROMPT = 19  # different tokens of the prompt, bos among them
 ALWAYS = {
     *("config.yaml", "record.json", "hypotheses.jsonl", "sentence_scores.jsonl"),
     "train_log.jsonl",
@@ -43,10 +44,12 @@ TRAINED = {
     "first_line_stop": 0,
     "forced_prefix": 0,
     "one_row": DIMENSION,
+    "prompt_rows": PROMPT * DIMENSION,
 }
 WITH_ROWS = {
     *("embed", "ks_lottery", "ks_transfer", "ks_freeze"),
     *("random", "random_seen", "frequency", "frequency_matched", "grad_lottery", "one_row"),
+    "prompt_rows",
 }
 WITH_TICKETS = WITH_ROWS - {"embed"}
 WITH_MODEL = {"full", "layer"}
@@ -151,7 +154,7 @@ def _check_record(found: dict[str, Any], recipe: str, kind: str) -> None:
     assert environment["device"] == "cpu" and environment["python"].startswith("3.")
     assert (found["tickets"] is not None) == (recipe in WITH_TICKETS)
     if found["tickets"] is not None:
-        assert found["tickets"]["count"] == (1 if recipe == "one_row" else 18)
+        assert found["tickets"]["count"] == {"one_row": 1, "prompt_rows": PROMPT}.get(recipe, 18)
         assert found["tickets"]["scope"] == "input"
         tested, scored = recipe.startswith("ks_"), recipe == "grad_lottery"
         assert found["tickets"]["selector"] == (

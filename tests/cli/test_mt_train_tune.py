@@ -63,15 +63,15 @@ def test_every_search_space_is_valid(recipe: str) -> None:
 def test_trials_are_scored_on_dev_and_the_best_is_run(
     commands: Commands, models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mt_lottery.runs import execution
+    from mt_lottery.runs.stages.steps import Steps
 
-    real, trained = execution._train, []
+    real, trained = Steps._train, []
 
-    def counted(plan: object, *rest: object) -> object:
-        trained.append(plan)
-        return real(plan, *rest)  # type: ignore[arg-type]
+    def counted(steps: Steps, *rest: object) -> object:
+        trained.append(steps)
+        return real(steps, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(execution, "_train", counted)
+    monkeypatch.setattr(Steps, "_train", counted)
     run = small(models.untied, "lora", "out_dir=run", "tune=3", "baseline=false")
     ended = commands.train(*run)
     assert ended.code == 0, ended.err

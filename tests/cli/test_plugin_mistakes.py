@@ -363,9 +363,9 @@ def test_a_tracker_that_leaves_is_a_warning(
 def test_a_bug_of_ours_stays_one(
     commands: Commands, models: Models, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mt_lottery.runs import execution
+    from mt_lottery.runs.stages import steps
 
-    monkeypatch.setattr(execution, "decode_test", lambda *_, **__: [][1])
+    monkeypatch.setattr(steps, "decode_test", lambda *_, **__: [][1])
     given = small(models.untied, "eos_bias", "baseline=false", f"user_dir={folder}")
     ended = commands.train(*given, "out_dir=run")
     assert ended.code == 1 and "bug in mt-lottery" in ended.err

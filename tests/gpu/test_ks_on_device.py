@@ -10,7 +10,7 @@ from scipy.stats import ks_2samp
 from mt_lottery.errors import TuningError
 from mt_lottery.registry import SELECTORS
 from mt_lottery.ticket.ks import ks_test
-from mt_lottery.ticket.selection import score_rows, select
+from mt_lottery.ticket.selection import score_rows, select, selector_context
 
 pytestmark = pytest.mark.slow
 
@@ -62,6 +62,10 @@ def test_a_row_with_nan_is_named(device: str) -> None:
 def test_other_selectors(device: str, name: str) -> None:
     before, after = tables(60, 64)
     before[2, 0] = after[2, -1] = 1.0
-    found = score_rows(name, before.to(device), after.to(device)).statistic
-    wanted = score_rows(name, before, after).statistic
+    context, there = {}, {}
+    if "gradients" in selector_context(name):
+        context = {"gradients": (after - before).norm(dim=1)}
+        there = {key: value.to(device) for key, value in context.items()}
+    found = score_rows(name, before.to(device), after.to(device), **there).statistic
+    wanted = score_rows(name, before, after, **context).statistic
     np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-9, atol=1e-12)

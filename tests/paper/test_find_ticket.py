@@ -147,7 +147,7 @@ def test_the_ticket_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ({"rows": 2, "selector": "frequency"}, TuningError, "selector=frequency counts tokens"),
         ({"row": 2}, KeywordError, "Unknown argument 'row'. Did you mean 'rows'"),
         ({"rows": 5}, TuningError, "rows=5, but only 4 of 8 rows differ.*rows=1 to 4"),
-        ({"alpha": 0.0}, TuningError, "No row of the vocabulary rejects at alpha=0.*\n.*id 3"),
+        ({"alpha": 0.0}, TuningError, "No row of the vocabulary rejects at alpha=0.*\n  id 3: D"),
         ({"alpha": 0.5, "selector": "cos"}, TuningError, "no p-values.*rows=18"),
     ],
 )

@@ -16,7 +16,7 @@ from training import SHORT, steps_of
 
 from mt_lottery.config import RunConfig, TrainConfig
 from mt_lottery.errors import TuningError
-from mt_lottery.runs.probe import META, WEIGHTS, TrainedProbe, find_or_train, probe_hash
+from mt_lottery.runs.stages.probe import META, WEIGHTS, TrainedProbe, find_or_train, probe_hash
 from mt_lottery.tracking.trackers import Tracker
 from mt_lottery.training.trainer import TransformersEngine
 from mt_lottery.tuners.base import TuningContext
@@ -215,7 +215,7 @@ def test_an_interrupted_probe_goes_on(cache: Path, tmp_path: Path) -> None:
 def test_interrupted_between_training_and_saving(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import mt_lottery.runs.probe as module
+    import mt_lottery.runs.stages.probe as module
 
     counted = Trained()
     real = module.write_bytes

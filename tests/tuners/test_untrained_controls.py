@@ -18,13 +18,17 @@ from rank_bm25 import BM25Okapi
 from test_peft_methods import context, fit, tuner
 
 from mt_lottery.data.filters import normalised
+from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.data.prompts.tokenise import plain_ids
 from mt_lottery.data.prompts.wording import Wording, sentences_of
 from mt_lottery.errors import RecordError, TuningError
+from mt_lottery.languages import parse_pair
+from mt_lottery.runs.context import prompt_ids
 from mt_lottery.tuners.few_shot import POOL, Nearest
 from mt_lottery.tuners.rows.one_row import named_token
 
 pytestmark = pytest.mark.slow
+EN_ES, EN_RO = parse_pair("en-es"), parse_pair("en-ro")
 
 # -- few_shot with retrieve=bm25
 
@@ -209,3 +213,39 @@ def test_one_row_trains_as_pefts_trainable_tokens(kind: str, tmp_path: Path) -> 
     torch.testing.assert_close(
         again(input_ids=ids).logits, where.model(input_ids=ids).logits, rtol=1e-4, atol=1e-4
     )
+
+
+# -- prompt_rows
+
+
+def test_rows_of_the_prompt() -> None:
+    where, made = context(tiny.model("llama")), tuner("prompt_rows")
+    where.prompt_ids = torch.tensor([tiny.BOS, 7, 40])
+    (rows,) = made.apply(where)
+    assert made.chosen.rows.tolist() == [tiny.BOS, 7, 40] and rows.shape == (3, tiny.DIM)
+    assert made.chosen.selector == "prompt_rows"
+    assert made.trainable_parameters(where) == 3 * tiny.DIM
+    with pytest.raises(TuningError, match="the prompt has no token of its own"):
+        tuner("prompt_rows").apply(context(tiny.model("llama")))
+    with pytest.raises(TuningError, match="which the tokenizer decides"):
+        made.count(tiny.model("llama"))
+
+
+def test_tokens_that_every_prompt_has() -> None:
+    """Special tokens too; of several directions, the tokens of each direction's prompts."""
+
+    class Worded:
+        """``<s> w40 [the direction's word] w41 … w42``."""
+
+        def prompt(self, source: str, pair: Any) -> str:
+            return f"w40 {'w50' if pair == EN_ES else 'w51'} w41 w{10 + len(source)} w42"
+
+        def target(self, target: str) -> str:
+            return target
+
+    tokenizer = tiny.tokenizer()
+    tokenizer.add_bos_token = True
+    one = prompt_ids(PreparedText(Worded(), EN_ES), tokenizer).tolist()
+    both = prompt_ids(PreparedText(Worded(), EN_ES, EN_RO), tokenizer).tolist()
+    assert [i for i in one if i != tiny.BOS] == [40, 41, 42, 50]
+    assert [i for i in both if i != tiny.BOS] == [40, 41, 42, 50, 51]

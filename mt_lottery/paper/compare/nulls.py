@@ -14,7 +14,7 @@ from mt_lottery.paper.compare.runs import TicketRun
 from mt_lottery.runs.context import make_context
 from mt_lottery.runs.finished import Run
 from mt_lottery.runs.planning.plan import Echo, make_plan
-from mt_lottery.runs.probe import probe_of
+from mt_lottery.runs.stages.probe import probe_of
 from mt_lottery.ticket.analysis import empirical_pvalues, null_quantiles
 from mt_lottery.ticket.ks import ks_test
 from mt_lottery.tuners.base import Probe

@@ -39,8 +39,8 @@ from mt_lottery.runs.context import make_context
 from mt_lottery.runs.finished import Run
 from mt_lottery.runs.folder.preparing import CONFIG
 from mt_lottery.runs.folder.record import NAME, SWAP
-from mt_lottery.runs.gradients import gradients_of
 from mt_lottery.runs.planning.plan import Echo
+from mt_lottery.runs.stages.gradients import gradients_of
 from mt_lottery.tuners.base import RowGradients
 from mt_lottery.tuners.recipes import recipes_that
 from mt_lottery.tuners.rows.adapter_file import load_rows

@@ -35,7 +35,9 @@ from mt_lottery.runs.folder.integrity import check_files, check_run
 from mt_lottery.runs.folder.preparing import CONFIG
 from mt_lottery.runs.opened.files import RunFiles
 from mt_lottery.runs.planning.chosen import as_chosen
-from mt_lottery.runs.planning.plan import Plan, check_packages, make_plan, pick_device
+from mt_lottery.runs.planning.devices import pick_device
+from mt_lottery.runs.planning.plan import Plan, make_plan
+from mt_lottery.runs.planning.requirements import check_packages
 from mt_lottery.ticket.level import RowScores
 from mt_lottery.tuners.adapters.base import PeftTuner
 from mt_lottery.tuners.base import Probe, Tuner, TuningContext
@@ -187,7 +189,7 @@ class Opened(RunFiles):
     @cached_property
     def _prepared(self) -> tuple[TuningContext, Encoded]:
         """What the tuner looked at, the probe included, and the encoded training pairs."""
-        from mt_lottery.runs.probe import probe_of
+        from mt_lottery.runs.stages.probe import probe_of
 
         plan = self.plan
         self.need_probe()

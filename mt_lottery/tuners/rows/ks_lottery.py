@@ -126,11 +126,13 @@ def nearest_rows(scores: RowScores, level: Level, tokenizer: Any | None) -> str:
     """For a ticket that came out empty: the five rows that were nearest to it, a line each."""
     adjusted = scores.adjusted(level.correction)
     order = torch.argsort(scores.statistic, descending=True, stable=True)[:5]
-    names = [""] * len(order) if tokenizer is None else token_strings(tokenizer, order)
+    names = [f"id {int(i)}" for i in order]
+    if tokenizer is not None:
+        tokens = token_strings(tokenizer, order)
+        names = [f"{token!r} ({name})" for token, name in zip(tokens, names, strict=True)]
     lines = "\n".join(
-        f"  {token!r} (id {int(i)}): D = {float(scores.statistic[i]):.4f}, "
-        f"p = {float(adjusted[i]):.4g}"
-        for token, i in zip(names, order, strict=True)
+        f"  {name}: D = {float(scores.statistic[i]):.4f}, p = {float(adjusted[i]):.4g}"
+        for name, i in zip(names, order, strict=True)
     )
     corrected = "" if level.correction == "none" else f" ({level.correction})"
     return f"smallest nominal p-values{corrected}:\n{lines}\n"

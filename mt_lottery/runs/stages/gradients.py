@@ -20,7 +20,7 @@ from mt_lottery.reading import read_json
 from mt_lottery.runs.decode import pad_id
 from mt_lottery.runs.folder.preparing import locked
 from mt_lottery.runs.planning.plan import Echo, Plan
-from mt_lottery.runs.probe import identity_of
+from mt_lottery.runs.stages.probe import identity_of
 from mt_lottery.system import parallel
 from mt_lottery.system.atomic import write_text
 from mt_lottery.system.removing import remove

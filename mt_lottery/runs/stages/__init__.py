@@ -1,0 +1,1 @@
+"""What a run goes through, once its folder is prepared and the model loaded."""

@@ -1,0 +1,83 @@
+"""What ``benchmarks/evidence.py`` says of another seed, machine, language or prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
+TOP = Path(__file__).parents[2]
+TICKETS = {  # (device, arm, lang, seed) → rows, and the score
+    ("gpu", "ks_lottery", "es", 0): (range(0, 18), 10.0),
+    ("gpu", "ks_lottery", "es", 1): (range(8, 26), 10.5),
+    ("gpu", "ks_lottery", "ro", 0): (range(14, 32), 9.0),
+    ("cpu", "ks_lottery", "es", 0): (range(3, 21), 9.7),
+    ("cpu", "ks_lottery", "es", 1): (range(8, 26), 11.5),
+    ("cpu", "ticket-alpaca", "es", 0): (range(12, 30), 1.0),
+    ("gpu", "gradient", "es", 0): (range(100, 118), 12.0),
+    ("cpu", "gradient", "es", 0): (range(100, 118), 12.0),
+}
+
+
+@pytest.fixture
+def scores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    monkeypatch.syspath_prepend(str(TOP / "benchmarks"))
+    from evidence_parts.cells import Setting
+    from evidence_parts.questions import plan
+    from evidence_parts.results import Results, packed
+    from evidence_parts.scores import Scores
+
+    setting = Setting(tmp_path)
+    cells = {cell.key: cell for cell in plan(["p1", "p2", "p6"], setting)}
+    for (device, *key), (rows, score) in TICKETS.items():
+        entry = {"score": score, "ci95": [score, score],
+                 "resamples": packed(np.full(1000, score))}  # fmt: skip
+        folder = tmp_path if device == "gpu" or key[0] == "ticket-alpaca" else tmp_path / "cpu"
+        Results(folder, setting).add(cells[*key], {
+            "recipe": "x", "ticket": [*rows], "text": {"test_pairs": 9},
+            "environment": {"device": device},
+            "scores": {"chrf": {"raw": entry, "first_line": entry, "column": "chrF++"}},
+        }, 60.0, {"commit": None, "machine": None})  # fmt: skip
+    return Scores(Results(tmp_path, setting), setting)
+
+
+def test_the_same_cells_on_two_machines(scores: Any) -> None:
+    from evidence_parts.variation import machines
+
+    said = machines(scores)
+    # 10.0 − 9.7 and 10.5 − 11.5; two seeds there: 0.5 apart; rows: 15 and 18 of 18; 10 of 18
+    line = "| ks_lottery | 2 | −0.35 | 0.74 | 0.50 | 16.5 (15 to 18) | 10.0 (10 to 10) |"
+    assert line in said
+    assert "| gradient | 1 | 0.00 | 0.00 | — | 18.0 (18 to 18) | — |" in said
+    assert any(line.startswith("| all | 3 | −0.23 |") for line in said)
+    assert said[-2].startswith("chrF++, raw: gpu less cpu, the same settings and seeds")
+
+
+def test_cells_of_other_settings_are_no_pair(scores: Any) -> None:
+    from evidence_parts.variation import machines
+
+    for row in scores.results.elsewhere:
+        row["settings"] = {**row["settings"], "own": "train 5 × 1"}
+    assert machines(scores) == []
+
+
+def test_what_two_tickets_share(scores: Any) -> None:
+    from evidence_parts.variation import overlaps
+
+    said = overlaps(scores)
+    assert "| the KS test | the machine alone | 2 | 16.5 | — | 15 to 18 |" in said
+    assert "| the KS test | the prompt alone | 1 | 9.0 | — | 9 to 9 |" in said  # both on "cpu"
+    assert "| the KS test | the language alone | 1 | 4.0 | — | 4 to 4 |" in said
+    assert "| the KS test | the seed alone | 2 | 11.5 | — | 10 to 13 |" in said
+    assert "| one backward pass | the machine alone | 1 | 18.0 | — | 18 to 18 |" in said
+
+
+def test_other_machines_are_in_folders_of_their_own(scores: Any, tmp_path: Path) -> None:
+    """They count neither as done nor in the tables of scores."""
+    assert len(scores.results.rows) == 5 and len(scores.results.elsewhere) == 3
+    assert scores.of("ks_lottery", ["es"], "chrf").score == pytest.approx(10.25)
+    committed = TOP / "benchmarks" / "results" / "evidence"
+    assert {file.parent.name for file in committed.glob("*/p?.json")} == {"cpu"}
