@@ -3,6 +3,7 @@
     python benchmarks/evidence.py --list                          # what there is, and what is done
     python benchmarks/evidence.py p1 p2 --data DIR --out DIR      # run what is not done
     python benchmarks/evidence.py all --data DIR --out DIR --minutes 90
+    python benchmarks/evidence.py p1 p2 --data DIR --out DIR --device cuda --jobs 15
     python benchmarks/evidence.py --report                        # tables of what is done
     python benchmarks/evidence.py --overview                      # the main recipes in two tables
     python benchmarks/evidence.py --merge DIR…                    # results of other machines
@@ -10,10 +11,10 @@
 
 DIR holds NTREX-128/ and flores101_dataset/.  Gemma 3 270M, 400 pairs of NTREX-128, the whole
 Flores-101 devtest (1,012 sentences), English into Spanish, Romanian, Catalan, Norwegian and
-Bosnian, seeds 0, 1 and 2.  Cells run one by one, the cheapest and most telling ones first; each
-leaves its numbers in benchmarks/results/evidence/PART.json and is never run again.  With other
-numbers of sentences or pairs, other languages, seeds or settings it is a rehearsal: its results
-are written to OUT/results and say so.
+Bosnian, seeds 0, 1 and 2.  Cells run one by one, or --jobs at a time, the cheapest and most telling
+ones first; each leaves its numbers in benchmarks/results/evidence/PART.json and is never run
+again.  With other numbers of sentences or pairs, other languages, seeds or settings it is a
+rehearsal: its results are written to OUT/results and say so.
 """
 
 from __future__ import annotations
@@ -96,6 +97,8 @@ def asked() -> tuple[argparse.Namespace, Setting, list[Cell]]:
         made.error(f"--seeds {given.seeds}: whole numbers with commas between")
     if given.jobs < 1:
         made.error(f"--jobs {given.jobs}: at least 1")
+    if given.jobs > 1 and given.lock:
+        made.error("--jobs and --lock: a lock lets one cell run at a time")
     setting = Setting(
         out=given.out.resolve(),
         langs=tuple(given.langs.split(",")),

@@ -15,7 +15,7 @@ MAIN = {
     "first_line_stop": ("first_line_stop", "nothing; decoding stops at the line break"),
     "few_shot": ("few_shot", "nothing; examples in the prompt"),
     "one_row": ("one_row", "one row: the line break's"),
-    "prompt_rows": ("prompt_rows", "10 or 11 rows: those of the prompt"),
+    "prompt_rows": ("prompt_rows", "the rows of the prompt's own tokens"),
     "frequency": ("frequency", "18 rows: the most frequent tokens"),
     "ks_lottery": ("ks_lottery", "18 rows: chosen by the KS test"),
     "gradient": ("grad_lottery", "18 rows: chosen by one backward pass"),
@@ -51,7 +51,7 @@ def board(scores: Scores) -> dict[str, Any]:
             own = scores.of(arm, langs, metric, which)
             assert own is not None
             average[which] = {"score": own.score, "ci95": list(own.ci95)}
-        count = scores.rows(arm, langs[0])[0]["trainable_parameters"]
+        count = round(scores.mean(arm, langs, "trainable_parameters"))
         rows.append({"method": MAIN[arm][0], "trainable_parameters": count,
                      "average": average})  # fmt: skip
     column = scores.column(metric)
@@ -75,14 +75,16 @@ def overview(scores: Scores) -> str:
         assert raw is not None
         assert first is not None
         assert chrf is not None
-        parameters = scores.rows(arm, langs[0])[0]["trainable_parameters"]
+        rows = [row for lang in langs for row in scores.rows(arm, lang)]
+        counts = sorted({row["trainable_parameters"] for row in rows})
+        parameters = "–".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1])))
         less = []
         for one in COMPARED:
             gap, alike = gaps[one].get(arm, (None, None))
             less.append("" if gap is None or alike is None
                         else f"{interval(gap.difference, gap.ci95)}, {alike.verdict}")  # fmt: skip
         stopped = f"{scores.mean(arm, langs, 'generation', 'stopped'):.0%}"
-        means.append([f"`{recipe}`", tuned, f"{parameters:,}", interval(raw.score, raw.ci95),
+        means.append([f"`{recipe}`", tuned, parameters, interval(raw.score, raw.ci95),
                       interval(first.score, first.ci95), stopped])  # fmt: skip
         own = [score for x in langs if (score := scores.of(arm, [x], metric)) is not None]
         each.append([f"`{recipe}`", *(interval(score.score, score.ci95) for score in own),

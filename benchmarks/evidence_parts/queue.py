@@ -47,32 +47,34 @@ def work(queue: Queue, run: Callable[[Cell], None], jobs: int, stop: Callable[[]
         queue: is empty afterwards.
         run: a cell; what it raises ends the work.
         jobs: cells at a time.
-        stop: ends the cells that are running, when the work is interrupted.
+        stop: ends the cells that are running, when one of them raises or the work is interrupted.
     """
     raised: list[BaseException] = []
+
+    def end(error: BaseException) -> None:
+        raised.append(error)
+        queue.clear()
+        stop()
 
     def take_turns() -> None:
         while (cell := queue.take()) is not None:
             try:
                 run(cell)
             except BaseException as error:
-                raised.append(error)
-                queue.clear()
+                end(error)
             finally:
                 queue.give_back(cell)
 
     threads = [threading.Thread(target=take_turns) for _ in range(jobs - 1)]
-    for thread in threads:
-        thread.start()
     try:
+        for thread in threads:
+            thread.start()
         take_turns()  # here, so that an interrupt reaches a cell
         for thread in threads:
             thread.join()
-    except BaseException as error:
-        raised.append(error)
-        queue.clear()
-    if raised:
-        stop()
+    except BaseException as error:  # while it waits
+        end(error)
         for thread in threads:
             thread.join()
+    if raised:
         raise raised[0]

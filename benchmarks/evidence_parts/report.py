@@ -13,7 +13,7 @@ from evidence_parts.questions import Question, plan, questions
 from evidence_parts.results import Results
 from evidence_parts.scores import Scores, interval, pvalue
 from evidence_parts.tables import Lines, table
-from evidence_parts.variation import machines, overlaps
+from evidence_parts.variation import machines, overlaps, overlaps_figure
 from mt_lottery.scoring.significance import percentile_interval
 
 
@@ -245,6 +245,8 @@ def write_figures(parts: list[str], results: Results, setting: Setting, folder: 
         figure = curves(arms, scores) if part == "p7" else dots(arms, scores)
         if figure is not None and part != "p5":
             written += save_figure(figure, folder / f"evidence-{part}")
+        if part == "p6" and (figure := overlaps_figure(scores)) is not None:
+            written += save_figure(figure, folder / f"evidence-{part}-shared")
     return written
 
 

@@ -198,7 +198,7 @@ class Results:
 
     def estimate(self, cell: Cell) -> float | None:
         """Seconds that a cell will take: those of its arm, else of its recipe, else of any."""
-        measured = [row for row in self.rows.values() if not row.get("absent")]
+        measured = [row for row in [*self.rows.values()] if not row.get("absent")]
         for alike in (
             [row for row in measured if row["arm"] == cell.arm.name],
             [row for row in measured if cell.arm.recipe and row["recipe"] == cell.arm.recipe],

@@ -129,11 +129,12 @@ def _call(arguments: list[str], where: Path, log: Path) -> None:
             env={**os.environ, "PYTHONPATH": path},
             stdout=file,
             stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is ours, and ends it by `stop`
         )
-        _running.add(process)
-        if _stopped.is_set():  # between its start and the line above
-            process.terminate()
         try:
+            _running.add(process)
+            if _stopped.is_set():  # between its start and the line above
+                process.terminate()
             status = process.wait()
         except BaseException:
             # it keeps its checkpoint; a background process of a shell does not hear SIGINT

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from evidence_parts.results import Row
+from evidence_parts.results import Row, key_of
 from evidence_parts.scores import Scores
 from evidence_parts.tables import Lines, table
 from mt_lottery.scoring.significance import percentile_interval
 
-#: What sets two tickets apart: the places of the keys in :func:`overlaps`.
+#: What sets two tickets apart: the places of the keys in :func:`shared`.
 APART = ("the machine", "the prompt", "the language", "the seed")
 #: What chooses rows → its arms: one search, under as many prompts.
 _SEARCHES = {
@@ -34,9 +36,11 @@ def _rms(values: Iterable[float]) -> str:
     return f"{np.sqrt(np.mean(np.square(known))):.2f}" if known else "—"
 
 
-def _shared(pairs: Iterable[tuple[Row, Row]]) -> str:
-    counts = [len({*a["ticket"]} & {*b["ticket"]}) for a, b in pairs if a["ticket"]]
-    return f"{np.mean(counts):.1f} ({min(counts)} to {max(counts)})" if counts else "—"
+def _elsewhere(scores: Scores) -> list[Row]:
+    """Rows of other machines, without those of other settings than here."""
+    here = scores.results.rows
+    known = [(row, here.get(key_of(row))) for row in scores.results.elsewhere]
+    return [row for row, own in known if own is None or own["settings"] == row["settings"]]
 
 
 def machines(scores: Scores) -> Lines:
@@ -44,9 +48,9 @@ def machines(scores: Scores) -> Lines:
     metric = scores.metric()
     here = scores.results.rows
     twice: dict[str, list[tuple[Row, Row]]] = {}
-    for row in scores.results.elsewhere:
-        own = here.get((row["arm"], row["lang"], row["seed"]))
-        if own and "scores" in own and own["settings"] == row["settings"]:
+    for row in _elsewhere(scores):
+        own = here.get(key_of(row))
+        if own is not None and "scores" in own:
             twice.setdefault(row["arm"], []).append((row, own))
     if metric is None or not twice:
         return []
@@ -64,18 +68,13 @@ def machines(scores: Scores) -> Lines:
             if _device(one) == _device(other)
         ]
         gaps = [raw(own) - raw(other) for other, own in pairs]
-        named = arm != "all"  # rows of tickets of several kinds are no one number
-        lines.append([
-            arm, str(len(pairs)), _signed(float(np.mean(gaps))), _rms(gaps),
-            _rms(raw(one) - raw(other) for one, other in seeds),
-            _shared(pairs) if named else "—", _shared(seeds) if named else "—",
-        ])  # fmt: skip
+        lines.append([arm, str(len(pairs)), _signed(float(np.mean(gaps))), _rms(gaps),
+                      _rms(raw(one) - raw(other) for one, other in seeds)])  # fmt: skip
     there, own = (
         " and ".join(sorted({_device(pair[i]) for found in twice.values() for pair in found}))
         for i in (0, 1)
     )
-    headings = ["", "cells on both", "mean difference", "RMS, another machine", "RMS, another seed",
-                "rows shared, another machine", "another seed"]  # fmt: skip
+    headings = ["", "cells on both", "mean difference", "RMS, another machine", "RMS, another seed"]
     note = (
         f"{scores.column(metric)}, raw: {own} less {there}, the same settings and seeds; "
         "two seeds on one machine. RMS: root mean square of the differences."
@@ -83,40 +82,100 @@ def machines(scores: Scores) -> Lines:
     return [*table(headings, lines), note, ""]
 
 
-def overlaps(scores: Scores) -> Lines:
-    """Rows that two tickets share, by the one thing that sets their runs apart.
+@dataclass(frozen=True)
+class Shared:
+    """How many of 18 rows two tickets have in common, whose runs differ in one thing.
 
-    Intervals are resampled over languages (pairs of languages, where these differ).
+    Attributes:
+        search: what chooses the rows.
+        apart: what sets the runs apart, one of :data:`APART`.
+        groups: languages of a pair → the counts of its pairs of tickets.
     """
-    rows = [*scores.results.rows.values(), *scores.results.elsewhere]
-    lines = []
+
+    search: str
+    apart: str
+    groups: dict[tuple[str, ...], list[int]]
+
+    @property
+    def each(self) -> list[float]:
+        """The mean of each group."""
+        return [float(np.mean(shared)) for shared in self.groups.values()]
+
+    @property
+    def every(self) -> list[int]:
+        """Each pair's count."""
+        return [n for shared in self.groups.values() for n in shared]
+
+    @property
+    def ci95(self) -> tuple[float, float] | None:
+        """Of the mean, over languages (pairs of languages, where these differ)."""
+        if len(self.groups) < 2:
+            return None
+        drawn = np.random.default_rng(0).choice(self.each, (1000, len(self.each))).mean(axis=1)
+        return percentile_interval(drawn)
+
+
+def shared(scores: Scores) -> list[Shared]:
+    """Of each search and each thing that can set two runs apart, where there are such runs.
+
+    A cell of another machine is compared with those of the tables alone, so that no pair of cells
+    counts twice because both were run on two machines.
+    """
+    here, there = [*scores.results.rows.values()], _elsewhere(scores)
+    found = []
     for search, arms in _SEARCHES.items():
         tickets = {
             (_device(row), row["arm"], row["lang"], row["seed"]): {*row["ticket"]}
-            for row in rows
+            for row in (*here, *there)
             if row["arm"] in arms and row.get("ticket")
         }
+        copies = {(_device(row), *key_of(row)) for row in there}
         kinds: dict[str, dict[tuple[str, ...], list[int]]] = {kind: {} for kind in APART}
         for (one, mine), (other, theirs) in itertools.combinations(sorted(tickets.items()), 2):
-            apart = [a != b for a, b in zip(one, other, strict=True)]
-            if sum(apart) == 1:
-                langs = tuple(sorted({one[2], other[2]}))
-                shared = kinds[APART[apart.index(True)]].setdefault(langs, [])
-                shared.append(len(mine & theirs))
-        lines += [[search, f"{kind} alone", *_spread(groups)] for kind, groups in kinds.items()
-                  if groups]  # fmt: skip
+            if one in copies and other in copies:
+                continue
+            differs = [a != b for a, b in zip(one, other, strict=True)]
+            if sum(differs) == 1:
+                group = kinds[APART[differs.index(True)]]
+                group.setdefault(tuple(sorted({one[2], other[2]})), []).append(len(mine & theirs))
+        found += [Shared(search, kind, groups) for kind, groups in kinds.items() if groups]
+    return found
+
+
+def overlaps(scores: Scores) -> Lines:
+    """Rows that two tickets share, by the one thing that sets their runs apart."""
+    lines = []
+    for one in shared(scores):
+        bounds = "—" if one.ci95 is None else "[{:.1f}, {:.1f}]".format(*one.ci95)
+        lines.append([one.search, f"{one.apart} alone", str(len(one.every)),
+                      f"{np.mean(one.each):.1f}", bounds,
+                      f"{min(one.every)} to {max(one.every)}"])  # fmt: skip
     headings = ["rows chosen by", "two tickets of 18 differ by", "pairs", "rows shared", "95%",
                 "range"]  # fmt: skip
     note = "95%: over languages (pairs of languages, where these differ)."
     return [*table(headings, lines, 2), note, ""] if lines else []
 
 
-def _spread(groups: dict[tuple[str, ...], list[int]]) -> list[str]:
-    """Number of pairs, mean over the groups, its interval, least and most."""
-    each = [np.mean(shared) for shared in groups.values()]
-    bounds = "—"
-    if len(each) > 1:
-        drawn = np.random.default_rng(0).choice(each, (1000, len(each))).mean(axis=1)
-        bounds = "[{:.1f}, {:.1f}]".format(*percentile_interval(drawn))
-    every = [n for shared in groups.values() for n in shared]
-    return [str(len(every)), f"{np.mean(each):.1f}", bounds, f"{min(every)} to {max(every)}"]
+def overlaps_figure(scores: Scores) -> Any:
+    """The same as dots with intervals; None where there are no two tickets."""
+    from mt_lottery.report.figures import LEGEND, new_figure, style, whiskers
+
+    found = shared(scores)
+    if not found:
+        return None
+    kinds = [kind for kind in APART if any(one.apart == kind for one in found)]
+    figure, axes = new_figure(1, 1, width=6.4, height=1.2 + 0.5 * len(kinds))
+    for number, search in enumerate(_SEARCHES):
+        own = [one for one in found if one.search == search]
+        means = [float(np.mean(one.each)) for one in own]
+        spread = whiskers(means, [one.ci95 or (m, m) for one, m in zip(own, means, strict=True)])
+        places = [kinds.index(one.apart) + 0.12 * (2 * number - 1) for one in own]
+        look = {**style(number), "linestyle": "none"}
+        axes.errorbar(means, places, xerr=spread, label=search, **look)
+    axes.set_yticks(range(len(kinds)), [f"{kind} alone differs" for kind in kinds])
+    axes.set_ylim(len(kinds) - 0.5, -0.5)
+    axes.set_xlim(0, 18.5)
+    axes.set_xticks(range(0, 19, 3))
+    axes.set_xlabel("rows that two tickets of 18 share")
+    axes.legend(**LEGEND)
+    return figure

@@ -81,11 +81,12 @@ def input_counts(encoded: Encoded) -> Counter[int]:
 
 
 def prompt_ids(text: PreparedText, tokenizer: Any) -> Tensor:
-    """Token ids of every prompt, whatever the sentence, ascending; of each direction."""
+    """Token ids of every prompt, whatever the sentence, ascending, [t]; of each direction."""
     found: set[int] = set()
     for pair in text.pairs:
         one, other = text.of_pair(pair).prompts(UNLIKE, tokenizer)
         found |= {*one} & {*other}
+    found.discard(tokenizer.unk_token_id)  # of a vocabulary that knows neither sentence
     return torch.tensor(sorted(found), dtype=torch.int64)
 
 

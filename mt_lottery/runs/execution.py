@@ -168,7 +168,7 @@ def _execute(
             record = take(plan, taken, run_dir, echo)
         else:
             steps = Steps(plan, loaded, run_dir, resume, trackers, echo, best, course, is_trial)
-            record = steps.take()
+            record = steps.run()
         record.baseline = None if baseline_dir is None else str(baseline_dir)
         record.tuning = tuning
         on_main(partial(end, record))

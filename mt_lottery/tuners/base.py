@@ -203,6 +203,9 @@ class Tuner(ABC):
 
         What Table 2 calls the number of parameters; :meth:`trainable_parameters` after
         :meth:`apply` gives the same.
+
+        Raises:
+            TuningError: it does not fit the model, or the model alone does not tell.
         """
         context = TuningContext(model, None, 0)
         self.apply(context)

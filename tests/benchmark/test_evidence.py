@@ -233,6 +233,7 @@ def test_scores_on_resamples_are_kept_to_a_hundredth(evidence: Any) -> None:
         (["p1", "--arms", "lore"], "--arms: unknown: lore"),
         (["p1", "--seeds", "a"], "--seeds a: whole numbers"),
         (["p1", "--jobs", "0"], "--jobs 0: at least 1"),
+        (["p1", "--jobs", "2", "--lock", "x"], "a lock lets one cell run at a time"),
     ],
 )
 def test_mistakes(

@@ -81,6 +81,17 @@ def test_pages_quote_the_results() -> None:
         for line in table.splitlines():
             for text in pages:
                 assert line in text, line
+    variation = importlib.import_module("evidence_parts.variation")
+    for lines, name in ((variation.machines(scores), "evidence.md"),
+                        (variation.overlaps(scores), "one-row.md")):  # fmt: skip
+        page = (TOP / "docs" / name).read_text("utf-8")
+        for line in lines:
+            assert line in page, line
+    for one in variation.shared(scores):
+        if one.apart == "the seed":
+            for name in ("what-we-found.md", "without-a-probe.md"):
+                text = f"{np.mean(one.each):.1f} [{one.ci95[0]:.1f}, {one.ci95[1]:.1f}]"
+                assert text in (TOP / "docs" / name).read_text("utf-8"), (name, text)
     for theme in ("light", "dark"):
         committed = TOP / "docs" / "figures" / f"readme-{theme}.svg"
         assert draw(overview.board(scores), theme) == committed.read_text("utf-8")

@@ -55,16 +55,37 @@ def test_a_language_and_seed_has_one_cell_at_a_time(queue: Any) -> None:
 
 
 @pytest.mark.parametrize("thread", [0, 1])
-def test_an_interrupt_ends_what_runs_and_starts_nothing(queue: Any, thread: int) -> None:
+def test_an_error_in_one_ends_the_other_and_starts_nothing(queue: Any, thread: int) -> None:
     todo = cells(*((name, lang, 0) for name in "ab" for lang in ("es", "ro")))
-    ended, seen = threading.Event(), []
+    both, stopped = threading.Barrier(2), threading.Event()
+    seen, heard = [], []
 
     def run(cell: Any) -> None:
         seen.append(cell)
+        both.wait(60)
         if (threading.current_thread() is threading.main_thread()) == (thread == 0):
             raise KeyboardInterrupt
-        assert ended.wait(60)
+        heard.append(stopped.wait(60))  # what it runs ends by that
 
     with pytest.raises(KeyboardInterrupt):
-        queue.work(queue.Queue(todo), run, 2, ended.set)
-    assert len(seen) <= 2
+        queue.work(queue.Queue(todo), run, 2, stopped.set)
+    assert heard == [True] and len(seen) == 2
+
+
+def test_results_of_several_at_a_time_are_all_kept(queue: Any, tmp_path: Path) -> None:
+    from evidence_parts.cells import Setting
+    from evidence_parts.questions import plan
+    from evidence_parts.results import Results
+
+    setting = Setting(tmp_path)
+    todo = [cell for cell in plan(["p1"], setting) if cell.arm.recipe == "lora"]
+    results = Results(tmp_path / "results", setting)
+
+    def run(cell: Any) -> None:
+        made = {"commit": None, "machine": None}
+        results.add(cell, {"recipe": "lora", "ticket": None}, 1.0, made)
+        assert results.estimate(cell) == 1.0
+
+    queue.work(queue.Queue(todo), run, 6, lambda: None)
+    again = Results(tmp_path / "results", setting)
+    assert len(todo) == 15 and {*again.rows} == {cell.key for cell in todo} == {*results.rows}

@@ -52,7 +52,7 @@ def test_the_same_with_and_without(
     def refuse(*_: object) -> None:
         raise AssertionError("it was trained again")
 
-    monkeypatch.setattr(Steps, "take", refuse)
+    monkeypatch.setattr(Steps, "run", refuse)
     said: list[str] = []
     reused = done(models, method, "reused", "tune=1", unsearched=Path("alone"), echo=said.append)
     assert numbers(reused) == numbers(fresh)

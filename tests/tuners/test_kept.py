@@ -191,6 +191,7 @@ def context_of(model: Any) -> TuningContext:
         probe=Probe(seen, values, 1.0),
         gradients=RowGradients(seen, values.double().norm(dim=1), 4, 1.0),
         input_counts=counts,
+        prompt_ids=seen[:5],
         examples=[(f"w{i} w{i + 1}", f"w{i + 2}") for i in range(4, 24)],
     )
 

@@ -247,5 +247,6 @@ def test_tokens_that_every_prompt_has() -> None:
     tokenizer.add_bos_token = True
     one = prompt_ids(PreparedText(Worded(), EN_ES), tokenizer).tolist()
     both = prompt_ids(PreparedText(Worded(), EN_ES, EN_RO), tokenizer).tolist()
+    assert tokenizer.unk_token_id not in one  # what its vocabulary makes of the sentences
     assert [i for i in one if i != tiny.BOS] == [40, 41, 42, 50]
     assert [i for i in both if i != tiny.BOS] == [40, 41, 42, 50, 51]

@@ -68,8 +68,15 @@ class Steps:
     is_trial: bool
     cost: CostRecord = field(default_factory=CostRecord)
 
-    def take(self) -> Record:
-        """All of them, in order."""
+    def run(self) -> Record:
+        """All of them, in order.
+
+        Returns:
+            the record, not yet written.
+
+        Raises:
+            MTLotteryError: what the tuner, the text or the model does not allow.
+        """
         plan = self.plan
         config, tuner = plan.config, plan.tuner
         start_peak(plan.device)
@@ -79,7 +86,7 @@ class Steps:
         check_room(plan, self.loaded)
         if tuner.probe is not None or tuner.gradient_pairs is not None:
             assert encoded is not None
-            self._search(context, encoded, dev)
+            self._measure_rows(context, encoded, dev)
         declare(tuner, context)
         self.loaded = dataclasses.replace(self.loaded, model=context.model)  # it may be wrapped
         if tuner.reads_dev:
@@ -106,7 +113,7 @@ class Steps:
 
         return on_main(score)
 
-    def _search(self, context: TuningContext, encoded: Encoded, dev: Encoded | None) -> None:
+    def _measure_rows(self, context: TuningContext, encoded: Encoded, dev: Encoded | None) -> None:
         """What rows are chosen by: the probe, and gradients of the original model."""
         plan, tuner, cost = self.plan, self.plan.tuner, self.cost
         if tuner.probe is not None:
