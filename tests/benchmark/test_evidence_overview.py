@@ -100,12 +100,9 @@ def test_pages_quote_the_results() -> None:
 @pytest.mark.parametrize(
     ("name", "arms", "less"),
     [
-        ("docs/one-row.md", ("none", "one_row", "ks_lottery"), ("one_row", "ks_lottery")),
-        (
-            "docs/without-a-probe.md",
-            ("gradient", "ks_lottery", "embed"),
-            ("gradient", "ks_lottery"),
-        ),
+        ("one-row.md", ("none", "one_row", "ks_lottery"), ("one_row", "ks_lottery")),
+        ("one-row.md", ("prompt_rows",), ("prompt_rows", "embed")),
+        ("without-a-probe.md", ("gradient", "ks_lottery", "embed"), ("gradient", "ks_lottery")),
     ],
 )
 def test_pages_quote_scores_by_language(
@@ -128,12 +125,15 @@ def test_pages_quote_shares_of_gains() -> None:
     overview = importlib.import_module("evidence_parts.overview")
     scores = scores_of(TOP / "benchmarks" / "results" / "evidence")
     langs, _ = overview.done(scores)
-    names = ("none", "one_row", "ks_lottery", "embed")
-    none, one, rows, whole = (scores.of(arm, langs, scores.metric()).score for arm in names)
+    names = ("none", "one_row", "prompt_rows", "ks_lottery", "embed")
+    none, one, prompt, rows, whole = (scores.of(arm, langs, scores.metric()).score for arm in names)
     readme, page = (" ".join((TOP / name).read_text("utf-8").split())
                     for name in ("README.md", "docs/one-row.md"))  # fmt: skip
     assert f"gain {(rows - none) / (whole - none):.0%} of what the whole table gains" in readme
-    assert f"keeps {(one - none) / (rows - none):.0%} of what 18 rows gain" in page
+    assert f"which need no search, gain {(prompt - none) / (whole - none):.0%}**" in readme
+    share = f"{(one - none) / (rows - none):.0%} of what the 18"
+    assert f"gains {share} by KS gain" in readme and f"gains {share} rows of the KS test" in page
+    assert f"gain {(prompt - none) / (whole - none):.0%} of what the whole table gains" in page
 
 
 def test_the_command(
