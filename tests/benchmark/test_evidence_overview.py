@@ -32,6 +32,10 @@ def scores_of(folder: Path) -> Any:
     return scores.Scores(results.Results(folder, setting), setting)
 
 
+def page_of(name: str) -> str:
+    return (TOP / "docs" / name).read_text("utf-8")
+
+
 def test_a_language_counts_when_it_has_the_main_recipes(tmp_path: Path) -> None:
     overview = importlib.import_module("evidence_parts.overview")
     packed = importlib.import_module("evidence_parts.results").packed
@@ -84,14 +88,17 @@ def test_pages_quote_the_results() -> None:
     variation = importlib.import_module("evidence_parts.variation")
     for lines, name in ((variation.machines(scores), "evidence.md"),
                         (variation.overlaps(scores), "one-row.md")):  # fmt: skip
-        page = (TOP / "docs" / name).read_text("utf-8")
         for line in lines:
-            assert line in page, line
+            assert line in page_of(name), line
+    asked = importlib.import_module("evidence_parts.questions").questions(scores.setting)["p3"]
+    stopping = importlib.import_module("evidence_parts.report").stopping(asked, scores)
+    for line in stopping[: stopping.index("", 2)]:  # of all languages
+        assert not line.startswith("|") or line in page_of("evidence.md"), line
     for one in variation.shared(scores):
         if one.apart == "the seed":
             for name in ("what-we-found.md", "without-a-probe.md"):
                 text = f"{np.mean(one.each):.1f} [{one.ci95[0]:.1f}, {one.ci95[1]:.1f}]"
-                assert text in (TOP / "docs" / name).read_text("utf-8"), (name, text)
+                assert text in page_of(name), (name, text)
     for theme in ("light", "dark"):
         committed = TOP / "docs" / "figures" / f"readme-{theme}.svg"
         assert draw(overview.board(scores), theme) == committed.read_text("utf-8")
@@ -112,7 +119,7 @@ def test_pages_quote_scores_by_language(
     interval = importlib.import_module("evidence_parts.scores").interval
     scores = scores_of(TOP / "benchmarks" / "results" / "evidence")
     langs, _ = importlib.import_module("evidence_parts.overview").done(scores)
-    page = (TOP / "docs" / name).read_text("utf-8")
+    page = page_of(name)
     for chosen in [*([lang] for lang in langs), langs]:
         found = [scores.of(arm, chosen, scores.metric()) for arm in arms]
         gap, _ = scores.against(less[:1], less[1], chosen, scores.metric())[less[0]]
