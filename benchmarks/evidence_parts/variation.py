@@ -108,8 +108,8 @@ class Shared:
 
     @property
     def ci95(self) -> tuple[float, float] | None:
-        """Of the mean, over languages (pairs of languages, where these differ)."""
-        if len(self.groups) < 2:
+        """Of the mean, over languages (pairs of languages, where these differ); None of two."""
+        if len(self.groups) < 3:
             return None
         drawn = np.random.default_rng(0).choice(self.each, (1000, len(self.each))).mean(axis=1)
         return percentile_interval(drawn)
