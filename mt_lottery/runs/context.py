@@ -117,5 +117,6 @@ def make_context(
     followed = {i for e in encoded.examples for i in (*e.prompt_ids, *e.target_ids[:-1])}
     context.followed = torch.tensor(sorted(followed), dtype=torch.int64)
     context.examples = list(encoded.texts)
-    context.prompt_ids = prompt_ids(plan.text, tokenizer)
+    if plan.tuner.reads_prompt:
+        context.prompt_ids = prompt_ids(plan.text, tokenizer)
     return context, encoded, dev

@@ -27,6 +27,8 @@ class Tuner(ABC):
     Attributes:
         trains: False for tuners that change nothing, or copy.
         reads_text: the training text is needed although nothing is trained.
+        reads_prompt: :meth:`apply` looks at ``context.prompt_ids``; the template is then asked for
+            sentences that are in no text.
         reads_dev: :attr:`forced` is chosen on the dev set, among :meth:`prefixes`.
         leaderboard: ``mt-bench all`` runs it; False for an arm of a single figure.
         probe_section: the section that says how the probe is trained: ``probe``,
@@ -50,6 +52,7 @@ class Tuner(ABC):
 
     trains: ClassVar[bool] = True
     reads_text: ClassVar[bool] = False
+    reads_prompt: ClassVar[bool] = False
     reads_dev: ClassVar[bool] = False
     leaderboard: ClassVar[bool] = True
     probe_section: ClassVar[str] = "probe"

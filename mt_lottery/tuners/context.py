@@ -84,7 +84,7 @@ class TuningContext:
             tokens included.
         examples: the training pairs as (prompt, target) text, where they are known.
         prompt_ids: token ids of every prompt whatever the sentence, special tokens included,
-            ascending, [t].
+            ascending, [t]; where the tuner declared that it reads them.
         followed: those of ``seen`` that a trained token comes after, ascending: a token that only
             ever ends its input (end-of-sequence) gets no gradient; None where it is not known.
     """

@@ -15,6 +15,7 @@ import mt_lottery as mtl
 from mt_lottery.benchmark.plan import depends_on_seed
 from mt_lottery.config import counted
 from mt_lottery.config.compose import compose
+from mt_lottery.runs import context
 from mt_lottery.runs.planning.plan import make_plan
 
 pytestmark = pytest.mark.slow
@@ -132,6 +133,20 @@ def test_rows_of_the_prompt(commands: Commands, models: Models) -> None:
     assert said == [line["first_line"] for line in lines]
     listed = commands.call("bench", "list", "controls", "--model", str(models.untied))
     assert "which the tokenizer decides" in listed.out + listed.err
+
+
+def test_only_that_recipe_asks_for_a_prompt_of_no_text(
+    commands: Commands, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plugin's template may know the sentences of its text alone."""
+
+    def refuse(*_: object) -> None:
+        raise KeyError("a")
+
+    monkeypatch.setattr(context, "prompt_ids", refuse)
+    run(commands, models, "frequency", "run")
+    failed = commands.train(*small(models.untied, "prompt_rows", "out_dir=other", *MORE))
+    assert failed.code == 1 and "KeyError" in failed.err
 
 
 def test_what_the_hash_counts(models: Models, commands: Commands) -> None:

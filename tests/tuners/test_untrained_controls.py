@@ -235,18 +235,18 @@ def test_tokens_that_every_prompt_has() -> None:
     """Special tokens too; of several directions, the tokens of each direction's prompts."""
 
     class Worded:
-        """``<s> w40 [the direction's word] w41 … w42``."""
+        """``w40 [the direction's word] w41 [the sentence] w42``."""
 
         def prompt(self, source: str, pair: Any) -> str:
-            return f"w40 {'w50' if pair == EN_ES else 'w51'} w41 w{10 + len(source)} w42"
+            return f"w40 {'w50' if pair == EN_ES else 'w51'} w41 {source} w42"
 
         def target(self, target: str) -> str:
             return target
 
     tokenizer = tiny.tokenizer()
-    tokenizer.add_bos_token = True
+    tokenizer.add_bos_token, tokenizer.unk_token = True, "<pad>"  # knows neither sentence
     one = prompt_ids(PreparedText(Worded(), EN_ES), tokenizer).tolist()
     both = prompt_ids(PreparedText(Worded(), EN_ES, EN_RO), tokenizer).tolist()
-    assert tokenizer.unk_token_id not in one  # what its vocabulary makes of the sentences
+    assert tokenizer.unk_token_id == 0 and 0 not in both  # it is in both prompts
     assert [i for i in one if i != tiny.BOS] == [40, 41, 42, 50]
     assert [i for i in both if i != tiny.BOS] == [40, 41, 42, 50, 51]

@@ -79,6 +79,7 @@ def check_tuner(name: str, tuner: Tuner) -> None:
         "probe_section": ("probe", "train"),
         "trains": (True, False),
         "reads_text": (True, False),
+        "reads_prompt": (True, False),
         "chooses_rows": (True, False),
     }
     for attribute, values in allowed.items():

@@ -17,6 +17,8 @@ from mt_lottery.tuners.rows.base import RowsConfig, RowTuner
 class PromptRowsTuner(RowTuner):
     """Train the rows of the prompt's own tokens, whatever the sentence: no search, no number."""
 
+    reads_prompt = True
+
     def count(self, model: Any) -> int:
         raise TuningError(
             "as many rows as the prompt has tokens of its own, which the tokenizer decides"
