@@ -150,7 +150,7 @@ def greedy_batch(
         if step == 0 and step_ids.device.type in REPLAY_ON:
             from mt_lottery.decoding import replay
 
-            recorded = replay.replayable(run, cache)
+            recorded = replay.replayable(run, cache, max_new_tokens - 1)
         share = REPLAY_SHARE if recorded else COMPACT_SHARE
         fewer = len(rows) - len(running) >= share * len(rows) and len(running) < len(rows)
         if replayed is not None and not fewer and replayed.left:

@@ -20,14 +20,14 @@ from weakref import WeakSet
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 logger = logging.getLogger(__name__)
 
 #: Steps that there is room for at a time.
 ROOM = 64
 #: Models whose forward takes a mask [B, 1, 1, T] as it is; others may, but no GPU has shown it.
-KNOWN = frozenset({"llama", "qwen2"})
+KNOWN = frozenset({"gemma3_text", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3", "smollm3"})
 #: Rotary positions whose frequencies the host chooses by the longest text so far.
 CHOSEN_BY_LENGTH = frozenset({"dynamic", "longrope"})
 
@@ -60,10 +60,11 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
         return self.keys, self.values
 
 
-def replayable(model: Any, cache: Any) -> bool:
-    """Whether steps of the model can be recorded.
+def replayable(model: Any, cache: Any, steps: int) -> bool:
+    """Whether this many steps of the model can be recorded from where its cache is.
 
-    Full attention by PyTorch, all of the model on one device, no weights of fewer bits, one
+    Attention by PyTorch, sliding windows that are longer than the text with these steps (a window
+    that moves is not recorded), all of the model on one device, no weights of fewer bits, one
     process, no autocast (whose copies of weights come and go), and no failure so far.
     """
     config = model.config
@@ -72,16 +73,29 @@ def replayable(model: Any, cache: Any) -> bool:
     return (
         config.model_type in KNOWN
         and getattr(config, "_attn_implementation", None) == "sdpa"
-        and all(type(layer) in (DynamicLayer, RoomyLayer) for layer in cache.layers)
+        and all(_keeps_all(layer, cache.get_seq_length() + steps) for layer in cache.layers)
         and {t.device for t in tensors} == {layer.keys.device for layer in cache.layers}
         and len({t.device for t in tensors}) == 1
         and all(p.is_floating_point() for p in model.parameters())
-        and not any(getattr(m, "rope_type", None) in CHOSEN_BY_LENGTH for m in model.modules())
+        and not CHOSEN_BY_LENGTH & _rope_types(model)
         and not torch.is_autocast_enabled(tensors[0].device.type)
         and torch.version.hip is None
         and not distributed
         and model not in _refused
     )
+
+
+def _keeps_all(layer: Any, length: int) -> bool:
+    """Whether a layer of a cache keeps, and its last token sees, so many positions."""
+    if type(layer) is DynamicSlidingWindowLayer:
+        return bool(length <= layer.sliding_window)
+    return type(layer) in (DynamicLayer, RoomyLayer)
+
+
+def _rope_types(model: Any) -> set[str]:
+    """Kinds of rotary positions; some models have one for each kind of layer, by its name."""
+    found = [getattr(module, "rope_type", ()) for module in model.modules()]
+    return {k for kind in found for k in ([kind] if isinstance(kind, str) else dict(kind).values())}
 
 
 @cache

@@ -10,6 +10,8 @@ VOCAB = 64
 PAD, EOS, BOS = 0, 1, 2
 
 ARCHITECTURES = ("llama", "mistral", "gemma3", "qwen2", "gpt2")
+#: Others, as transformers call their classes.
+MORE = {"olmo2": "Olmo2", "phi3": "Phi3", "qwen3": "Qwen3", "smollm3": "SmolLM3"}
 
 
 def tiny_model(name: str, seed: int = 0, **extra: Any) -> Any:
@@ -43,6 +45,9 @@ def tiny_model(name: str, seed: int = 0, **extra: Any) -> Any:
         model.model.embed_tokens.weight.data *= 0.05
     elif name == "qwen2":
         model = t.Qwen2ForCausalLM(t.Qwen2Config(tie_word_embeddings=True, **shape))
+    elif name in MORE:
+        kind = MORE[name]
+        model = getattr(t, f"{kind}ForCausalLM")(getattr(t, f"{kind}Config")(head_dim=8, **shape))
     elif name == "gpt2":
         model = t.GPT2LMHeadModel(
             t.GPT2Config(
