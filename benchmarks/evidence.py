@@ -6,6 +6,7 @@
     python benchmarks/evidence.py p1 p2 --data DIR --out DIR --device cuda --jobs 15
     python benchmarks/evidence.py --report                        # tables of what is done
     python benchmarks/evidence.py --overview                      # the main recipes in two tables
+    python benchmarks/evidence.py --pages                         # write these into README and docs
     python benchmarks/evidence.py --merge DIR…                    # results of other machines
     python benchmarks/evidence.py p1 --data DIR --out /tmp/try --test-pairs 8 --train-pairs 16
 
@@ -30,6 +31,7 @@ from typing import Any, NoReturn
 import common
 from evidence_parts.cells import LANGS, SEEDS, Cell, Setting, in_order
 from evidence_parts.overview import board, overview
+from evidence_parts.pages import refresh
 from evidence_parts.questions import plan, questions
 from evidence_parts.queue import Queue, work
 from evidence_parts.report import report, write_figures
@@ -62,6 +64,8 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="the main recipes, over all languages and by language; run nothing",
     )
+    made.add_argument("--pages", action="store_true",
+                      help="make the tables of README.md and docs/ anew; run nothing")  # fmt: skip
     made.add_argument("--merge", type=Path, nargs="+", metavar="DIR",
                       help="take over what is done in these folders; run nothing")  # fmt: skip
     made.add_argument(
@@ -88,7 +92,8 @@ def asked() -> tuple[argparse.Namespace, Setting, list[Cell]]:
     parts = [*PARTS] if names == ["all"] or not names else names
     if unknown := [p for p in parts if p not in PARTS]:
         made.error(f"{', '.join(unknown)}: allowed: {', '.join(PARTS)}, all")
-    shows = given.list or given.report or given.overview or given.merge or given.dry_run
+    shows = given.list or given.report or given.overview or given.pages or given.merge
+    shows = shows or given.dry_run
     if not names and not shows:
         made.error(f"which part? {', '.join(PARTS)}, or all")
     try:
@@ -215,6 +220,9 @@ def main() -> int:
             given.figures.mkdir(parents=True, exist_ok=True)
             for path in write_figure(board(scores), given.figures / "readme"):
                 print(f"written: {path}", file=sys.stderr)
+    elif given.pages:
+        for page in refresh(Scores(results, setting)):
+            print(f"written: {page}", file=sys.stderr)
     elif given.dry_run:
         for cell in cells:
             print(" ".join(["python -m", *command(cell, setting)]))

@@ -41,6 +41,7 @@ SHARES = {
     "right": Share(240, 0.45),
     "train_rows": Share(130, 0.4),
     "decode": Share(150, 0.5),
+    "decode_small": Share(90, 0.4),
     "ks": Share(45, 0.4),
     "train": Share(300, 0.8),
     "train_liger": Share(130, 0.8),

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from evidence_parts.amounts import amounts, curves
 from evidence_parts.cells import MARGIN, Arm, Setting
+from evidence_parts.prompted import choices, choices_figure
 from evidence_parts.questions import Question, plan, questions
 from evidence_parts.results import Results
 from evidence_parts.scores import Scores, interval, pvalue
@@ -55,15 +57,15 @@ def missing(part: str, question: Question, results: Results, setting: Setting) -
 
 
 def score_tables(question: Question, scores: Scores) -> Lines:
-    """A table a language, and one of the mean over the languages that all arms have."""
-    arms, langs = scores.common(question.compared)
+    """A table of the mean over several languages for the arms that have them; one a language."""
+    arms, _ = scores.common(question.compared)
     metric = scores.metric()
     if not arms or metric is None:
         return []
     said: Lines = []
-    if len(langs) > 1:
+    for langs, there in scores.groups(question.compared):
         title = f"Mean over {', '.join(langs)}:"
-        said += [title, "", *score_table(arms, langs, question.against, scores)]
+        said += [title, "", *score_table(there, langs, question.against, scores)]
     for lang in scores.setting.langs:
         there = [arm for arm in arms if scores.rows(arm, lang)]
         if there:
@@ -116,12 +118,13 @@ def _legend(against: str, arms: list[str], scores: Scores) -> Lines:
 
 def stopping(question: Question, scores: Scores) -> Lines:
     """Each gain over the original model, and which share of it is not on the first line."""
-    arms, langs = scores.common(question.arms)
+    arms, _ = scores.common(question.arms)
     metric = scores.metric()
     if "none" not in arms or metric is None:
         return []
     said: Lines = []
-    for chosen in [*([langs] if len(langs) > 1 else []), *([x] for x in scores.setting.langs)]:
+    several = [langs for langs, _ in scores.groups(question.arms)]
+    for chosen in [*several, *([x] for x in scores.setting.langs)]:
         base = [scores.of("none", chosen, metric, which) for which in ("raw", "first_line")]
         lines = []
         for arm in arms:
@@ -131,7 +134,7 @@ def stopping(question: Question, scores: Scores) -> Lines:
             raw, first = (a.minus(b) for a, b in zip(own, base, strict=True))  # type: ignore[union-attr]
             gained, kept = (a.resamples - b.resamples for a, b in zip(own, base, strict=True))  # type: ignore[union-attr]
             share = "—"
-            if raw.ci95[0] > 0:
+            if gained.min() > 0:
                 low, high = percentile_interval(100 * (1 - kept / gained))
                 value = 100 * (1 - first.difference / raw.difference)
                 share = f"{value:.0f}% [{low:.0f}, {high:.0f}]".replace("-", "−")
@@ -144,7 +147,7 @@ def stopping(question: Question, scores: Scores) -> Lines:
                             lines)]  # fmt: skip
     note = (
         "Gains over the original model. *Stopping*: the share of the raw gain that is not on the "
-        "first line; — where the raw gain is not clear of 0."
+        "first line (below 0: there is more of it there); — where the raw gain is not clear of 0."
     )
     return [*said, note, ""] if said else []
 
@@ -217,20 +220,23 @@ def wordings(scores: Scores) -> Lines:
     return table(headings, lines, 4) if lines else []
 
 
-def amounts(question: Question, scores: Scores) -> Lines:
-    """Score by training pairs."""
-    return score_tables(question, scores)
+def chosen(question: Question, scores: Scores) -> Lines:
+    """Rows by each choice; and how many of them are tokens of the prompt."""
+    return [*score_tables(question, scores), *choices(scores)]
 
 
 SECTIONS = {
     "p1": score_tables,
-    "p2": score_tables,
+    "p2": chosen,
     "p3": stopping,
     "p4": probes,
     "p5": certificates,
     "p6": prompts,
     "p7": amounts,
 }
+
+#: Part → the name of another figure, and what draws it.
+MORE_FIGURES = {"p2": {"prompt": choices_figure}, "p6": {"shared": overlaps_figure}}
 
 
 def write_figures(parts: list[str], results: Results, setting: Setting, folder: Path) -> list[Path]:
@@ -245,8 +251,9 @@ def write_figures(parts: list[str], results: Results, setting: Setting, folder: 
         figure = curves(arms, scores) if part == "p7" else dots(arms, scores)
         if figure is not None and part != "p5":
             written += save_figure(figure, folder / f"evidence-{part}")
-        if part == "p6" and (figure := overlaps_figure(scores)) is not None:
-            written += save_figure(figure, folder / f"evidence-{part}-shared")
+        for more, draw in MORE_FIGURES.get(part, {}).items():
+            if (figure := draw(scores)) is not None:
+                written += save_figure(figure, folder / f"evidence-{part}-{more}")
     return written
 
 
@@ -276,29 +283,4 @@ def dots(arms: list[Arm], scores: Scores) -> Any:
         axes.tick_params(axis="x", labelsize=8)
         axes.set_title(f"English to {lang}", fontsize=9)
         axes.set_xlabel(f"{scores.column(metric)}, raw", fontsize=8)
-    return figure
-
-
-def curves(arms: list[Arm], scores: Scores) -> Any:
-    """Score against training pairs, a panel a language, a line a recipe."""
-    from mt_lottery.report.figures import LEGEND, logarithmic, new_figure, style, whiskers
-
-    metric = scores.metric()
-    langs = [x for x in scores.setting.langs if any(scores.rows(a.name, x) for a in arms)]
-    if not langs or metric is None:
-        return None
-    figure, _ = new_figure(1, len(langs), width=1 + 3 * len(langs), height=3.4)
-    for axes, lang in zip(figure.axes, langs, strict=True):
-        sizes = sorted({int(str(a.settings["data.train_pairs"])) for a in arms})
-        for number, name in enumerate(dict.fromkeys(a.name.partition("-")[0] for a in arms)):
-            found = [(size, scores.of(f"{name}-{size}-pairs", [lang], metric)) for size in sizes]
-            known = [(size, score) for size, score in found if score is not None]
-            spread = whiskers([s.score for _, s in known], [s.ci95 for _, s in known])
-            if known:
-                axes.errorbar([n for n, _ in known], [s.score for _, s in known], yerr=spread,
-                              label=name, **style(number))  # fmt: skip
-        logarithmic(axes, sizes)
-        axes.set_title(f"English to {lang}", fontsize=9)
-        axes.set_xlabel("training pairs")
-        axes.legend(**LEGEND)
     return figure

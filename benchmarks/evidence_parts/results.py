@@ -94,11 +94,13 @@ def row_of_analysis(folder: Path, analysis: str) -> Row:
 
 def made_by(device: str | None) -> Row:
     """The package's commit and the machine, as a cell is run: what its record does not have."""
-    done = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=common.ROOT, capture_output=True, text=True
-    )
+    asked = ["git", "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(asked, cwd=common.ROOT, capture_output=True, text=True).stdout.strip()
+    except FileNotFoundError:  # a machine without git
+        done = ""
     machine = common.machine("torch", device=device or "cpu")  # a GPU is in `environment` too
-    return {"commit": done.stdout.strip() or None, "machine": machine}
+    return {"commit": done or None, "machine": machine}
 
 
 #: Of a cell whose process left no note.

@@ -97,6 +97,16 @@ class Scores:
         langs = [x for x in self.setting.langs if all(self.rows(name, x) for name in done)]
         return done, langs if done else []
 
+    def groups(self, arms: Sequence[Arm]) -> list[tuple[list[str], list[str]]]:
+        """Over which languages to average: each choice that some arm has, more than one, and all
+        the arms that have it; the most languages first."""
+        done = {a.name: [x for x in self.setting.langs if self.rows(a.name, x)] for a in arms}
+        choices = {tuple(langs) for langs in done.values() if len(langs) > 1}
+        return [
+            ([*chosen], [name for name, langs in done.items() if {*chosen} <= {*langs}])
+            for chosen in sorted(choices, key=lambda chosen: (-len(chosen), chosen))
+        ]
+
 
 @lru_cache(maxsize=4096)
 def _unpacked(text: str) -> Any:

@@ -6,7 +6,8 @@ import importlib
 
 from gpu_parts.work import Given
 
-PARTS = ["right", "train_rows", "decode", "ks", "train", "train_liger", "decode_compiled", "full"]
+PARTS = ["right", "train_rows", "decode", "decode_small", "ks", "train", "train_liger",
+         "decode_compiled", "full"]  # fmt: skip
 
 
 def run_part(name: str, given: Given) -> None:

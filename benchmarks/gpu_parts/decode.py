@@ -1,4 +1,6 @@
-"""Part *decode*: mt-lottery's greedy decoding against transformers' ``generate``.
+"""Parts *decode…*: mt-lottery's greedy decoding against transformers' ``generate``.
+
+With LLaMA-7B's shape, and in *decode_small* with that of the default model, Gemma 3 270M.
 
 256 prompts with a common beginning, as a template gives them.  Random weights never end a
 sentence, and real ones do: a share of the vocabulary counts as end-of-sequence.
@@ -118,7 +120,7 @@ def measured(decode: Any, settings: dict[str, Any], model: Any, work: Work, give
     }
 
 
-def steps_of(model: Any, work: Work, given: Given, *, single: bool) -> dict[str, Any]:
+def steps_of(model: Any, work: Work, given: Given, part: str, *, single: bool) -> dict[str, Any]:
     """One batch that nothing ends: seconds a step, and how busy the device is meanwhile."""
     prompts = work.prompts[: 2 * work.batch]
 
@@ -150,13 +152,14 @@ def steps_of(model: Any, work: Work, given: Given, *, single: bool) -> dict[str,
             busy.append(sum(e.self_device_time_total for e in profile.key_averages()) / 1e6)
         found["device_busy_seconds_a_step"] = round((busy[1] - busy[0]) / 8, 5)
         found["host_share"] = round(1 - (busy[1] - busy[0]) / 8 / step, 4)
-    name = "decode, not recorded" if single else "decode"
+    name = f"{part}, not recorded" if single else part
     found["profile"] = profiled(lambda: run(few + 8), few + 8, name, given)
     return found
 
 
 def run(given: Given, name: str) -> None:
-    shape = "tiny" if given.check else "llama_7b"
+    large = "gemma3_270m" if name == "decode_small" else "llama_7b"
+    shape = "tiny" if given.check else large
     model = make_model(shape, given.device)
     work = Work(int(model.config.vocab_size), given.check)
     report = Report(
@@ -164,7 +167,7 @@ def run(given: Given, name: str) -> None:
         prompt_tokens=sum(map(len, work.prompts)),
     )  # fmt: skip
     results: dict[str, list[list[int]]] = {}
-    for arm, (decode, settings) in ARMS[name].items():
+    for arm, (decode, settings) in ARMS[name.removesuffix("_small")].items():
         if given.left() < 15 and not given.check:
             report.add("arms", arm, {"failed": "no time was left for it"})
             continue
@@ -182,11 +185,12 @@ def run(given: Given, name: str) -> None:
             arm: sum(a == b for a, b in zip(found, results["ours"], strict=True))
             for arm, found in results.items()
         })  # fmt: skip
-    for single in (False, True) if name == "decode" else ():
+    for single in (False, True) if name != "decode_compiled" else ():
         arm = "a step of ours" + ", not recorded" * single
         if given.left() < 20 and not given.check:
             report.add("steps", arm, {"failed": "no time was left for it"})
             continue
         attempt(
-            report, "steps", arm, lambda single=single: steps_of(model, work, given, single=single)
-        )
+            report, "steps", arm,
+            lambda single=single: steps_of(model, work, given, name, single=single),
+        )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -76,24 +77,19 @@ def test_a_language_counts_when_it_has_the_main_recipes(tmp_path: Path) -> None:
 
 
 def test_pages_quote_the_results() -> None:
-    """README.md and docs/evidence.md show the tables that are made of the committed results."""
-    overview = importlib.import_module("evidence_parts.overview")
+    """Their tables are those that ``evidence.py --pages`` makes of the committed results."""
+    overview, pages, variation = (
+        importlib.import_module(f"evidence_parts.{name}")
+        for name in ("overview", "pages", "variation")
+    )
     scores = scores_of(TOP / "benchmarks" / "results" / "evidence")
-    means, by_language, note, *_ = overview.overview(scores).split("\n\n")
-    readme, page = ((TOP / name).read_text("utf-8") for name in ("README.md", "docs/evidence.md"))
-    for table, pages in ((means, (readme, page)), (by_language, (page,)), (note, (page,))):
-        for line in table.splitlines():
-            for text in pages:
-                assert line in text, line
-    variation = importlib.import_module("evidence_parts.variation")
-    for lines, name in ((variation.machines(scores), "evidence.md"),
-                        (variation.overlaps(scores), "one-row.md")):  # fmt: skip
-        for line in lines:
-            assert line in page_of(name), line
-    asked = importlib.import_module("evidence_parts.questions").questions(scores.setting)["p3"]
-    stopping = importlib.import_module("evidence_parts.report").stopping(asked, scores)
-    for line in stopping[: stopping.index("", 2)]:  # of all languages
-        assert not line.startswith("|") or line in page_of("evidence.md"), line
+    texts = {page: page.read_text("utf-8") for page in pages.PAGES}
+    for page, text in texts.items():
+        assert pages.refreshed(text, scores) == text, (
+            f"{page}: python benchmarks/evidence.py --pages"
+        )
+    found = re.findall(r"<!-- evidence: (\S+)", "".join(texts.values()))
+    assert {*found} == {*pages.BLOCKS}
     for one in variation.shared(scores):
         if one.apart == "the seed":
             for name in ("what-we-found.md", "without-a-probe.md"):
@@ -102,29 +98,6 @@ def test_pages_quote_the_results() -> None:
     for theme in ("light", "dark"):
         committed = TOP / "docs" / "figures" / f"readme-{theme}.svg"
         assert draw(overview.board(scores), theme) == committed.read_text("utf-8")
-
-
-@pytest.mark.parametrize(
-    ("name", "arms", "less"),
-    [
-        ("one-row.md", ("none", "one_row", "ks_lottery"), ("one_row", "ks_lottery")),
-        ("one-row.md", ("prompt_rows",), ("prompt_rows", "embed")),
-        ("without-a-probe.md", ("gradient", "ks_lottery", "embed"), ("gradient", "ks_lottery")),
-    ],
-)
-def test_pages_quote_scores_by_language(
-    name: str, arms: tuple[str, ...], less: tuple[str, str]
-) -> None:
-    """Each language and their mean, and the difference that the page is about."""
-    interval = importlib.import_module("evidence_parts.scores").interval
-    scores = scores_of(TOP / "benchmarks" / "results" / "evidence")
-    langs, _ = importlib.import_module("evidence_parts.overview").done(scores)
-    page = page_of(name)
-    for chosen in [*([lang] for lang in langs), langs]:
-        found = [scores.of(arm, chosen, scores.metric()) for arm in arms]
-        gap, _ = scores.against(less[:1], less[1], chosen, scores.metric())[less[0]]
-        for value, ci95 in [*((f.score, f.ci95) for f in found), (gap.difference, gap.ci95)]:
-            assert interval(value, ci95) in page, (chosen, interval(value, ci95))
 
 
 def test_pages_quote_shares_of_gains() -> None:

@@ -27,7 +27,9 @@ def unneeded(arm: str) -> bool:
     return absent or any(name in arm for name in GPU_ONLY)
 
 
-@pytest.mark.parametrize("part", ["train_rows", "ks", "train", "decode", "decode_compiled", "full"])
+@pytest.mark.parametrize(
+    "part", ["train_rows", "ks", "train", "decode", "decode_small", "decode_compiled", "full"]
+)
 def test_every_part(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     from gpu_parts import Given, run_part

@@ -1,0 +1,152 @@
+"""Tables of the pages: each stands below a comment that names it, and is made of the results.
+
+<!-- evidence: means -->
+| recipe | …
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import common
+
+from evidence_parts.amounts import amounts
+from evidence_parts.overview import done, overview
+from evidence_parts.prompted import choices
+from evidence_parts.questions import questions
+from evidence_parts.report import certificates, score_table, stopping
+from evidence_parts.scores import Scores, interval
+from evidence_parts.tables import Lines, table
+from evidence_parts.variation import machines, overlaps
+
+PAGES = [common.ROOT / "README.md", *sorted((common.ROOT / "docs").glob("*.md"))]
+_MARK = re.compile(r"^<!-- evidence: (?P<name>[a-z-]+) -->\n(?P<body>(?:.+\n)*)", re.MULTILINE)
+
+
+def by_language(
+    scores: Scores, arms: dict[str, str], less: Sequence[tuple[str, str, str]], first: str = ""
+) -> Lines:
+    """Raw scores in each language and their mean; then differences, and what is said of them.
+
+    Args:
+        scores: of the cells.
+        arms: arm → what its line is called.
+        less: (a line's name, an arm, what is taken from it).
+        first: heading of the first column.
+    """
+    langs, main = done(scores)
+    metric = scores.metric()
+    assert metric is not None
+    chosen, lines = [*([x] for x in langs), langs], []
+    for arm, name in arms.items():
+        own = [score for one in chosen if (score := scores.of(arm, one, metric)) is not None]
+        lines.append([name, *(interval(score.score, score.ci95) for score in own)])
+    for name, arm, other in less:
+        gaps = [scores.against(main, other, one, metric)[arm] for one in chosen]
+        lines.append([name, *(interval(gap.difference, gap.ci95) for gap, _ in gaps)])
+        lines.append(["", *(alike.verdict for _, alike in gaps)])
+    return table([first, *langs, "mean"], lines)
+
+
+def _one_row(scores: Scores) -> Lines:
+    names = {"none": "the original model", "one_row": "**the line break's row**",
+             "ks_lottery": "18 rows by the KS test"}  # fmt: skip
+    return by_language(scores, names, [("the one row less the 18", "one_row", "ks_lottery")])
+
+
+def _prompt_rows(scores: Scores) -> Lines:
+    less = [("less the 18 by the KS test", "prompt_rows", "ks_lottery"),
+            ("less the whole table", "prompt_rows", "embed")]  # fmt: skip
+    names = {"prompt_rows": "**the prompt's rows**"}
+    return by_language(scores, names, less, "`prompt_rows`, three seeds")
+
+
+def _outside(scores: Scores) -> Lines:
+    """Rows of the prompt and others, where those outside it were tuned."""
+    names = {"none": "the original model", "outside-18": "18 rows outside the prompt",
+             "one_row-bos": "the row of `<bos>`", "one_row": "the line break's row",
+             "ks_lottery": "18 rows by the KS test", "prompt_rows": "**the prompt's rows**",
+             "gradient": "18 rows by one backward pass", "embed": "the whole table"}  # fmt: skip
+    langs = [x for x in scores.setting.langs if scores.rows("outside-18", x)]
+    metric = scores.metric()
+    assert metric is not None
+    lines = []
+    for arm, name in names.items():
+        raw, first = (scores.of(arm, langs, metric, which) for which in ("raw", "first_line"))
+        if raw is not None and first is not None:
+            stopped = f"{scores.mean(arm, langs, 'generation', 'stopped'):.0%}"
+            lines.append([name, scores.seeds(arm, langs), interval(raw.score, raw.ci95),
+                          interval(first.score, first.ci95), stopped])  # fmt: skip
+    return table([f"English to {' and '.join(langs)}", "seeds", "raw", "first line", "stopped"],
+                 lines)  # fmt: skip
+
+
+def _gradient(scores: Scores) -> Lines:
+    names = {"gradient": "**gradient** (64 pairs)", "ks_lottery": "KS, after a probe of 800 passes",
+             "embed": "*the whole table*"}  # fmt: skip
+    less = [("gradient less KS", "gradient", "ks_lottery"),
+            ("gradient less the whole table", "gradient", "embed")]  # fmt: skip
+    return by_language(scores, names, less, "18 rows, tuned, chosen by")
+
+
+def _choice(scores: Scores) -> Lines:
+    """Of question 2, its arms that are done in all languages of the KS test's."""
+    asked = questions(scores.setting)["p2"]
+    langs, arms = scores.groups(asked.compared)[0]
+    return score_table(arms, langs, asked.against, scores)
+
+
+def _stopping(scores: Scores) -> Lines:
+    said = stopping(questions(scores.setting)["p3"], scores)
+    return said[2 : said.index("", 2)]
+
+
+#: Name → the table, and what is to be read with it in the same block.
+BLOCKS: dict[str, Callable[[Scores], Lines]] = {
+    "means": lambda scores: overview(scores).split("\n\n")[0].splitlines(),
+    "by-language": lambda scores: overview(scores).split("\n\n")[1].splitlines(),
+    "note": lambda scores: overview(scores).split("\n\n")[2].splitlines(),
+    "stopping": _stopping,
+    "machines": machines,
+    "overlaps": overlaps,
+    "one-row": _one_row,
+    "prompt-rows": _prompt_rows,
+    "outside": _outside,
+    "gradient": _gradient,
+    "choice": _choice,
+    "choices": choices,
+    "certificate": lambda scores: certificates(questions(scores.setting)["p5"], scores),
+    "amounts": lambda scores: amounts(questions(scores.setting)["p7"], scores),
+}
+
+
+def refreshed(text: str, scores: Scores) -> str:
+    """A page with its tables made anew.
+
+    Raises:
+        KeyError: a comment names no table of :data:`BLOCKS`.
+    """
+
+    def block(found: re.Match[str]) -> str:
+        made = BLOCKS[found["name"]](scores)
+        until = made.index("") if "" in made else len(made)
+        return f"<!-- evidence: {found['name']} -->\n" + "".join(f"{x}\n" for x in made[:until])
+
+    return _MARK.sub(block, text)
+
+
+def refresh(scores: Scores) -> list[Path]:
+    """Write the pages whose tables differ from the results.
+
+    Returns:
+        those that were written.
+    """
+    written = []
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        if (new := refreshed(text, scores)) != text:
+            page.write_text(new, "utf-8")
+            written.append(page)
+    return written
