@@ -1,0 +1,121 @@
+"""What ``benchmarks/evidence.py`` says of choices of rows and of amounts of text, and where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
+TOP = Path(__file__).parents[2]
+PROMPT = [0, 1, 2, 3]
+ARMS = {  # arm → rows, score in es, score in ro
+    "none": ([], 2.0, 1.0),
+    "embed": ([], 12.0, 11.0),
+    "lora": ([], 14.0, 13.0),
+    "prompt_rows": (PROMPT, 12.0, 11.0),
+    "ks_lottery": ([0, 1, 7, 8], 11.0, 10.0),
+    "frequency": ([3, 7, 8, 9], 7.0, 6.0),
+    "random_seen": ([10, 11, 12, 13], 2.0, 0.5),
+    "cos": ([0, 1, 2, 9], 12.0, None),
+    "outside-18": ([7, 8, 9, 10], None, 3.0),
+    "one_row-32-pairs": ([3], 5.0, 4.0),
+    "one_row-1000-pairs": ([3], 9.0, None),
+    "lora-320-pairs": ([], 8.0, None),
+}
+
+
+@pytest.fixture
+def scores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    monkeypatch.syspath_prepend(str(TOP / "benchmarks"))
+    from evidence_parts.cells import Setting
+    from evidence_parts.questions import plan
+    from evidence_parts.results import Results, packed
+    from evidence_parts.scores import Scores
+
+    setting = Setting(tmp_path)
+    cells = {cell.key: cell for cell in plan(["p1", "p2", "p6", "p7"], setting)}
+    results = Results(tmp_path, setting)
+    for arm, (rows, *both) in ARMS.items():
+        for lang, score in zip(("es", "ro"), both, strict=True):
+            if score is None:
+                continue
+            entry = {"score": score, "ci95": [score, score],
+                     "resamples": packed(np.full(1000, score))}  # fmt: skip
+            results.add(cells[arm, lang, 0], {
+                "recipe": "x", "rows": len(rows) or None, "ticket": rows or None,
+                "trainable_parameters": 7, "text": {"test_pairs": 9},
+                "generation": {"stopped": 0.5},
+                "scores": {"chrf": {"raw": entry, "first_line": entry, "column": "chrF++"}},
+            }, 60.0, {"commit": None, "machine": None})  # fmt: skip
+    return Scores(results, setting)
+
+
+def test_rows_of_the_prompt_and_what_they_gain(scores: Any) -> None:
+    from evidence_parts.prompted import choices, choices_figure
+
+    said = choices(scores)
+    assert "| the KS test, after a probe | `ks_lottery` | 4 | 1 | 2.0 | 90% [90, 90] |" in said
+    assert any("`frequency` | 4 | 1 | 1.0 | 50% [50, 50] |" in line for line in said)
+    assert any("`random_seen` | 4 | 1 | 0.0 | −2% [−2, −2] |" in line for line in said)
+    assert any("`prompt_rows` | 4 | 1 | 4.0 | 100% [100, 100] |" in line for line in said)
+    assert not any("`cos`" in line for line in said)  # not done in Romanian
+    axes = choices_figure(scores).axes[0]
+    drawn = {line.get_label(): list(line.get_ydata()) for line in axes.lines}
+    assert drawn["the KS test, after a probe"] == [90.0, 90.0]
+    assert drawn["the most frequent tokens"] == [50.0, 50.0]
+    for key in [key for key in scores.results.rows if key[0] == "prompt_rows"]:
+        del scores.results.rows[key]
+    assert choices(scores) == [] and choices_figure(scores) is None
+
+
+def test_averages_are_of_the_arms_that_have_the_languages(scores: Any) -> None:
+    from evidence_parts.questions import questions
+    from evidence_parts.report import score_tables
+
+    asked = questions(scores.setting)["p2"]
+    ((langs, arms),) = scores.groups(asked.compared)
+    assert langs == ["es", "ro"] and arms == ["ks_lottery", "frequency", "random_seen"]
+    said = score_tables(asked, scores)
+    mean = said[said.index("Mean over es, ro:") : said.index("English to es:")]
+    assert any(line.startswith("| frequency | 4 | 1 | 6.5 [") for line in mean)
+    assert not any("cos" in line or "outside-18" in line for line in mean)
+    assert any(line.startswith("| cos |") for line in said[said.index("English to es:") :])
+
+
+def test_scores_by_amount_of_text(scores: Any) -> None:
+    from evidence_parts.amounts import amounts, curves
+    from evidence_parts.questions import questions
+
+    asked = questions(scores.setting)["p7"]
+    said = amounts(asked, scores)
+    assert "32 pairs | 100 pairs | 320 pairs | 1,000 pairs | 1,997 pairs |" in said[0]
+    one = "one row: the line break's"
+    assert f"| es | {one} | 5.0 [5.0, 5.0] | — | — | 9.0 [9.0, 9.0] | — |" in said
+    assert f"| ro | {one} | 4.0 [4.0, 4.0] | — | — | — | — |" in said
+    assert "| es | LoRA | — | — | 8.0 [8.0, 8.0] | — | — |" in said
+    first, second = curves(asked.arms, scores).axes
+    (line,) = [x for x in first.lines if list(x.get_xdata()) == [32, 1000]]
+    assert list(line.get_ydata()) == [5.0, 9.0] and second.get_title() == "English to ro"
+
+
+def test_a_page_takes_its_tables_from_the_results(
+    scores: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evidence_parts import pages
+
+    page, other = tmp_path / "page.md", tmp_path / "other.md"
+    text = "Before.\n\n<!-- evidence: choices -->\n| old |\n| --- |\n\nAfter.\n"
+    page.write_text(text)
+    other.write_text("No table.\n")
+    monkeypatch.setattr(pages, "PAGES", [page, other])
+    assert pages.refresh(scores) == [page]
+    new = page.read_text()
+    assert new.startswith("Before.\n\n<!-- evidence: choices -->\n| rows chosen by | arm |")
+    assert new.endswith(" |\n\nAfter.\n") and "old" not in new and "`ks_lottery`" in new
+    assert pages.refresh(scores) == [] and page.read_text() == new
+    page.write_text("<!-- evidence: nothing -->\n| old |\n")
+    with pytest.raises(KeyError, match="nothing"):
+        pages.refresh(scores)
