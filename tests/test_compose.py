@@ -219,7 +219,7 @@ def test_any_text_can_be_written(text: str) -> None:
         ("metrics=[]", "`metrics` must name at least one of bleu, "),
         ("metrics={a: 1}", "Unknown key 'metrics.a'"),
         ("preset=[a]", "Unknown preset of recipe=ks_lottery '['a']'"),
-        ("seed=${nothing}", "`seed`: Interpolation key 'nothing' not found"),
+        ("seed=${nothing}", "`seed`: Interpolation key 'nothing' not found. (${…} stands for"),
         ("device=gpu", "`device` must be auto, cpu, cuda, cuda:N or mps, not 'gpu'"),
         ("device=cuda:x", "`device` must be auto, cpu, cuda, cuda:N or mps, not 'cuda:x'"),
     ],

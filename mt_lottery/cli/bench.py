@@ -96,10 +96,12 @@ def list_recipes(given: argparse.Namespace) -> int:
         print("Trained parameters for a model: mt-bench list --model FOLDER")
         return 0
     from mt_lottery.model.folder.shape import shape_of
+    from mt_lottery.model.gemma3.gemma3_270m import folder_named
 
-    model = shape_of(given.model)
+    where = str(folder_named(given.model))
+    model = shape_of(where)
     whole = sum(p.numel() for p in model.parameters())
-    counts = parameter_counts(lambda: shape_of(given.model), given.tickets or (), chosen)
+    counts = parameter_counts(lambda: shape_of(where), given.tickets or (), chosen)
     if given.json:
         keys = {"recipe": "method"}  # what scripts read
         listed = [{keys.get(k, k): v for k, v in vars(count).items()} for count in counts]
@@ -191,7 +193,8 @@ def _list_parser() -> argparse.ArgumentParser:
     made.add_argument(
         "recipes", nargs="*", metavar="GROUP|RECIPE", help="these alone [every group]"
     )
-    made.add_argument("--model", metavar="DIR", help="folder with config.json, or a hub id")
+    made.add_argument("--model", metavar="DIR",
+                      help="folder with config.json, a hub id, or gemma3_270m")  # fmt: skip
     made.add_argument(
         "--tickets", type=counts, metavar="K,…", help="numbers of rows [each recipe's]"
     )

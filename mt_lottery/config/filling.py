@@ -289,7 +289,10 @@ def build(
         result = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:  # ${…} that leads nowhere
         where = str(error.full_key or "")
-        found.append(f"{f'`{where}`: ' if where else ''}{str(error).splitlines()[0]}.")
+        found.append(
+            f"{f'`{where}`: ' if where else ''}{str(error).splitlines()[0]}. "
+            "(${…} stands for another setting; \\${…} is these characters.)"
+        )
         raise ConfigError(list(dict.fromkeys(found))) from error
     assert isinstance(result, RunConfig)
     found.extend(problems(result))

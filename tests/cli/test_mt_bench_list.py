@@ -64,6 +64,18 @@ def test_agrees_with_what_is_trained(kind: str, commands: Commands, models: Mode
             assert method == "full" or trainable == TRAINED[method], method
 
 
+def test_the_default_model_by_its_name(
+    commands: Commands, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converted = "mt_lottery.model.gemma3.gemma3_270m.cached_folder"
+    monkeypatch.setattr(converted, lambda: Path(models.tied))
+    named = counts(commands, "--model", "gemma3_270m", "controls")
+    assert named == counts(commands, "--model", models.tied, "controls")
+    Path("gemma3_270m").mkdir()  # a folder of that name comes first
+    ended = commands.call("bench", "list", "--model", "gemma3_270m")
+    assert ended.code == 2 and "gemma3_270m: no config.json in it" in ended.err
+
+
 def test_a_method_that_does_not_fit(commands: Commands) -> None:
     folder = Path("mamba")
     folder.mkdir()

@@ -123,6 +123,16 @@ def cached_folder(source: Source = GEMMA) -> Path:
     return target
 
 
+def folder_named(where: str | Path) -> Path:
+    """A path as a user gives it: the converted model for ``gemma3_270m``, unless one is there.
+
+    Raises:
+        ModelError: as :func:`cached_folder`.
+    """
+    path = Path(where).expanduser()
+    return cached_folder() if str(where) == GEMMA.name and not path.exists() else path
+
+
 def damage(folder: Path, source: Source) -> str | None:
     """What is wrong with a converted folder, in a few words; ``None`` if nothing is.
 

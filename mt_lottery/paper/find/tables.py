@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mt_lottery.errors import ModelError, nearest
 from mt_lottery.model.folder import checkpoint
 from mt_lottery.model.folder.shape import shape_of
-from mt_lottery.model.gemma3.gemma3_270m import cached_folder
+from mt_lottery.model.gemma3.gemma3_270m import folder_named
 
 DEFAULT_MODEL = "gemma3_270m"
 PART = 16 << 20  # bytes of one tensor that are read at a time
@@ -286,9 +286,7 @@ def open_model(where: str | Path, shown: str | None = None) -> ModelFolder:
     Raises:
         ModelError: no such folder, GGUF, pickled weights, damaged files.
     """
-    path = Path(where).expanduser()
-    if str(where) == DEFAULT_MODEL and not path.exists():
-        path = cached_folder()
+    path = folder_named(where)
     if not path.exists():
         there = path.parent if path.parent.is_dir() else Path()
         hint = nearest(path.name, [p.name for p in there.iterdir() if p.is_dir()])
