@@ -119,6 +119,8 @@ def asked() -> tuple[argparse.Namespace, Setting, list[Cell]]:
         if unknown := set(arms) - {cell.arm.name for cell in cells}:
             made.error(f"--arms: unknown: {', '.join(sorted(unknown))}")
         cells = [cell for cell in cells if cell.arm.name in arms]
+    if given.pages and (setting.rehearsal or (setting.langs, seeds) != (LANGS, SEEDS)):
+        made.error("--pages: of all languages, seeds, pairs and settings; leave the others out")
     given.parts = parts
     return given, setting, cells
 

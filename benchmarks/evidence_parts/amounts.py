@@ -8,6 +8,7 @@ from evidence_parts.cells import Arm
 from evidence_parts.questions import Question
 from evidence_parts.scores import Scores, interval
 from evidence_parts.tables import Lines, table
+from mt_lottery.scoring.significance import ResampledScore
 
 #: First word of an arm's name → what is tuned.
 TUNED = {
@@ -27,6 +28,15 @@ def _langs(arms: list[Arm], scores: Scores) -> list[str]:
     return [x for x in scores.setting.langs if any(scores.rows(arm.name, x) for arm in arms)]
 
 
+def _found(
+    arms: list[Arm], lang: str, name: str, scores: Scores
+) -> dict[int, ResampledScore | None]:
+    """Number of pairs → the raw score there; None where it is not done."""
+    metric = scores.metric()
+    assert metric is not None
+    return {n: scores.of(f"{name}-{n}-pairs", [lang], metric) for n in _sizes(arms)}
+
+
 def amounts(question: Question, scores: Scores) -> Lines:
     """Raw scores: a line a language and what is tuned, a column a number of pairs."""
     metric, arms, lines = scores.metric(), question.arms, []
@@ -34,7 +44,7 @@ def amounts(question: Question, scores: Scores) -> Lines:
         return []
     for lang in _langs(arms, scores):
         for name, tuned in TUNED.items():
-            found = [scores.of(f"{name}-{size}-pairs", [lang], metric) for size in _sizes(arms)]
+            found = _found(arms, lang, name, scores).values()
             if any(found):
                 shown = ["—" if one is None else interval(one.score, one.ci95) for one in found]
                 lines.append([lang, tuned, *shown])
@@ -53,7 +63,7 @@ def curves(arms: list[Arm], scores: Scores) -> Any:
     figure, _ = new_figure(1, len(langs), width=1.4 + 3.6 * len(langs), height=3.8)
     for axes, lang in zip(figure.axes, langs, strict=True):
         for number, (name, tuned) in enumerate(TUNED.items()):
-            found = [(size, scores.of(f"{name}-{size}-pairs", [lang], metric)) for size in sizes]
+            found = _found(arms, lang, name, scores).items()
             known = [(size, score) for size, score in found if score is not None]
             spread = whiskers([s.score for _, s in known], [s.ci95 for _, s in known])
             if known:

@@ -22,7 +22,7 @@ from evidence_parts.tables import Lines, table
 from evidence_parts.variation import machines, overlaps
 
 PAGES = [common.ROOT / "README.md", *sorted((common.ROOT / "docs").glob("*.md"))]
-_MARK = re.compile(r"^<!-- evidence: (?P<name>[a-z-]+) -->\n(?P<body>(?:.+\n)*)", re.MULTILINE)
+MARK = re.compile(r"^<!-- evidence: (?P<name>[a-z-]+) -->\n(?:.+\n)*", re.MULTILINE)
 
 
 def by_language(
@@ -41,9 +41,11 @@ def by_language(
     assert metric is not None
     chosen, lines = [*([x] for x in langs), langs], []
     for arm, name in arms.items():
-        own = [score for one in chosen if (score := scores.of(arm, one, metric)) is not None]
-        lines.append([name, *(interval(score.score, score.ci95) for score in own)])
+        own = [scores.of(arm, one, metric) for one in chosen]
+        lines.append([name, *("—" if s is None else interval(s.score, s.ci95) for s in own)])
     for name, arm, other in less:
+        if arm not in main:
+            return []
         gaps = [scores.against(main, other, one, metric)[arm] for one in chosen]
         lines.append([name, *(interval(gap.difference, gap.ci95) for gap, _ in gaps)])
         lines.append(["", *(alike.verdict for _, alike in gaps)])
@@ -69,13 +71,13 @@ def _outside(scores: Scores) -> Lines:
              "one_row-bos": "the row of `<bos>`", "one_row": "the line break's row",
              "ks_lottery": "18 rows by the KS test", "prompt_rows": "**the prompt's rows**",
              "gradient": "18 rows by one backward pass", "embed": "the whole table"}  # fmt: skip
-    langs = [x for x in scores.setting.langs if scores.rows("outside-18", x)]
+    langs = [x for x in scores.setting.langs if all(scores.rows(arm, x) for arm in names)]
     metric = scores.metric()
     assert metric is not None
     lines = []
     for arm, name in names.items():
         raw, first = (scores.of(arm, langs, metric, which) for which in ("raw", "first_line"))
-        if raw is not None and first is not None:
+        if langs and raw is not None and first is not None:
             stopped = f"{scores.mean(arm, langs, 'generation', 'stopped'):.0%}"
             lines.append([name, scores.seeds(arm, langs), interval(raw.score, raw.ci95),
                           interval(first.score, first.ci95), stopped])  # fmt: skip
@@ -92,22 +94,30 @@ def _gradient(scores: Scores) -> Lines:
 
 
 def _choice(scores: Scores) -> Lines:
-    """Of question 2, its arms that are done in all languages of the KS test's."""
+    """Of question 2, the arms that are done in the most languages."""
     asked = questions(scores.setting)["p2"]
-    langs, arms = scores.groups(asked.compared)[0]
-    return score_table(arms, langs, asked.against, scores)
+    return next((score_table(arms, langs, asked.against, scores)
+                 for langs, arms in scores.groups(asked.compared)), [])  # fmt: skip
 
 
 def _stopping(scores: Scores) -> Lines:
     said = stopping(questions(scores.setting)["p3"], scores)
-    return said[2 : said.index("", 2)]
+    return said[2 : said.index("", 2)] if said else []
+
+
+def _overview(part: int) -> Callable[[Scores], Lines]:
+    def lines(scores: Scores) -> Lines:
+        said = overview(scores).split("\n\n")
+        return said[part].splitlines() if len(said) > part else []
+
+    return lines
 
 
 #: Name → the table, and what is to be read with it in the same block.
 BLOCKS: dict[str, Callable[[Scores], Lines]] = {
-    "means": lambda scores: overview(scores).split("\n\n")[0].splitlines(),
-    "by-language": lambda scores: overview(scores).split("\n\n")[1].splitlines(),
-    "note": lambda scores: overview(scores).split("\n\n")[2].splitlines(),
+    "means": _overview(0),
+    "by-language": _overview(1),
+    "note": _overview(2),
     "stopping": _stopping,
     "machines": machines,
     "overlaps": overlaps,
@@ -126,15 +136,22 @@ def refreshed(text: str, scores: Scores) -> str:
     """A page with its tables made anew.
 
     Raises:
-        KeyError: a comment names no table of :data:`BLOCKS`.
+        ValueError: a comment is not on a line of its own, names no table of :data:`BLOCKS`, or
+            one for which there are no results.
     """
+    if text.count("<!-- evidence:") != len(MARK.findall(text)):
+        raise ValueError("<!-- evidence: … --> must be a line of its own, the table below it.")
 
     def block(found: re.Match[str]) -> str:
+        if found["name"] not in BLOCKS:
+            raise ValueError(f"evidence: {found['name']}; allowed: {', '.join(BLOCKS)}.")
         made = BLOCKS[found["name"]](scores)
+        if not made:
+            raise ValueError(f"evidence: {found['name']}: no results to make it of.")
         until = made.index("") if "" in made else len(made)
         return f"<!-- evidence: {found['name']} -->\n" + "".join(f"{x}\n" for x in made[:until])
 
-    return _MARK.sub(block, text)
+    return MARK.sub(block, text)
 
 
 def refresh(scores: Scores) -> list[Path]:
@@ -143,10 +160,10 @@ def refresh(scores: Scores) -> list[Path]:
     Returns:
         those that were written.
     """
-    written = []
-    for page in PAGES:
-        text = page.read_text("utf-8")
-        if (new := refreshed(text, scores)) != text:
-            page.write_text(new, "utf-8")
-            written.append(page)
-    return written
+    texts = {page: page.read_text("utf-8") for page in PAGES}
+    changed = {
+        page: new for page, text in texts.items() if (new := refreshed(text, scores)) != text
+    }
+    for page, new in changed.items():  # all of them are made by now
+        page.write_text(new, "utf-8")
+    return [*changed]

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from evidence_parts.overview import done
-from evidence_parts.scores import Scores
+from evidence_parts.scores import Scores, share
 from evidence_parts.tables import Lines, table
-from mt_lottery.scoring.significance import percentile_interval
 
 #: Arm → what chooses its rows, in the order of the table.
 CHOICES = {
@@ -44,16 +43,18 @@ def choices(scores: Scores) -> Lines:
     none, whole = (scores.of(arm, langs, metric) for arm in ("none", "embed"))
     lines = []
     for arm in known:
-        own, held = scores.of(arm, langs, metric), [*_held(scores, arm, langs).values()]
+        own = scores.of(arm, langs, metric)
         assert own is not None and none is not None and whole is not None
-        share = (own.score - none.score) / (whole.score - none.score)
-        each = (own.resamples - none.resamples) / (whole.resamples - none.resamples)
-        low, high = percentile_interval(100 * each)
+        gain = share(own.score - none.score, own.resamples - none.resamples,
+                     whole.score - none.score, whole.resamples - none.resamples)  # fmt: skip
         counts = sorted({len(row["ticket"]) for x in langs for row in scores.rows(arm, x)})
-        between = "" if min(held) == max(held) else f" ({min(held)} to {max(held)})"
-        gain = f"{100 * share:.0f}% [{low:.0f}, {high:.0f}]".replace("-", "−")
-        lines.append([CHOICES[arm], f"`{arm}`", "–".join(map(str, counts)),
-                      scores.seeds(arm, langs), f"{np.mean(held):.1f}{between}", gain])  # fmt: skip
+        rows = "–".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+        held = _held(scores, arm, langs)
+        by_lang = [np.mean([n for (lang, _), n in held.items() if lang == x]) for x in langs]
+        least, most = min(held.values()), max(held.values())
+        between = "" if least == most else f" ({least} to {most})"
+        lines.append([CHOICES[arm], f"`{arm}`", rows, scores.seeds(arm, langs),
+                      f"{np.mean(by_lang):.1f}{between}", gain])  # fmt: skip
     headings = ["rows chosen by", "arm", "rows", "seeds", "of them the prompt's",
                 "gain, of the whole table's"]  # fmt: skip
     return table(headings, lines, 2)
@@ -73,11 +74,14 @@ def choices_figure(scores: Scores) -> Any:
     for lang in langs:
         none, whole = (scores.of(arm, [lang], metric) for arm in ("none", "embed"))
         assert none is not None and whole is not None
-        ends[lang] = none.score, whole.score
+        if whole.score > none.score:
+            ends[lang] = none.score, whole.score
+    if not ends:
+        return None
     figure, axes = new_figure(1, 1, width=6.4, height=3.8)
     for number, arm in enumerate(known):
         held = _held(scores, arm, langs)
-        rows = [row for x in langs for row in scores.rows(arm, x)]
+        rows = [row for x in ends for row in scores.rows(arm, x)]
         gains = []
         for row in rows:
             low, high = ends[row["lang"]]

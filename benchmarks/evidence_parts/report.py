@@ -13,10 +13,9 @@ from evidence_parts.cells import MARGIN, Arm, Setting
 from evidence_parts.prompted import choices, choices_figure
 from evidence_parts.questions import Question, plan, questions
 from evidence_parts.results import Results
-from evidence_parts.scores import Scores, interval, pvalue
+from evidence_parts.scores import Scores, interval, pvalue, share
 from evidence_parts.tables import Lines, table
 from evidence_parts.variation import machines, overlaps, overlaps_figure
-from mt_lottery.scoring.significance import percentile_interval
 
 
 def report(parts: list[str], results: Results, setting: Setting) -> str:
@@ -58,7 +57,7 @@ def missing(part: str, question: Question, results: Results, setting: Setting) -
 
 def score_tables(question: Question, scores: Scores) -> Lines:
     """A table of the mean over several languages for the arms that have them; one a language."""
-    arms, _ = scores.common(question.compared)
+    arms = scores.finished(question.compared)
     metric = scores.metric()
     if not arms or metric is None:
         return []
@@ -118,7 +117,7 @@ def _legend(against: str, arms: list[str], scores: Scores) -> Lines:
 
 def stopping(question: Question, scores: Scores) -> Lines:
     """Each gain over the original model, and which share of it is not on the first line."""
-    arms, _ = scores.common(question.arms)
+    arms = scores.finished(question.arms)
     metric = scores.metric()
     if "none" not in arms or metric is None:
         return []
@@ -133,13 +132,9 @@ def stopping(question: Question, scores: Scores) -> Lines:
                 continue
             raw, first = (a.minus(b) for a, b in zip(own, base, strict=True))  # type: ignore[union-attr]
             gained, kept = (a.resamples - b.resamples for a, b in zip(own, base, strict=True))  # type: ignore[union-attr]
-            share = "—"
-            if gained.min() > 0:
-                low, high = percentile_interval(100 * (1 - kept / gained))
-                value = 100 * (1 - first.difference / raw.difference)
-                share = f"{value:.0f}% [{low:.0f}, {high:.0f}]".replace("-", "−")
+            stops = share(raw.difference - first.difference, gained - kept, raw.difference, gained)
             lines.append([arm, scores.seeds(arm, chosen), interval(raw.difference, raw.ci95),
-                          interval(first.difference, first.ci95), share,
+                          interval(first.difference, first.ci95), stops,
                           f"{scores.mean(arm, chosen, 'generation', 'stopped'):.0%}"])  # fmt: skip
         if lines:
             said += [f"{', '.join(chosen)}:", "",
@@ -147,18 +142,17 @@ def stopping(question: Question, scores: Scores) -> Lines:
                             lines)]  # fmt: skip
     note = (
         "Gains over the original model. *Stopping*: the share of the raw gain that is not on the "
-        "first line (below 0: there is more of it there); — where the raw gain is not clear of 0."
+        "first line (below 0: there is more of it there); — where the raw gain is not above 0 on "
+        "every resample."
     )
     return [*said, note, ""] if said else []
 
 
 def probes(question: Question, scores: Scores) -> Lines:
     """Scores on dev, nominal p of the ticket's last row, and how far rows depend on seeds."""
-    arms, langs = scores.common(question.arms)
-    if not langs:
-        return []
     lines = []
-    for arm in arms:
+    for arm in scores.finished(question.arms):
+        langs = scores.langs(arm)
         rows = [row for lang in langs for row in scores.rows(arm, lang)]
         if not all(row["ticket"] for row in rows):  # the whole table
             continue
@@ -168,11 +162,25 @@ def probes(question: Question, scores: Scores) -> Lines:
             for lang in langs
             for one, other in itertools.combinations(scores.rows(arm, lang), 2)
         ]
-        spread = f"{min(alphas):.2g} to {max(alphas):.2g}" if alphas else "—"
+        ends = [f"{p:.2g}" for p in (min(alphas), max(alphas))] if alphas else ["—"]
+        spread = " to ".join(dict.fromkeys(ends))
         seconds = np.mean([row["cost"]["probe_seconds"] for row in rows])
-        lines.append([arm, spread, f"{np.mean(shared):.1f}" if shared else "—", f"{seconds:.0f}"])
-    headings = ["", "nominal p of row 18", "of 18, shared by two seeds", "probe, s"]
-    return [*score_tables(question, scores), *table(headings, lines)]
+        lines.append(
+            [
+                arm,
+                " ".join(langs),
+                spread,
+                f"{np.mean(shared):.1f}" if shared else "—",
+                f"{seconds:.0f}",
+            ]
+        )
+    headings = ["", "English to", "nominal p of row 18", "of 18, shared by two seeds", "probe, s"]
+    return [*score_tables(question, scores), *(table(headings, lines, 2) if lines else [])]
+
+
+#: How a certificate's model has the ticket's rows, in words.
+ROWS_ARE = {"transfer": "copied", "partial": "**tuned**",
+            "permuted": "copied, all other rows in random order"}  # fmt: skip
 
 
 def certificates(question: Question, scores: Scores) -> Lines:
@@ -187,7 +195,8 @@ def certificates(question: Question, scores: Scores) -> Lines:
                 low, high = (100 * bound for bound in check["ci95"])
                 rate = f"{100 * check['rate']:.1f}% [{low:.1f}, {high:.1f}]"
             others = check["others_rate"]
-            lines.append([f"en→{lang}", str(seed), f"{check['alpha']:.4g}", check["model"],
+            rows_are = ROWS_ARE.get(check["model"], check["model"])
+            lines.append([f"en→{lang}", str(seed), f"{check['alpha']:.2g}", rows_are,
                           f"{check['rows']:,}", f"{check['certified']:,}", rate,
                           "—" if others is None else f"{100 * others:.1f}%"])  # fmt: skip
     headings = ["", "seed", "α", "rows are", "rows", "certified", "changed", "of the others"]
@@ -261,7 +270,7 @@ def dots(arms: list[Arm], scores: Scores) -> Any:
     """A line an arm, a panel a language; None where nothing is done."""
     from mt_lottery.report.figures import new_figure, style, whiskers
 
-    names, _ = scores.common(arms)
+    names = scores.finished(arms)
     metric = scores.metric()
     langs = [x for x in scores.setting.langs if any(scores.rows(name, x) for name in names)]
     if not langs or metric is None:

@@ -11,12 +11,14 @@ import numpy as np
 
 from evidence_parts.cells import MARGIN, Arm, Setting
 from evidence_parts.results import Results, Row, unpacked
+from mt_lottery.scoring.metric import Floats
 from mt_lottery.scoring.significance import (
     Corrected,
     ResampledScore,
     average,
     differences,
     over_seeds,
+    percentile_interval,
 )
 from mt_lottery.scoring.verdicts import Equivalence, equivalence
 
@@ -91,16 +93,18 @@ class Scores:
             for arm, gap in gaps.items()
         }
 
-    def common(self, arms: Sequence[Arm]) -> tuple[list[str], list[str]]:
-        """The arms that are done anywhere, and the languages in which all of these are."""
-        done = [a.name for a in arms if any(self.rows(a.name, x) for x in self.setting.langs)]
-        langs = [x for x in self.setting.langs if all(self.rows(name, x) for name in done)]
-        return done, langs if done else []
+    def langs(self, arm: str) -> list[str]:
+        """The languages in which an arm is done."""
+        return [x for x in self.setting.langs if self.rows(arm, x)]
+
+    def finished(self, arms: Sequence[Arm]) -> list[str]:
+        """The arms that are done in some language."""
+        return [arm.name for arm in arms if self.langs(arm.name)]
 
     def groups(self, arms: Sequence[Arm]) -> list[tuple[list[str], list[str]]]:
         """Over which languages to average: each choice that some arm has, more than one, and all
         the arms that have it; the most languages first."""
-        done = {a.name: [x for x in self.setting.langs if self.rows(a.name, x)] for a in arms}
+        done = {arm.name: self.langs(arm.name) for arm in arms}
         choices = {tuple(langs) for langs in done.values() if len(langs) > 1}
         return [
             ([*chosen], [name for name, langs in done.items() if {*chosen} <= {*langs}])
@@ -117,6 +121,14 @@ def interval(value: float, ci: Sequence[float]) -> str:
     """``16.4 [14.7, 18.1]``; 0.0 is added because a rounded −0.04 is a minus zero."""
     low, high = (round(bound, 1) + 0.0 for bound in ci)
     return f"{round(value, 1) + 0.0:.1f} [{low:.1f}, {high:.1f}]".replace("-", "−")
+
+
+def share(part: float, parts: Floats, whole: float, wholes: Floats) -> str:
+    """``94% [92, 96]`` of a whole, with both on the resamples; — if it is not above 0 on all."""
+    if wholes.min() <= 0:
+        return "—"
+    low, high = percentile_interval(100 * parts / wholes)
+    return f"{100 * part / whole:.0f}% [{low:.0f}, {high:.0f}]".replace("-", "−")
 
 
 def pvalue(gap: Corrected) -> str:

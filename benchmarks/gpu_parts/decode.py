@@ -158,8 +158,10 @@ def steps_of(model: Any, work: Work, given: Given, part: str, *, single: bool) -
 
 
 def run(given: Given, name: str) -> None:
-    large = "gemma3_270m" if name == "decode_small" else "llama_7b"
-    shape = "tiny" if given.check else large
+    small = name == "decode_small"
+    shape = "gemma3_270m" if small else "llama_7b"
+    if given.check:
+        shape = "tiny_gemma3" if small else "tiny"
     model = make_model(shape, given.device)
     work = Work(int(model.config.vocab_size), given.check)
     report = Report(

@@ -42,6 +42,12 @@ SHAPES: dict[str, dict[str, Any]] = {
         "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2,
         "tie_word_embeddings": False, "max_position_embeddings": 2048,
     },
+    "tiny_gemma3": {
+        "model_type": "gemma3_text", "vocab_size": 512, "hidden_size": 64,
+        "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "num_key_value_heads": 1, "head_dim": 32, "query_pre_attn_scalar": 32,
+        "sliding_window": 512, "tie_word_embeddings": True,
+    },
 }  # fmt: skip
 
 

@@ -63,17 +63,23 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
 def replayable(model: Any, cache: Any, steps: int) -> bool:
     """Whether this many steps of the model can be recorded from where its cache is.
 
-    Attention by PyTorch, sliding windows that are longer than the text with these steps (a window
-    that moves is not recorded), all of the model on one device, no weights of fewer bits, one
-    process, no autocast (whose copies of weights come and go), and no failure so far.
+    A class of transformers itself, attention by PyTorch, sliding windows that see all that is
+    read in these steps (a window that moves is not recorded), all of the model on one device, no
+    weights of fewer bits, one process, no autocast (whose copies of weights come and go), and no
+    failure so far.
     """
     config = model.config
+    length = cache.get_seq_length() + steps
+    # Mistral and Phi 3 mask by this one, whatever their cache keeps
+    window = getattr(config, "sliding_window", None)
     tensors = list(chain(model.parameters(), model.buffers()))
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
     return (
         config.model_type in KNOWN
         and getattr(config, "_attn_implementation", None) == "sdpa"
-        and all(_keeps_all(layer, cache.get_seq_length() + steps) for layer in cache.layers)
+        and type(model).__module__.startswith("transformers.")
+        and (window is None or length <= window)
+        and all(_keeps_all(layer, length) for layer in cache.layers)
         and {t.device for t in tensors} == {layer.keys.device for layer in cache.layers}
         and len({t.device for t in tensors}) == 1
         and all(p.is_floating_point() for p in model.parameters())

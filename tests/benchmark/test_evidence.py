@@ -189,7 +189,7 @@ def test_probes_and_the_whole_tables_that_they_are(evidence: Any, tmp_path: Path
     said = report(["p4"], results, setting)
     assert said.count("| whole-1e-3-2 |") == 1  # among the scores only
     assert "Brackets: 95%, 3 sentences" in said  # not those of the other parts
-    assert "| probe-1e-3-2 | 0.5 to 0.5 | 18.0 | 12 |" in said
+    assert "| probe-1e-3-2 | es | 0.5 | 18.0 | 12 |" in said
 
 
 def test_results_of_other_machines_are_taken_over(evidence: Any, tmp_path: Path) -> None:

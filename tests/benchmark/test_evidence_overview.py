@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -88,8 +87,9 @@ def test_pages_quote_the_results() -> None:
         assert pages.refreshed(text, scores) == text, (
             f"{page}: python benchmarks/evidence.py --pages"
         )
-    found = re.findall(r"<!-- evidence: (\S+)", "".join(texts.values()))
-    assert {*found} == {*pages.BLOCKS}
+    assert {found["name"] for text in texts.values() for found in pages.MARK.finditer(text)} == {
+        *pages.BLOCKS
+    }
     for one in variation.shared(scores):
         if one.apart == "the seed":
             for name in ("what-we-found.md", "without-a-probe.md"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +118,38 @@ def test_a_page_takes_its_tables_from_the_results(
     assert new.startswith("Before.\n\n<!-- evidence: choices -->\n| rows chosen by | arm |")
     assert new.endswith(" |\n\nAfter.\n") and "old" not in new and "`ks_lottery`" in new
     assert pages.refresh(scores) == [] and page.read_text() == new
-    page.write_text("<!-- evidence: nothing -->\n| old |\n")
-    with pytest.raises(KeyError, match="nothing"):
+    for name, problem in (("nothing", "allowed: means, "), ("machines", "no results to make it")):
+        other.write_text(f"<!-- evidence: {name} -->\n| old |\n")
+        page.write_text(text)
+        with pytest.raises(ValueError, match=problem):
+            pages.refresh(scores)
+        assert page.read_text() == text  # none is written where one cannot be made
+    other.write_text("<!-- evidence: choices --> \n| old |\n")
+    with pytest.raises(ValueError, match="a line of its own"):
         pages.refresh(scores)
+
+
+def test_pages_are_made_of_everything(
+    scores: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evidence = importlib.import_module("evidence")
+    for more in (["--langs", "es"], ["--seeds", "0"], ["--test-pairs", "8"]):
+        monkeypatch.setattr(sys, "argv", ["evidence.py", "--pages", *more])
+        with pytest.raises(SystemExit):
+            evidence.main()
+        assert "--pages: of all languages" in capsys.readouterr().err
+
+
+def test_a_share_of_nothing(scores: Any) -> None:
+    from evidence_parts.prompted import choices, choices_figure
+    from evidence_parts.scores import share
+
+    gains = np.array([1.0, 2.0, 4.0])
+    assert share(1.0, gains, 2.0, 2 * gains) == "50% [50, 50]"
+    assert share(1.0, gains, 2.0, gains - 1.0) == "—"  # on one resample it is 0
+    for lang in ("es", "ro"):  # the whole table gains nothing
+        scores.results.rows["embed", lang, 0]["scores"] = scores.results.rows[
+            "none", lang, 0
+        ]["scores"]  # fmt: skip
+    assert all(line.endswith("| — |") for line in choices(scores)[2:-1])
+    assert choices_figure(scores) is None

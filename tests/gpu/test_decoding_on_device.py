@@ -138,14 +138,38 @@ def test_recorded_batches(
         assert translated(model, prompts, eos_ids=eos, batch_size=batch_size) == wanted
 
 
-@pytest.mark.parametrize("change", ["half", "rope", "window", "autocast", "eager"])
+def test_a_window_that_the_cache_does_not_have(device: str) -> None:
+    """Mistral masks all layers by its window, whatever ``layer_types`` says."""
+    kinds = ["full_attention"] * 3
+    model = tiny_model("mistral", layer_types=kinds, sliding_window=9).to(device)
+    cache = model(input_ids=torch.tensor([[5, 6, 7]], device=device)).past_key_values
+    assert replayable(model, cache, 6) and not replayable(model, cache, 7)
+
+
+def test_code_that_came_with_a_model(device: str) -> None:
+    """Another class of a known type may take another mask."""
+    model = tiny_model("llama").to(device)
+    cache = model(input_ids=torch.tensor([[5, 6, 7]], device=device)).past_key_values
+    assert replayable(model, cache, NEW)
+    model.__class__ = type("Own", (type(model),), {"__module__": "transformers_modules.own"})
+    assert not replayable(model, cache, NEW)
+
+
+@pytest.mark.parametrize("change", ["half", "rope", "rope by layer", "window", "autocast", "eager"])
 def test_what_is_not_recorded(device: str, change: str) -> None:
     """Weights in part elsewhere or in fewer bits, positions and windows chosen on the host."""
     settings: dict[str, Any] = {
         "rope": {"rope_scaling": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}},
         "eager": {"attn_implementation": "eager"},
     }.get(change, {})
-    model = tiny.model("llama", **settings).to(device).eval()
+    kind = "llama"
+    if change == "rope by layer":
+        kind = "gemma3"
+        dynamic = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}
+        sliding = {"rope_type": "default", "rope_theta": 1e4}
+        settings = {"rope_parameters": {"full_attention": dynamic, "sliding_attention": sliding}}
+        settings["layer_types"] = ["sliding_attention", "full_attention"]
+    model = tiny.model(kind, **settings).to(device).eval()
     ids = torch.tensor([[5, 6, 7]], device=device)
     cache = model(input_ids=ids, use_cache=True).past_key_values
     assert replayable(tiny.model("llama").to(device), cache, NEW)
