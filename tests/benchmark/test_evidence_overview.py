@@ -100,6 +100,37 @@ def test_pages_quote_the_results() -> None:
         assert draw(overview.board(scores), theme) == committed.read_text("utf-8")
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "names"),
+    [
+        ("ks_lottery", "frequency", ("choosing-rows.md", "evidence.md", "what-we-found.md")),
+        ("one_row", "frequency", ("evidence.md", "what-we-found.md")),
+        ("cos", "ks_lottery", ("choosing-rows.md", "what-we-found.md")),
+        ("cos", "gradient", ("choosing-rows.md",)),
+        ("frequency_matched", "ks_lottery", ("choosing-rows.md", "what-we-found.md")),
+        ("prompt_rows", "ks_lottery", ("evidence.md", "one-row.md", "what-we-found.md")),
+        ("prompt_rows", "one_row", ("one-row.md",)),
+        ("embed", "one_row", ("one-row.md",)),
+        ("lora", "prompt_rows", ("one-row.md",)),
+        ("full", "embed", ("evidence.md",)),
+        ("full", "lora", ("evidence.md", "what-we-found.md")),
+    ],
+)
+def test_pages_quote_differences(one: str, other: str, names: tuple[str, ...]) -> None:
+    """Between means over the languages."""
+    interval = importlib.import_module("evidence_parts.scores").interval
+    scores = scores_of(TOP / "benchmarks" / "results" / "evidence")
+    langs, _ = importlib.import_module("evidence_parts.overview").done(scores)
+    mine, theirs = (scores.of(arm, langs, scores.metric()) for arm in (one, other))
+    gap = mine.minus(theirs)
+    for name in names:
+        text = " ".join(page_of(name).split())
+        assert interval(gap.difference, gap.ci95) in text, (
+            name,
+            interval(gap.difference, gap.ci95),
+        )
+
+
 def test_pages_quote_shares_of_gains() -> None:
     """Of the scores as they are, not as tables round them."""
     overview = importlib.import_module("evidence_parts.overview")
