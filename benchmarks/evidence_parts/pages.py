@@ -38,7 +38,8 @@ def by_language(
     """
     langs, main = done(scores)
     metric = scores.metric()
-    assert metric is not None
+    if metric is None or not langs:
+        return []
     chosen, lines = [*([x] for x in langs), langs], []
     for arm, name in arms.items():
         own = [scores.of(arm, one, metric) for one in chosen]
@@ -73,11 +74,12 @@ def _outside(scores: Scores) -> Lines:
              "gradient": "18 rows by one backward pass", "embed": "the whole table"}  # fmt: skip
     langs = [x for x in scores.setting.langs if all(scores.rows(arm, x) for arm in names)]
     metric = scores.metric()
-    assert metric is not None
+    if metric is None or not langs:
+        return []
     lines = []
     for arm, name in names.items():
         raw, first = (scores.of(arm, langs, metric, which) for which in ("raw", "first_line"))
-        if langs and raw is not None and first is not None:
+        if raw is not None and first is not None:
             stopped = f"{scores.mean(arm, langs, 'generation', 'stopped'):.0%}"
             lines.append([name, scores.seeds(arm, langs), interval(raw.score, raw.ci95),
                           interval(first.score, first.ci95), stopped])  # fmt: skip

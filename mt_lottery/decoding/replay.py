@@ -100,8 +100,10 @@ def _keeps_all(layer: Any, length: int) -> bool:
 
 def _rope_types(model: Any) -> set[str]:
     """Kinds of rotary positions; some models have one for each kind of layer, by its name."""
-    found = [getattr(module, "rope_type", ()) for module in model.modules()]
-    return {k for kind in found for k in ([kind] if isinstance(kind, str) else dict(kind).values())}
+    found: set[str] = set()
+    for kind in (getattr(module, "rope_type", None) for module in model.modules()):
+        found |= {*kind.values()} if isinstance(kind, dict) else {str(kind)}
+    return found
 
 
 @cache

@@ -118,7 +118,10 @@ def test_a_page_takes_its_tables_from_the_results(
     assert new.startswith("Before.\n\n<!-- evidence: choices -->\n| rows chosen by | arm |")
     assert new.endswith(" |\n\nAfter.\n") and "old" not in new and "`ks_lottery`" in new
     assert pages.refresh(scores) == [] and page.read_text() == new
-    for name, problem in (("nothing", "allowed: means, "), ("machines", "no results to make it")):
+    none = "no results to make it"
+    for name, problem in (
+        ("nothing", "allowed: means, "), ("machines", none), ("outside", none), ("one-row", none),
+    ):  # fmt: skip
         other.write_text(f"<!-- evidence: {name} -->\n| old |\n")
         page.write_text(text)
         with pytest.raises(ValueError, match=problem):
