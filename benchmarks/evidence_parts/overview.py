@@ -6,7 +6,7 @@ from typing import Any
 
 from evidence_parts.cells import MARGIN
 from evidence_parts.scores import Scores, interval
-from evidence_parts.tables import Lines, table
+from evidence_parts.tables import Lines, span, table
 from mt_lottery.errors import RecordError
 
 #: Arm → its recipe's name, and what is tuned.
@@ -31,7 +31,7 @@ NOTHING = f"No language has all of {', '.join(NEEDED)} yet."
 def done(scores: Scores) -> tuple[list[str], list[str]]:
     """The languages that have the arms which are needed, and the arms that all of these have."""
     langs = [x for x in scores.setting.langs if all(scores.rows(arm, x) for arm in NEEDED)]
-    return langs, [arm for arm in MAIN if langs and all(scores.rows(arm, x) for x in langs)]
+    return langs, scores.in_all(MAIN, langs)
 
 
 def board(scores: Scores) -> dict[str, Any]:
@@ -60,10 +60,19 @@ def board(scores: Scores) -> dict[str, Any]:
 
 def overview(scores: Scores) -> str:
     """Markdown: means over the languages, then each language; and what is in neither."""
+    said = sections(scores)
+    return "\n".join(line for lines in said.values() for line in lines).rstrip() or NOTHING
+
+
+def sections(scores: Scores) -> dict[str, Lines]:
+    """``means``, ``by-language``, ``note`` and ``left``, each with an empty line at its end.
+
+    Nothing where no language has what is needed.
+    """
     langs, arms = done(scores)
     metric = scores.metric()
     if metric is None or not langs:
-        return NOTHING
+        return {}
     gaps = {one: scores.against(arms, one, langs, metric) for one in COMPARED}
     means, each = [], []
     for arm in arms:
@@ -76,8 +85,7 @@ def overview(scores: Scores) -> str:
         assert first is not None
         assert chrf is not None
         rows = [row for lang in langs for row in scores.rows(arm, lang)]
-        counts = sorted({row["trainable_parameters"] for row in rows})
-        parameters = "–".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1])))
+        parameters = span(row["trainable_parameters"] for row in rows)
         less = []
         for one in COMPARED:
             gap, alike = gaps[one].get(arm, (None, None))
@@ -99,7 +107,10 @@ def overview(scores: Scores) -> str:
         "sentences and the seeds there are resampled together. Verdicts: two one-sided tests at 5% "
         f"with a margin of {MARGIN:g}; else worse or better (p ≤ 0.05 after Holm), else undecided."
     )
-    said: Lines = [*table(headings, means, 2), *table(by_language, each), note]
-    if left := [MAIN[arm][0] for arm in MAIN if arm not in arms]:
-        said += ["", f"Not done in all of them: {', '.join(left)}."]
-    return "\n".join(said)
+    left = [MAIN[arm][0] for arm in MAIN if arm not in arms]
+    return {
+        "means": table(headings, means, 2),
+        "by-language": table(by_language, each),
+        "note": [note, ""],
+        "left": [f"Not done in all of them: {', '.join(left)}."] if left else [],
+    }

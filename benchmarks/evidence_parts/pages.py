@@ -13,10 +13,10 @@ from pathlib import Path
 import common
 
 from evidence_parts.amounts import amounts
-from evidence_parts.overview import done, overview
+from evidence_parts.overview import done, sections
 from evidence_parts.prompted import choices
 from evidence_parts.questions import questions
-from evidence_parts.report import certificates, score_table, stopping
+from evidence_parts.report import certificates, score_table, stopping_table
 from evidence_parts.scores import Scores, interval
 from evidence_parts.tables import Lines, table
 from evidence_parts.variation import machines, overlaps
@@ -72,7 +72,7 @@ def _outside(scores: Scores) -> Lines:
              "one_row-bos": "the row of `<bos>`", "one_row": "the line break's row",
              "ks_lottery": "18 rows by the KS test", "prompt_rows": "**the prompt's rows**",
              "gradient": "18 rows by one backward pass", "embed": "the whole table"}  # fmt: skip
-    langs = [x for x in scores.setting.langs if all(scores.rows(arm, x) for arm in names)]
+    langs = [x for x in scores.setting.langs if scores.in_all(names, [x]) == [*names]]
     metric = scores.metric()
     if metric is None or not langs:
         return []
@@ -103,23 +103,16 @@ def _choice(scores: Scores) -> Lines:
 
 
 def _stopping(scores: Scores) -> Lines:
-    said = stopping(questions(scores.setting)["p3"], scores)
-    return said[2 : said.index("", 2)] if said else []
-
-
-def _overview(part: int) -> Callable[[Scores], Lines]:
-    def lines(scores: Scores) -> Lines:
-        said = overview(scores).split("\n\n")
-        return said[part].splitlines() if len(said) > part else []
-
-    return lines
+    """Of question 3, the arms that are done in the most languages."""
+    arms = questions(scores.setting)["p3"].arms
+    return next((stopping_table(there, langs, scores) for langs, there in scores.groups(arms)), [])
 
 
 #: Name → the table, and what is to be read with it in the same block.
 BLOCKS: dict[str, Callable[[Scores], Lines]] = {
-    "means": _overview(0),
-    "by-language": _overview(1),
-    "note": _overview(2),
+    "means": lambda scores: sections(scores).get("means", []),
+    "by-language": lambda scores: sections(scores).get("by-language", []),
+    "note": lambda scores: sections(scores).get("note", []),
     "stopping": _stopping,
     "machines": machines,
     "overlaps": overlaps,

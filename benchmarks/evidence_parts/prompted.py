@@ -8,7 +8,7 @@ import numpy as np
 
 from evidence_parts.overview import done
 from evidence_parts.scores import Scores, share
-from evidence_parts.tables import Lines, table
+from evidence_parts.tables import Lines, span, table
 
 #: Arm → what chooses its rows, in the order of the table.
 CHOICES = {
@@ -37,7 +37,7 @@ def choices(scores: Scores) -> Lines:
     """An arm a line: rows, how many of them are the prompt's, and the gain beside the table's."""
     langs, _ = done(scores)
     metric = scores.metric()
-    known = [arm for arm in CHOICES if langs and all(scores.rows(arm, x) for x in langs)]
+    known = scores.in_all(CHOICES, langs)
     if metric is None or "prompt_rows" not in known:
         return []
     none, whole = (scores.of(arm, langs, metric) for arm in ("none", "embed"))
@@ -47,8 +47,7 @@ def choices(scores: Scores) -> Lines:
         assert own is not None and none is not None and whole is not None
         gain = share(own.score - none.score, own.resamples - none.resamples,
                      whole.score - none.score, whole.resamples - none.resamples)  # fmt: skip
-        counts = sorted({len(row["ticket"]) for x in langs for row in scores.rows(arm, x)})
-        rows = "–".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+        rows = span(len(row["ticket"]) for x in langs for row in scores.rows(arm, x))
         held = _held(scores, arm, langs)
         by_lang = [np.mean([n for (lang, _), n in held.items() if lang == x]) for x in langs]
         least, most = min(held.values()), max(held.values())
@@ -66,9 +65,9 @@ def choices_figure(scores: Scores) -> Any:
 
     langs, _ = done(scores)
     metric = scores.metric()
-    arms = [arm for arm in CHOICES if arm not in ("one_row", "prompt_rows")]
-    known = [arm for arm in arms if langs and all(scores.rows(arm, x) for x in langs)]
-    if metric is None or not known or not all(scores.rows("prompt_rows", x) for x in langs):
+    done_here = scores.in_all(CHOICES, langs)
+    known = [arm for arm in done_here if arm not in ("one_row", "prompt_rows")]
+    if metric is None or not known or "prompt_rows" not in done_here:
         return None
     ends: dict[str, tuple[float, float]] = {}
     for lang in langs:

@@ -118,34 +118,38 @@ def _legend(against: str, arms: list[str], scores: Scores) -> Lines:
 def stopping(question: Question, scores: Scores) -> Lines:
     """Each gain over the original model, and which share of it is not on the first line."""
     arms = scores.finished(question.arms)
-    metric = scores.metric()
-    if "none" not in arms or metric is None:
-        return []
     said: Lines = []
     several = [langs for langs, _ in scores.groups(question.arms)]
-    for chosen in [*several, *([x] for x in scores.setting.langs)]:
-        base = [scores.of("none", chosen, metric, which) for which in ("raw", "first_line")]
-        lines = []
-        for arm in arms:
-            own = [scores.of(arm, chosen, metric, which) for which in ("raw", "first_line")]
-            if arm == "none" or None in own or None in base:
-                continue
-            raw, first = (a.minus(b) for a, b in zip(own, base, strict=True))  # type: ignore[union-attr]
-            gained, kept = (a.resamples - b.resamples for a, b in zip(own, base, strict=True))  # type: ignore[union-attr]
-            stops = share(raw.difference - first.difference, gained - kept, raw.difference, gained)
-            lines.append([arm, scores.seeds(arm, chosen), interval(raw.difference, raw.ci95),
-                          interval(first.difference, first.ci95), stops,
-                          f"{scores.mean(arm, chosen, 'generation', 'stopped'):.0%}"])  # fmt: skip
-        if lines:
-            said += [f"{', '.join(chosen)}:", "",
-                     *table(["", "seeds", "gain, raw", "gain, first line", "stopping", "stopped"],
-                            lines)]  # fmt: skip
+    for langs in [*several, *([x] for x in scores.setting.langs)]:
+        if lines := stopping_table(arms, langs, scores):
+            said += [f"{', '.join(langs)}:", "", *lines]
     note = (
         "Gains over the original model. *Stopping*: the share of the raw gain that is not on the "
         "first line (below 0: there is more of it there); — where the raw gain is not above 0 on "
         "every resample."
     )
     return [*said, note, ""] if said else []
+
+
+def stopping_table(arms: list[str], langs: list[str], scores: Scores) -> Lines:
+    """Of the arms that are done in all the languages; nothing without the original model."""
+    metric, lines = scores.metric(), []
+    there = scores.in_all(arms, langs)
+    if metric is None or "none" not in there:
+        return []
+    base = [scores.of("none", langs, metric, which) for which in ("raw", "first_line")]
+    for arm in there:
+        if arm == "none":
+            continue
+        own = [scores.of(arm, langs, metric, which) for which in ("raw", "first_line")]
+        raw, first = (a.minus(b) for a, b in zip(own, base, strict=True))  # type: ignore[union-attr]
+        gained, kept = (a.resamples - b.resamples for a, b in zip(own, base, strict=True))  # type: ignore[union-attr]
+        stops = share(raw.difference - first.difference, gained - kept, raw.difference, gained)
+        lines.append([arm, scores.seeds(arm, langs), interval(raw.difference, raw.ci95),
+                      interval(first.difference, first.ci95), stops,
+                      f"{scores.mean(arm, langs, 'generation', 'stopped'):.0%}"])  # fmt: skip
+    headings = ["", "seeds", "gain, raw", "gain, first line", "stopping", "stopped"]
+    return table(headings, lines) if lines else []
 
 
 def probes(question: Question, scores: Scores) -> Lines:
@@ -165,15 +169,8 @@ def probes(question: Question, scores: Scores) -> Lines:
         ends = [f"{p:.2g}" for p in (min(alphas), max(alphas))] if alphas else ["—"]
         spread = " to ".join(dict.fromkeys(ends))
         seconds = np.mean([row["cost"]["probe_seconds"] for row in rows])
-        lines.append(
-            [
-                arm,
-                " ".join(langs),
-                spread,
-                f"{np.mean(shared):.1f}" if shared else "—",
-                f"{seconds:.0f}",
-            ]
-        )
+        lines.append([arm, " ".join(langs), spread, f"{np.mean(shared):.1f}" if shared else "—",
+                      f"{seconds:.0f}"])  # fmt: skip
     headings = ["", "English to", "nominal p of row 18", "of 18, shared by two seeds", "probe, s"]
     return [*score_tables(question, scores), *(table(headings, lines, 2) if lines else [])]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from evidence_parts.cells import MARGIN, Arm, Setting
 from evidence_parts.results import Results, Row, unpacked
+from evidence_parts.tables import span
 from mt_lottery.scoring.metric import Floats
 from mt_lottery.scoring.significance import (
     Corrected,
@@ -76,8 +77,7 @@ class Scores:
 
     def seeds(self, arm: str, langs: Sequence[str]) -> str:
         """How many seeds: ``3``, or ``1–3`` where languages differ."""
-        counts = sorted({len(self.rows(arm, lang)) for lang in langs})
-        return str(counts[0]) if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
+        return span(len(self.rows(arm, lang)) for lang in langs)
 
     def against(
         self, arms: Sequence[str], other: str, langs: Sequence[str], metric: str
@@ -101,13 +101,17 @@ class Scores:
         """The arms that are done in some language."""
         return [arm.name for arm in arms if self.langs(arm.name)]
 
+    def in_all(self, arms: Iterable[str], langs: Sequence[str]) -> list[str]:
+        """The arms that are done in each of the languages, which are some."""
+        return [arm for arm in arms if langs and {*langs} <= {*self.langs(arm)}]
+
     def groups(self, arms: Sequence[Arm]) -> list[tuple[list[str], list[str]]]:
         """Over which languages to average: each choice that some arm has, more than one, and all
         the arms that have it; the most languages first."""
-        done = {arm.name: self.langs(arm.name) for arm in arms}
-        choices = {tuple(langs) for langs in done.values() if len(langs) > 1}
+        names = [arm.name for arm in arms]
+        choices = {tuple(langs) for langs in map(self.langs, names) if len(langs) > 1}
         return [
-            ([*chosen], [name for name, langs in done.items() if {*chosen} <= {*langs}])
+            ([*chosen], self.in_all(names, chosen))
             for chosen in sorted(choices, key=lambda chosen: (-len(chosen), chosen))
         ]
 
