@@ -13,6 +13,7 @@ from evidence_parts.tables import Lines, span, table
 #: Arm → what chooses its rows, in the order of the table.
 CHOICES = {
     "random_seen": "a draw among the tokens of the training text",
+    "matched-outside": "as frequent as the KS test's, but outside the prompt",
     "frequency": "the most frequent tokens",
     "frequency_matched": "as frequent as the KS test's, but not those",
     "ks_lottery": "the KS test, after a probe",

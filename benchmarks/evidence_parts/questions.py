@@ -57,12 +57,14 @@ def _selected(rows: int) -> list[Arm]:
 
 
 def _template_rows() -> list[Arm]:
-    """The most changed rows of the template, 1 or 8; and 18 outside it."""
+    """The most changed rows of the template, 1 or 8; 18 outside it, and 18 as frequent there."""
     asked = {"template-1": "template:1", "template-8": "template:8", "outside-18": "outside:18"}
+    matched = {"tuner.tickets": "18", "tuner.outside_prompt": "true"}
     return [
-        Arm(name, "ks_lottery", rows=rows, of=("ks_lottery",), late=1)
-        for name, rows in asked.items()
-    ]
+        *(Arm(name, "ks_lottery", rows=rows, of=("ks_lottery",), late=1)
+          for name, rows in asked.items()),
+        Arm("matched-outside", "frequency_matched", matched, late=1),
+    ]  # fmt: skip
 
 
 def _probes(setting: Setting) -> list[Arm]:

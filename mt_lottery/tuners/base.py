@@ -52,7 +52,7 @@ class Tuner(ABC):
 
     trains: ClassVar[bool] = True
     reads_text: ClassVar[bool] = False
-    reads_prompt: ClassVar[bool] = False
+    reads_prompt: bool = False
     reads_dev: ClassVar[bool] = False
     leaderboard: ClassVar[bool] = True
     probe_section: ClassVar[str] = "probe"

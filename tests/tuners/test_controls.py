@@ -148,6 +148,19 @@ def test_frequency_matched_takes_other_rows_that_are_as_frequent() -> None:
         tuner("frequency_matched", tickets=3).apply(where_again(where))
 
 
+def test_frequency_matched_leaves_out_the_prompts_rows_where_asked() -> None:
+    made = tuner("frequency_matched", tickets=3, outside_prompt=True)
+    assert made.reads_prompt and not tuner("frequency_matched", tickets=3).reads_prompt
+    where = probed()
+    where.prompt_ids = torch.tensor([3, 12, 20])  # 3 is the ticket's as well
+    assert rows_of(made, where) == [7, 5, 11]  # for 10 (30), 41 (2), 3 (4)
+    where = probed()
+    where.prompt_ids = torch.tensor([1, 2, 5, 7, 12, 20])
+    said = "hold only 1 token beside the ticket's 3 and 6 tokens of the prompt: too few"
+    with pytest.raises(TuningError, match=said):
+        tuner("frequency_matched", tickets=3, outside_prompt=True).apply(where)
+
+
 def where_again(where: TuningContext) -> TuningContext:
     fresh = probed()
     fresh.input_counts = where.input_counts

@@ -19,8 +19,11 @@ from mt_lottery.tuners.rows.ks_lottery import KSLotteryConfig, KSLotteryTuner
 
 @dataclass
 class FrequencyMatchedConfig(KSLotteryConfig):
-    """The ticket whose frequencies are matched, and the seed of the draw."""
+    """The ticket whose frequencies are matched, what by, and the seed of the draw."""
 
+    outside_prompt: bool = setting(
+        False, "take no row of the prompt's own tokens: they are frequent for being in every pair"
+    )
     seed: int | None = setting(None, "of the draw; the run's seed if null", ge=0)
 
 
@@ -31,10 +34,18 @@ class FrequencyMatchedTuner(KSLotteryTuner):
     Tickets hold frequent tokens.  If these rows do as well, frequency was all that the test
     found.  Frequency is that in the training inputs, template and special tokens included;
     the nearest count is taken (in proportion), ties are drawn, and no row is taken twice.
+
+    Counts alone do not tell frequency from being in the prompt: the prompt's tokens are in every
+    input, and what is as frequent is mostly of the prompt too.  ``outside_prompt`` takes none of
+    them.
     """
 
     leaderboard = False
     tunes_chosen = False  # its rows are not those of the test
+
+    def __init__(self, config: FrequencyMatchedConfig) -> None:
+        super().__init__(config)
+        self.reads_prompt = config.outside_prompt
 
     def most_rows(self, vocabulary: int, seen: int, counted: int) -> tuple[int, str]:
         why = VOCABULARY if self.scope == "tied" else SEEN
@@ -47,12 +58,14 @@ class FrequencyMatchedTuner(KSLotteryTuner):
         seed = context.seed if self.config.seed is None else self.config.seed
         draw = random.Random(seed)
         counts = context.input_counts
-        taken = set(ticket.tolist())
+        prompt = context.prompt_ids.tolist() if self.reads_prompt else []
+        taken = {*ticket.tolist(), *prompt}
         pool = [token for token in sorted(counts) if token not in taken]
         if len(pool) < len(ticket):
+            others = f" and {plural(len(prompt), 'token')} of the prompt" if prompt else ""
             raise TuningError(
                 f"The training inputs hold only {plural(len(pool), 'token')} beside the ticket's "
-                f"{len(ticket)}: too few to match it."
+                f"{len(ticket)}{others}: too few to match it."
             )
         draw.shuffle(pool)  # ties: the first of the shuffled ones
         rows = []
