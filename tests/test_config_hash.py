@@ -48,6 +48,7 @@ def test_what_cannot_change_the_result_is_left_out(folder_of_model: Path, argume
 @pytest.mark.parametrize(
     "argument",
     [
+        "deterministic=true",
         *("seed=1", "train.lr=0.5", "probe.epochs=9", "tuner.tickets=19", "tuner.alpha=0.5"),
         *("data.train_pairs=9", "data.test_pairs=9", "data.template=alpaca", "model.dtype=float32"),
         *("translate.max_new_tokens=9", "metrics=chrf", "tuner.scope=tied", "lang=en-es"),
@@ -69,7 +70,8 @@ def test_a_setting_that_came_later_counts_once_it_is_set(folder_of_model: Path) 
 
 def test_the_original_model_has_no_seed_and_no_training(folder_of_model: Path) -> None:
     plain = hash_of(folder_of_model, recipe="none")
-    for argument in ("seed=1", "train.lr=0.5", "probe.lr=0.5", "data.train_pairs=9"):
+    training = ("seed=1", "train.lr=0.5", "probe.lr=0.5", "data.train_pairs=9")
+    for argument in (*training, "deterministic=true"):
         assert hash_of(folder_of_model, argument, recipe="none") == plain
     assert hash_of(folder_of_model, "data.test_pairs=9", recipe="none") != plain
 

@@ -283,6 +283,11 @@ class RunConfig:
     )
     user_dir: str | None = setting(None, "folder of plugins to import first", counts=False)
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps")
+    deterministic: bool = setting(
+        False,
+        "on a GPU, training that repeats to the bit, and is slower; the CPU's always does",
+        counts="if set",
+    )
     engine: str = setting("transformers", "registered trainer: transformers, fairseq2")
     data_parallelism: str = setting(
         "ddp",

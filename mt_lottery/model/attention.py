@@ -1,11 +1,20 @@
-"""Which of PyTorch's attention kernels run."""
+"""Which of PyTorch's kernels run: attention of any shape, and passes that repeat to the bit."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import torch
+import torch.utils.deterministic
 from torch.backends import cuda
+
+from mt_lottery.errors import TrainingError
+
+#: cuBLAS's workspace; PyTorch looks whether it is set at a process's first product on a GPU.
+WORKSPACE, SAME_EACH_TIME = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
 
 
 @contextmanager
@@ -22,3 +31,51 @@ def of_any_shape() -> Iterator[None]:
         yield
     finally:
         cuda.enable_cudnn_sdp(before)
+
+
+def allow_repeating() -> None:
+    """Prepare a process for :func:`repeatable`, before its first product on a GPU."""
+    os.environ.setdefault(WORKSPACE, SAME_EACH_TIME)
+
+
+@contextmanager
+def repeatable(wanted: bool) -> Iterator[None]:
+    """Forward and backward that give the same bits each time on one machine.
+
+    On a GPU, attention's gradients of the queries are otherwise summed in the order in which the
+    blocks of keys happen to end.  The CPU's kernels, and all that decoding needs, repeat anyway.
+
+    Args:
+        wanted: False changes nothing.
+
+    Raises:
+        TrainingError: an operation has no kernel that repeats, or cuBLAS cannot.
+    """
+    if not wanted:
+        yield
+        return
+    allow_repeating()
+    fills: Any = torch.utils.deterministic
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        fills.fill_uninitialized_memory,
+    )
+    torch.use_deterministic_algorithms(True)
+    fills.fill_uninitialized_memory = False  # nothing here reads memory that it did not write
+    try:
+        yield
+    except RuntimeError as error:
+        if "determin" not in str(error):
+            raise
+        if WORKSPACE in str(error):
+            why = f"{WORKSPACE} must be {SAME_EACH_TIME} or :16:8 before a process uses the GPU"
+        else:
+            why = str(error).split(", but you set")[0]
+        raise TrainingError(
+            f"`deterministic` is true, and this training cannot repeat to the bit: {why}. "
+            "deterministic=false trains it."
+        ) from error
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        fills.fill_uninitialized_memory = before[2]

@@ -15,6 +15,7 @@ from mt_lottery.data.prompts.chat import BoundChat
 from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.decoding.translation import Hypothesis, check_positions, translate
 from mt_lottery.errors import plural
+from mt_lottery.model.attention import allow_repeating
 from mt_lottery.model.loading import HOST, LoadedModel, load
 from mt_lottery.model.positions import learned_positions, named_positions
 from mt_lottery.model.sharding import in_step
@@ -50,6 +51,8 @@ def load_for(config: RunConfig, device: str, text: PreparedText) -> LoadedModel:
         ModelError: the model cannot be had, or has no chat template where one is asked for.
     """
     model = config.model
+    if config.deterministic:
+        allow_repeating()
     loaded = load(replace(model, device_map=HOST) if divided(config) else model, device)
     text.bind(loaded.tokenizer)
     settings = getattr(loaded.model, "generation_config", None)

@@ -18,6 +18,7 @@ from torch import Tensor
 from mt_lottery.config import TrainConfig
 from mt_lottery.data.prompts.batches import Example
 from mt_lottery.errors import TrainingError
+from mt_lottery.model.attention import of_any_shape
 from mt_lottery.model.sharding import is_sharded
 from mt_lottery.report.progress import progress_bar
 from mt_lottery.system import parallel
@@ -80,8 +81,9 @@ def gradient_norms(
 
         def norms(example: Example) -> Tensor:
             batch = objective.to_device(objective.collate([example]))
-            loss = objective.sum_loss(batch) / len(example.target_ids)
-            (gradient,) = torch.autograd.grad(loss, [trained])
+            with of_any_shape():
+                loss = objective.sum_loss(batch) / len(example.target_ids)
+                (gradient,) = torch.autograd.grad(loss, [trained])
             found: Tensor = gradient.norm(dim=1).cpu()
             if not bool(found.isfinite().all()):
                 raise TrainingError(

@@ -15,6 +15,7 @@ from training import ROWS, fit, log_of, rows_of
 
 from mt_lottery.config import TrainConfig
 from mt_lottery.data.prompts.batches import Example
+from mt_lottery.model.attention import allow_repeating, repeatable
 from mt_lottery.runs.outcome import peak_memory, start_peak
 from mt_lottery.training import cross_entropy as room
 from mt_lottery.training.criteria import cross_entropy, label_smoothed_cross_entropy
@@ -165,6 +166,23 @@ def test_a_resumed_training_is_the_same_to_the_bit(
     assert torch.equal(rows_of(again), rows_of(whole))
     for ours, theirs in zip(log_of(tmp_path / "cut"), log_of(tmp_path / "whole"), strict=True):
         assert (ours["loss"], ours["lr"]) == (theirs["loss"], theirs["lr"])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_deterministic_training_repeats_to_the_bit(
+    device: str, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    """Heads of 256, as Gemma 3's: several blocks of keys add to one query's gradient."""
+    allow_repeating()
+    shape = LONG | {"head_dim": 256}
+    found = []
+    for turn in range(3):
+        model = with_rows(device, "gemma3", dtype, **shape)
+        with repeatable(True):
+            fit(model, tmp_path / str(turn), epochs=4, examples=long_examples(16, 300))
+        found.append((rows_of(model), [line["loss"] for line in log_of(tmp_path / str(turn))]))
+    for rows, losses in found[1:]:
+        assert torch.equal(rows, found[0][0]) and losses == found[0][1]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -50,6 +50,8 @@ def identity(
     content |= {"metric": chosen} if chosen else {}
     if config.engine == "transformers" or not trained:  # hashes of before there was another
         content.pop("engine")
+    if not trained and tuner.gradient_pairs is None:
+        content.pop("deterministic", None)
     content["device"] = torch.device(device).type
     content["model"] = {"id": model_id, "dtype": config.model.dtype}
     # text counts by content, not by the path or the number of pairs that led to it

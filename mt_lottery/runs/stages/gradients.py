@@ -16,6 +16,7 @@ import torch
 from mt_lottery.config import digest
 from mt_lottery.data.prompts.batches import Encoded
 from mt_lottery.errors import TuningError, plural
+from mt_lottery.model.attention import repeatable
 from mt_lottery.reading import read_json
 from mt_lottery.runs.decode import pad_id
 from mt_lottery.runs.folder.preparing import locked
@@ -83,15 +84,16 @@ def gradients_of(
         everything = torch.arange(context.table.shape[0])
         rows = everything if scope == "tied" else token_ids(examples)
         began = time.monotonic()
-        norms = gradient_norms(
-            context.model,
-            config.train,
-            examples,
-            rows,
-            pad_id=pad_id(context.tokenizer),
-            seed=config.seed,
-            tied=scope == "tied",
-        )
+        with repeatable(config.deterministic):
+            norms = gradient_norms(
+                context.model,
+                config.train,
+                examples,
+                rows,
+                pad_id=pad_id(context.tokenizer),
+                seed=config.seed,
+                tied=scope == "tied",
+            )
         made = RowGradients(rows, norms, len(examples), time.monotonic() - began)
 
         def keep() -> RowGradients:

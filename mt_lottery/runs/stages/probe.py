@@ -21,6 +21,7 @@ from torch import Tensor
 from mt_lottery.config import TrainConfig, counted, digest
 from mt_lottery.data.prompts.batches import Encoded, Example
 from mt_lottery.errors import TuningError
+from mt_lottery.model.attention import repeatable
 from mt_lottery.reading import read_bytes, read_json
 from mt_lottery.registry import ENGINES
 from mt_lottery.runs.decode import pad_id as pad_id_of
@@ -218,7 +219,7 @@ def identity_of(plan: Plan) -> dict[str, Any]:
     """What of a run decides its training inputs and the model that reads them, as hashes."""
     config = plan.config
     assert plan.corpora.train is not None
-    return {
+    found = {
         "model": plan.model_id,
         "dtype": config.model.dtype,
         "device": torch.device(plan.device).type,
@@ -227,6 +228,7 @@ def identity_of(plan: Plan) -> dict[str, Any]:
         "max_length": config.data.max_length,
         "lang": config.lang,
     }
+    return found | ({"deterministic": True} if config.deterministic else {})
 
 
 def probe_of(
@@ -258,16 +260,17 @@ def probe_of(
     if config.engine != "transformers":
         identity["engine"] = config.engine
     scope = tuner.scope or "input"
-    return find_or_train(
-        context,
-        section,
-        encoded.examples,
-        engine=plan.engine,
-        engine_name=config.engine,
-        key=probe_hash(identity, section, config.seed, scope),
-        scope=scope,
-        pad_id=pad_id_of(context.tokenizer),
-        dev=dev.examples if dev else None,
-        trackers=[*(trackers if tuner.probe_section == "train" else ()), *watch],
-        echo=echo,
-    )
+    with repeatable(config.deterministic):
+        return find_or_train(
+            context,
+            section,
+            encoded.examples,
+            engine=plan.engine,
+            engine_name=config.engine,
+            key=probe_hash(identity, section, config.seed, scope),
+            scope=scope,
+            pad_id=pad_id_of(context.tokenizer),
+            dev=dev.examples if dev else None,
+            trackers=[*(trackers if tuner.probe_section == "train" else ()), *watch],
+            echo=echo,
+        )

@@ -12,6 +12,7 @@ from pathlib import Path
 from mt_lottery.config import TrainConfig
 from mt_lottery.data.prompts.batches import Encoded
 from mt_lottery.errors import plural
+from mt_lottery.model.attention import repeatable
 from mt_lottery.model.loading import LoadedModel
 from mt_lottery.model.sharding import on_main as on_main_in_step
 from mt_lottery.model.sharding import shard
@@ -170,20 +171,21 @@ class Steps:
             f"Training {plural(count, 'parameter')} on {plural(len(encoded.examples), 'pair')} "
             f"({config.recipe})."
         )
-        result = self.plan.engine.train(
-            context.model,
-            config.train,
-            encoded.examples,
-            pad_id=pad_id(context.tokenizer),
-            seed=config.seed,
-            folder=self.run_dir / "checkpoints",
-            log=self.run_dir / LOG,
-            title=config.recipe,
-            dev=dev.examples if dev else None,
-            autocast=tuner.autocast,
-            resume=self.resume,
-            trackers=[*self.trackers, *watch],
-        )
+        with repeatable(config.deterministic):
+            result = self.plan.engine.train(
+                context.model,
+                config.train,
+                encoded.examples,
+                pad_id=pad_id(context.tokenizer),
+                seed=config.seed,
+                folder=self.run_dir / "checkpoints",
+                log=self.run_dir / LOG,
+                title=config.recipe,
+                dev=dev.examples if dev else None,
+                autocast=tuner.autocast,
+                resume=self.resume,
+                trackers=[*self.trackers, *watch],
+            )
         trained: TrainResult = ENGINES.expect(
             config.engine, result, "train must return", TrainResult
         )
