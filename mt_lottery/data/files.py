@@ -44,7 +44,7 @@ from mt_lottery.languages import (
     names,
     nearest_code,
 )
-from mt_lottery.reading import Records
+from mt_lottery.reading import Records, json_value
 from mt_lottery.registry import register_corpus
 from mt_lottery.system.values import user_path
 
@@ -55,7 +55,6 @@ TSV = (".tsv", ".tab")
 JSONL = (".jsonl", ".ndjson", ".json")
 PARQUET = (".parquet",)
 BOTH_SIDES = (*TSV, *JSONL, *PARQUET)  # one file that holds both
-DIGITS = 1000  # of a whole number in JSON
 _SOURCE, _TARGET = {"source", "src"}, {"target", "tgt", "trg"}
 
 
@@ -159,40 +158,19 @@ def check_text(side: str, text: Any) -> str:
     """One side's text without whitespace at its end.
 
     Raises:
-        ValueError: no text, or one that UTF-8 cannot hold.
+        ValueError: no text, or one that a text file in UTF-8 cannot hold.
     """
     if not isinstance(text, str):
         raise ValueError(f"the {side} must be a text, found {json.dumps(text, default=str)[:40]}.")
     if not text.strip():
         raise ValueError(f"the {side} is empty.")
+    if "\0" in text:  # as in a text file: what reads the run's files may end there
+        raise ValueError(f"the {side} holds a NUL character (\\u0000).")
     try:
         text.encode()
     except UnicodeEncodeError:
         raise ValueError(f"the {side} holds half a surrogate pair (\\ud800 to \\udfff).") from None
     return text.rstrip()
-
-
-def _parse(line: str) -> Any:
-    """The value of a line.
-
-    Raises:
-        ValueError: no JSON, a key twice, or a number of thousands of digits.
-    """
-
-    def whole(digits: str) -> int:
-        if len(digits) > DIGITS:
-            raise ValueError(f"a whole number of {len(digits):,} digits.")
-        return int(digits)
-
-    def once(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(items)
-        if len(found) != len(items):
-            names = [name for name, _ in items]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ValueError(f"the key '{twice}' is there twice.")
-        return found
-
-    return json.loads(line, parse_int=whole, object_pairs_hook=once)
 
 
 def read_jsonl(path: Path, pair: LanguagePair) -> list[Pair]:
@@ -209,14 +187,10 @@ def read_jsonl(path: Path, pair: LanguagePair) -> list[Pair]:
         if not line:
             continue
         try:
-            source, target = sides_of(_parse(line), pair)
+            source, target = sides_of(json_value(line), pair)
             pairs.append(Pair(check_text("source", source), check_text("target", target)))
-        except json.JSONDecodeError as error:
-            problems.add(path, number, f"not valid JSON: {error.msg} (column {error.colno}).")
-        except RecursionError:
-            problems.add(path, number, "not valid JSON: nested too deeply.")
         except ValueError as error:
-            problems.add(path, number, str(error))
+            problems.add(path, number, f"{str(error).rstrip('.')}.")
     problems.raise_if_any()
     if not pairs:
         raise DataError(f"{path}: no pairs.")

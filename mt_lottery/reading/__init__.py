@@ -15,7 +15,7 @@ from mt_lottery.reading.files import (
     sha256_of,
     shown,
 )
-from mt_lottery.reading.json_files import parse_json, read_json, read_json_lines
+from mt_lottery.reading.json_files import json_value, parse_json, read_json, read_json_lines
 from mt_lottery.reading.lines import LONGEST, raw_lines, text_lines
 from mt_lottery.reading.records import Records, format_of
 from mt_lottery.reading.tables import read_csv_rows
@@ -26,6 +26,7 @@ __all__ = [
     "Records",
     "check_regular",
     "format_of",
+    "json_value",
     "parse_json",
     "parse_yaml",
     "raw_lines",

@@ -71,6 +71,35 @@ def _inspect(content: Any, text: str) -> None:
             stack.extend((child, depth + 1) for child in inner)
 
 
+def json_value(text: str, *, finite: bool = True) -> Any:
+    """The value that a JSON text stands for.
+
+    Args:
+        text: all of it.
+        finite: refuse NaN and Infinity, which Python writes and JSON does not know.
+
+    Raises:
+        ValueError: no JSON; a key twice, a number of too many digits, too deep a nesting, half of
+            a surrogate pair. The message says which, without a full stop.
+    """
+    hooks: dict[str, Any] = {"parse_int": _whole, "object_pairs_hook": _unique}
+    if finite:
+        hooks |= {"parse_float": _finite, "parse_constant": _constant}
+    try:
+        content = json.loads(text, **hooks)
+    except json.JSONDecodeError as cause:
+        if not text.strip():
+            raise Refused("empty") from cause
+        if "\n" in text.strip():
+            place = f"line {cause.lineno}, column {cause.colno}"
+            raise Refused(f"{place}: not JSON: {cause.msg}") from cause
+        raise Refused(f"not JSON: {cause.msg} (column {cause.colno})") from cause
+    except RecursionError as cause:
+        raise Refused(f"nested more than {DEPTH} deep") from cause
+    _inspect(content, text)
+    return content
+
+
 def parse_json(
     text: str | bytes, where: str, error: Error, kind: Kind = dict, *, finite: bool = True
 ) -> Any:
@@ -81,31 +110,18 @@ def parse_json(
         where: what a message begins with: a path, perhaps with a line.
         error: the class to raise.
         kind: the type (or types) of the whole value.
-        finite: refuse NaN and Infinity, which Python writes and JSON does not know.
+        finite: as :func:`json_value`.
 
     Raises:
-        error: no JSON, or of another type; a key twice, a number of too many digits,
-            too deep a nesting, half of a surrogate pair.
+        error: as :func:`json_value`; not UTF-8, or of another type.
     """
-    hooks: dict[str, Any] = {"parse_int": _whole, "object_pairs_hook": _unique}
-    if finite:
-        hooks |= {"parse_float": _finite, "parse_constant": _constant}
     try:
         text = text.decode("utf-8") if isinstance(text, bytes) else text
-        content = json.loads(text, **hooks)
-        _inspect(content, text)
-    except Refused as cause:
-        raise error(f"{where}: damaged: {cause}.") from cause
-    except json.JSONDecodeError as cause:
-        place = f"line {cause.lineno}, column {cause.colno}" if "\n" in text.strip() else ""
-        what = "empty" if not text.strip() else f"not JSON: {cause.msg}"
-        raise error(
-            f"{where}: damaged: {f'{place}: ' if place and text.strip() else ''}{what}."
-        ) from cause
-    except RecursionError as cause:
-        raise error(f"{where}: damaged: nested more than {DEPTH} deep.") from cause
+        content = json_value(text, finite=finite)
     except UnicodeDecodeError as cause:
         raise error(f"{where}: not UTF-8 (byte 0x{cause.object[cause.start]:02x}).") from cause
+    except Refused as cause:
+        raise error(f"{where}: damaged: {cause}.") from cause
     check_kind(content, where, error, kind)
     return content
 

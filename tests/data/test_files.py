@@ -232,7 +232,7 @@ def test_jsonl_norwegian(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{", "not valid JSON"),
+        ("{", "not JSON: Expecting property name"),
         ('["one", "unu"]', "an object is needed, found list"),
         ('{"en": "one", "rom": "unu"}', "no text for Romanian ('ro'). Did you mean 'rom'?"),
         ('{"translation": {"en": "one", "es": "uno"}}', "The keys are: en, es"),
@@ -241,8 +241,10 @@ def test_jsonl_norwegian(folder: Path) -> None:
         ('{"en": "one", "ro": 5}', "the target must be a text, found 5."),
         ('{"en": null, "ro": "unu"}', "the source must be a text, found null."),
         ('{"en": " ", "ro": "unu"}', "the source is empty."),
-        ('{"en": "one", "ro": "\\ud800"}', "half a surrogate pair"),
-        ("[" * 100_000, "not valid JSON"),
+        ('{"en": "one", "ro": "\\ud800"}', "half of a surrogate pair"),
+        ("[" * 100_000, "nested more than 100 deep."),
+        ('{"en": "one", "ro": NaN}', "NaN is no number in JSON."),
+        (r'{"en": "one", "ro": "u\u0000nu"}', "the target holds a NUL character"),
     ],
 )
 def test_jsonl_problems(folder: Path, line: str, said: str) -> None:
@@ -375,10 +377,10 @@ def test_carriage_returns_in_lines_and_the_longest_line(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("[" * 200_000, "nested too deeply"),
+        ("[" * 200_000, "nested more than 100 deep"),
         ('{"source": "a", "target": "b", "n": ' + "9" * 5000 + "}", "of 5,000 digits"),
-        ('{"source": "a", "source": "b", "target": "c"}', "the key 'source' is there twice"),
-        (r'{"source": "\ud800", "target": "b"}', "half a surrogate pair"),
+        ('{"source": "a", "source": "b", "target": "c"}', "the key 'source' twice in one object"),
+        (r'{"source": "\ud800", "target": "b"}', "half of a surrogate pair"),
         ('{"source": ["a"], "target": "b"}', "the source must be a text"),
         ("[1]", "an object is needed, found list"),
         ("7", "an object is needed, found int"),
