@@ -122,8 +122,9 @@ class Ticket:
         if self.scores is None:
             return list(self)
         statistic = self.scores.statistic
-        listed = statistic > 0
-        listed[self.rows] = True  # a signed measure may choose rows below 0
+        # a signed measure may be below 0; -inf: the row can never be chosen
+        listed = (statistic != 0) & (statistic > -float("inf"))
+        listed[self.rows] = True
         order = torch.argsort(statistic, descending=True, stable=True)
         found: list[int] = order[listed[order]].tolist()
         return found

@@ -81,6 +81,10 @@ def test_rows_that_a_signed_measure_chose_keep_their_order(tmp_path: Path) -> No
     ticket = ticket_of(scores, rows=3)
     assert list(ticket) == ticket.listed() == [2, 3, 0]  # by score, not by id
     assert Ticket.load(ticket.save(tmp_path / "tickets.csv")) == ticket
+    fewer = ticket_of(scores, rows=1)
+    assert list(fewer) == [2] and fewer.listed() == [2, 3, 0]  # they changed, downwards
+    found = Ticket.load(fewer.save(tmp_path / "fewer.csv"))
+    assert list(found) == [2] and found.listed() == [2, 3, 0]
 
 
 def test_a_ticket_carries_the_test() -> None:
