@@ -6,7 +6,7 @@ import importlib
 
 from gpu_parts.work import Given
 
-PARTS = ["right", "train_rows", "decode", "decode_small", "ks", "train", "train_liger",
+PARTS = ["right", "repeat", "train_rows", "decode", "decode_small", "ks", "train", "train_liger",
          "decode_compiled", "full"]  # fmt: skip
 
 

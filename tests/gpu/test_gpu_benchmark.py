@@ -28,7 +28,8 @@ def unneeded(arm: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    "part", ["train_rows", "ks", "train", "decode", "decode_small", "decode_compiled", "full"]
+    "part",
+    ["repeat", "train_rows", "ks", "train", "decode", "decode_small", "decode_compiled", "full"],
 )
 def test_every_part(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
@@ -41,6 +42,7 @@ def test_every_part(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert found["machine"]["versions"]["torch"] and len(measured) > 0
     for arm, result in measured.items():
         assert "failed" not in result or unneeded(arm), (arm, result)
+        assert result.get("different_results", 1) == 1, (arm, result)  # the CPU repeats
     assert {file.name for file in tmp_path.iterdir()} <= {"gpu.json", "profiles.txt"}
 
 
@@ -58,4 +60,4 @@ def test_it_ends_in_time_with_what_it_has(tmp_path: Path) -> None:
     ends = [part["ended"] for part in report["parts"].values()]
     assert done.returncode == int(ends != ["well", "well"])
     wrong = subprocess.run([*command, "--parts", "speed"], capture_output=True, text=True)
-    assert wrong.returncode == 2 and "allowed: right, train_rows" in wrong.stderr
+    assert wrong.returncode == 2 and "allowed: right, repeat" in wrong.stderr
