@@ -144,8 +144,13 @@ def test_frequency_matched_takes_other_rows_that_are_as_frequent() -> None:
              for s in range(20)}  # fmt: skip
     assert len(drawn) > 5 and all(set(d).isdisjoint({10, 41, 3}) for d in drawn)
     where.input_counts = Counter({10: 5, 41: 5, 3: 5, 5: 5})
-    with pytest.raises(TuningError, match="hold only 1 token beside the ticket's 3"):
+    with pytest.raises(
+        TuningError, match="only 1 token that can be trained beside the ticket's 3:"
+    ):
         tuner("frequency_matched", tickets=3).apply(where_again(where))
+    where = probed()
+    where.followed = torch.tensor([2, 3, 5, 7, 10, 11, 41])  # 20 and 12 only ever end an input
+    assert rows_of(tuner("frequency_matched", tickets=3), where) == [7, 5, 11]
 
 
 def test_frequency_matched_leaves_out_the_prompts_rows_where_asked() -> None:
@@ -156,7 +161,7 @@ def test_frequency_matched_leaves_out_the_prompts_rows_where_asked() -> None:
     assert rows_of(made, where) == [7, 5, 11]  # for 10 (30), 41 (2), 3 (4)
     where = probed()
     where.prompt_ids = torch.tensor([1, 2, 5, 7, 12, 20])
-    said = "hold only 1 token beside the ticket's 3 and 6 tokens of the prompt: too few"
+    said = "that can be trained beside the ticket's 3 and 6 tokens of the prompt: too few"
     with pytest.raises(TuningError, match=said):
         tuner("frequency_matched", tickets=3, outside_prompt=True).apply(where)
 

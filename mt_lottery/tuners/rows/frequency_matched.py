@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Container
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +35,7 @@ class FrequencyMatchedTuner(KSLotteryTuner):
     Tickets hold frequent tokens.  If these rows do as well, frequency was all that the test
     found.  Frequency is that in the training inputs, template and special tokens included;
     the nearest count is taken (in proportion), ties are drawn, and no row is taken twice.
+    Only rows that the training can move are taken: no ticket of the test has others.
 
     Counts alone do not tell frequency from being in the prompt: the prompt's tokens are in every
     input, and what is as frequent is mostly of the prompt too.  ``outside_prompt`` takes none of
@@ -60,12 +62,16 @@ class FrequencyMatchedTuner(KSLotteryTuner):
         counts = context.input_counts
         prompt = context.prompt_ids.tolist() if self.reads_prompt else []
         taken = {*ticket.tolist(), *prompt}
-        pool = [token for token in sorted(counts) if token not in taken]
+        reached: Container[int] = counts
+        if context.followed is not None and self.scope == "input":
+            # end-of-sequence is as frequent as any token of the prompt, and nothing moves its row
+            reached = {*context.followed.tolist()}
+        pool = [token for token in sorted(counts) if token in reached and token not in taken]
         if len(pool) < len(ticket):
             others = f" and {plural(len(prompt), 'token')} of the prompt" if prompt else ""
             raise TuningError(
-                f"The training inputs hold only {plural(len(pool), 'token')} beside the ticket's "
-                f"{len(ticket)}{others}: too few to match it."
+                f"The training inputs hold only {plural(len(pool), 'token')} that can be trained "
+                f"beside the ticket's {len(ticket)}{others}: too few to match it."
             )
         draw.shuffle(pool)  # ties: the first of the shuffled ones
         rows = []
