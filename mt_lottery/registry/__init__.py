@@ -129,6 +129,16 @@ class Registry:
         place = self._origins.get(name)
         return place is not None and not plugins.is_ours(place.file)
 
+    def code(self, name: str) -> str | None:
+        """sha256 of the file in which a plugin registered a name; None where there is none."""
+        from mt_lottery.reading import sha256_of
+
+        place = self._origins.get(name)
+        try:
+            return None if place is None else sha256_of(place.file, RegistryError)
+        except RegistryError:  # made in a notebook
+            return None
+
     def fault(self, name: str, what: str) -> PluginError:
         """The error for something registered that does not keep to its contract.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from mt_lottery.runs.planning.sharding import divided
 from mt_lottery.runs.search import is_unsearched, search, take
 from mt_lottery.runs.stages.course import Course
 from mt_lottery.runs.stages.steps import Steps
+from mt_lottery.scoring.spm import find_spm
 from mt_lottery.system.parallel import on_main
 from mt_lottery.system.values import cache_folder
 from mt_lottery.tracking import trackers as trackers_of
@@ -106,9 +108,12 @@ def _baseline(plan: Plan, loaded: LoadedModel, given: Path | None, echo: Echo) -
                 if folder is not kept:
                     continue  # another model's run is there, or a damaged one
                 damaged, found = True, None
-            if found is not None:
+            if found is not None and on_main(partial(_scored_alike, found, config.metrics)):
                 echo(f"Original model: scored before, in {folder}.")
                 return folder
+            if found is not None and folder is not kept:
+                continue  # the user's own run, of when spBLEU's model could not be had, or could
+            damaged |= found is not None
             wanted = dataclasses.replace(config, out_dir=str(folder), overwrite=damaged)
             on_main(partial(prepare, folder, wanted, own.config_hash))
             echo("Original model: translating the test set (once; later runs reuse it).")
@@ -117,6 +122,14 @@ def _baseline(plan: Plan, loaded: LoadedModel, given: Path | None, echo: Echo) -
             _execute(own, loaded, folder, False, None, echo)
             return folder
     raise RecordError(f"{kept}: the original model's run cannot be kept there.")
+
+
+def _scored_alike(record: Record, metrics: Sequence[str]) -> bool:
+    """Whether ``spbleu`` means now what it meant for a record."""
+    if "spbleu" not in metrics:
+        return True
+    now = "bleu_subword" if find_spm() is None else "spbleu"
+    return now in record.scores
 
 
 def _execute(

@@ -144,6 +144,11 @@ def test_runs_that_do_not_belong_together(commands: Commands, models: Models) ->
     for part in ("probe.lr is 0.2, there 0.05", "seed is 1, there 0", "test set", "--check-alphas"):
         assert part in said, said
     assert "c: its ticket was not chosen by the KS test" in said
+    asked = ("data.prompt='{source} ->'", "data.prompt='In {target_language}: {source} =>'")
+    for out, prompt in zip("pq", asked, strict=True):
+        trained(commands, *run, "data.template=prompt", prompt, f"out_dir={out}")
+    said = commands.call("ticket", "certify", "p", "q", "--no-plot").mistake()
+    assert "data.prompt is In {target_language}: {source} =>, there {source} ->" in said, said
     said = commands.call("ticket", "certify", "a", "a").mistake()
     assert "give one run at each α" in said
     assert "no embedding-tuned probe" in commands.call("ticket", "certify", "n").mistake()

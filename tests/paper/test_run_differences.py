@@ -62,7 +62,8 @@ def test_the_settings_that_differ_are_named(content: dict[str, Any], tmp_path: P
     def run(name: str, *keys: str, value: Any = None, **settings: dict[str, Any]) -> TicketRun:
         record = changed(content, tmp_path / name, *keys, value=value)
         train = {"lr": 0.01, "epochs": 2, "batch_size": 8, "schedule": "linear", "warmup_steps": 0}
-        found = {"lang": record.lang, "out_dir": name, "train": train | settings.get("train", {})}
+        found = {"lang": record.lang, "out_dir": name, "train": train | settings.get("train", {}),
+                 "data": settings.get("data", {})}  # fmt: skip
         (tmp_path / name / "config.yaml").write_text(json.dumps(found))
         return TicketRun(tmp_path / name)
 
@@ -79,3 +80,7 @@ def test_the_settings_that_differ_are_named(content: dict[str, Any], tmp_path: P
     hashed = TicketRun(spanish.folder)
     hashed.record = dataclasses.replace(spanish.record, config_hash="x")
     assert in_what(first, hashed) == ("language", "settings (train.lr)")
+    # of the data, only the prompt's own words are in no other facet
+    asked = [run(name, "config_hash", value=name, data={"prompt": name, "path": name})
+             for name in ("one", "two")]  # fmt: skip
+    assert in_what(*asked) == ("settings (data.prompt)",)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar, cast
 
 from mt_lottery.config import RunConfig
 from mt_lottery.data.corpora import Split
-from mt_lottery.data.joint import JointSplit, directions_of
+from mt_lottery.data.joint import JointSplit, directions_of, parts_of
 from mt_lottery.data.prompts.batches import Encoded, encode, encode_prompts
 from mt_lottery.data.prompts.chat import BoundChat, Chat
 from mt_lottery.data.prompts.templates import Own, Template, bound, template_of
@@ -79,6 +80,21 @@ class PreparedText:
         text = self.template.prompt("{source}", self.pairs[0])
         end = {"end": self.template.end} if isinstance(self.template, BoundChat) else {}
         return {"text": text, **end}
+
+    def worded(self, split: Split, *, targets: bool = True) -> str:
+        """sha256 of what the template makes of a split: its name does not say what it writes.
+
+        Args:
+            split: the pairs.
+            targets: the texts behind the prompts count too.
+        """
+        made = hashlib.sha256()
+        for pair, part in parts_of(split, self.pairs[0]):
+            for each in part.pairs:
+                made.update(self.template.prompt(each.source, pair).encode() + b"\0")
+                if targets:
+                    made.update(self.template.target(each.target).encode() + b"\0")
+        return made.hexdigest()
 
     def _once(self, tokenizer: Any, *key: Hashable, make: Callable[[], Made]) -> Made:
         whole = (*key, len(tokenizer))  # a method may add tokens

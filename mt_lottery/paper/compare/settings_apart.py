@@ -18,6 +18,8 @@ _ELSEWHERE = (
     *("recipe", "lang", "seed", "preset", "model", "data", "out_dir", "resume", "overwrite"),
     *("baseline", "user_dir", "device", "tracker", "tracking", "metrics", "metric"),
 )
+#: Of ``data``, what no facet of the record says.
+_OF_DATA = ("data.prompt", "data.system")
 _HOW_MANY = ("tuner.tickets", "tuner.alpha", "tuner.rows_file")
 _SAVING = ("train.save_steps", "probe.save_steps", "translate.batch_size", "translate.max_tokens")
 
@@ -39,7 +41,7 @@ def in_what(first: TicketRun, second: TicketRun) -> tuple[str, ...]:
         key
         for key in apart
         if key not in _SAVING
-        and key.partition(".")[0] not in _ELSEWHERE
+        and (key.partition(".")[0] not in _ELSEWHERE or key in _OF_DATA)
         and not ("rows" in found and key in _HOW_MANY)
     ]
     if not keys and "settings" in found:  # whatever there is

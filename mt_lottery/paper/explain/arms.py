@@ -140,7 +140,7 @@ def _test_set(run: Run, sentences: int | None) -> list[dict[str, Any]]:
     return lines[:sentences]
 
 
-def _key(run: Run, template: str, sources: Sequence[str]) -> str:
+def _key(run: Run, prompts: Sequence[Prompt], stops: Collection[int]) -> str:
     """Hash of what every arm's output depends on beside the arm itself."""
     settings = run.config.translate
     weights = read_bytes(run.folder / "adapter" / WEIGHTS, RecordError)
@@ -153,8 +153,9 @@ def _key(run: Run, template: str, sources: Sequence[str]) -> str:
             "model": [model.sha256, model.revision, str(run.tuned.model.dtype)],
             "device": str(run.tuned.model.device.type),
             "lang": run.config.lang,
-            "template": template,
-            "sources": list(sources),
+            # not the template's name: the author of a plugin may change what it writes
+            "prompts": [[prompt.ids, prompt.kinds] for prompt in prompts],
+            "stops": sorted(stops),
             "decoding": [settings.max_new_tokens, settings.batch_size, settings.max_tokens],
         }
     )
@@ -220,7 +221,7 @@ def explain(
     stops = eos_ids(model, tokenizer)
     model.set_input_embeddings(embedding)
     own = own_wording and len(lines) == run.record.data.test.pairs
-    kept = out / f"arms-{_key(run, name, sources)[:16]}"
+    kept = out / f"arms-{_key(run, prompts, stops)[:16]}"
     settings = run.config.translate
     found = Explained(run, name, sources, references, arms, {}, reads, None)
     with locked(kept):

@@ -8,9 +8,10 @@ import torch
 
 from mt_lottery.config import RunConfig, counted, file_settings
 from mt_lottery.data.corpora import Corpora
+from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.errors import TuningError
 from mt_lottery.reading import sha256_of
-from mt_lottery.registry import METRICS
+from mt_lottery.registry import METRICS, TEMPLATES
 from mt_lottery.runs.planning.prompting import prompt_identity
 from mt_lottery.system.values import user_path
 from mt_lottery.tuners.base import Tuner
@@ -22,6 +23,7 @@ def identity(
     corpora: Corpora,
     model_id: str,
     tuner: Tuner,
+    text: PreparedText,
     *,
     learns: bool,
 ) -> dict[str, Any]:
@@ -33,6 +35,7 @@ def identity(
         corpora: the text.
         model_id: sha256 or commit of the model.
         tuner: the run's.
+        text: its wording.
         learns: whether it looks at the training set.
 
     Returns:
@@ -56,8 +59,13 @@ def identity(
     content["model"] = {"id": model_id, "dtype": config.model.dtype}
     # text counts by content, not by the path or the number of pairs that led to it
     content["data"] = {**prompt_identity(config), "test": corpora.test.sha256}
+    plugin = TEMPLATES.is_plugin(str(config.data.template))
+    if plugin:  # its author may change what it writes, and not its name
+        content["data"]["worded"] = text.worded(corpora.test, targets=False)
     if learns:
         assert corpora.train is not None
+        if plugin:
+            content["data"]["worded_train"] = text.worded(corpora.train)
         content["data"] |= {
             "train": corpora.train.sha256,
             "max_length": config.data.max_length,

@@ -112,7 +112,7 @@ def make_plan(config: RunConfig, echo: Echo, engine: Engine | None = None) -> Pl
         where = config.model.name_or_path or config.model.name
         check_trainable(config.tuner.name, tuner.over_quantised, where, stored)
     check_dividable(config, stored)
-    config_hash = digest(identity(config, device, corpora, model_id, tuner, learns=learns))
+    config_hash = digest(identity(config, device, corpora, model_id, tuner, text, learns=learns))
     return Plan(config, pair, device, corpora, model_id, tuner, engine, text, config_hash)
 
 

@@ -71,7 +71,8 @@ def gradients_of(
     check_scope(context.model, scope)
     loss = {"criterion": config.train.criterion, "label_smoothing": config.train.label_smoothing}
     drawn = {"pairs": pairs, "seed": config.seed}
-    key = digest({"version": VERSION, **identity_of(plan), "loss": loss, **drawn, "scope": scope})
+    same = identity_of(plan, config.train)
+    key = digest({"version": VERSION, **same, "loss": loss, **drawn, "scope": scope})
     folder = cache_folder() / "gradients" / key
     with locked(folder, wait=True):
         found = parallel.on_main(lambda: _read(folder / FILE, echo))

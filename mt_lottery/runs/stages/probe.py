@@ -23,7 +23,7 @@ from mt_lottery.data.prompts.batches import Encoded, Example
 from mt_lottery.errors import TuningError
 from mt_lottery.model.attention import repeatable
 from mt_lottery.reading import read_bytes, read_json
-from mt_lottery.registry import ENGINES
+from mt_lottery.registry import CRITERIA, ENGINES, OPTIMIZERS, TEMPLATES
 from mt_lottery.runs.decode import pad_id as pad_id_of
 from mt_lottery.runs.folder.preparing import LOG, locked
 from mt_lottery.runs.planning.plan import Echo, Plan
@@ -215,8 +215,13 @@ def _keep(folder: Path, probe: Probe, result: TrainResult) -> None:
     remove(folder / "checkpoints", quiet=True)
 
 
-def identity_of(plan: Plan) -> dict[str, Any]:
-    """What of a run decides its training inputs and the model that reads them, as hashes."""
+def identity_of(plan: Plan, section: TrainConfig) -> dict[str, Any]:
+    """What of a run decides its training inputs and the model that reads them, as hashes.
+
+    Args:
+        plan: the run.
+        section: of the training, or of the loss whose gradients are taken.
+    """
     config = plan.config
     assert plan.corpora.train is not None
     found = {
@@ -228,7 +233,13 @@ def identity_of(plan: Plan) -> dict[str, Any]:
         "max_length": config.data.max_length,
         "lang": config.lang,
     }
-    return found | ({"deterministic": True} if config.deterministic else {})
+    found |= {"deterministic": True} if config.deterministic else {}
+    # the author of a plugin may change what it does, and not its name
+    if TEMPLATES.is_plugin(str(config.data.template)):
+        found["worded"] = plan.text.worded(plan.corpora.train)
+    used = ((CRITERIA, section.criterion), (OPTIMIZERS, section.optimizer))
+    code = {f"{kind.kind} {name}": kind.code(name) for kind, name in used if kind.is_plugin(name)}
+    return found | ({"code": code} if code else {})
 
 
 def probe_of(
@@ -256,9 +267,11 @@ def probe_of(
     """
     config, tuner = plan.config, plan.tuner
     section: TrainConfig = getattr(config, tuner.probe_section)
-    identity = identity_of(plan)
+    identity = identity_of(plan, section)
     if config.engine != "transformers":
         identity["engine"] = config.engine
+    if ENGINES.is_plugin(config.engine):
+        identity["engine"] = [config.engine, ENGINES.code(config.engine)]
     scope = tuner.scope or "input"
     with repeatable(config.deterministic):
         return find_or_train(
