@@ -152,7 +152,7 @@ class Ticket:
             yield {
                 "token_id": token_id,
                 "token": (self.names or {}).get(token_id, ""),
-                "statistic": float(scores.statistic[token_id]) if self.scores else None,
+                "statistic": _finite(scores.statistic[token_id]) if self.scores else None,
                 "pvalue": None if scores.pvalue is None else float(scores.pvalue[token_id]),
                 "selected": token_id in mine,
                 "train_frequency": None if self.counts is None else self.counts.get(token_id, 0),
@@ -280,6 +280,12 @@ class Ticket:
     def _repr_html_(self) -> str:
         """A table of tokens, for a notebook."""
         return self.table(title=self.summary()).html()
+
+
+def _finite(score: Tensor) -> float | None:
+    """None for a row that can never be chosen by its score, and was by a file."""
+    value = float(score)
+    return None if value == -math.inf else value
 
 
 def _checked(row: Mapping[str, str], where: str, vocab_size: int | None) -> dict[str, Any]:

@@ -228,6 +228,11 @@ def test_nothing_certified_and_nothing_changed() -> None:
     assert violation_rate(none, none, torch.arange(3)) == (None, None)
     assert violation_rate(some, none, torch.arange(3)) == (0.0, None)
     assert violation_rate(some, some, torch.arange(3)) == (1.0, None)
+    # one sentence alone, or several that say the same, leave nothing to be resampled
+    five = torch.ones(5).bool()
+    assert violation_rate(five, torch.arange(5) == 0, torch.zeros(5).long()) == (0.2, None)
+    ten, two = torch.ones(10).bool(), torch.arange(10) // 5
+    assert violation_rate(ten, torch.arange(10) % 5 == 0, two) == (0.2, None)
 
 
 def test_alphas_to_check() -> None:

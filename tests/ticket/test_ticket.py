@@ -87,6 +87,17 @@ def test_rows_that_a_signed_measure_chose_keep_their_order(tmp_path: Path) -> No
     assert list(found) == [2] and found.listed() == [2, 3, 0]
 
 
+def test_rows_of_a_file_that_the_measure_never_chooses(tmp_path: Path) -> None:
+    scores = RowScores(torch.tensor([-torch.inf, 0.5, -torch.inf], dtype=torch.float64))
+    ticket = Ticket(torch.tensor([2, 1]), "absolute", scores=scores)
+    file = ticket.save(tmp_path / "tickets.csv")
+    assert "inf" not in file.read_text()
+    found = Ticket.load(file)
+    assert list(found) == [1, 2] and found.scores is not None
+    assert torch.equal(found.scores.statistic, scores.statistic)
+    assert "—" in str(found)
+
+
 def test_a_ticket_carries_the_test() -> None:
     statistic = torch.tensor([0.0, 0.5, 1.0, 0.25])
     pvalue = torch.tensor([1.0, 0.01, 0.001, 0.04], dtype=torch.float64)

@@ -172,6 +172,20 @@ def where_again(where: TuningContext) -> TuningContext:
     return fresh
 
 
+@pytest.mark.parametrize("selector", ["ratio", "absolute", "cos"])
+def test_rows_that_did_not_move_are_never_chosen(selector: str) -> None:
+    """A row that is as before scores 1 by ``ratio``, and 0 is more than a change downwards."""
+    where = probed()
+    assert where.probe is not None
+    where.probe.values[SEEN.tolist().index(10)] = where.table[10] - 1
+    options = {} if selector == "cos" else {"reduction": "signed"}
+    made = tuner("ks_lottery", tickets=3, selector=selector, **options)
+    assert sorted(rows_of(made, where)) == [3, 10, 41]
+    more = tuner("ks_lottery", tickets=4, selector=selector, **options)
+    with pytest.raises(TuningError, match="only 3 of"):
+        more.apply(where_again(where))
+
+
 @pytest.mark.parametrize(
     ("selector", "first"),
     [("cos", None), ("absolute", 10), ("kl", None), ("frequency", 7), ("relative", None)],

@@ -143,8 +143,8 @@ def violation_rate(
         seed: of the draws.
 
     Returns:
-        rate (None without certified positions) and interval (None without them, and where
-        none or all of them changed: every resample would say the same).
+        rate (None without certified positions) and interval (None without them, and where every
+        resample says the same: none or all of them changed, or they are of a single sentence).
     """
     total, hits = int(certified.sum()), int(changed.sum())
     if total == 0:
@@ -161,7 +161,8 @@ def violation_rate(
     )
     drawn = draw_counts(sentences, resamples, seed) @ sums.astype(np.float64)
     drawn = drawn[drawn[:, 1] > 0]  # a resample without a certified position has no rate
-    return hits / total, percentile_interval(drawn[:, 0] / drawn[:, 1])
+    rates = drawn[:, 0] / drawn[:, 1]
+    return hits / total, None if np.ptp(rates) == 0 else percentile_interval(rates)
 
 
 def alphas_to_check(

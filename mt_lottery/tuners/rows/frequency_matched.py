@@ -23,7 +23,9 @@ class FrequencyMatchedConfig(KSLotteryConfig):
     """The ticket whose frequencies are matched, what by, and the seed of the draw."""
 
     outside_prompt: bool = setting(
-        False, "take no row of the prompt's own tokens: they are frequent for being in every pair"
+        False,
+        "take no row of the prompt's own tokens: they are frequent for being in every pair",
+        counts="if set",
     )
     seed: int | None = setting(None, "of the draw; the run's seed if null", ge=0)
 

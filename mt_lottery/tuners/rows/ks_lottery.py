@@ -97,8 +97,8 @@ def score_probe(
 ) -> RowScores:
     """How much each row of the vocabulary changed.
 
-    Only rows that the probe trained can have moved; all others have D = 0, p = 1, or, for a
-    selector without p-values, are never chosen.
+    Rows that the probe did not move have D = 0, p = 1, or, for a selector without p-values, are
+    never chosen.
 
     Args:
         selector: registered name; ``ks`` gives KS distance and nominal p.
@@ -116,9 +116,11 @@ def score_probe(
     context = {k: v for k, v in {**(offered or {}), "progress": long}.items() if k in wanted}
     if probe is not None and looks_at_values(selector):
         before = table[probe.token_ids.to(table.device)].to(torch.float32)
-        part = of_rows(context, probe.token_ids)
-        scores = score_rows(selector, before, probe.values.to(before.device), **part)
-        return scores.among(probe.token_ids, table.shape[0])
+        after = probe.values.to(before.device)
+        moved = (before != after).any(dim=1)  # a token that only ends an input stays as it was
+        rows = probe.token_ids[moved.to(probe.token_ids.device)]
+        scores = score_rows(selector, before[moved], after[moved], **of_rows(context, rows))
+        return scores.among(rows, table.shape[0])
     return score_rows(selector, table, table, **context)
 
 
