@@ -183,7 +183,7 @@ def over_seeds(
     """
     if len(whole) > 1 and name is not None:
         # seeds of a system are no pairs of another's: each system draws its own
-        rng = np.random.default_rng([seed, sum(name.encode())])
+        rng = np.random.default_rng([seed, *name.encode()])
         drawn = rng.integers(len(whole), size=(resamples.shape[1], len(whole)))
         found = resamples[drawn, np.arange(resamples.shape[1])[:, None]].mean(axis=1)
     else:

@@ -17,6 +17,7 @@ from mt_lottery.scoring.significance import (
     average,
     draw_counts,
     least_pvalue,
+    over_seeds,
     percentile_interval,
 )
 
@@ -124,6 +125,16 @@ def test_counts_are_of_draws_with_replacement() -> None:
     assert (counts.sum(1) == 7).all() and counts.max() > 1 and counts.min() == 0
     drawn = np.random.default_rng(1).choice(7, size=(50, 7), replace=True)
     assert (counts[13] == np.bincount(drawn[13], minlength=7)).all()
+
+
+def test_each_system_draws_its_own_seeds() -> None:
+    """The letters of ``lora`` and ``vera`` have one sum: as pairs they would differ too little."""
+    seeds = np.array([20.0, 24.0, 28.0])
+    each = np.repeat(seeds[:, None], 1000, axis=1)
+    found = [over_seeds(seeds, each, name, 10).resamples for name in ("lora", "vera", "lora")]
+    assert (found[0] == found[2]).all()
+    correlation = float(np.corrcoef(found[0], found[1])[0, 1])
+    assert abs(correlation) < 0.15, correlation
 
 
 def test_percentile_interval() -> None:
