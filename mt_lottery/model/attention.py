@@ -42,8 +42,8 @@ def allow_repeating() -> None:
 def repeatable(wanted: bool) -> Iterator[None]:
     """Forward and backward that give the same bits each time on one machine.
 
-    On a GPU, attention's gradients of the queries are otherwise summed in the order in which the
-    blocks of keys happen to end.  The CPU's kernels, and all that decoding needs, repeat anyway.
+    On a GPU, attention's gradients of the queries may otherwise be summed in the order in which the
+    blocks of keys happen to end.  The CPU's kernels repeat anyway.
 
     Args:
         wanted: False changes nothing.

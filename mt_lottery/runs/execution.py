@@ -101,20 +101,17 @@ def _baseline(plan: Plan, loaded: LoadedModel, given: Path | None, echo: Echo) -
     folders = [kept] if given is not None else [default_folder(config), kept]
     for folder in folders:
         with locked(folder, wait=True):
-            damaged = False
             try:
                 found = on_main(partial(finished, folder, own.config_hash, False))
-            except RecordError:
-                if folder is not kept:
-                    continue  # another model's run is there, or a damaged one
-                damaged, found = True, None
-            if found is not None and on_main(partial(_scored_alike, found, config.metrics)):
+                usable = found is None or on_main(partial(_scored_alike, found, config.metrics))
+            except RecordError:  # another model's run is there, or a damaged one
+                found, usable = None, False
+            if usable and found is not None:
                 echo(f"Original model: scored before, in {folder}.")
                 return folder
-            if found is not None and folder is not kept:
-                continue  # the user's own run, of when spBLEU's model could not be had, or could
-            damaged |= found is not None
-            wanted = dataclasses.replace(config, out_dir=str(folder), overwrite=damaged)
+            if not usable and folder is not kept:
+                continue  # what is there is the user's own
+            wanted = dataclasses.replace(config, out_dir=str(folder), overwrite=not usable)
             on_main(partial(prepare, folder, wanted, own.config_hash))
             echo("Original model: translating the test set (once; later runs reuse it).")
             if divided(config) and plan.tuner.trains_weights:
