@@ -68,7 +68,9 @@ def _prompt_rows(scores: Scores) -> Lines:
 
 def _outside(scores: Scores) -> Lines:
     """Rows of the prompt and others, where those outside it were tuned."""
-    names = {"none": "the original model", "outside-18": "18 rows outside the prompt",
+    names = {"none": "the original model",
+             "outside-18": "18 rows outside the prompt: those that changed most",
+             "matched-outside": "18 rows outside it as frequent as the KS test's",
              "one_row-bos": "the row of `<bos>`", "one_row": "the line break's row",
              "ks_lottery": "18 rows by the KS test", "prompt_rows": "**the prompt's rows**",
              "gradient": "18 rows by one backward pass", "embed": "the whole table"}  # fmt: skip
