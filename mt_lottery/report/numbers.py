@@ -12,6 +12,12 @@ def number(value: float | None, form: str = ".1f") -> str:
     return GAP if value is None else format(value, form)
 
 
+def shown_alpha(alpha: float) -> str:
+    """α near 1 with enough digits to distinguish it from 1."""
+    short = f"{alpha:.4g}"
+    return short if float(short) < 1 or alpha == 1 else f"1 − {1 - alpha:.2g}"
+
+
 def percent(value: float | None, form: str = ".0%") -> str:
     """A share in percent."""
     return number(value, form)

@@ -80,6 +80,11 @@ def input_counts(encoded: Encoded) -> Counter[int]:
     return counts
 
 
+def followed(encoded: Encoded) -> set[int]:
+    """Token ids that a trained token comes after: no other row of the input table can move."""
+    return {i for e in encoded.examples for i in (*e.prompt_ids, *e.target_ids[:-1])}
+
+
 def prompt_ids(text: PreparedText, tokenizer: Any) -> Tensor:
     """Token ids of every prompt, whatever the sentence, ascending, [t]; of each direction."""
     found: set[int] = set()
@@ -114,8 +119,7 @@ def make_context(
     context.counts = Counter(plan.text.counts(plan.corpora.train, tokenizer))
     context.input_counts = input_counts(encoded)
     context.seen = torch.tensor(sorted(context.input_counts), dtype=torch.int64)
-    followed = {i for e in encoded.examples for i in (*e.prompt_ids, *e.target_ids[:-1])}
-    context.followed = torch.tensor(sorted(followed), dtype=torch.int64)
+    context.followed = torch.tensor(sorted(followed(encoded)), dtype=torch.int64)
     context.examples = list(encoded.texts)
     if plan.tuner.reads_prompt:
         context.prompt_ids = prompt_ids(plan.text, tokenizer)

@@ -145,6 +145,10 @@ def search(
         raise ConfigError(
             [f"Every trial failed: {line['settings']}: {line['failed']}" for line in tried]
         )
+    won = (
+        ", ".join(f"{key}={value}" for key, value in best[2].items()) or "the recipe's own settings"
+    )
+    echo(f"Best: {metric} {best[0]:.4g} on dev, with {won}.")
     tuning = {
         "trials": len(settings),
         "metric": f"{metric} raw, dev",

@@ -53,6 +53,10 @@ CONFIGURATION = [
     (["train.batch_size=0"], ["train.batch_size", "≥ 1"]),
     (["tuner.alpha=1.5"], ["tuner.alpha", "≥ 0 and ≤ 1", "1.5"]),
     (["tuner.alpha=0.1", "tuner.tickets=3"], ["tuner.tickets", "tuner.alpha", "one of them"]),
+    (
+        ["tuner.alpha=0.1", "tuner.selector=cos"],
+        ["tuner.selector=cos gives no p-values", "tickets=18"],
+    ),
     (["seed=-1"], ["seed", "≥ 0"]),
     (["model.dtype=float8"], ["model.dtype", "float8", "bfloat16"]),
     (["train.optimizer=adamv"], ["train.optimizer", "Did you mean 'adamw'"]),
@@ -255,3 +259,20 @@ def test_saved_config(commands: Commands) -> None:
 def test_as_a_program(commands: Commands) -> None:
     ended = commands.process("mt-train", "recipe=ks_lotery", "lang=en-es")
     assert "Did you mean 'ks_lottery'" in ended.mistake() and ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("spelling", ["{}", "{}/", "{}/../{name}", "link"])
+def test_the_models_own_folder_is_no_run_directory(
+    spelling: str, commands: Commands, models: Models
+) -> None:
+    """A run there would stand for the model wherever that is named."""
+    model = Path("model").absolute()
+    shutil.copytree(models.untied, model)
+    Path("link").symlink_to(model)
+    before = {path: path.read_bytes() for path in model.rglob("*") if path.is_file()}
+    out = spelling.format(model, name=model.name)
+    said = commands.train(*small(model, "random", f"out_dir={out}")).mistake()
+    assert "the folder of the model in `model.name_or_path`" in said and "another out_dir" in said
+    assert {path: path.read_bytes() for path in model.rglob("*") if path.is_file()} == before
+    ended = commands.train(*small(model, "random", "out_dir=model/run", "baseline=false"))
+    assert ended.code == 0, ended.err  # below it, where nothing is mistaken for anything

@@ -83,6 +83,8 @@ def test_trials_are_scored_on_dev_and_the_best_is_run(
     assert tuning["tried"][0]["settings"] == own
     best = max(tuning["tried"], key=lambda t: t["score"])
     assert tuning["chosen"] == best["settings"]
+    won = ", ".join(f"{key}={value}" for key, value in best["settings"].items())
+    assert f"Best: chrf {best['score']:.4g} on dev, with {won}." in ended.err
     assert (
         tuning["dev"]["pairs"] == 4 and tuning["dev"]["sha256"] != found["data"]["test"]["sha256"]
     )

@@ -37,7 +37,7 @@ def _score(found: Row) -> str:
 
 
 def _signed(value: float | None) -> str:
-    return number(value, "+.1f")
+    return number(value if value is None else round(value, 1) + 0.0, "+.1f")  # no minus zero
 
 
 def _seconds(value: float | None) -> str:
@@ -97,7 +97,7 @@ def summary(board: Row, block: Row) -> Table:
     """A block as a terminal has room for it."""
 
     def split(gain: Row | None) -> str:
-        return f"{gain['stop']:+.1f} {gain['translate']:+.1f}" if gain else GAP
+        return f"{_signed(gain['stop'])} {_signed(gain['translate'])}" if gain else GAP
 
     columns = [
         *(_typed("recipe"), _trained(), *_languages(board, number, "raw", "score")),

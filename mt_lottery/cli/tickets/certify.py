@@ -118,7 +118,8 @@ def certify(given: argparse.Namespace) -> int:
 
 
 def _show(certificate: Certificate, console: Any) -> None:
-    from mt_lottery.paper.certify.tables import checks_table, levels_table, shown_alpha
+    from mt_lottery.paper.certify.tables import checks_table, levels_table
+    from mt_lottery.report.numbers import shown_alpha
 
     print_ = console.print
     print_()

@@ -27,6 +27,7 @@ from mt_lottery.paper.certify.predictions import (
 )
 from mt_lottery.paper.certify.runs import GivenRun, common_correction, read_runs
 from mt_lottery.paper.certify.settings import Settings
+from mt_lottery.report.numbers import shown_alpha
 from mt_lottery.report.printing import Grid, as_text
 from mt_lottery.runs.decode import pad_id as pad_id_of
 from mt_lottery.runs.finished import Run
@@ -289,7 +290,7 @@ class _Work:
         """Transfer, partial tuning and the permutation, at one α."""
         ticket = (pvalue <= level.alpha).nonzero().flatten()
         probe, table = self.run.probe, self.run.table
-        at = f"α = {level.alpha:.6g}, {plural(len(ticket), 'row')}"
+        at = f"α = {shown_alpha(level.alpha)}, {plural(len(ticket), 'row')}"
         tried: list[tuple[str, int, Predictions, str | None, float | None]] = []
         if passes:
             rows, values = transferred(ticket, probe)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mt_lottery.paper.certify.certificate import Certificate
 from mt_lottery.paper.certify.check import Check
 from mt_lottery.paper.certify.files import level_numbers
-from mt_lottery.report.numbers import spread
+from mt_lottery.report.numbers import shown_alpha, spread
 from mt_lottery.report.table import Column, Table, field
 
 LEADS = {
@@ -13,12 +13,6 @@ LEADS = {
     "partial": "partial tuning",
     "permuted": "permuted (control)",
 }
-
-
-def shown_alpha(alpha: float) -> str:
-    """α near 1 with enough digits to distinguish it from 1."""
-    short = f"{alpha:.4g}"
-    return short if float(short) < 1 or alpha == 1 else f"1 − {1 - alpha:.2g}"
 
 
 def levels_table(certificate: Certificate) -> Table:

@@ -17,7 +17,7 @@ from mt_lottery.errors import plural
 from mt_lottery.paper.sweep.curve import Point
 from mt_lottery.paper.sweep.grid import Series
 from mt_lottery.paper.sweep.sweep import Curve, Curves
-from mt_lottery.report.numbers import GAP, number, percent, spread
+from mt_lottery.report.numbers import GAP, number, percent, shown_alpha, spread
 from mt_lottery.report.plain import csv_records, markdown_text
 from mt_lottery.report.table import Column, Table
 from mt_lottery.scoring.metric import WHICH
@@ -205,7 +205,7 @@ def points_table(curves: Curves, lang: str, title: str = "") -> Table:
         Column("recipe", lambda line: label_of(line[0], curves)),
         Column("rows", lambda line: "" if line[1].size is None else f"{line[1].size:,}"),
         done("trained", lambda point, _: f"{point.trainable_parameters:,}"),
-        done("α", lambda point, _: number(point.alpha, ".2g")),
+        done("α", lambda point, _: GAP if point.alpha is None else shown_alpha(point.alpha)),
         done("raw", lambda point, _: _score(point.scores["raw"]), "FAILED"),
         done("first line", lambda point, _: _score(point.scores["first_line"])),
         done("stopped", lambda point, _: percent(point.stopped)),

@@ -10,7 +10,7 @@ from mt_lottery.data.corpora import Corpora
 from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.model.loading import tokenizer_of
 from mt_lottery.registry import TUNERS
-from mt_lottery.runs.context import input_counts
+from mt_lottery.runs.context import followed, input_counts
 from mt_lottery.runs.planning.prompting import with_template
 from mt_lottery.tuners.rows.base import RowTuner
 
@@ -22,11 +22,13 @@ class VocabularyUse:
     Attributes:
         rows: V.
         seen: occurrences in the training inputs, template and special tokens included.
+        moved: those of them whose rows training can move.
         counted: occurrences in sources and targets alone.
     """
 
     rows: int
     seen: Counter[int]
+    moved: frozenset[int]
     counted: Counter[int]
 
 
@@ -53,7 +55,8 @@ def vocabulary_use(config: RunConfig, corpora: Corpora) -> VocabularyUse | None:
     tokenizer, rows = found
     text = PreparedText.of(with_template(config, lambda _: None))
     encoded = text.encode(corpora.train, tokenizer, config.data.max_length)
-    return VocabularyUse(rows, input_counts(encoded), text.counts(corpora.train, tokenizer))
+    counted = text.counts(corpora.train, tokenizer)
+    return VocabularyUse(rows, input_counts(encoded), frozenset(followed(encoded)), counted)
 
 
 def limits(config: RunConfig, use: VocabularyUse) -> Limit | None:
@@ -66,5 +69,5 @@ def limits(config: RunConfig, use: VocabularyUse) -> Limit | None:
     tuner = TUNERS.get(config.tuner.name)(config.tuner)
     if not isinstance(tuner, RowTuner):
         return None
-    found = tuner.most_rows(use.rows, len(use.seen), len(use.counted))
+    found = tuner.most_rows(use.rows, len(use.moved), len(use.counted))
     return None if found is None else Limit(*found)

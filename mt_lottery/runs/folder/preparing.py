@@ -170,9 +170,11 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
             raise RecordError(f"{error} {anew} starts anew.") from error
     same = interrupted == config_hash
     if interrupted is not None:
-        if config.resume and not same:
+        if not same:
+            apart = _apart(run_dir, config)
             raise RecordError(
-                f"{run_dir} holds an interrupted run of another configuration; "
+                f"{run_dir} holds an interrupted run of another configuration"
+                f"{f' ({apart})' if apart else ''}; "
                 f"{go_on} continues the same one only. {anew} starts anew."
             )
         if not config.resume:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mt_lottery.config import RunConfig, TrainConfig
 from mt_lottery.errors import ConfigError, MTLotteryError, TuningError
 from mt_lottery.registry import CRITERIA, OPTIMIZERS, SELECTORS, TUNERS, Registry
+from mt_lottery.ticket.level import RowScores
 from mt_lottery.ticket.selection import score_rows, selector_context
 from mt_lottery.tuners.base import Tuner
 
@@ -63,7 +64,13 @@ def try_plugins(config: RunConfig, tuner: Tuner) -> None:
         try_criterion(section)
     selector = getattr(config.tuner, "selector", None)
     if isinstance(selector, str) and selector in SELECTORS.names():
-        try_selector(selector)
+        scores = try_selector(selector)
+        alpha = getattr(config.tuner, "alpha", None)
+        if alpha is not None and scores is not None and scores.pvalue is None:
+            raise ConfigError(
+                f"`tuner.alpha` is {alpha:g}, and tuner.selector={selector} gives no p-values: "
+                "choose the rows by number, tuner.tickets=18."
+            )
 
 
 def check_tuner(name: str, tuner: Tuner) -> None:
@@ -169,10 +176,12 @@ def try_criterion(section: TrainConfig) -> None:
         raise CRITERIA.fault(name, "the gradient of its loss is not finite for random logits")
 
 
-def try_selector(name: str) -> None:
-    """Score made-up tables with a plugin's selector."""
-    if not SELECTORS.is_plugin(name):
-        return
+def try_selector(name: str) -> RowScores | None:
+    """Score made-up tables with a selector.
+
+    Returns:
+        the scores; None where a plugin's does not take such tables.
+    """
     random = torch.Generator().manual_seed(0)
     before = torch.randn(VALUES, WIDTH, generator=random)
     after = before + torch.randn(VALUES, WIDTH, generator=random)
@@ -185,10 +194,10 @@ def try_selector(name: str) -> None:
     }
     context = {key: value for key, value in offered.items() if key in selector_context(name)}
     try:
-        score_rows(name, before, after, **context)
+        return score_rows(name, before, after, **context)
     except MTLotteryError as error:
         if isinstance(error, TuningError):
             raise SELECTORS.fault(name, str(error).rstrip(".")) from error
         raise
     except SIZES:
-        return
+        return None

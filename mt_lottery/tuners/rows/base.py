@@ -104,7 +104,8 @@ class RowTuner(Tuner):
 
         Args:
             vocabulary: rows of the table.
-            seen: different tokens in the training inputs, template and special tokens included.
+            seen: different tokens in the training inputs whose rows training can move, template and
+                special tokens included.
             counted: different tokens in sources and targets alone.
         """
         return None

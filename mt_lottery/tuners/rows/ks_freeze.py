@@ -36,10 +36,13 @@ class KSFreezeTuner(KSLotteryTuner):
         frozen = super().rows(context)
         others = probe_rows(context, self.scope)
         rows = others[~torch.isin(others, frozen)]
-        if len(rows) == 0:
+        moves = rows
+        if context.followed is not None and self.scope == "input":
+            moves = rows[torch.isin(rows, context.followed)]
+        if len(moves) == 0:
             raise TuningError(
-                f"Every row that occurs in the training text ({len(others):,}) is in the ticket of "
-                f"{len(frozen)}: nothing is left to tune."
+                "Every row that occurs in the training text, and that training can move, is in the "
+                f"ticket of {len(frozen)}: nothing is left to tune."
             )
         return rows
 

@@ -136,8 +136,10 @@ def nearest_rows(scores: RowScores, level: Level, tokenizer: Any | None) -> str:
         f"  {name}: D = {float(scores.statistic[i]):.4f}, p = {float(adjusted[i]):.4g}"
         for name, i in zip(names, order, strict=True)
     )
-    corrected = "" if level.correction == "none" else f" ({level.correction})"
-    return f"smallest nominal p-values{corrected}:\n{lines}\n"
+    kind = "nominal p-values" if level.correction == "none" else (
+        f"p-values, corrected ({level.correction})"
+    )  # fmt: skip
+    return f"smallest {kind}:\n{lines}\n"
 
 
 @register_tuner("ks_lottery", dataclass=KSLotteryConfig)
