@@ -11,6 +11,7 @@ from mt_lottery.config import RunConfig
 from mt_lottery.errors import RecordError, assigned
 from mt_lottery.runs.execution import do
 from mt_lottery.runs.finished import Run
+from mt_lottery.runs.folder.claims import check_place
 from mt_lottery.runs.folder.preparing import default_folder, finished, locked
 from mt_lottery.runs.folder.record import Record, read_record
 from mt_lottery.runs.folder.takeover import (
@@ -89,6 +90,7 @@ def run(
     config = plan.config
     given = config.out_dir is not None
     run_dir = Path(config.out_dir).expanduser() if config.out_dir else default_folder(config)
+    on_main(lambda: check_place(run_dir, config))
     with locked(run_dir):
         settled = on_main(lambda: done_in(run_dir, plan.config_hash) if settle(run_dir) else None)
         if settled is not None:  # the kill came after the run itself

@@ -63,8 +63,22 @@ def _is_run(run_dir: Path) -> bool:
     return False
 
 
+def check_place(run_dir: Path, config: RunConfig) -> None:
+    """That the run directory is not the model's own folder.
+
+    Raises:
+        ConfigError: it is.
+    """
+    model = os.path.expanduser(config.model.name_or_path or "")
+    if os.path.isdir(run_dir) and os.path.isdir(model) and os.path.samefile(model, run_dir):
+        raise ConfigError(
+            f"`out_dir` is {run_dir}, the folder of the model in `model.name_or_path`: a run there "
+            "would stand for the model wherever that is named. Give another out_dir."
+        )
+
+
 def check_inputs(run_dir: Path, names: Sequence[str], config: RunConfig) -> None:
-    """That no setting names a file or folder that the run would replace, nor the model's own.
+    """That no setting names a file or folder that the run would replace.
 
     Args:
         run_dir: the run directory.
@@ -74,12 +88,6 @@ def check_inputs(run_dir: Path, names: Sequence[str], config: RunConfig) -> None
     Raises:
         ConfigError: one does.
     """
-    model = os.path.expanduser(config.model.name_or_path or "")
-    if os.path.isdir(run_dir) and os.path.isdir(model) and os.path.samefile(model, run_dir):
-        raise ConfigError(
-            f"`out_dir` is {run_dir}, the folder of the model in `model.name_or_path`: a run there "
-            "would stand for the model wherever that is named. Give another out_dir."
-        )
     entries = [(name, run_dir / name) for name in names if os.path.lexists(run_dir / name)]
     problems = []
     for key, value in _texts(dataclasses.asdict(config)) if entries else ():
