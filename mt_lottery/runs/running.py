@@ -31,6 +31,9 @@ from mt_lottery.system.parallel import on_main
 from mt_lottery.tracking.trackers import names_of
 from mt_lottery.training.engine import Engine
 
+#: What mt-ticket writes into a run directory where no other place is given.
+FINDINGS = ("certificate", "explain", "ticket.png", "ticket.svg")
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -94,7 +97,7 @@ def run(
     with locked(run_dir):
         settled = on_main(lambda: done_in(run_dir, plan.config_hash) if settle(run_dir) else None)
         if settled is not None:  # the kill came after the run itself
-            echo(f"{run_dir} holds the new run, which had been done; the old one is gone.")
+            echo(f"{run_dir} holds the new run, which had been done; {_old_one(run_dir)}")
             return Outcome(run_dir, settled, _baseline_of(settled.baseline), False)
         anew = on_main(lambda: config.overwrite or goes_on(run_dir, config, plan.config_hash))
         found = on_main(lambda: finished(run_dir, plan.config_hash, anew, config))
@@ -110,7 +113,7 @@ def run(
         record = on_main(lambda: done_beside(run_dir, plan.config_hash) if anew else None)
         if record is not None:  # all that a kill has left to do
             on_main(lambda: swap(run_dir))
-            echo(f"{run_dir} holds the new run, which had been done; the old one is gone.")
+            echo(f"{run_dir} holds the new run, which had been done; {_old_one(run_dir)}")
             return Outcome(run_dir, record, _baseline_of(record.baseline), False)
         announce(plan, echo)
         on_main(partial(check_metrics, config))
@@ -123,8 +126,15 @@ def run(
             raise
         if work != run_dir:
             on_main(lambda: swap(run_dir))
-            echo(f"{run_dir} holds the new run; the old one is gone.")
+            echo(f"{run_dir} holds the new run; {_old_one(run_dir)}")
     return Outcome(run_dir, *done, False)
+
+
+def _old_one(run_dir: Path) -> str:
+    """That the old run is gone, and what mt-ticket had found of it and is still there."""
+    left = [name for name in FINDINGS if (run_dir / name).exists()]
+    more = f", but for what mt-ticket wrote of it: {', '.join(left)}" if left else ""
+    return f"the old one is gone{more}."
 
 
 def _check_whole(run_dir: Path) -> None:

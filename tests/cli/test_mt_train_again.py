@@ -74,8 +74,12 @@ def test_another_run_in_the_same_folder(commands: Commands, models: Models) -> N
     message = commands.train(*small(folder, "random", "out_dir=moved")).mistake()
     assert "the settings are the same: the model or a file that they name has changed" in message
     assert stamps(Path("run")) == before
+    Path("run/certificate").mkdir()  # as mt-ticket certify writes it, whatever is in it
+    Path("run/certificate/mine.txt").write_text("precious")
     ended = commands.train(*small(models.untied, "full", "out_dir=run", "overwrite=true"))
     assert ended.code == 0, ended.err
+    said = "the old one is gone, but for what mt-ticket wrote of it: certificate."
+    assert said in ended.err and Path("run/certificate/mine.txt").read_text() == "precious"
     assert record(Path("run"))["method"] == "full"
     assert not Path("run/adapter").exists() and not Path("run/tickets.csv").exists()
     Path("run/record.json").write_text("{")
