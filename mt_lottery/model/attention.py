@@ -11,7 +11,7 @@ import torch
 import torch.utils.deterministic
 from torch.backends import cuda
 
-from mt_lottery.errors import TrainingError
+from mt_lottery.errors import TrainingError, assigned
 
 #: cuBLAS's workspace; PyTorch looks whether it is set at a process's first product on a GPU.
 WORKSPACE, SAME_EACH_TIME = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
@@ -74,7 +74,7 @@ def repeatable(wanted: bool) -> Iterator[None]:
             why = str(error).split(", but you set")[0]
         raise TrainingError(
             f"`deterministic` is true, and this training cannot repeat to the bit: {why}. "
-            "deterministic=false trains it."
+            f"{assigned({'deterministic': False})} trains it."
         ) from error
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
