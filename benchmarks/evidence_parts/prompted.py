@@ -86,9 +86,8 @@ def choices_figure(scores: Scores) -> Any:
         for row in rows:
             low, high = ends[row["lang"]]
             gains.append(100 * (row["scores"][metric]["raw"]["score"] - low) / (high - low))
-        across = (
-            number - (len(known) - 1) / 2
-        ) * 0.06  # so that dots of one count stand side by side
+        # dots of one count stand side by side
+        across = 0.06 * (number - (len(known) - 1) / 2)
         places = [held[row["lang"], row["seed"]] + across for row in rows]
         look = {**style(number), "linestyle": "none", "marker": MARKERS[number]}
         axes.plot(places, gains, label=CHOICES[arm], **look)

@@ -12,7 +12,7 @@ from mt_lottery.errors import RecordError, assigned
 from mt_lottery.runs.execution import do
 from mt_lottery.runs.finished import Run
 from mt_lottery.runs.folder.claims import check_place
-from mt_lottery.runs.folder.preparing import default_folder, finished, locked
+from mt_lottery.runs.folder.preparing import FINDINGS, default_folder, finished, locked
 from mt_lottery.runs.folder.record import Record, read_record
 from mt_lottery.runs.folder.takeover import (
     discard_unbegun,
@@ -30,9 +30,6 @@ from mt_lottery.system import parallel
 from mt_lottery.system.parallel import on_main
 from mt_lottery.tracking.trackers import names_of
 from mt_lottery.training.engine import Engine
-
-#: What mt-ticket writes into a run directory where no other place is given.
-FINDINGS = ("certificate", "explain", "ticket.png", "ticket.svg")
 
 
 @dataclass(frozen=True)

@@ -124,8 +124,7 @@ def search(
             tuner=TUNERS.get(config.tuner.name)(trial.tuner),
             config_hash=digest([plan.config_hash, "trial", chosen]),
         )
-        shown = ", ".join(f"{key}={value}" for key, value in chosen.items())
-        echo(f"Trial {number + 1} of {len(settings)}: {shown}")
+        echo(f"Trial {number + 1} of {len(settings)}: {_written(chosen)}")
         try:
             # the first one is the recipe as it is
             record = _trial(own, folder, same if number == 0 else None, execute, echo)
@@ -145,10 +144,7 @@ def search(
         raise ConfigError(
             [f"Every trial failed: {line['settings']}: {line['failed']}" for line in tried]
         )
-    won = (
-        ", ".join(f"{key}={value}" for key, value in best[2].items()) or "the recipe's own settings"
-    )
-    echo(f"Best: {metric} {best[0]:.4g} on dev, with {won}.")
+    echo(f"Best: {metric} {best[0]:.4g} on dev, with {_written(best[2])}.")
     tuning = {
         "trials": len(settings),
         "metric": f"{metric} raw, dev",
@@ -160,6 +156,10 @@ def search(
     final = dataclasses.replace(best[1], tune=config.tune, baseline=config.baseline)
     tuner = TUNERS.get(final.tuner.name)(final.tuner)
     return dataclasses.replace(plan, config=final, tuner=tuner), tuning, best[3]
+
+
+def _written(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in settings.items())
 
 
 def _trial(

@@ -123,7 +123,7 @@ class Ticket:
             return list(self)
         statistic = self.scores.statistic
         # a signed measure may be below 0; -inf: the row can never be chosen
-        listed = (statistic != 0) & (statistic > -float("inf"))
+        listed = (statistic != 0) & (statistic > -math.inf)
         listed[self.rows] = True
         order = torch.argsort(statistic, descending=True, stable=True)
         found: list[int] = order[listed[order]].tolist()

@@ -41,12 +41,6 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MT_LOTTERY_CACHE", str(tmp_path / "cache"))
-
-
 def say_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the author had changed the file and begun a new process."""
     kind: Any = TEMPLATES.get("wordy")

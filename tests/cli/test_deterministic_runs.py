@@ -48,11 +48,6 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.mark.parametrize("recipe", ["random", "embed", "grad_lottery"])
 def test_what_trains_repeats_and_nothing_stays_switched_on(
     recipe: str, commands: Commands, models: Models, plugins: Path

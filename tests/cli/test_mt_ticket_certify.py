@@ -12,6 +12,7 @@ from tiny_runs import Commands, Ended, Models, contents, record, small
 
 from mt_lottery.cli.tickets.certify import parse_alphas
 from mt_lottery.errors import ConfigError
+from mt_lottery.runs.folder.preparing import FINDINGS
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +50,7 @@ def test_certificates_of_two_runs(commands: Commands, models: Models) -> None:
     ended = certified(
         commands, "r18", "a020", "--suggest", "0.5", "--check-alphas", checked, plot=True
     )
+    assert "certificate" in FINDINGS
     assert contents(Path("r18/certificate")) == FILES | {"certificate.json", "certificate.csv"}
     found, lines = report(Path("r18/certificate"))
     levels = {level["alpha"]: level for level in found["levels"]}

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from tiny_runs import Commands, Models, contents, hypotheses, record, small
 
+from mt_lottery.runs.folder.preparing import FINDINGS
+
 pytestmark = pytest.mark.slow
 
 SETTINGS = (
@@ -41,6 +43,7 @@ def test_arms_equal_the_runs_and_are_kept(kind: str, commands: Commands, models:
     ended = commands.call("ticket", "explain", "run", "--controls", "2")
     assert ended.code == 0, ended.err
     out = Path("run/explain")
+    assert out.name in FINDINGS
     # everywhere is the run, nowhere the original model's run
     assert said(out, "tuned") == [x["hypothesis"] for x in hypotheses(Path("run"))]
     original = Path(record(Path("run"))["baseline"])

@@ -17,6 +17,7 @@ from scipy.stats import ks_2samp, rankdata
 from tiny_runs import Commands, Models, small
 
 import mt_lottery as mtl
+from mt_lottery.runs.folder.preparing import FINDINGS
 
 pytestmark = pytest.mark.slow
 
@@ -151,6 +152,7 @@ def test_a_run(commands: Commands, models: Models) -> None:
     assert all(x["ranks"] == {} for x in alone["lines"])
     assert commands.call("ticket", "show", "run/tickets.csv").code == 0
     assert Path("run/ticket.png").is_file()
+    assert {path.name for path in Path("run").glob("ticket.*")} <= {*FINDINGS}
 
 
 def _training_text(folder: Path) -> tuple[list[str], list[str]]:

@@ -23,8 +23,6 @@ def test_the_original_model_is_scored_as_the_tuned_one(
     def refuse(*_: Any, **__: Any) -> Any:
         raise OSError("network is unreachable")
 
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MT_LOTTERY_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
     monkeypatch.setattr(tokenizer_spm, "SACREBLEU_DIR", str(tmp_path / "sacrebleu"))
 

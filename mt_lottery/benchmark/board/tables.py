@@ -37,7 +37,7 @@ def _score(found: Row) -> str:
 
 
 def _signed(value: float | None) -> str:
-    return number(value if value is None else round(value, 1) + 0.0, "+.1f")  # no minus zero
+    return number(value, "+z.1f")  # z: no minus zero
 
 
 def _seconds(value: float | None) -> str:

@@ -38,6 +38,8 @@ FOLDERS = (
 )
 #: What a run that is resumed goes on with.
 RESUMED = ("checkpoints", LOG, "trials", "trackers", "fairseq2/train")
+#: What mt-ticket writes into a run directory where no other place is given.
+FINDINGS = ("certificate", "explain", "ticket.png", "ticket.svg")
 OURS = (NAME, CONFIG, HYPOTHESES, SENTENCES, TICKETS, LOG, STATE, *FOLDERS)
 
 

@@ -110,10 +110,15 @@ class RowTuner(Tuner):
         """
         return None
 
+    def reached(self, context: TuningContext) -> Tensor:
+        """Token ids of the rows that training can move, ascending; of a tied table all."""
+        if self.scope == "tied":
+            return torch.arange(context.table.shape[0])
+        return context.seen if context.followed is None else context.followed
+
     def cannot_move(self, context: TuningContext) -> bool:
         rows = context.model.get_input_embeddings().token_ids.cpu()
-        reached = context.seen if context.followed is None else context.followed
-        return self.scope == "input" and not bool(torch.isin(rows, reached).any())
+        return not bool(torch.isin(rows, self.reached(context)).any())
 
     def save(self, context: TuningContext, run_dir: Path) -> Path:
         embedding = context.model.get_input_embeddings()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Container
 from dataclasses import dataclass
 
 import torch
@@ -64,10 +63,8 @@ class FrequencyMatchedTuner(KSLotteryTuner):
         counts = context.input_counts
         prompt = context.prompt_ids.tolist() if self.reads_prompt else []
         taken = {*ticket.tolist(), *prompt}
-        reached: Container[int] = counts
-        if context.followed is not None and self.scope == "input":
-            # end-of-sequence is as frequent as any token of the prompt, and nothing moves its row
-            reached = {*context.followed.tolist()}
+        # end-of-sequence is as frequent as any token of the prompt, and nothing moves its row
+        reached = {*self.reached(context).tolist()}
         pool = [token for token in sorted(counts) if token in reached and token not in taken]
         if len(pool) < len(ticket):
             others = f" and {plural(len(prompt), 'token')} of the prompt" if prompt else ""

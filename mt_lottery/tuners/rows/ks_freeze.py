@@ -36,10 +36,7 @@ class KSFreezeTuner(KSLotteryTuner):
         frozen = super().rows(context)
         others = probe_rows(context, self.scope)
         rows = others[~torch.isin(others, frozen)]
-        moves = rows
-        if context.followed is not None and self.scope == "input":
-            moves = rows[torch.isin(rows, context.followed)]
-        if len(moves) == 0:
+        if not torch.isin(rows, self.reached(context)).any():
             raise TuningError(
                 "Every row that occurs in the training text, and that training can move, is in the "
                 f"ticket of {len(frozen)}: nothing is left to tune."
