@@ -17,7 +17,7 @@ from test_rundir import HASH, OTHER, config, done, interrupted
 from mt_lottery.benchmark.cell_files import read_cell
 from mt_lottery.benchmark.plan import Cell
 from mt_lottery.errors import ConfigError, RecordError
-from mt_lottery.paper.find.pair import is_run
+from mt_lottery.paper.find.sides import is_run
 from mt_lottery.runs import Run, load_tuned
 from mt_lottery.runs.folder.preparing import STATE
 from mt_lottery.runs.folder.record import NAME, read_record

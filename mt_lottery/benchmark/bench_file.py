@@ -28,12 +28,23 @@ class _Settings:
 
 
 @dataclass
+class _Command:
+    """One command, and the cells that it asked for: each method in each language and seed."""
+
+    command: str
+    methods: list[str]
+    langs: list[str]
+    seeds: list[int]
+
+
+@dataclass
 class _Asked:
-    """What ``asked`` holds."""
+    """What ``asked`` holds; of the commands those that together ask for all of it."""
 
     methods: list[str] = field(default_factory=list)
     langs: list[str] = field(default_factory=list)
     seeds: list[int] = field(default_factory=list)
+    commands: list[_Command] = field(default_factory=list)
 
 
 def other_settings(bench: Bench) -> list[str]:
@@ -57,9 +68,10 @@ def check_settings(bench: Bench, *, force: bool, command: str) -> None:
     path = bench.out / SETTINGS
     new = bench.settings()
     asked: dict[str, list[Any]] = {}
+    changes: list[str] = []
     if path.is_file():
         old = read_settings(bench.out)
-        asked = old.get("asked", {})
+        asked = _with_commands(old)
         changes = difference(old["settings"], new)
         if changes and not force:
             listed = "\n".join(f"  {line}" for line in changes)
@@ -68,9 +80,16 @@ def check_settings(bench: Bench, *, force: bool, command: str) -> None:
                 f"Give another {argument('out')}, or {argument('force', True)} to go on with the "
                 "new ones (cells that they change are run again)."
             )
-    for key, values in (("methods", bench.recipes), ("langs", bench.langs), ("seeds", bench.seeds)):
+    cells: dict[str, list[Any]] = {
+        "methods": bench.recipes,
+        "langs": bench.langs,
+        "seeds": bench.seeds,
+    }
+    for key, values in cells.items():
         known = asked.setdefault(key, [])
         known += [value for value in values if value not in known]
+    before = [] if changes else asked.get("commands", [])  # with other settings: of other cells
+    asked["commands"] = _added(before, {"command": command, **cells})
     new["command"] = command  # the last one; no difference by itself
     content = {"schema": SCHEMA, "mt_lottery": __version__, "settings": new, "asked": asked}
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
@@ -91,6 +110,37 @@ def read_settings(out: Path) -> dict[str, Any]:
     for kind, key in ((_Settings, "settings"), (_Asked, "asked")):
         converted(kind, content.setdefault(key, {}), f"{path}: damaged: {key}")
     return content
+
+
+def _with_commands(content: dict[str, Any]) -> dict[str, list[Any]]:
+    """What was asked for; of a folder of an earlier version its last command stands for all."""
+    asked: dict[str, list[Any]] = content.get("asked", {})
+    if asked.get("methods") and not asked.get("commands"):
+        keys = ("methods", "langs", "seeds")
+        last = content["settings"].get("command", "mt-bench")
+        one = {"command": last} | {key: list(asked.get(key, [])) for key in keys}
+        asked["commands"] = [one]
+    return asked
+
+
+def _added(known: list[dict[str, Any]], new: dict[str, Any]) -> list[dict[str, Any]]:
+    """Commands and one more, without those whose cells another asks for too."""
+
+    def within(one: dict[str, Any], other: dict[str, Any]) -> bool:
+        return all({*one[key]} <= {*other[key]} for key in ("methods", "langs", "seeds"))
+
+    kept = [one for one in known if not within(one, new)]
+    return kept if any(within(new, one) for one in kept) else [*kept, new]
+
+
+def command_of(asked: dict[str, list[Any]], settings: dict[str, Any]) -> str:
+    """The commands that make a benchmark's folder anew, as one line.
+
+    Args:
+        asked, settings: as ``bench.json`` holds them.
+    """
+    commands = [one["command"] for one in asked.get("commands", [])]
+    return "; ".join(dict.fromkeys(commands)) or settings.get("command", "mt-bench")
 
 
 def difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

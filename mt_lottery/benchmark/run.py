@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from mt_lottery.benchmark.asking import Asked
-from mt_lottery.benchmark.bench_file import check_settings, other_settings, read_settings
+from mt_lottery.benchmark.bench_file import check_settings, other_settings
 from mt_lottery.benchmark.board import contamination
 from mt_lottery.benchmark.board.collect import collect
 from mt_lottery.benchmark.board.presenting import present, tell
@@ -104,8 +104,7 @@ def carry_out(bench: Bench, given: Any, *, shown: bool = True) -> tuple[int, lis
         failed = do_cells(bench, asked)
         results = collect(bench.out)
         if results.records:
-            command = read_settings(bench.out)["settings"].get("command", asked.command_line)
-            written = write_reports(results, bench.out, command=command)
+            written = write_reports(results, bench.out)
             status = present(written, log, shown=shown)
     tell(failed, bench.out)
     return status, failed

@@ -168,8 +168,7 @@ def report(given: argparse.Namespace) -> int:
         written = write_published(given.folders[0], out)
     else:
         results = load(given.folders)
-        command = results.settings.get("command", "mt-bench")
-        written = write_reports(results, out, command=command)
+        written = write_reports(results, out)
     if given.figure is not None:
         written.files += write_figure(written.board, stem)
     status = present(written)

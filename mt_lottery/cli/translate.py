@@ -85,6 +85,7 @@ def command(arguments: Sequence[str]) -> int:
         return code
     given = parser().parse_args(arguments)
     from mt_lottery.config.stored import allowing
+    from mt_lottery.decoding.room import TooLongError
     from mt_lottery.runs import Run
 
     # standard output is for translations: what a plugin prints goes beside them
@@ -100,10 +101,20 @@ def command(arguments: Sequence[str]) -> int:
         print(f"One sentence a line ({lang}); Ctrl-D ends.", file=sys.stderr)
     size = 1 if interactive else 16 * asked.get("batch_size", run.config.translate.batch_size)
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")  # type: ignore[union-attr]
+    before = 0
     for block in blocks(sys.stdin.buffer, size):
+        failed: TooLongError | None = None
         with aside:
-            outputs = run.translate(block, lang=lang, **asked)
-        print("\n".join(outputs), flush=True)
+            try:
+                outputs = run.translate(block, lang=lang, **asked)
+            except TooLongError as error:
+                failed = error.called(f"standard input, line {before + error.place + 1}")
+                outputs = run.translate(block[: error.place], lang=lang, **asked)
+        if outputs:
+            print("\n".join(outputs), flush=True)
+        if failed:  # as after a line that is no UTF-8, the lines before it are not lost
+            raise failed
+        before += len(block)
     return 0
 
 

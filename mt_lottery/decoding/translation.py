@@ -18,9 +18,9 @@ from mt_lottery.decoding.greedy import greedy_batch
 from mt_lottery.decoding.lines import FirstLine
 from mt_lottery.decoding.lines import first_line as first_line
 from mt_lottery.decoding.prefix import SharedPrefix, learned_prefix, share_prefix
+from mt_lottery.decoding.room import check_positions
 from mt_lottery.errors import ConfigError, DataError, ModelError, plural
 from mt_lottery.model.attention import of_any_shape
-from mt_lottery.model.positions import learned_positions
 from mt_lottery.model.sharding import is_sharded
 from mt_lottery.report.tokens import decode_text
 
@@ -119,8 +119,8 @@ def translate(
     Raises:
         ConfigError: a size below 1.
         DataError: an empty prompt.
-        ModelError: a prompt longer than the model's positions, or a single sentence that does
-            not fit into memory.
+        TooLongError: a prompt for which the model has not the positions.
+        ModelError: a single sentence that does not fit into memory.
 
     """
     sizes = {"beam_size": beam_size, "max_new_tokens": max_new_tokens, "batch_size": batch_size,
@@ -128,7 +128,7 @@ def translate(
     _check(sizes, prompts, forced)
     if not prompts:
         return []
-    check_positions(model, max(map(len, prompts)), max_new_tokens)
+    check_positions(model, [*map(len, prompts)], max_new_tokens)
     line = FirstLine(tokenizer) if one_line else None
     ends = None if line is None else lambda tokens: line([*forced, *tokens])
     prompts = [[*prompt, *forced] for prompt in prompts] if forced else prompts
@@ -260,8 +260,8 @@ def _unless_out_of_memory(
         if len(batch) == 1:
             raise ModelError(
                 "Out of memory with a single sentence (prompt of "
-                f"{plural(len(batch[0]), 'token')}). Lower translate.max_new_tokens or "
-                "translate.beam_size, or take a smaller model."
+                f"{plural(len(batch[0]), 'token')}). Lower the limit of new tokens or the beam "
+                "size, or take a smaller model."
             ) from error
     # Only now are the frames gone that held the batch's tensors.
     gc.collect()
@@ -312,27 +312,3 @@ def _evaluating(model: Any) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
-
-
-def check_positions(model: Any, longest: int, max_new_tokens: int, taken: int = 0) -> None:
-    """Refuse what a table of positions cannot hold; RoPE and the like have no such end.
-
-    Args:
-        model: a causal LM.
-        longest: tokens of the longest prompt.
-        max_new_tokens: that may follow it.
-        taken: positions that a method yet to be applied will take.
-
-    Raises:
-        ModelError: it says how many there are.
-    """
-    limit = learned_positions(model)
-    if limit is None:
-        return
-    limit -= taken
-    if longest + max_new_tokens - 1 > limit:
-        raise ModelError(
-            f"The longest prompt has {plural(longest, 'token')}; with "
-            f"translate.max_new_tokens={max_new_tokens} that is more than the model's "
-            f"{plural(limit, 'position')}. Lower translate.max_new_tokens or take shorter prompts."
-        )

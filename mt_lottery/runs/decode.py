@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -13,19 +14,22 @@ from mt_lottery.config import RunConfig
 from mt_lottery.data.joint import in_direction
 from mt_lottery.data.prompts.chat import BoundChat
 from mt_lottery.data.prompts.prepared import PreparedText
-from mt_lottery.decoding.translation import Hypothesis, check_positions, translate
-from mt_lottery.errors import plural
+from mt_lottery.decoding.room import TooLongError, beyond_training, check_positions
+from mt_lottery.decoding.translation import Hypothesis, translate
+from mt_lottery.errors import assigned, plural
 from mt_lottery.model.attention import allow_repeating
 from mt_lottery.model.loading import HOST, LoadedModel, load
-from mt_lottery.model.positions import learned_positions, named_positions
+from mt_lottery.model.positions import named_positions
 from mt_lottery.model.sharding import in_step
 from mt_lottery.model.special_tokens import check_ids
 from mt_lottery.model.tables import eos_ids, input_table
 from mt_lottery.report.progress import is_live, progress_bar
-from mt_lottery.runs.planning.plan import Plan
+from mt_lottery.runs.planning.plan import Echo, Plan
 from mt_lottery.runs.planning.sharding import divided
 from mt_lottery.system import parallel
 from mt_lottery.tuners.base import Tuner
+
+logger = logging.getLogger(__name__)
 
 
 def pad_id(tokenizer: Any) -> int:
@@ -91,18 +95,32 @@ class Progress:
         self._bar.close()
 
 
-def check_room(plan: Plan, loaded: LoadedModel) -> None:
+def check_room(plan: Plan, loaded: LoadedModel, echo: Echo) -> None:
     """Make sure, before anything is trained, that the model has positions for the test set.
 
+    Args:
+        plan: its test sets, and the positions that its tuner will take.
+        loaded: model and tokenizer.
+        echo: prints a line for the user, where the model was not trained for so many.
+
     Raises:
-        ModelError: it has not.
+        TooLongError: it has not.
     """
-    if learned_positions(loaded.model) is None:
+    if named_positions(loaded.model) is None:
         return
-    found = [part.text.prompts(part.test.sources, loaded.tokenizer) for part in plan.parts]
-    longest = max((len(prompt) for prompts in found for prompt in prompts), default=0)
-    new = plan.config.translate.max_new_tokens
-    check_positions(loaded.model, longest, new, plan.tuner.virtual_tokens)
+    new, lengths = plan.config.translate.max_new_tokens, []
+    for part in plan.parts:
+        own = [*map(len, part.text.prompts(part.test.sources, loaded.tokenizer))]
+        try:
+            check_positions(loaded.model, own, new, plan.tuner.virtual_tokens)
+        except TooLongError as error:
+            raise error.called(
+                f"Test sentence {error.place + 1} ({part.config.lang})",
+                setting=assigned({"translate.max_new_tokens": new}),
+            ) from None
+        lengths += own
+    if warning := beyond_training(loaded.model, lengths, new):
+        echo(warning)
 
 
 def decode_test(plan: Plan, loaded: LoadedModel, tuner: Tuner) -> list[Hypothesis]:
@@ -171,6 +189,7 @@ def decode(
     *,
     one_line: bool = False,
     quiet: bool = False,
+    warn: bool = False,
     text: PreparedText | None = None,
 ) -> list[Hypothesis]:
     """Translate sources, in order; several processes do a share each, and get all of it.
@@ -182,7 +201,11 @@ def decode(
         tuner: the run's, with its examples, first tokens and stop rule; None for none of these.
         one_line: end each translation at its first line break, whatever the tuner does.
         quiet: show no progress.
+        warn: of sentences that the model was not trained for (a run looks at its own before).
         text: the run's; new if None.
+
+    Raises:
+        TooLongError: a sentence for which the model has not the positions.
     """
     settings = config.translate
     text = text or PreparedText.of(config)
@@ -191,6 +214,12 @@ def decode(
     else:
         prompts, _ = prompts_and_leads(config, loaded, sources, tuner, text)
     check_ids(prompts, loaded.tokenizer, input_table(loaded.model).shape[0])
+    # before they are shared out: a place in a share says nothing
+    lengths = [*map(len, prompts)]
+    check_positions(loaded.model, lengths, settings.max_new_tokens)
+    beyond = beyond_training(loaded.model, lengths, settings.max_new_tokens) if warn else None
+    if beyond:
+        logger.warning("%s", beyond)
 
     def share(mine: Sequence[list[int]]) -> list[Hypothesis]:
         progress = None if quiet or not parallel.is_main() else Progress(len(mine))

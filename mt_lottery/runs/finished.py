@@ -11,7 +11,8 @@ from mt_lottery.config.checking import revised
 from mt_lottery.data.joint import in_direction
 from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.data.prompts.wording import prompts_of
-from mt_lottery.errors import ArgumentError, check_texts
+from mt_lottery.decoding.room import TooLongError
+from mt_lottery.errors import ArgumentError, argument, check_texts
 from mt_lottery.languages import parse_pair
 from mt_lottery.runs.decode import decode, prompts_and_leads
 from mt_lottery.runs.opened.parts import Opened
@@ -65,14 +66,27 @@ class Run(Opened):
         Raises:
             ConfigError: sentences that are no list of texts; a setting of decoding that there is
                 not, with the nearest one (a KeywordError), or out of its range.
+            TooLongError: a ModelError: a sentence for which the model has not the positions.
         """
         sentences = check_texts("sentences", sentences, ArgumentError)
         settings = revised("translate", self.config.translate, decoding)
         one = in_direction(self.config, self.direction(lang))
         config = dataclasses.replace(one, translate=settings)
-        full = [text for text in sentences if text.strip()]  # else there is nothing to translate
-        found = iter(decode(config, self.tuned, full, self.tuner, quiet=True) if full else ())
-        return [next(found).first_line if text.strip() else "" for text in sentences]
+        full = [place for place, text in enumerate(sentences) if text.strip()]
+        outputs = [""] * len(sentences)  # an empty sentence has nothing to translate
+        if not full:
+            return outputs
+        try:
+            found = decode(
+                config, self.tuned, [sentences[i] for i in full], self.tuner, quiet=True, warn=True
+            )
+        except TooLongError as error:
+            place = full[error.place]
+            setting = argument("max_new_tokens", settings.max_new_tokens)
+            raise error.called(f"sentences[{place}]", setting=setting, place=place) from None
+        for place, hypothesis in zip(full, found, strict=True):
+            outputs[place] = hypothesis.first_line
+        return outputs
 
     def prompt(self, sentence: str, lang: str | None = None) -> str:
         """What the tuned model is given to translate a sentence, special tokens left out.

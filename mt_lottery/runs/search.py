@@ -124,7 +124,8 @@ def search(
             tuner=TUNERS.get(config.tuner.name)(trial.tuner),
             config_hash=digest([plan.config_hash, "trial", chosen]),
         )
-        echo(f"Trial {number + 1} of {len(settings)}: {_written(chosen)}")
+        place = folder.relative_to(run_dir)
+        echo(f"Trial {number + 1} of {len(settings)} ({place}): {_written(chosen)}")
         try:
             # the first one is the recipe as it is
             record = _trial(own, folder, same if number == 0 else None, execute, echo)

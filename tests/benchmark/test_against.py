@@ -78,7 +78,7 @@ def test_against_the_best_it_says_what_the_leaderboard_says(tmp_path: Path) -> N
     for method, own in GIVEN.items():
         cell(tmp_path, method, 0, own, own)
     results = collect(tmp_path)
-    (block,) = build(results, command="x")["blocks"]
+    (block,) = build(results)["blocks"]
     rows = {row["method"]: row for row in block["rows"]}
     best = next(m for m, row in rows.items() if row["difference"] == 0)
     for method, gaps in compare_with(results, best).gaps.items():

@@ -336,6 +336,12 @@ def test_equal_tuning_budget_is_a_second_block(commands: Commands, models: Model
     assert "out/runs/eos_bias/en-ro/seed-0 is this very training, done" in log
     assert Cell("runs", "eos_bias", "en-ro", 0).unsearched is None
     assert tuned["rows"][2]["cells"]["en-ro"]["chosen"] == [chosen["chosen"]]
+    assert not recipe["chosen"] and len(tuned["chosen"]) == 2
+    ((key, value),) = chosen["chosen"].items()
+    told = f"{tuned['rows'][2]['label']}: en-ro: {key}={value}."
+    assert tuned["chosen"][1] == told and told in Path("out/leaderboard.html").read_text()
+    assert "### Settings chosen on the dev set" in Path("out/leaderboard.md").read_text()
+    assert f"Trial 2 of 2 (trials/1): {key}=" in log
 
 
 def test_report_again_and_of_two(commands: Commands, models: Models, finished: Path) -> None:
@@ -353,6 +359,8 @@ def test_report_again_and_of_two(commands: Commands, models: Models, finished: P
     assert commands.call("bench", "report", "one", "two", "--out", "both").code == 0
     (block,) = board(Path("both"))["blocks"]
     assert [r["method"] for r in block["rows"]] == ["none", "few_shot", "eos_bias"]
+    one, two = (board(Path(name))["command"] for name in ("one", "two"))
+    assert board(Path("both"))["command"] == f"{one}; {two}"
 
     other = ("few_shot", "--langs", "ro", "--out", "three", "data.test_pairs=5")
     assert bench(commands, models, *other).code == 0

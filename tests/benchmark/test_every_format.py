@@ -162,7 +162,7 @@ def nothing_learnt(tmp_path: Path) -> Path:
 
 def test_a_model_that_learnt_nothing(tmp_path: Path) -> None:
     out = nothing_learnt(tmp_path)
-    written = write_reports(collect(out), out, command="x")
+    written = write_reports(collect(out), out)
     assert (written.problems, written.status) == ({}, 0)
     assert [p.name for p in written.files] == [f"leaderboard.{kind}" for kind in FORMATS]
     assert "viewBox" in (out / "leaderboard.html").read_text()
@@ -177,7 +177,7 @@ def test_no_format_stops_another(
 
     monkeypatch.setattr(report, broken, fail)
     out = nothing_learnt(tmp_path)
-    written = write_reports(collect(out), out, command="x")
+    written = write_reports(collect(out), out)
     assert len(written.files) == 4 and all(path.is_file() for path in written.files)
     [(name, reason)] = written.problems.items()
     assert not Path(name).exists() and "ZeroDivisionError: of the test" in reason

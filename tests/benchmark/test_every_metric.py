@@ -29,7 +29,7 @@ def test_comets_intervals_and_pvalues_are_those_of_means(out: Path) -> None:
     given = scores()
     for method, own in given.items():
         cell(out, method, 0, own, own - 0.01)
-    board = build(collect(out), command="x")
+    board = build(collect(out))
     assert [m["key"] for m in board["metrics"]] == ["chrf", "comet"]
     assert board["metrics"][1]["column"] == "COMET[m] ×100"
     (block,) = board["blocks"]
@@ -62,7 +62,7 @@ def test_comets_intervals_and_pvalues_are_those_of_means(out: Path) -> None:
 def test_every_format_has_every_metric(out: Path) -> None:
     for method, own in scores().items():
         cell(out, method, 0, own, own)
-    board = write_reports(collect(out), out, command="x").board
+    board = write_reports(collect(out), out).board
     text = (out / "leaderboard.md").read_text()
     assert "### Every metric, with its significance" in text
     assert "| average | chrF++ | first line | p | COMET[m] ×100 | first line | p |" in text
@@ -79,6 +79,22 @@ def test_every_format_has_every_metric(out: Path) -> None:
     assert "Every metric" not in markdown(older) + render_page(older, {})  # a board of before
 
 
+def test_a_cell_without_sentence_scores_is_named(out: Path) -> None:
+    for seed in (0, 1):
+        for method, own in scores().items():
+            cell(out, method, seed, own, own)
+    note = "no sentence scores of 'chrf' (sentence_scores.jsonl)"
+    board = build(collect(out))
+    assert not any(note in each for each in board["notes"])
+    assert any(row["mark"] for row in board["blocks"][0]["rows"])
+    lacking = out / "runs/lora/en-ro/seed-0"
+    (lacking / "sentence_scores.jsonl").unlink()
+    board = build(collect(out))
+    assert not any(row["mark"] for row in board["blocks"][0]["rows"])
+    (said,) = [each for each in board["notes"] if note in each]
+    assert said.startswith(f"{lacking}: ")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -90,6 +106,6 @@ def test_what_cannot_be_compared_is_left_out(out: Path, change: dict[str, Any], 
     given = scores()
     cell(out, "none", 0, given["none"], given["none"])
     cell(out, "lora", 0, given["lora"], given["lora"], **change)
-    board = build(collect(out), command="x")
+    board = build(collect(out))
     assert [m["key"] for m in board["metrics"]] == ["chrf"]
     assert any(said in note for note in board["notes"])

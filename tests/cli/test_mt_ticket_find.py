@@ -252,3 +252,20 @@ def test_rounding_is_told(commands: Commands, models: Models) -> None:
     assert said in " ".join(ended.err.split())
     back = commands.call("ticket", "find", rounded, models.untied, "--overwrite")
     assert back.code == ended.code == 0 and "rounding" not in back.err
+
+
+def test_a_run_of_another_model_is_told(commands: Commands, models: Models) -> None:
+    run = small(models.untied, "ks_lottery", "baseline=false", "out_dir=run")
+    assert commands.train(*run).code == 0
+    other = changed(models.untied, Path("other"), lambda m: m.get_input_embeddings().weight.mul_(2))
+    note = "is not the model that run was tuned from: of 64 rows looked at, 64 differ"
+    ended = commands.call("ticket", "find", other, "run", "--top", 5, "--out", "a.csv")
+    assert ended.code == 0 and f"{other} {note}" in " ".join(ended.err.split()), ended.err
+    ended = commands.call("ticket", "find", "run", other, "--top", 5, "--out", "b.csv")
+    assert ended.code == 0 and f"{other} {note}" in " ".join(ended.err.split())
+    # the run's own model, a rounded copy of it, and an earlier state of its training are no others
+    rounded = changed(models.untied, Path("rounded"), lambda _: None, dtype=torch.bfloat16)
+    few = changed(models.untied, Path("few"), lambda m: m.get_input_embeddings().weight[:9].mul_(2))
+    for place, own in enumerate((models.untied, rounded, few)):
+        ended = commands.call("ticket", "find", own, "run", "--top", 5, "--out", f"{place}.csv")
+        assert ended.code == 0 and "is not the model" not in ended.err, ended.err

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tiny_runs import DIMENSION, MINI, VOCABULARY, Commands, Models, hypotheses, model, record
+from tiny_runs import DIMENSION, MINI, Commands, Models, few_positions, hypotheses, model, record
 
 pytestmark = pytest.mark.slow
 
@@ -90,22 +88,6 @@ def test_pairs_that_are_too_long_are_counted(commands: Commands, models: Models)
     dropped = record(Path("run"))["data"]["train"]["dropped"]
     assert 0 < dropped < 24
     assert f"{dropped} training pairs are longer than data.max_length" in ended.err
-
-
-def few_positions(like: Path, count: int) -> Path:
-    """A tiny GPT-2, with a table of so many positions, and the tokenizer of another model."""
-    import transformers
-
-    folder = Path(f"gpt2-{count}")
-    special = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
-    shape = transformers.GPT2Config(
-        vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=2, n_positions=count, **special
-    )
-    made: Any = transformers.GPT2LMHeadModel(shape)
-    made.save_pretrained(folder)
-    for file in like.glob("tokenizer*"):
-        shutil.copy(file, folder)
-    return folder
 
 
 @pytest.mark.parametrize("method", ["random_seen", "prefix", "prompt"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from tiny_runs import Commands, Ended, Models, hypotheses, small
+from tiny_runs import Commands, Ended, Models, few_positions, hypotheses, small
 
 pytestmark = pytest.mark.slow
 
@@ -119,6 +120,46 @@ def test_input_that_is_no_utf8(commands: Commands, models: Models, translate: Tr
     message = ended.mistake()
     assert "line 2" in message and "UTF-8" in message and "0xe5" in message
     assert ended.out == good["first_line"] + "\n"  # what came before is not lost
+
+
+def test_a_sentence_that_the_model_has_no_positions_for(
+    commands: Commands, models: Models, translate: Translate
+) -> None:
+    import mt_lottery as mtl
+
+    folder = few_positions(models.untied, 120)
+    run = tune(commands, folder, "none")
+    good = hypotheses(run)
+    long = f"{good[2]['source']} " * 40
+    lines = [good[0]["source"], "", good[1]["source"], long.strip(), good[2]["source"]]
+    ended = translate("\n".join(lines * 2).encode(), "--run", run, "--max-new-tokens", 9)
+    told = ended.mistake()
+    assert told.startswith("standard input, line 4: its prompt has "), told
+    assert "with --max-new-tokens 9 that is more than the model's 120 positions" in told
+    shorter = translate("\n".join(lines[:3]).encode(), "--run", run, "--max-new-tokens", 9)
+    assert ended.out == shorter.out and shorter.out.count("\n") == 3  # what came before it
+    told = translate("\n".join(lines * 2).encode(), "--run", run, "--batch-size", 1).mistake()
+    assert told.startswith("standard input, line 4: ")
+    with pytest.raises(mtl.MTLotteryError, match=r"^sentences\[3\]: .* with max_new_tokens=8 that"):
+        mtl.Run(run).translate(lines)
+    ended = commands.train(*small(folder, "none", "baseline=false", "translate.max_new_tokens=110"))
+    told = ended.mistake()
+    assert re.search(r"Test sentence \d+ \(en-es\): its prompt has", told), told
+    assert "with translate.max_new_tokens=110 that is" in told
+
+
+def test_a_sentence_beyond_the_positions_of_its_training(
+    commands: Commands, models: Models, caplog: pytest.LogCaptureFixture, translate: Translate
+) -> None:
+    run = tune(commands, models.untied, "none")
+    long = "How deep is this lake? " * 60
+    ended = translate(f"Hello.\n{long}\nHello.\n".encode(), "--run", run)
+    assert ended.code == 0 and ended.out.count("\n") == 3
+    (said,) = [each.getMessage() for each in caplog.records if "beyond" in each.getMessage()]
+    assert said.startswith("1 prompt (the longest has ") and "512 positions" in said
+    more = ("baseline=false", "translate.max_new_tokens=600", "data.test_pairs=1")
+    told = commands.train(*small(models.untied, "none", *more, "out_dir=long"))
+    assert told.code == 0 and "1 prompt (the longest has" in told.err and "512 pos" in told.err
 
 
 def test_runs_that_cannot_be_opened(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -209,3 +210,19 @@ def hypotheses(folder: Path) -> list[dict[str, Any]]:
     """The lines of a run's ``hypotheses.jsonl``."""
     text = (folder / "hypotheses.jsonl").read_text("utf-8")
     return [json.loads(line) for line in text.rstrip("\n").split("\n")]
+
+
+def few_positions(like: Path, count: int) -> Path:
+    """A tiny GPT-2, with a table of so many positions, and the tokenizer of another model."""
+    import transformers
+
+    folder = Path(f"gpt2-{count}")
+    special = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
+    shape = transformers.GPT2Config(
+        vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=2, n_positions=count, **special
+    )
+    made: Any = transformers.GPT2LMHeadModel(shape)
+    made.save_pretrained(folder)
+    for file in like.glob("tokenizer*"):
+        shutil.copy(file, folder)
+    return folder

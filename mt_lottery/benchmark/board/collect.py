@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mt_lottery.benchmark.bench_file import read_settings
+from mt_lottery.benchmark.bench_file import command_of, read_settings
 from mt_lottery.benchmark.cell_files import read_cell
 from mt_lottery.benchmark.plan import BLOCKS, Cell
 from mt_lottery.benchmark.recipes import JOINT, place
@@ -33,7 +33,7 @@ class Results:
         sentences: cell → metric → ``raw`` or ``first_line`` → sentence statistics.
         failures: cell → why it failed, for cells that were tried and are not done, or of which
             a file is damaged: one such cell does not stop the others.
-        asked: recipes, langs and seeds that were asked for, in order.
+        asked: recipes, langs and seeds that were asked for, in order, and the commands that did.
         settings: as ``bench.json`` keeps them.
     """
 
@@ -49,6 +49,11 @@ class Results:
     def metric(self) -> str:
         """Key of the metric that ranks: the first one of the records."""
         return next(iter(next(iter(self.records.values())).scores))
+
+    @property
+    def command(self) -> str:
+        """The commands that make it anew, as one line."""
+        return command_of(self.asked, self.settings)
 
     def statistics(self, cell: Cell, metric: str, which: str) -> Floats | None:
         """Sentence statistics [N, S] of a finished cell; None where it has none.

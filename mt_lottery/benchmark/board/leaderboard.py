@@ -41,12 +41,11 @@ EXPLANATIONS = {
 }
 
 
-def build(results: Results, *, command: str, created: str | None = None) -> dict[str, Any]:
+def build(results: Results, *, created: str | None = None) -> dict[str, Any]:
     """The leaderboard.
 
     Args:
         results: from :func:`mt_lottery.benchmark.board.collect.collect`.
-        command: how the benchmark was started.
         created: ISO time; now if None.
 
     Raises:
@@ -54,7 +53,7 @@ def build(results: Results, *, command: str, created: str | None = None) -> dict
     """
     if not results.records:
         raise RecordError(nothing_finished(results, "show"))
-    return Builder(results).board(command, created)
+    return Builder(results).board(created)
 
 
 def bootstrap_of(results: Results, key: str | None = None, times: float = 1.0) -> Bootstrap | None:
@@ -104,8 +103,9 @@ class Builder:
         times = "" if self.times == 1 else f" ×{self.times:g}"
         return f"{self.entry.get('column', self.metric)}{times}"
 
-    def board(self, command: str, created: str | None) -> dict[str, Any]:
+    def board(self, created: str | None) -> dict[str, Any]:
         """The whole leaderboard, as :func:`build` returns it."""
+        command = self.results.command
         blocks = {name: self.block(name) for name in BLOCKS if self.recipes(name)}
         keys, left_out = common_metrics(self.results)
         by_metric = {key: Builder(self.results, key) for key in keys}
@@ -129,6 +129,7 @@ class Builder:
                 *notes.reading(self.results, self.first, len(self.seeds)),
                 NOTE,
                 *left_out,
+                *notes.lacking_sentences(self.results, self.metric),
             ],
             "provenance": notes.provenance(self.results, self.langs, self.seeds, command),
             "contamination": notes.overlaps(self.results),
@@ -178,6 +179,7 @@ class Builder:
             "trials": trials,
             "explanation": explanation,
             "rows": rows,
+            "chosen": notes.chosen_settings(rows),
         }
 
     def block_name(self, name: str) -> str:

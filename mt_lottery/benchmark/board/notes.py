@@ -79,6 +79,51 @@ def metric_of(results: Results) -> dict[str, Any]:
     }
 
 
+def lacking_sentences(results: Results, metric: str) -> list[str]:
+    """A note where the sentence scores of a cell are missing, without which nothing is compared.
+
+    Args:
+        results: the benchmark.
+        metric: key of the one that ranks.
+    """
+    has = {cell: results.statistics(cell, metric, "raw") is not None for cell in results.records}
+    lacking = [cell for cell, known in has.items() if not known]
+    if not lacking or not any(has.values()):  # a metric that has none says so elsewhere
+        return []
+    more = f" and {plural(len(lacking) - 1, 'other cell')}" if lacking[1:] else ""
+    return [
+        f"{results.folders[lacking[0]]}{more}: no sentence scores of '{metric}' "
+        "(sentence_scores.jsonl), so no recipe is compared with another: nothing is bold, and "
+        "there are no p-values."
+    ]
+
+
+def chosen_settings(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The settings that trials chose on dev, a sentence a recipe; none where none did.
+
+    Args:
+        rows: of a block of the leaderboard.
+    """
+    said = []
+    for row in rows:
+        found: dict[str, list[str]] = {}  # settings → the languages and seeds that have them
+        for lang, cell in row["cells"].items():
+            seeds = dict(zip(cell.get("seeds") or [], cell.get("chosen") or [], strict=False))
+            written = {
+                seed: ", ".join(f"{key}={value}" for key, value in settings.items())
+                for seed, settings in seeds.items()
+                if settings
+            }
+            for settings in dict.fromkeys(written.values()):
+                own = [str(seed) for seed, one in written.items() if one == settings]
+                which = "" if len(own) == len(seeds) else f" (seed {', '.join(own)})"
+                found.setdefault(settings, []).append(lang + which)
+        if found:
+            each = "; ".join(f"{', '.join(langs)}: {text}" for text, langs in found.items())
+            said.append(f"{row['label']}: {each}.")
+    return said
+
+
 def provenance(
     results: Results, langs: Sequence[str], seeds: Sequence[int], command: str
 ) -> list[dict[str, str]]:

@@ -74,7 +74,7 @@ class Written:
             self.files.append(path)
 
 
-def write_reports(results: Results, out: Path, *, command: str) -> Written:
+def write_reports(results: Results, out: Path) -> Written:
     """Write ``leaderboard.md``, ``.csv``, ``.tex``, ``.json`` and ``.html``.
 
     Only the page holds text of the test set.
@@ -82,7 +82,7 @@ def write_reports(results: Results, out: Path, *, command: str) -> Written:
     Raises:
         RecordError: no cell is done yet.
     """
-    board = build(results, command=command)
+    board = build(results)
     return _write(board, sentences_of=lambda: sentences(results), out=out)
 
 

@@ -192,6 +192,8 @@ def markdown(board: dict[str, Any]) -> str:
             for lang, cell in row["cells"].items()
             if cell["state"] == "failed"
         ]
+        if block.get("chosen"):
+            parts += ["", "### Settings chosen on the dev set", "", *bullets(block["chosen"])]
         if failed:
             parts += ["", "### FAILED", "", *bullets(failed)]
     return "\n".join([*parts, *closing(board)]) + "\n"

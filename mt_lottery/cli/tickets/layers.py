@@ -25,7 +25,7 @@ def layers(given: argparse.Namespace) -> int:
     from pathlib import Path
 
     from mt_lottery.errors import ModelError
-    from mt_lottery.paper.find.pair import is_run
+    from mt_lottery.paper.find.sides import is_run
     from mt_lottery.paper.find.tables import open_model
     from mt_lottery.paper.layers.parameters import compare_layers, write_layers
     from mt_lottery.report.figures import check_matplotlib

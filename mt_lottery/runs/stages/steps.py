@@ -84,7 +84,7 @@ class Steps:
         if divided(config) and not tuner.trains_weights:
             shard(self.loaded.model, plan.device)
         context, encoded, dev = make_context(plan, self.loaded, self.echo)
-        check_room(plan, self.loaded)
+        check_room(plan, self.loaded, self.echo)
         if tuner.probe is not None or tuner.gradient_pairs is not None:
             assert encoded is not None
             self._measure_rows(context, encoded, dev)
