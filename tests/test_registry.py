@@ -380,9 +380,11 @@ def test_a_recipe_with_a_built_in_name_is_refused(tmp_path: Path, place: str) ->
         ("model: {revision: 0123}\n", "`model.revision` is the number 83 in the recipe; quote it"),
         ("- a\n- b\n", "recipe=wrong: its YAML must hold keys and values, not ['a', 'b']"),
         (
-            "defaults: 3\n",
-            "The YAML of recipe=wrong, model=gemma3_270m, data=mini cannot be composed",
+            "defaults: lora\n",
+            "wrong.yaml: `defaults` is 'lora'; allowed: a list of the recipes that this one goes "
+            "on from, as in `defaults: [lora]`.",
         ),
+        ("defaults: 3\n", "wrong.yaml: `defaults` is 3; allowed: a list"),
         ("defaults: [nothing]\n", "Could not load 'recipe/nothing'."),
         ("train: {lr: 0.1}\n", "recipe=wrong does not say which tuner it uses: write tuner: {name"),
         ("", "recipe=wrong does not say which tuner it uses"),

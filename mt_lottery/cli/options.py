@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from mt_lottery.errors import MTLotteryError, nearest
@@ -156,7 +156,13 @@ def subcommand(
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, whose messages on a wrong choice or an unknown option name the nearest one."""
+    """argparse, whose messages on a wrong choice or an unknown option name the nearest one.
+
+    Attributes:
+        instead: option that there is not → a sentence that says what to do.
+    """
+
+    instead: Mapping[str, str] = {}
 
     def error(self, message: str) -> NoReturn:
         """End with 2 and the message."""
@@ -170,4 +176,7 @@ class Parser(argparse.ArgumentParser):
             options = [name for action in self._actions for name in action.option_strings]
             wrong = [w.partition("=")[0] for w in unrecognised[1].split() if w.startswith("-")]
             hint = "".join(nearest(word, options) for word in wrong[:1])
+            given = [word.partition("=")[0] for word in unrecognised[1].split()]
+            known = [f" {self.instead[word]}" for word in given if word in self.instead]
+            hint = "".join(known[:1]) or hint
         super().error(f"{message.rstrip('.')}.{hint}" if hint else message)

@@ -31,6 +31,10 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    made.instead = dict.fromkeys(
+        ("--input", "-i", "--input-file", "--file", "--output", "-o", "--output-file", "--text"),
+        "It reads standard input and writes standard output: mt-translate --run DIR < FILE > FILE",
+    )
     made.add_argument("--version", action="version", version=f"mt-lottery {__version__}")
     made.add_argument("--run", required=True, metavar="DIR", help="run directory of mt-train")
     made.add_argument(

@@ -18,7 +18,7 @@ from mt_lottery.config import RunConfig
 from mt_lottery.config.filling import all_keys, build
 from mt_lottery.config.groups import settings_of
 from mt_lottery.config.overrides import parse_overrides
-from mt_lottery.config.recipe_files import GROUPS, names_in
+from mt_lottery.config.recipe_files import GROUPS, names_in, recipe_files
 from mt_lottery.config.stored import read_stored
 from mt_lottery.config.written import as_written
 from mt_lottery.errors import ConfigError
@@ -89,7 +89,7 @@ def _compose(pairs: Sequence[tuple[str, Any]], found: list[str]) -> RunConfig:
         if group in values:
             chosen[group] = str(values.pop(group))
     if chosen["recipe"] is None and not saved:
-        names = ", ".join(registry.TUNERS.names())
+        names = ", ".join(sorted({*names_in("recipe"), *recipe_files()}))
         found.append(f"`recipe` is missing: give one, for example recipe=ks_lottery ({names}).")
     if saved:
         from_groups = sorted({*GROUPS, "preset"} & {key for key, _ in pairs})

@@ -7,6 +7,7 @@ import copy
 import itertools
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -28,7 +29,7 @@ from mt_lottery.config.recipe_files import (
     search_path,
 )
 from mt_lottery.config.written import resolver_calls
-from mt_lottery.errors import ConfigError, unknown
+from mt_lottery.errors import ConfigError, shorten, unknown
 from mt_lottery.reading import read_yaml
 
 
@@ -73,7 +74,7 @@ def _compose_groups(chosen: dict[str, str | None], found: list[str]) -> dict[str
     store = ConfigStore.instance()
     for stem, file in loose_recipes().items():
         try:
-            node = OmegaConf.create(read_yaml(file, ConfigError, object))
+            node = OmegaConf.create(_with_list(read_yaml(file, ConfigError, object), file))
             store.store(group="recipe", name=stem, node=node, provider=str(file))
         except Exception as error:
             if stem == chosen["recipe"]:  # any other YAML may lie there, and is none of ours
@@ -82,7 +83,8 @@ def _compose_groups(chosen: dict[str, str | None], found: list[str]) -> dict[str
                 raise ConfigError(f"{file}: not a readable YAML file: {error}") from error
     for folder, group in itertools.product(search_path(), GROUPS):
         if os.path.lexists(file := folder / group / f"{chosen[group]}.yaml"):
-            read_yaml(file, ConfigError, object)  # Hydra reads it, and would wait for a pipe
+            # Hydra reads it too, and would wait for a pipe
+            _with_list(read_yaml(file, ConfigError, object), file)
     refuse_taken_names()
     escaped = [str(p).replace("\\", "\\\\").replace('"', '\\"') for p in search_path()]
     paths = ",".join(f'"file://{p}"' for p in escaped)
@@ -112,6 +114,21 @@ def _compose_groups(chosen: dict[str, str | None], found: list[str]) -> dict[str
             raise ConfigError(f"The YAML of {where} cannot be composed: {reason}.") from error
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items()}
+
+
+def _with_list(content: Any, file: Path) -> Any:
+    """The content of a recipe's file, whose ``defaults`` Hydra wants to be a list.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    given = content.get("defaults", []) if isinstance(content, dict) else []
+    if not isinstance(given, list):
+        raise ConfigError(
+            f"{file}: `defaults` is {shorten(given)}; allowed: a list of the recipes that this one "
+            f"goes on from, as in `defaults: [{given if isinstance(given, str) else 'lora'}]`."
+        )
+    return content
 
 
 def _with_calls(resolved: Any, raw: Any) -> Any:

@@ -34,6 +34,7 @@ from mt_lottery.runs.folder.preparing import (
     LOG,
     SENTENCES,
     TICKETS,
+    TRIALS,
     finished,
     locked,
     prepare,
@@ -116,7 +117,7 @@ def search(
     metric, seconds = "", 0.0
     for number, chosen in enumerate(settings):
         trial = with_settings(dataclasses.replace(config, tune=0, baseline=False), chosen)
-        folder = run_dir / "trials" / str(number)
+        folder = run_dir / TRIALS / str(number)
         own = dataclasses.replace(
             plan,
             config=dataclasses.replace(trial, out_dir=str(folder)),

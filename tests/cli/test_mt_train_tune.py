@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,21 @@ def test_trials_are_scored_on_dev_and_the_best_is_run(
         assert [x["source"] for x in hypotheses(trial)] == dev
         assert record(trial)["scores"]["chrf"]["raw"]["score"] == tuning["tried"][number]["score"]
     assert len(hypotheses(Path("run"))) == 6
+    assert "Trial 2 of 3 (trials/1): train.lr=" in ended.err
+    for words in (("translate", "--run"), ("ticket", "show"), ("ticket", "find")):
+        told = commands.call(*words, "run/trials/0").mistake()
+        assert told.startswith("run/trials/0 is a trial of the run "), told
+
+    # a run whose record was lost
+    shutil.copytree("run", "lost")
+    Path("lost/record.json").unlink()
+    for more in ([], ["overwrite=true"]):
+        lost = small(models.untied, "lora", "out_dir=lost", "tune=3", "baseline=false", *more)
+        told = commands.train(*lost).mistake()
+        assert "out_dir=lost has no record.json and holds config.yaml, " in told, told
+        assert "(config=lost/config.yaml with another out_dir= does it again)" in told
+    made = commands.train("config=lost/config.yaml", "out_dir=anew")
+    assert made.code == 0 and hypotheses(Path("anew")) == hypotheses(Path("run"))
 
     # the same as a run with the chosen settings
     chosen = [f"{key}={value}" for key, value in tuning["chosen"].items()]

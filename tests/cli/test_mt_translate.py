@@ -227,6 +227,11 @@ def test_arguments(commands: Commands, models: Models, capsys: pytest.CaptureFix
         (["--version"], 0, (version("mt-lottery"),)),
         ([], 2, ("--run",)),
         (["--run", "x", "--beam-size", "0"], 2, ("--beam-size", "≥ 1", "0")),
+        (
+            ["--run", "x", "--input", "f"],
+            2,
+            ("--input f. It reads standard input", "< FILE > FILE"),
+        ),
         (["--run", "x", "--batch-size", "many"], 2, ("--batch-size", "many")),
     ):
         with pytest.raises(SystemExit) as ended:

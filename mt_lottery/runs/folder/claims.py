@@ -39,14 +39,17 @@ def check_ours(run_dir: Path, names: Sequence[str]) -> None:
         RecordError: a folder of somebody else's, with files of these names.
     """
     there = [name for name in names if os.path.lexists(run_dir / name)]
-    if there and not _is_run(run_dir):
-        raise RecordError(
-            f"out_dir={run_dir} is no run directory of mt-lottery, but holds "
-            f"{', '.join(there)}, which a run would replace. Give another out_dir."
-        )
+    if there and not is_run(run_dir):
+        holds = f"holds {', '.join(there)}, which a run would replace. Give another out_dir"
+        if _has_settings(run_dir):
+            raise RecordError(
+                f"out_dir={run_dir} has no {NAME} and {holds}, or delete this one, if it is a run "
+                f"whose {NAME} was lost (config={run_dir / CONFIG} with another out_dir= does it again)."
+            )
+        raise RecordError(f"out_dir={run_dir} is no run directory of mt-lottery, but {holds}.")
 
 
-def _is_run(run_dir: Path) -> bool:
+def is_run(run_dir: Path) -> bool:
     """Whether a folder says that a run was made in it; one of these files may be damaged."""
     if state_hash(run_dir) is not None:
         return True
@@ -57,6 +60,11 @@ def _is_run(run_dir: Path) -> bool:
         record = read_json(run_dir / NAME, RecordError)
         if {"schema", "method", "config_hash"} <= record.keys():
             return True
+    return _has_settings(run_dir)
+
+
+def _has_settings(run_dir: Path) -> bool:
+    """Whether a folder's ``config.yaml`` is a run's."""
     with contextlib.suppress(MTLotteryError):
         text = read_text(run_dir / CONFIG, RecordError)
         return all(re.search(rf"^{key}:", text, re.MULTILINE) for key in ("lang", "tuner", "train"))

@@ -31,13 +31,14 @@ HYPOTHESES = "hypotheses.jsonl"
 SENTENCES = "sentence_scores.jsonl"
 TICKETS = "tickets.csv"
 LOG = "train_log.jsonl"
+TRIALS = "trials"
 # the record first: while it is there, the folder counts as a finished run
 FOLDERS = (
-    *("adapter", "model", "control", "trials", "checkpoints"),
+    *("adapter", "model", "control", TRIALS, "checkpoints"),
     *("trackers", "fairseq2/train"),
 )
 #: What a run that is resumed goes on with.
-RESUMED = ("checkpoints", LOG, "trials", "trackers", "fairseq2/train")
+RESUMED = ("checkpoints", LOG, TRIALS, "trackers", "fairseq2/train")
 #: What mt-ticket writes into a run directory where no other place is given.
 FINDINGS = ("certificate", "explain", "ticket.png", "ticket.svg")
 OURS = (NAME, CONFIG, HYPOTHESES, SENTENCES, TICKETS, LOG, STATE, *FOLDERS)
@@ -186,7 +187,7 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
             )
     resume = config.resume and same
     if not resume:  # before the new hash is written: it must never go with old checkpoints
-        for name in ("checkpoints", "trials"):
+        for name in ("checkpoints", TRIALS):
             if (run_dir / name).is_dir() and not (run_dir / name).is_symlink():
                 remove(run_dir / name, quiet=True)  # a file or link goes after the record
     # then at once: what says that this folder is ours must outlive a kill further down

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -31,8 +33,9 @@ from mt_lottery.model.tables import input_table
 from mt_lottery.registry import TUNERS
 from mt_lottery.runs.context import make_context
 from mt_lottery.runs.decode import load_for
+from mt_lottery.runs.folder.claims import is_run
 from mt_lottery.runs.folder.integrity import check_files, check_run
-from mt_lottery.runs.folder.preparing import CONFIG
+from mt_lottery.runs.folder.preparing import CONFIG, TRIALS
 from mt_lottery.runs.opened.files import RunFiles
 from mt_lottery.runs.planning.chosen import as_chosen
 from mt_lottery.runs.planning.devices import pick_device
@@ -55,14 +58,25 @@ class Opened(RunFiles):
 
         Raises:
             ConfigError: damaged, or it asks for what is not allowed here.
+            RecordError: no finished run, or a trial of one, which keeps its scores alone.
         """
         _ = self.record  # says what is there, if it is no finished run
+        self._refuse_trial()
         with allowing(self._permission.user_dir, self._permission.trust_remote_code):
             config = compose_saved(self.folder / CONFIG)
         train = dataclasses.replace(config.train, sharding="none")
         model = dataclasses.replace(config.model, device_map=self.device_map)
         here = dataclasses.replace(config, device=self.device, model=model, train=train)
         return dataclasses.replace(here, tracker="none")
+
+    def _refuse_trial(self) -> None:
+        folder = Path(os.path.abspath(self.folder))
+        whole = folder.parents[1] if len(folder.parts) > 2 else folder
+        if folder.parent.name == TRIALS and is_run(whole):
+            raise RecordError(
+                f"{self.folder} is a trial of the run {whole}: of a trial the scores are kept, and "
+                "nothing that it learnt. The run has the settings of the best."
+            )
 
     @cached_property
     def config(self) -> RunConfig:
