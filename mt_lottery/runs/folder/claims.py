@@ -44,7 +44,8 @@ def check_ours(run_dir: Path, names: Sequence[str]) -> None:
         if _has_settings(run_dir):
             raise RecordError(
                 f"out_dir={run_dir} has no {NAME} and {holds}, or delete this one, if it is a run "
-                f"whose {NAME} was lost (config={run_dir / CONFIG} with another out_dir= does it again)."
+                f"whose {NAME} was lost (config={run_dir / CONFIG} with another "
+                "out_dir= does it again)."
             )
         raise RecordError(f"out_dir={run_dir} is no run directory of mt-lottery, but {holds}.")
 
