@@ -53,9 +53,9 @@ def show(outcome: Outcome, console: Console | None = None) -> None:
     if outcome.record.tickets is not None and outcome.record.tickets.alpha is not None:
         ticket = outcome.record.tickets
         console.print(
-            f"Ticket: {plural(ticket.count, 'row')}, α = {ticket.alpha:.3g} (correction: "
-            f"{ticket.correction}), scope {ticket.scope}. p is nominal: it ranks rows, it controls "
-            "no error rate."
+            f"Ticket: {plural(ticket.count, 'row')}, α = {ticket.alpha:.3g} "
+            f"({outcome.opened.ticket.level_note()}), scope {ticket.scope}. p is nominal: it ranks "
+            "rows, it controls no error rate."
         )
     table = tokens(outcome)
     if table is not None:

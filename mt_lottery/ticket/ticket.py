@@ -266,8 +266,15 @@ class Ticket:
         text = f"Ticket: {plural(len(self), 'row')}, selector "
         text += self.selector
         if self.alpha is not None:
-            text += f", α = {self.alpha:.4g} (correction: {self.correction or 'none'})"
+            text += f", α = {self.alpha:.4g} ({self.level_note()})"
         return text if self.tau is None else f"{text}, τ = {self.tau:.4f} estimated"
+
+    def level_note(self) -> str:
+        """What goes with α: the correction, or that a number of rows implied it, uncorrected."""
+        adjusted = self.adjusted
+        if adjusted is not None and self.alpha is not None and float(adjusted[-1]) > self.alpha:
+            return "implied by their number"
+        return f"correction: {self.correction or 'none'}"
 
     def __repr__(self) -> str:
         return f"<{self.summary()}>"

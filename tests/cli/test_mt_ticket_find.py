@@ -60,7 +60,7 @@ def test_every_row_equals_scipy(
     assert order == sorted(order)
     assert [r["selected"] for r in found] == ["true"] * 18 + ["false"] * (len(found) - 18)
     last = found[17]
-    assert f"α = {float(last['pvalue']):.4g}, implied by their number" in ended.out
+    assert f"α = {float(last['pvalue']):.4g} (implied by their number), τ" in ended.out
     assert f"τ = {float(found[18]['statistic']):.4f} estimated" in " ".join(ended.out.split())
 
 

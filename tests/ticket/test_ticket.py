@@ -137,6 +137,10 @@ def test_for_a_reader() -> None:
     assert "▁c&" in text and "7" in text and "KS distance D" in text
     assert "Ticket: 1 row, selector ks, α = 0.01 (correction: none), τ = 0.5000 estimated." in text
     assert repr(ticket).startswith("<Ticket: 1 row")
+    by_number = ticket_of(scores, rows=1, correction="bonferroni")  # p is nominal: uncorrected
+    assert "α = 0.01 (implied by their number)" in by_number.summary()
+    by_level = ticket_of(scores, alpha=0.05, correction="bonferroni")
+    assert "α = 0.05 (correction: bonferroni)" in by_level.summary()
     page = ticket._repr_html_()
     for cell in ("•", "▁c&amp;", "2", "1.0000", "0.01", "7", "▁&lt;b&gt;"):
         assert f"<span>{cell}</span>" in page

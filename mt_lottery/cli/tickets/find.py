@@ -118,10 +118,11 @@ def find(given: argparse.Namespace) -> int:
         console.print(f"{moved:,} of {plural(total, 'row')} changed; the others have D = 0, p = 1.")
     line = f"Ticket: {plural(len(ticket), 'row')}, selector {given.selector}"
     if ticket.alpha is not None and ticket.tau is not None:
-        implied = "" if given.alpha is not None else ", implied by their number"
+        implied = "implied by their number"
+        how = implied if given.alpha is None else f"correction: {given.correction}"
         analytic = tau_analytic(ticket.alpha, ticket.dimension)
         line += (
-            f", α = {ticket.alpha:.4g}{implied} (correction: {given.correction}), τ = "
+            f", α = {ticket.alpha:.4g} ({how}), τ = "
             f"{ticket.tau:.4f} estimated, {analytic:.4f} analytic (d = {ticket.dimension}). p is "
             "nominal: it ranks rows, it controls no error rate"
         )
