@@ -31,7 +31,9 @@ class Arm:
             stands for the target's code in Flores.
         rows: rows of another arm's ticket that are tuned: ``token:2`` (the second of the template's
             tokens, without line break and bos), ``template:8`` (its most changed ones),
-            ``outside:18`` (the most changed ones that are not in the template).
+            ``outside:18`` (the most changed ones that are not in the template), ``turned:18`` (the
+            most changed ones, the template's line break taken out where it is among them, and put
+            in the last one's place where it is not).
         analysis: ``certify`` or ``explain``, with its options in ``options``.
         of: the arms whose runs it reads; the first one is asked for.
         options: of the analysis.

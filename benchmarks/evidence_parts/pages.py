@@ -14,6 +14,7 @@ import common
 
 from evidence_parts.amounts import amounts
 from evidence_parts.overview import done, sections
+from evidence_parts.probing import probes_by_language, probes_by_seed
 from evidence_parts.prompted import choices
 from evidence_parts.questions import questions
 from evidence_parts.report import certificates, score_table, stopping_table
@@ -125,6 +126,8 @@ BLOCKS: dict[str, Callable[[Scores], Lines]] = {
     "choice": _choice,
     "choices": choices,
     "certificate": lambda scores: certificates(questions(scores.setting)["p5"], scores),
+    "probes": probes_by_language,
+    "probe-seeds": probes_by_seed,
     "amounts": lambda scores: amounts(questions(scores.setting)["p7"], scores),
 }
 

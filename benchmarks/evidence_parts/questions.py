@@ -15,6 +15,7 @@ GRADIENT = Arm("gradient", "grad_lottery")
 FLORES_DEV = {"data.dev": "flores101", "data.dev_path": "data/flores101_dataset"}
 PAIRS = (32, 100, 320, 1000, 1997)
 PROBES = [(lr, epochs) for lr in ("1e-3", "3e-3", "1e-2") for epochs in (2, 4)]
+TURNED = ("probe-1e-3-2", "probe-3e-3-2")
 TOKENS = 8  # of the plain prompt, beside line break and bos
 
 
@@ -70,7 +71,8 @@ def _template_rows() -> list[Arm]:
 def _probes(setting: Setting) -> list[Arm]:
     """Probes of other learning rates and lengths, scored on Flores-101 dev.
 
-    18 rows copied from each, and the whole table, which is the same training.
+    18 rows copied from each, and the whole table, which is the same training; and of two of them
+    the 18 rows once more, with the line break's where it was not, and without it where it was.
     """
     dev = {
         "data.test": "files",
@@ -79,13 +81,20 @@ def _probes(setting: Setting) -> list[Arm]:
         "data.test_target": "data/flores101_dataset/dev/{flores}.dev",
         "data.test_pairs": str(setting.few(200)),
     }
-    return [
+    arms = [
         Arm(f"{name}-{lr}-{epochs}", recipe,
             {**dev, f"{section}.lr": lr, f"{section}.epochs": str(epochs)}, late=2, langs=4)
         for name, recipe, section in (("probe", "ks_transfer", "probe"),
                                       ("whole", "embed", "train"))
         for lr, epochs in PROBES
     ]  # fmt: skip
+    turned = [
+        Arm(f"{arm.name}-turned", arm.recipe, arm.settings, rows="turned:18", of=(arm.name,),
+            late=3, langs=4)
+        for arm in arms
+        if arm.name in TURNED
+    ]  # fmt: skip
+    return arms + turned
 
 
 def _prompts(setting: Setting) -> list[Arm]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from evidence_parts.amounts import amounts, curves
 from evidence_parts.cells import MARGIN, Arm, Setting
+from evidence_parts.probing import probes_by_seed, probes_figure
 from evidence_parts.prompted import choices, choices_figure
 from evidence_parts.questions import Question, plan, questions
 from evidence_parts.results import Results
@@ -158,8 +159,8 @@ def probes(question: Question, scores: Scores) -> Lines:
     for arm in scores.finished(question.arms):
         langs = scores.langs(arm)
         rows = [row for lang in langs for row in scores.rows(arm, lang)]
-        if not all(row["ticket"] for row in rows):  # the whole table
-            continue
+        if not all(row["ticket"] for row in rows) or arm.endswith("-turned"):
+            continue  # the whole table, or rows that no test chose
         alphas = [row["alpha"] for row in rows if row["alpha"] is not None]
         shared = [
             len({*one["ticket"]} & {*other["ticket"]})
@@ -172,7 +173,8 @@ def probes(question: Question, scores: Scores) -> Lines:
         lines.append([arm, " ".join(langs), spread, f"{np.mean(shared):.1f}" if shared else "—",
                       f"{seconds:.0f}"])  # fmt: skip
     headings = ["", "English to", "nominal p of row 18", "of 18, shared by two seeds", "probe, s"]
-    return [*score_tables(question, scores), *(table(headings, lines, 2) if lines else [])]
+    return [*score_tables(question, scores), *(table(headings, lines, 2) if lines else []),
+            *probes_by_seed(scores)]  # fmt: skip
 
 
 #: How a certificate's model has the ticket's rows, in words.
@@ -242,7 +244,8 @@ SECTIONS = {
 }
 
 #: Part → the name of another figure, and what draws it.
-MORE_FIGURES = {"p2": {"prompt": choices_figure}, "p6": {"shared": overlaps_figure}}
+MORE_FIGURES = {"p2": {"prompt": choices_figure}, "p4": {"stopping": probes_figure},
+                "p6": {"shared": overlaps_figure}}  # fmt: skip
 
 
 def write_figures(parts: list[str], results: Results, setting: Setting, folder: Path) -> list[Path]:

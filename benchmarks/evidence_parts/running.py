@@ -171,6 +171,12 @@ def chosen_rows(asked: str, folder: Path) -> tuple[list[int], list[str]]:
             ranked = [int(line["token_id"]) for line in csv.DictReader(file)]
         if kind == "outside":
             return [i for i in ranked if i not in set(template)][: int(number)], []
+        if kind == "turned":
+            (line_break,) = (i for i in template if "\n" in tokenizer.decode([i]))
+            count = int(number)
+            if line_break in ranked[:count]:
+                return [i for i in ranked if i != line_break][:count], []
+            return [*ranked[: count - 1], line_break], []
         inside = [i for i in ranked if i in set(template)]
         chosen = inside[: int(number)]
     return chosen, shown_tokens(token_strings(tokenizer, chosen)) if chosen else []

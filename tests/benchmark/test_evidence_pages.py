@@ -156,3 +156,83 @@ def test_a_share_of_nothing(scores: Any) -> None:
         ]["scores"]  # fmt: skip
     assert all(line.endswith("| — |") for line in choices(scores)[2:-1])
     assert choices_figure(scores) is None
+
+
+def test_copied_rows_with_and_without_the_line_break(scores: Any) -> None:
+    from evidence_parts.probing import probes_by_language, probes_by_seed, probes_figure
+    from evidence_parts.questions import plan, questions
+    from evidence_parts.report import probes
+    from evidence_parts.results import packed
+
+    asked = questions(scores.setting)["p4"]
+    assert probes_by_language(scores) == [] == probes_by_seed(scores)
+    assert probes_figure(scores) is None
+    cells = {cell.key: cell for cell in plan(["p1", "p4"], scores.setting)}
+    line_break = PROMPT[2]
+
+    def add(arm: str, lang: str, seed: int, raw: float, first: float, rows: list[int]) -> None:
+        made = {
+            which: {"score": score, "ci95": [score, score],
+                    "resamples": packed(np.full(1000, score))}
+            for which, score in (("raw", raw), ("first_line", first))
+        }  # fmt: skip
+        scores.results.add(cells[arm, lang, seed], {
+            "recipe": "x", "rows": len(rows) or None, "ticket": rows or None, "alpha": 0.5,
+            "trainable_parameters": 7, "text": {"test_pairs": 9}, "cost": {"probe_seconds": 1.0},
+            "generation": {"stopped": 0.9 if line_break in rows else 0.0},
+            "scores": {"chrf": {**made, "column": "chrF++"}},
+        }, 60.0, {"commit": None, "machine": None})  # fmt: skip
+
+    for lang in ("es", "ro"):
+        add("one_row", lang, 0, 9.0, 9.0, [line_break])
+        add("probe-1e-3-2", lang, 0, 3.0, 6.0, [0, 1])
+        add("probe-3e-3-2", lang, 0, 8.0, 8.0, [0, line_break])
+        add("probe-3e-3-2", lang, 1, 4.0, 9.0, [0, 1])
+    assert probes_by_language(scores) == []  # the whole tables are not there yet
+    for arm, score in (("whole-1e-3-2", 11.0), ("whole-3e-3-2", 12.0)):
+        for lang in ("es", "ro"):
+            add(arm, lang, 0, score, score, [])
+    said = probes_by_language(scores)
+    assert "| on dev | seeds | es | ro | mean |" in said
+    both = "6.0 [4.0, 8.0]"  # the seeds are resampled too
+    assert f"| 18 rows copied, probe at 3e-3 | 2 | {both} | {both} |" in "\n".join(said)
+    assert any(line.startswith("| 3e-3 less 1e-3 | 2 | 3.0 [1.0, 5.0] |") for line in said), said
+    assert any(line.startswith("| on the first line | 2 | 2.5 [2.0, 3.0] |") for line in said)
+    assert any(line.startswith("| 3e-3 less 1e-3 | 1 | 1.0 [1.0, 1.0] |") for line in said)
+    drawn = {x.get_label(): [*x.get_xdata()] for x in probes_figure(scores).axes[0].lines}
+    assert drawn["probe at 3e-3, with the line break's row"] == [90.0, 90.0]
+    assert drawn["probe at 1e-3, with the line break's row"] == []
+    add("probe-1e-3-2-turned", "es", 0, 7.0, 7.0, [0, line_break])  # the line break put in
+    seeds = probes_by_seed(scores)
+    assert "| 1e-3 | en→es | 0 | **no** | 0% | 3.0 | 6.0 | 90% | 7.0 | 7.0 |" in seeds
+    assert "| 3e-3 | en→ro | 0 | yes | 90% | 8.0 | 8.0 | — | — | — |" in seeds
+    text = probes(asked, scores)
+    assert seeds[2] in text and not any(x.startswith("| probe-1e-3-2-turned | es |") for x in text)
+
+
+@pytest.mark.parametrize(("ranked", "rows"), [
+    ([5, 107, 6, 7, 8], [5, 6, 7]), ([5, 6, 7, 8, 107], [5, 6, 107]),
+])  # fmt: skip
+def test_rows_with_the_line_break_turned_around(
+    ranked: list[int], rows: list[int], scores: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evidence_parts import running
+
+    class Words:
+        bos_token_id = 2
+
+        def decode(self, ids: list[int]) -> str:
+            return "\n" if ids == [107] else "x"
+
+    class Made:
+        def __init__(self, folder: Path) -> None:
+            self.original = self.text = self
+            self.tokenizer = Words()
+
+        def prompts(self, sentences: object, tokenizer: object) -> list[list[int]]:
+            return [[2, 5, 107, 40], [2, 5, 107, 41]]
+
+    monkeypatch.setattr(running, "Run", Made)
+    lines = "".join(f"{row}\n" for row in ranked)
+    (tmp_path / "tickets.csv").write_text(f"token_id\n{lines}")
+    assert running.chosen_rows("turned:3", tmp_path) == (rows, [])
