@@ -96,10 +96,11 @@ class Progress:
 
 
 def check_room(plan: Plan, loaded: LoadedModel, echo: Echo) -> None:
-    """Make sure, before anything is trained, that the model has positions for the test set.
+    """Make sure, before anything is trained, that the model has positions for what is translated.
 
     Args:
-        plan: its test sets, and the positions that its tuner will take.
+        plan: its test sets, the dev set where its tuner translates that, and the positions that
+            its tuner will take.
         loaded: model and tokenizer.
         echo: prints a line for the user, where the model was not trained for so many.
 
@@ -109,13 +110,16 @@ def check_room(plan: Plan, loaded: LoadedModel, echo: Echo) -> None:
     if named_positions(loaded.model) is None:
         return
     new, lengths = plan.config.translate.max_new_tokens, []
-    for part in plan.parts:
-        own = [*map(len, part.text.prompts(part.test.sources, loaded.tokenizer))]
+    texts = [("Test", part, part.test) for part in plan.parts]
+    if plan.tuner.reads_dev and plan.corpora.dev is not None:
+        texts.append(("Dev", plan, plan.corpora.dev))
+    for kind, part, split in texts:
+        own = [*map(len, part.text.prompts(split.sources, loaded.tokenizer))]
         try:
             check_positions(loaded.model, own, new, plan.tuner.virtual_tokens)
         except TooLongError as error:
             raise error.called(
-                f"Test sentence {error.place + 1} ({part.config.lang})",
+                f"{kind} sentence {error.place + 1} ({part.config.lang})",
                 setting=assigned({"translate.max_new_tokens": new}),
             ) from None
         lengths += own
