@@ -121,10 +121,18 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise found from error
 
 
+def write_data(path: Path, content: str) -> None:
+    """As :func:`write_bytes`, in UTF-8, as it is: what is read again to compute with.
+
+    Sentences, tokens, what a tuner learnt: a URL in a sentence may look like one with a key.
+    """
+    write_bytes(path, content.encode("utf-8"))
+
+
 def write_text(path: Path, content: str) -> None:
     """As :func:`write_bytes`, in UTF-8, without the keys and passwords that it may hold.
 
-    Data (sentences, tokens) goes through :func:`write_bytes`, which changes nothing.
+    For settings, messages and reports; data goes through :func:`write_data`.
     """
     write_bytes(path, redacted(content, weak=False).encode("utf-8"))
 

@@ -6,7 +6,7 @@ Face's token), passwords in URLs, ``Authorization`` headers, and tokens that are
 shape (``hf_…``, ``ghp_…``).
 
 Data stays data: test sentences, translations and tokens are written by
-:func:`mt_lottery.system.atomic.write_bytes`, which changes nothing.  Documents that hold
+:func:`mt_lottery.system.atomic.write_data`, which changes nothing.  Documents that hold
 sentences beside other text (a page, a table) are searched for *strong* values only:
 ``password`` or ``12345678`` may be a password, but is also a word of the text; such
 weak values are hidden in messages.

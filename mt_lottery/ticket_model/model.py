@@ -255,6 +255,12 @@ class TicketModel(OneTicket, PeftModelForCausalLM):  # type: ignore[misc]
         self.base_model.enable_adapter_layers()
         return fold(base)
 
+    def tie_weights(self, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: tables that belong together are so, and rows of one table belong to it.
+
+        accelerate asks a model for it before FSDP 2 divides it.
+        """
+
     def unload(self) -> Any:
         """The original model as it was; the rows are left out of it. This wrapper is used up."""
         base = self.get_base_model()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mt_lottery.errors import RecordError
 from mt_lottery.reading import read_json
 from mt_lottery.registry import register_tuner
-from mt_lottery.system.atomic import write_text
+from mt_lottery.system.atomic import write_data
 from mt_lottery.tuners.base import Tuner, TuningContext
 
 FILE = "eos_bias.json"
@@ -78,7 +78,7 @@ class EosBiasTuner(Tuner):
     def save(self, context: TuningContext, run_dir: Path) -> Path:
         folder = run_dir / "control"
         content = self.details(context)["eos_bias"]
-        write_text(folder / FILE, json.dumps(content, indent=2) + "\n")
+        write_data(folder / FILE, json.dumps(content, indent=2) + "\n")
         return folder
 
     def restore(self, model: Any, run_dir: Path) -> Any:

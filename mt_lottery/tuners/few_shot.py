@@ -22,7 +22,7 @@ from mt_lottery.data.prompts.wording import Wording, is_whole, restored, sentenc
 from mt_lottery.errors import RecordError, TuningError, plural
 from mt_lottery.reading import read_json, read_text
 from mt_lottery.registry import register_tuner
-from mt_lottery.system.atomic import write_bytes, write_text
+from mt_lottery.system.atomic import write_data
 from mt_lottery.tuners.base import Tuner, TuningContext
 
 FILE = "few_shot.txt"
@@ -203,13 +203,13 @@ class FewShotTuner(Tuner):
             pool = [[stored(text) for text in shot] for shot in self.pool]
             turns = {"turns": True} if is_whole(self.pool[0][0]) else {}  # of a chat
             content = {"pairs": pool, **turns}
-            write_text(folder / POOL, json.dumps(content, ensure_ascii=False) + "\n")
+            write_data(folder / POOL, json.dumps(content, ensure_ascii=False) + "\n")
             return folder
-        write_bytes(folder / FILE, self.lead.encode())
+        write_data(folder / FILE, self.lead)
         content = {"sentences": sentences_of(self.lead)}
         if is_whole(self.lead):
             content["end"] = self.lead[-8:]
-        write_text(folder / PLACES, json.dumps(content) + "\n")
+        write_data(folder / PLACES, json.dumps(content) + "\n")
         return folder
 
     def restore(self, model: Any, run_dir: Path) -> Any:

@@ -22,7 +22,7 @@ from mt_lottery.config import TunerConfig, setting
 from mt_lottery.errors import RecordError, TuningError
 from mt_lottery.reading import read_json
 from mt_lottery.registry import register_tuner
-from mt_lottery.system.atomic import write_text
+from mt_lottery.system.atomic import write_data
 from mt_lottery.tuners.base import Tuner, TuningContext
 
 FILE = "forced_prefix.json"
@@ -75,7 +75,7 @@ class ForcedPrefixTuner(Tuner):
 
     def save(self, context: TuningContext, run_dir: Path) -> Path:
         folder = run_dir / "control"
-        write_text(folder / FILE, json.dumps({"token_ids": list(self.forced)}) + "\n")
+        write_data(folder / FILE, json.dumps({"token_ids": list(self.forced)}) + "\n")
         return folder
 
     def restore(self, model: Any, run_dir: Path) -> Any:

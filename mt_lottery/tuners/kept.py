@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from mt_lottery.data.prompts.wording import restored, stored
 from mt_lottery.errors import MTLotteryError, RecordError, TuningError
 from mt_lottery.reading import read_json
-from mt_lottery.system.atomic import write_bytes, write_text
+from mt_lottery.system.atomic import write_bytes, write_data
 from mt_lottery.tuners.adapters.tensors import check_tensors, first_broken, read_tensors
 from mt_lottery.tuners.base import FACTS, Probe, RowGradients, Tuner, TuningContext
 from mt_lottery.tuners.declared import declare, overrides
@@ -103,7 +103,7 @@ def note_logits(tuner: Tuner, model: Any, run_dir: Path) -> None:
     """
     if overrides(tuner, "save"):
         text = json.dumps({"logits": logits_of(model)})
-        write_text(run_dir / FOLDER / LOGITS_FILE, text + "\n")
+        write_data(run_dir / FOLDER / LOGITS_FILE, text + "\n")
 
 
 def check_restored(tuner: Tuner, model: Any, run_dir: Path) -> None:
@@ -170,7 +170,7 @@ def save_kept(tuner: Tuner, context: TuningContext, run_dir: Path) -> Path:
         facts["gradients"] = [found.token_ids.tolist(), found.norms.tolist()]
         facts["gradients"] += [found.pairs, found.seconds]
     write_bytes(folder / TENSORS, save(tensors))
-    write_text(folder / FACTS_FILE, json.dumps(facts, ensure_ascii=False) + "\n")
+    write_data(folder / FACTS_FILE, json.dumps(facts, ensure_ascii=False) + "\n")
     return folder
 
 

@@ -261,3 +261,51 @@ def test_values_that_are_not_finite_are_not_merged() -> None:
     model.values[0, 0] = float("nan")
     with pytest.raises(ModelError, match="nothing was merged"):
         model.merge_and_unload(safe_merge=True)
+
+
+def trained(base: Any, scope: Any) -> Any:
+    """A base with rows that have moved."""
+    made = mtl.get_ticket_model(base, mtl.TicketConfig(rows=ROWS, scope=scope))
+    with torch.no_grad():
+        made.values.add_(torch.randn_like(made.values))
+    return made.eval()
+
+
+def test_an_adapter_of_a_model_of_the_other_tying(tmp_path: Path) -> None:
+    """The two models compute the same, and the rows would change another table in silence."""
+    tied = tiny.model("llama", tied=True)
+    apart = tiny.untied(tied, "llama")
+    for name, base, scope, other in (
+        ("both", tied, "both", apart), ("input", apart, "input", tied),
+    ):  # fmt: skip
+        trained(tiny.clone(base), scope).save_pretrained(tmp_path / name)
+        assert mtl.TicketModel.from_pretrained(tiny.clone(base), tmp_path / name)
+        with pytest.raises(RecordError, match=r"one table|two tables"):
+            mtl.TicketModel.from_pretrained(tiny.clone(other), tmp_path / name)
+
+
+def test_an_adapter_of_the_model_in_another_dtype(tmp_path: Path) -> None:
+    base = tiny.model("llama", tied=True)
+    with torch.no_grad():  # row 0 is the padding's, all zeros
+        base.get_input_embeddings().weight[0].normal_()
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        folder = tmp_path / str(dtype)
+        trained(tiny.clone(base).to(dtype), "input").save_pretrained(folder)
+        for other in (torch.float32, torch.bfloat16, torch.float16):
+            loaded = mtl.TicketModel.from_pretrained(tiny.clone(base).to(other), folder)
+            assert loaded.active_peft_config.scope == "input"
+        with torch.no_grad():
+            another = tiny.clone(base)
+            another.get_input_embeddings().weight[0].mul_(1.02)
+        with pytest.raises(RecordError, match="row 0 of the output head"):
+            mtl.TicketModel.from_pretrained(another, folder)
+
+
+@pytest.mark.parametrize("scope", ["input", "both"])
+def test_tables_are_not_tied_again(scope: str) -> None:
+    made = trained(tiny.model("llama", tied=True), scope)
+    tokens = tiny.ids()
+    with torch.no_grad():
+        before = made(input_ids=tokens).logits
+        made.tie_weights()
+        assert torch.equal(made(input_ids=tokens).logits, before)

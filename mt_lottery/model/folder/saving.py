@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mt_lottery.model.folder.configuration import with_rope
-from mt_lottery.system.atomic import write_text
+from mt_lottery.system.atomic import write_data
 from mt_lottery.system.replacing import written_folder
 
 
@@ -49,7 +49,7 @@ def save_folder(
             path = staging / name
             if path.is_file():
                 content = adapt(json.loads(path.read_text("utf-8")))
-                write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+                write_data(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
         if more is not None:
             more(staging)
 

@@ -17,7 +17,7 @@ from mt_lottery.report.plain import csv_text
 from mt_lottery.report.tokens import token_strings
 from mt_lottery.runs.finished import Run
 from mt_lottery.runs.folder.preparing import TICKETS
-from mt_lottery.system.atomic import write_text
+from mt_lottery.system.atomic import write_data
 from mt_lottery.ticket.rows import Histogram, histogram, normalised_ranks
 from mt_lottery.ticket.selection import score_rows
 from mt_lottery.ticket.ticket import Ticket
@@ -259,4 +259,4 @@ def write_csv(report: TicketReport, path: Path) -> None:
         known = [line.token_id, line.token, line.statistic, line.pvalue]
         more = [str(line.selected).lower(), line.frequency_rank]
         rows.append([*known, *more, *map(line.counts.get, counts), *map(line.ranks.get, ranks)])
-    write_text(path, csv_text(columns, rows))
+    write_data(path, csv_text(columns, rows))

@@ -22,7 +22,7 @@ from mt_lottery.registry import CORPORA, ENGINES, OPTIMIZERS, TUNERS
 from mt_lottery.runs.planning.devices import pick_device
 from mt_lottery.runs.planning.fitting import check_text, problems_with_directions
 from mt_lottery.runs.planning.identity import identity
-from mt_lottery.runs.planning.prompting import with_template
+from mt_lottery.runs.planning.prompting import problems_with_secrets, with_template
 from mt_lottery.runs.planning.requirements import check_packages, trackers_and_metrics
 from mt_lottery.runs.planning.sharding import check_dividable, problems_with_sharding
 from mt_lottery.runs.planning.trial_calls import sentences, try_plugins
@@ -145,6 +145,7 @@ def _check_settings(config: RunConfig, tuner: Tuner, engine: Engine, device: str
     said += sentences(TUNERS, name, "problems_with", tuner.problems_with(config))
     said += sentences(ENGINES, config.engine, "problems", engine.problems())
     said += problems_with_directions(config, tuner)
+    said += problems_with_secrets(config)
     said += problems_with_sharding(config, tuner)
     for key, section in _sections(config):
         said += problems_with_kernels(key, section.kernels, device)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mt_lottery.config import RunConfig
 from mt_lottery.data.prompts.chat import MESSAGE
-from mt_lottery.errors import ConfigError
+from mt_lottery.errors import ConfigError, shorten
 from mt_lottery.model.folder.instruct import chat_template_sha256, says_chat
 from mt_lottery.system import parallel
+from mt_lottery.system.secrets import redacted
 
 
 def with_template(config: RunConfig, echo: Callable[[str], None]) -> RunConfig:
@@ -42,6 +43,18 @@ def with_template(config: RunConfig, echo: Callable[[str], None]) -> RunConfig:
     else:
         chosen = "plain" if data.prompt is None else "prompt"
     return dataclasses.replace(config, data=dataclasses.replace(data, template=chosen))
+
+
+def problems_with_secrets(config: RunConfig) -> Iterator[str]:
+    """What a prompt must not hold: ``config.yaml``, which says it again, is without secrets."""
+    for key in ("prompt", "system"):
+        text = getattr(config.data, key)
+        if text is not None and (shown := redacted(text, weak=False)) != text:
+            yield (
+                f"`data.{key}` holds what looks like a key or a password ({shorten(shown)}). A run "
+                "keeps none in its config.yaml, and would be asked something else when it is "
+                "opened again: take it out."
+            )
 
 
 def prompt_identity(config: RunConfig) -> dict[str, Any]:

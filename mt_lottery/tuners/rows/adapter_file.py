@@ -225,10 +225,17 @@ def _check_model(names: list[str], ids: Tensor, tensors: dict[str, Tensor], mode
         raise ValueError(f"rows of width {tensors[names[0]].shape[1]}, not {table.shape[1]}")
     if int(ids.max()) >= len(table):
         raise ValueError(f"token id {int(ids.max())}; ids go from 0 to {len(table) - 1}")
-    if len(names) == 4 and not torch.equal(
-        tensors[names[1]], head.weight[:1].detach().to("cpu", torch.float32)
-    ):
-        raise ValueError("row 0 of the output head is not the model's")
+    if len(names) < 3 and (len(names) == 2) != is_tied(model):
+        of, has = ("one table", "two") if len(names) == 2 else ("two tables", "one")
+        raise ValueError(
+            f"they are of a model with {of} for input and output, and {type(model).__name__} has "
+            f"{has}"
+        )
+    if len(names) == 4:
+        # the model may have been in another dtype then: 2⁻⁸ is a step of bfloat16
+        own = head.weight[:1].detach().to("cpu", torch.float32)
+        if not torch.allclose(tensors[names[1]], own, rtol=2**-8, atol=1e-7):
+            raise ValueError("row 0 of the output head is not the model's")
 
 
 def load_rows(folder: Path, model: Any = None) -> tuple[Tensor, Tensor]:
