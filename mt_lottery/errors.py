@@ -301,13 +301,18 @@ def check_keywords(function: str, given: Iterable[str], known: Iterable[str]) ->
 
 
 def checked_keywords(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, with :func:`check_keywords` before each call."""
-    known = [name for name in inspect.signature(function).parameters if name not in ("self", "cls")]
+    """The function, with :func:`check_keywords` before each call, and what it lacks named."""
+    signature = inspect.signature(function)
+    known = [name for name in signature.parameters if name not in ("self", "cls")]
     name = function.__qualname__.removesuffix(".__init__")
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         check_keywords(name, kwargs, known)
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:  # too many, one twice, one missing
+            raise KeywordError(f"{name}: {error}; its arguments: {', '.join(known)}.") from None
         return function(*args, **kwargs)
 
     return checked

@@ -11,7 +11,7 @@ from typing import Any
 from mt_lottery.api.training import refuse_misspelt, settings_from
 from mt_lottery.benchmark.board.presenting import notes, tables
 from mt_lottery.benchmark.board.report import read_board
-from mt_lottery.errors import ConfigError, RecordError, check_texts
+from mt_lottery.errors import ConfigError, RecordError, check_texts, shorten
 from mt_lottery.report.printing import as_text
 from mt_lottery.system.quiet import quietly
 from mt_lottery.system.values import user_path
@@ -147,7 +147,7 @@ def bench(
         recipes=[*_names("recipes", recipes), *every],
         langs=",".join(_names("langs", langs)),
         source=source,
-        seeds=",".join(map(str, [seeds] if isinstance(seeds, int) else seeds)),
+        seeds=_seeds(seeds),
         preset=preset,
         model=None if model is None else str(model),
         data=data,
@@ -167,6 +167,21 @@ def bench(
         reasons = "".join(f"\n  {each.cell}: {each.reason}" for each in failed)
         raise RecordError(f"{planned.out}: no cell could be finished.{reasons}")
     return Leaderboard(planned.out)
+
+
+def _seeds(given: Any) -> str:
+    """Seeds as the command takes them.
+
+    Raises:
+        ConfigError: none, or something else than a number, a list of them or ``"0,1"``.
+    """
+    if isinstance(given, str):
+        return given
+    if isinstance(given, int):
+        return str(given)
+    if not isinstance(given, Iterable) or not (listed := list(given)):
+        raise ConfigError(f"seeds={shorten(given)}; a whole number or a list of some, as [0, 1].")
+    return ",".join(map(str, listed))
 
 
 def _names(argument: str, given: str | Iterable[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from torch import Tensor
 
-from mt_lottery.errors import ArgumentError, ConfigError, check_keywords
+from mt_lottery.errors import ArgumentError, ConfigError, check_keywords, checked_keywords
 from mt_lottery.system.quiet import quietly
 
 if TYPE_CHECKING:
@@ -77,8 +76,7 @@ def certify(run: Any = None, *numbers: Any, more: Sequence[Any] = (), **settings
     if isinstance(run, Tensor) or "margins" in settings:
         from mt_lottery.ticket.certify import certify as of_numbers
 
-        check_keywords("certify", settings, inspect.signature(of_numbers).parameters)
-        return of_numbers(*([] if run is None else [run]), *numbers, **settings)
+        return checked_keywords(of_numbers)(*([] if run is None else [run]), *numbers, **settings)
     import dataclasses
 
     from mt_lottery.paper.certify.certificate import certify_runs

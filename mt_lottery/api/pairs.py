@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any, TypeAlias
 
 from mt_lottery.data.files import check_text, sides_of
-from mt_lottery.errors import DataError, nearest
+from mt_lottery.errors import DataError, nearest, plural
 from mt_lottery.languages import LanguagePair
 from mt_lottery.system.atomic import write_bytes
 from mt_lottery.system.values import cache_folder
@@ -65,7 +65,7 @@ def _is_name(given: Any) -> bool:
 def _texts(
     role: str, given: Any, pair: LanguagePair, columns: tuple[str, str] | None
 ) -> Iterator[tuple[str, str]]:
-    rows = _rows(role, given)
+    rows = list(_rows(role, given))
     for place, row in enumerate(rows):
         try:
             if isinstance(row, Mapping):
@@ -74,6 +74,10 @@ def _texts(
                 texts = row[0], row[1]
             else:
                 what = "a text" if isinstance(row, str) else f"{type(row).__name__}"
+                if isinstance(row, tuple | list):
+                    what += f" of {plural(len(row), 'item')}"
+                elif isinstance(row, str) and len(rows) == 2 and os.path.isfile(row):
+                    what += ": two files are a tuple, (source, target)"
                 raise ValueError(f"a pair (source, target) is needed, found {what}.")
             sides = zip(("source", "target"), texts, strict=True)
             source, target = (check_text(side, text) for side, text in sides)

@@ -88,8 +88,8 @@ def score(
         seed: of the resampling; the default is sacrebleu's.
 
     Raises:
-        ScoreError: different numbers of texts, none, or a text that is none; a metric that
-            cannot be computed here.
+        ScoreError: different numbers of texts, none, a text that is none, or an empty reference;
+            a metric that cannot be computed here.
         RegistryError: unknown metric, with the nearest match.
     """
     hypotheses = check_texts("hypotheses", hypotheses, ScoreError)
@@ -98,6 +98,9 @@ def score(
         raise ScoreError("references: a list of lists; one reference a sentence is scored.")
     references = check_texts("references", references, ScoreError)
     check_parallel(hypotheses, references)
+    for place, text in enumerate(references):
+        if not text.strip():  # it would cost an output nothing, whatever that says
+            raise ScoreError(f"references[{place}] is empty: there is nothing to compare with.")
     if sources is not None:
         sources = check_texts("sources", sources, ScoreError)
         if len(sources) != len(references):

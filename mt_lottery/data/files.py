@@ -5,9 +5,9 @@ Each role (``train``, ``dev``, ``test``) is one of
 - two text files, ``data.train_source`` and ``data.train_target``: line N of one
   translates line N of the other;
 - one TSV (``.tsv``, ``.tab``), ``data.train_source`` alone: two columns, source
-  and target; no quoting; a first row of ``source``, ``target`` (``src``, ``tgt``) or
-  of the two languages, by code as in ``lang=`` or by name, is a header, and says which
-  column is which;
+  and target; no quoting; a first row of ``source``, ``target`` (``src``, ``tgt``,
+  ``source_text``, …) or of the two languages, by code as in ``lang=`` or by name, is a header,
+  and says which column is which;
 - one Parquet file (``.parquet``, needs pyarrow), ``data.train_source`` alone: columns as the keys
   of JSONL are;
 - one JSONL (``.jsonl``, ``.ndjson``, ``.json``), ``data.train_source`` alone:
@@ -35,15 +35,9 @@ from mt_lottery.data.text import (
     read_lines,
     read_parallel,
 )
+from mt_lottery.data.tsv import read_tsv
 from mt_lottery.errors import DataError
-from mt_lottery.languages import (
-    Language,
-    LanguagePair,
-    find_language,
-    named_among,
-    names,
-    nearest_code,
-)
+from mt_lottery.languages import LanguagePair, named_among, nearest_code
 from mt_lottery.reading import Records, json_value
 from mt_lottery.registry import register_corpus
 from mt_lottery.system.values import user_path
@@ -55,75 +49,6 @@ TSV = (".tsv", ".tab")
 JSONL = (".jsonl", ".ndjson", ".json")
 PARQUET = (".parquet",)
 BOTH_SIDES = (*TSV, *JSONL, *PARQUET)  # one file that holds both
-_SOURCE, _TARGET = {"source", "src"}, {"target", "tgt", "trg"}
-
-
-def _columns(header: list[str], pair: LanguagePair) -> tuple[int, int] | None:
-    """Positions of source and target if this row is a header, else None.
-
-    Raises:
-        ValueError: it is the header of another pair.
-    """
-    found = [find_language(cell) for cell in header]
-    for alike in (names, _variety_of):  # "en-US" is English, unless the other column is
-        source, target = (
-            [cell.strip().lower() in words or alike(cell, language) for cell in header]
-            for words, language in ((_SOURCE, pair.source), (_TARGET, pair.target))
-        )
-        if source[0] and target[1]:
-            return 0, 1
-        if source[1] and target[0]:
-            return 1, 0
-    if None not in found and found[0] != found[1] and {pair.source, pair.target} & {*found}:
-        named = " and ".join(f"'{cell.strip()}'" for cell in header)
-        raise ValueError(f"the header names {named}, but lang={pair} is asked for.")
-    return None
-
-
-def _variety_of(written: str, language: Language) -> bool:
-    found = find_language(written)
-    return found is not None and found.iso3 == language.iso3
-
-
-def read_tsv(path: Path, pair: LanguagePair) -> list[Pair]:
-    """Read a file of two columns.
-
-    Raises:
-        DataError: a line without two columns, an empty side, invalid UTF-8.
-    """
-    problems = Problems()
-    lines = read_lines(path, problems)
-    problems.raise_if_any()
-    order, pairs = (0, 1), []
-    for number, line in enumerate(lines, 1):
-        cells = line.split("\t")
-        if len(cells) != 2:
-            empty_target = len(cells) == 1 and bool(line)
-            problems.add(
-                path,
-                number,
-                "the line is empty."
-                if not line
-                else f"2 columns separated by a tab are needed, found {len(cells)}"
-                + (" (no tab, or nothing after it)." if empty_target else "."),
-            )
-            continue
-        try:
-            found = _columns(cells, pair) if number == 1 else None
-        except ValueError as error:
-            raise DataError(f"{path}:1: {error}") from None
-        if found is not None:
-            order = found
-            continue
-        source, target = (cells[i].rstrip() for i in order)
-        for side, text in (("source", source), ("target", target)):
-            if not text:
-                problems.add(path, number, f"the {side} is empty.")
-        pairs.append(Pair(source, target))
-    problems.raise_if_any()
-    if not pairs:
-        raise DataError(f"{path}: no pairs, only a header.")
-    return pairs
 
 
 def sides_of(value: Any, pair: LanguagePair) -> tuple[Any, Any]:
@@ -133,8 +58,16 @@ def sides_of(value: Any, pair: LanguagePair) -> tuple[Any, Any]:
         ValueError: it has not both; the message says what is there.
     """
     if not isinstance(value, dict):
-        raise ValueError(f"an object is needed, found {type(value).__name__}.")
+        raise ValueError(
+            f"an object is needed, found {type(value).__name__} (one object a line: JSON Lines)."
+        )
     if "source" in value and "target" in value:
+        others = [named_among(language, value) for language in (pair.source, pair.target)]
+        if None not in others:
+            raise ValueError(
+                f"it has 'source' and 'target', and '{others[0]}' and '{others[1]}': which of them "
+                "are the texts? Leave the others out."
+            )
         return value["source"], value["target"]
     texts = value.get("translation", value)
     if not isinstance(texts, dict):

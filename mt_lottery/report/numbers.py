@@ -8,8 +8,19 @@ GAP = "—"
 
 
 def number(value: float | None, form: str = ".1f") -> str:
-    """A number in a format of Python's."""
-    return GAP if value is None else format(value, form)
+    """A number in a format of Python's for floats; a rounded −0.04 is no minus zero."""
+    return GAP if value is None else format(value, _without_minus_zero(form))
+
+
+def signed(value: float | None, form: str = ".1f") -> str:
+    """A difference with its sign; what is rounded to 0 has none."""
+    text = number(value, f"+{form}")
+    return text if value is None or float(text) else text.lstrip("+")
+
+
+def _without_minus_zero(form: str) -> str:
+    sign = form[:1] if form[:1] in ("+", "-", " ") else ""
+    return form if "z" in form else f"{sign}z{form[len(sign) :]}"
 
 
 def shown_alpha(alpha: float) -> str:
@@ -30,7 +41,7 @@ def spread(
     form: str = ".1f",
 ) -> str:
     """A number with its standard deviation and its interval, those that it has."""
-    text = number(value, form)
+    text, form = number(value, form), _without_minus_zero(form)
     if value is not None and sd is not None:
         text += f" ± {sd:{form}}"
     if value is not None and ci95:

@@ -185,6 +185,6 @@ def spbleu(context: MetricContext) -> SacrebleuMetric:
     if context.tokenizer is None:
         raise ScoreError(
             "spBLEU's SentencePiece model cannot be had (see the log), and no tokenizer was "
-            "given to take its place."
+            "given to take its place: give tokenizer=, or other metrics, as ['chrf', 'bleu']."
         )
     return SubwordBleu(context)

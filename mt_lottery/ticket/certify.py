@@ -108,7 +108,8 @@ def certify(margins: Tensor, predictions: Tensor, references: Tensor, tau: float
         tau: τ(α) ≥ 0.
 
     Raises:
-        TuningError: no positions, shapes that differ, a NaN, or a negative τ.
+        TuningError: no positions, shapes that differ, a NaN, a margin above 1, ids that are no
+            whole numbers, or a negative τ.
     """
     if not (margins.shape == predictions.shape == references.shape) or margins.ndim != 1:
         raise TuningError(
@@ -119,6 +120,13 @@ def certify(margins: Tensor, predictions: Tensor, references: Tensor, tau: float
         raise TuningError("There is no position to certify.")
     if bool(margins.isnan().any()) or not tau >= 0:
         raise TuningError(f"Margins must not be NaN and tau must be ≥ 0 (got tau = {tau}).")
+    if float(margins.max()) > 1 + 1e-6:
+        raise TuningError(
+            f"A margin is {float(margins.max()):g}: it is the difference of two probabilities (not "
+            "of logits), at most 1."
+        )
+    if predictions.is_floating_point() or references.is_floating_point():
+        raise TuningError("predictions and references must be token ids: whole numbers.")
     verified = margins.double() / 2 > tau
     right = predictions == references
     certified = verified & right

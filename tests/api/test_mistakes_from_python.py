@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import pandas
 import pytest
+import torch
 
 import mt_lottery as mtl
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
 
 PAIRS = [("The cat.", "Pisica."), ("The dog.", "Câinele.")]
+HALF, IDS = torch.tensor([0.5, 0.1]), torch.tensor([3, 5])
 REFERENCES = ["the cat sat on the mat", "a dog"]
 
 
@@ -66,6 +68,9 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (bench(langs=None), "^langs must be a list of texts, not NoneType"),
         (bench(recipes=[3]), r"^recipes\[0\] must be a text, not int"),
         (bench(seeds="a"), "^seeds: each must be a whole number"),
+        (bench(seeds=[]), r"^seeds=\[\]; a whole number or a list of some"),
+        (bench(seeds=None), "^seeds=None; a whole number or a list"),
+        (bench(seeds="0,b"), "^seeds: each must be a whole number .* not 'b'"),
         (bench(slurm={"gpus": 1}), "^slurm gpus=1: it goes with executor=slurm"),
         (bench(recipe="lora"), "bench: .*Did you mean 'recipes'"),
         (bench(settings=3), "settings=3; a mapping"),
@@ -79,6 +84,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (score(metric=["chrf"]), "score: .*Did you mean 'metrics'"),
         (score(bootstrap=1.5), "^bootstrap must be a whole number ≥ 1"),
         (score(seed=-1), "^seed must be a whole number ≥ 0"),
+        (score(["hello", "x"], ["", "x"]), r"^references\[0\] is empty"),
         (score(tokenizer="gpt2"), "^tokenizer must be a tokenizer"),
         (train(metrics=[""], out_dir=""), "`out_dir` is empty; for none write out_dir=None"),
         (
@@ -95,6 +101,12 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (lambda: mtl.certify("x", alphas=np.array([2.0])), "^alphas: alpha must be a number"),
         (lambda: mtl.certify("x", alpha=[1]), "certify: .*Did you mean 'alphas'"),
         (lambda: mtl.certify("x", positions="3"), "^positions is '3'"),
+        (lambda: mtl.TicketConfig(), "^TicketConfig: missing a required argument: 'rows'"),
+        (lambda: mtl.find_ticket(), "^find_ticket: missing a required argument: 'base'"),
+        (lambda: mtl.certify(HALF, IDS, IDS), "^certify: missing a required argument: 'tau'"),
+        (lambda: mtl.certify(18 * HALF, IDS, IDS, 0.1), "^A margin is 9: .* at most 1"),
+        (lambda: mtl.certify(HALF, IDS.float(), IDS, 0.1), "^predictions .* whole numbers"),
+        (train(train=[("a", "b", "c")]), r"^train\[0\]: .* found tuple of 3 items"),
         (lambda: mtl.certify(["x"]), "^run: list; a run or its folder"),
     ],
 )

@@ -90,6 +90,24 @@ def test_pairs_that_are_too_long_are_counted(commands: Commands, models: Models)
     assert f"{dropped} training pairs are longer than data.max_length" in ended.err
 
 
+def test_sides_that_are_swapped_are_told(commands: Commands, models: Models) -> None:
+    for lang in ("en", "es"):
+        Path(f"my.{lang}").write_text("\n".join(lines(f"train.{lang}.txt")[:40]))
+    asked = ["recipe=none", *model(models.untied), *FEW, "data=files", "data.test_pairs=30",
+             "baseline=false", "overwrite=true"]  # fmt: skip
+    for lang in ("en-es", "es-en"):
+        for source, target in (("en", "es"), ("es", "en")):
+            files = (f"data.train_source=my.{source}", f"data.train_target=my.{target}")
+            ended = commands.train(*asked, f"lang={lang}", *files)
+            assert ended.code == 0, ended.err
+            told = f"but lang={lang} is asked for: are the two sides swapped?" in ended.err
+            assert told == (lang != f"{source}-{target}"), (lang, source, ended.err)
+    same = ("lang=en-es", "data.train_source=my.en", "data.train_target=my.en")
+    ended = commands.train(*asked, *same)
+    assert "Warning: each test source of en-es is the same text as its ref" in ended.err
+    assert "swapped" not in ended.err
+
+
 @pytest.mark.parametrize("method", ["random_seen", "prefix", "prompt"])
 def test_pairs_that_the_model_has_no_positions_for(
     method: str, commands: Commands, models: Models

@@ -136,7 +136,11 @@ def test_files_for_the_test_of_another_corpus(folder: Path) -> None:
 # ---------------------------------------------------------------- TSV
 
 
-@pytest.mark.parametrize("header", ["source\ttarget", "en\tro", "ENG\tRON"])
+@pytest.mark.parametrize(
+    "header",
+    ["source\ttarget", "en\tro", "ENG\tRON", "source_text\ttarget_text",
+     "Source sentence\tTarget sentence", "English text\tRomanian text", "text_en\ttext_ro"],
+)  # fmt: skip
 def test_tsv_header(folder: Path, header: str) -> None:
     write("h.tsv", f"\ufeff{header}\r\none\tunu\r\n")
     corpora = load_corpora(alone(path="h.tsv"), EN_RO, ["train"])
@@ -443,3 +447,25 @@ def test_parquet_mistakes(folder: Path) -> None:
     assert "is Parquet and holds both sides" in fails(train_source="a.parquet", train_target="b.ro")
     Path("a.parquet").write_bytes(b"PAR1")
     assert "cannot be read as Parquet" in fails(train_source="a.parquet")
+
+
+def test_what_looks_like_a_header_and_is_a_pair(folder: Path) -> None:
+    write("h.tsv", "Source of the river\tIzvorul râului\nsource\tizvor\n")
+    assert read(path="h.tsv", dev="mini", test="mini")[0].source == "Source of the river"
+
+
+def test_quotes_are_no_part_of_a_text(folder: Path) -> None:
+    write("q.tsv", '"one"\t"unu"\n"two"\t"doi"\n')
+    assert "q.tsv: every cell is in double quotes" in fails(path="q.tsv")
+    write("q.tsv", '"one"\t"unu"\ntwo\tdoi\n')  # one sentence of speech
+    assert read(path="q.tsv", dev="mini", test="mini")[0] == Pair('"one"', '"unu"')
+
+
+def test_keys_that_may_both_be_meant(folder: Path) -> None:
+    write("k.jsonl", jsonl({"source": "en", "target": "ro", "en": "one", "ro": "unu"}))
+    told = fails(path="k.jsonl")
+    assert "k.jsonl:1: it has 'source' and 'target', and 'en' and 'ro': which" in told
+    write("k.jsonl", jsonl({"source": "one", "target": "unu", "en": "x"}))
+    assert read(path="k.jsonl", dev="mini", test="mini") == (Pair("one", "unu"),)
+    write("k.json", '[{"source": "one", "target": "unu"}]\n')
+    assert "found list (one object a line: JSON Lines)" in fails(path="k.json")

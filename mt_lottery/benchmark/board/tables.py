@@ -7,7 +7,7 @@ from typing import Any
 
 from mt_lottery.benchmark.board.metric_table import headings, pvalue
 from mt_lottery.benchmark.recipes import rounded
-from mt_lottery.report.numbers import GAP, number, percent, size, spread
+from mt_lottery.report.numbers import GAP, number, percent, signed, size, spread
 from mt_lottery.report.plain import markdown_code, markdown_text, tex_text
 from mt_lottery.report.table import Column, Table
 from mt_lottery.runs.summary import in_table
@@ -34,10 +34,6 @@ def _at(numbers: Any, *path: str | int) -> Any:
 def _score(found: Row) -> str:
     """A score with its interval, and its standard deviation over seeds."""
     return spread(found["score"], found.get("ci95"), found.get("sd"))
-
-
-def _signed(value: float | None) -> str:
-    return number(value, "+z.1f")  # z: no minus zero
 
 
 def _seconds(value: float | None) -> str:
@@ -97,7 +93,7 @@ def summary(board: Row, block: Row) -> Table:
     """A block as a terminal has room for it."""
 
     def split(gain: Row | None) -> str:
-        return f"{_signed(gain['stop'])} {_signed(gain['translate'])}" if gain else GAP
+        return f"{signed(gain['stop'])} {signed(gain['translate'])}" if gain else GAP
 
     columns = [
         *(_typed("recipe"), _trained(), *_languages(board, number, "raw", "score")),
@@ -121,9 +117,9 @@ def _pages(board: Row, block: Row) -> list[tuple[str, Table]]:
         _average("first line", _score, "first_line"),
         _average("stopped", percent, "stopped"),
         _average("length ratio", lambda value: number(value, ".2f"), "length_ratio"),
-        _average("gain", _signed, "gain", "raw"),
-        _average("= stop", _signed, "gain", "stop"),
-        _average("+ translate", _signed, "gain", "translate"),
+        _average("gain", signed, "gain", "raw"),
+        _average("= stop", signed, "gain", "stop"),
+        _average("+ translate", signed, "gain", "translate"),
     ]
     languages = [
         _name("each language"),

@@ -9,8 +9,9 @@ from mt_lottery.data.prompts.batches import encode
 from mt_lottery.data.prompts.templates import Template
 from mt_lottery.data.text import Pair
 from mt_lottery.errors import DataError, TuningError
-from mt_lottery.languages import LanguagePair
+from mt_lottery.languages import Language, LanguagePair
 from mt_lottery.model.loading import tokenizer_of
+from mt_lottery.scoring.generation import off_target_share
 from mt_lottery.tuners.base import Tuner
 
 _SPECIALS = 4  # tokens of an example beyond one a byte: BOS, EOS, a blank that is put in front
@@ -67,3 +68,28 @@ def check_text(
             continue
         return
     encode(train.pairs, template, pair, found[0], limit)
+
+
+def swapped(split: Split, pair: LanguagePair) -> bool:
+    """Whether the two sides of a user's own text look like each other's language.
+
+    Args:
+        split: of the text; 50 pairs of it are looked at.
+        pair: the direction that is asked for.
+
+    Returns:
+        False too where one of the languages cannot be told.
+    """
+    some = split.pairs[:50]
+    sources, targets = [one.source for one in some], [one.target for one in some]
+
+    def not_in(lines: list[str], language: Language, other: Language) -> float | None:
+        return off_target_share(lines, source=other, target=language)
+
+    own = [not_in(sources, pair.source, pair.target), not_in(targets, pair.target, pair.source)]
+    each_others = [
+        not_in(sources, pair.target, pair.source),
+        not_in(targets, pair.source, pair.target),
+    ]
+    known = [share for share in (*own, *each_others) if share is not None]
+    return len(known) == 4 and min(known[:2]) > 0.5 > max(known[2:])

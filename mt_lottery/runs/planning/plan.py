@@ -20,7 +20,7 @@ from mt_lottery.model.kernels import problems_with_kernels
 from mt_lottery.model.loading import fingerprint, quantisation_of, tokenizer_of
 from mt_lottery.registry import CORPORA, ENGINES, OPTIMIZERS, TUNERS
 from mt_lottery.runs.planning.devices import pick_device
-from mt_lottery.runs.planning.fitting import check_text, problems_with_directions
+from mt_lottery.runs.planning.fitting import check_text, problems_with_directions, swapped
 from mt_lottery.runs.planning.identity import identity
 from mt_lottery.runs.planning.prompting import problems_with_secrets, with_template
 from mt_lottery.runs.planning.requirements import check_packages, trackers_and_metrics
@@ -185,6 +185,15 @@ def _report(config: RunConfig, corpora: Corpora, pair: LanguagePair, echo: Echo)
         echo(f"{config.data.name}: trained on its dev set; it has no training text.")
     for line in dict.fromkeys(part.cut for part in parts if part.cut):
         echo(line)
+    own = corpora.test if config.data.name == "files" else None  # others name their languages
+    for each, split in parts_of(own, pair) if own is not None else ():
+        if all(one.source == one.target for one in split.pairs):
+            echo(f"Warning: each test source of {each} is the same text as its reference.")
+        elif swapped(split, each):
+            echo(
+                f"Warning: the test sources look like {each.target.name} and the references like "
+                f"{each.source.name}, but lang={each} is asked for: are the two sides swapped?"
+            )
     if corpora.overlap and corpora.test is not None:
         echo(
             f"Warning: {corpora.overlap} of {plural(len(corpora.test.pairs), 'test source')} "
