@@ -17,6 +17,7 @@ from mt_lottery.benchmark.board.tables import comma_separated, latex, markdown, 
 from mt_lottery.benchmark.recipes import rounded
 from mt_lottery.data.corpora import Split
 from mt_lottery.data.text import Pair
+from mt_lottery.report.numbers import number, signed, spread
 from mt_lottery.report.plain import tex_text
 
 
@@ -172,3 +173,16 @@ def test_overlap_counts_sentences_and_long_ngrams(tmp_path: Path) -> None:
     (tmp_path / "contamination.json").write_text("{")
     said = sentences(tmp_path, "gemma3_270m", ["mini"])
     assert len(said) == 2 and f"{tmp_path / 'contamination.json'}: damaged" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (number(-0.04), "0.0"), (number(-0.0004, ".0%"), "0%"), (number(-12.5), "-12.5"),
+        (number(1234.5, ",.0f"), "1,234"), (number(None), "—"), (number(0.00123, ".3g"), "0.00123"),
+        (signed(-0.04), "0.0"), (signed(0.04), "0.0"), (signed(0.05), "+0.1"), (signed(-3), "-3.0"),
+        (signed(None), "—"), (spread(-0.01, [-0.04, 0.02], -0.0), "0.0 ± 0.0 [0.0, 0.0]"),
+    ],
+)  # fmt: skip
+def test_zero_has_no_sign(shown: str, expected: str) -> None:
+    assert shown == expected
