@@ -106,6 +106,7 @@ def test_reporting(commands: Commands, runs: Path) -> None:
     for found in (now, then):  # but for the date, and sentences that are worded anew
         assert found.pop("created") and found.pop("notes")
         assert all(block.pop("explanation") for block in found["blocks"])
+        assert not any(block.pop("chosen", []) for block in found["blocks"])  # nothing was tuned
     # Four sentences show no p-value below 1/8; resamples of them said less.
     pvalues = [
         [(row.pop("pvalue"), row.pop("pvalue_is_least")) for row in rows]
