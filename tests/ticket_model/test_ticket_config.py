@@ -85,5 +85,7 @@ def test_keywords_are_checked() -> None:
         mtl.TicketConfig(row=[1])  # type: ignore[call-arg]
     with pytest.raises(KeywordError, match="Did you mean 'peft_config'"):
         mtl.get_ticket_model(None, config=None)  # type: ignore[call-arg]
-    with pytest.raises(TypeError, match="missing 1 required positional argument: 'rows'"):
+    with pytest.raises(
+        KeywordError, match="missing a required argument: 'rows'; its arguments: rows, "
+    ):
         mtl.TicketConfig()  # type: ignore[call-arg]
