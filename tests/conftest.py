@@ -84,9 +84,12 @@ def frozen_garbage() -> None:
     gc.freeze()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """On a busy machine, threads that wait for each other cost more than 16 × 16 products."""
+    """On a busy machine, threads that wait for each other cost more than 16 × 16 products.
+
+    Of a module's fixtures too: what two threads add up differs in its last bits.
+    """
     import torch
 
     before = torch.get_num_threads()
