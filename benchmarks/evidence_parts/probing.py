@@ -46,7 +46,7 @@ def probes_by_language(scores: Scores) -> Lines:
         for arm, rate in both.items():
             lines.append(line(f"{what}, probe at {rate}", arm, None))
         lines.append(line("3e-3 less 1e-3", strong, weak))
-        if both is COPIED:  # the whole table always stops
+        if both is COPIED:  # with the whole table most outputs end, so it would say the same
             lines.append(line("on the first line", strong, weak, "first_line"))
     return table(["on dev", "seeds", *langs, "mean"], lines)
 

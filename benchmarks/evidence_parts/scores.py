@@ -12,6 +12,7 @@ import numpy as np
 from evidence_parts.cells import MARGIN, Arm, Setting
 from evidence_parts.results import Results, Row, unpacked
 from evidence_parts.tables import span
+from mt_lottery.report.numbers import spread
 from mt_lottery.scoring.metric import Floats
 from mt_lottery.scoring.significance import (
     Corrected,
@@ -122,9 +123,8 @@ def _unpacked(text: str) -> Any:
 
 
 def interval(value: float, ci: Sequence[float]) -> str:
-    """``16.4 [14.7, 18.1]``; 0.0 is added because a rounded −0.04 is a minus zero."""
-    low, high = (round(bound, 1) + 0.0 for bound in ci)
-    return f"{round(value, 1) + 0.0:.1f} [{low:.1f}, {high:.1f}]".replace("-", "−")
+    """``16.4 [14.7, 18.1]``, with a real minus sign."""
+    return spread(value, ci).replace("-", "−")
 
 
 def share(part: float, parts: Floats, whole: float, wholes: Floats) -> str:

@@ -65,8 +65,7 @@ def _is_name(given: Any) -> bool:
 def _texts(
     role: str, given: Any, pair: LanguagePair, columns: tuple[str, str] | None
 ) -> Iterator[tuple[str, str]]:
-    rows = list(_rows(role, given))
-    for place, row in enumerate(rows):
+    for place, row in enumerate(_rows(role, given)):
         try:
             if isinstance(row, Mapping):
                 texts = _chosen(row, columns) if columns else sides_of(dict(row), pair)
@@ -76,7 +75,7 @@ def _texts(
                 what = "a text" if isinstance(row, str) else f"{type(row).__name__}"
                 if isinstance(row, tuple | list):
                     what += f" of {plural(len(row), 'item')}"
-                elif isinstance(row, str) and len(rows) == 2 and os.path.isfile(row):
+                elif isinstance(row, str) and os.path.isfile(row):
                     what += ": two files are a tuple, (source, target)"
                 raise ValueError(f"a pair (source, target) is needed, found {what}.")
             sides = zip(("source", "target"), texts, strict=True)

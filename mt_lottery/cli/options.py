@@ -175,8 +175,6 @@ class Parser(argparse.ArgumentParser):
         elif unrecognised:
             options = [name for action in self._actions for name in action.option_strings]
             wrong = [w.partition("=")[0] for w in unrecognised[1].split() if w.startswith("-")]
-            hint = "".join(nearest(word, options) for word in wrong[:1])
-            given = [word.partition("=")[0] for word in unrecognised[1].split()]
-            known = [f" {self.instead[word]}" for word in given if word in self.instead]
-            hint = "".join(known[:1]) or hint
+            hints = [f" {self.instead[word]}" for word in wrong if word in self.instead]
+            hint = next(iter([*hints, *(nearest(word, options) for word in wrong)]), "")
         super().error(f"{message.rstrip('.')}.{hint}" if hint else message)

@@ -24,7 +24,7 @@ def _columns(header: list[str], pair: LanguagePair) -> tuple[int, int] | None:
     found = [find_language(cell) for cell in header]
     for alike in (names, _variety_of):  # "en-US" is English, unless the other column is
         source, target = (
-            [cell.strip().lower() in words or alike(cell, language) for cell in header]
+            [cell.lower() in words or alike(cell, language) for cell in header]
             for words, language in ((_SOURCE, pair.source), (_TARGET, pair.target))
         )
         if source[0] and target[1]:
@@ -32,7 +32,7 @@ def _columns(header: list[str], pair: LanguagePair) -> tuple[int, int] | None:
         if source[1] and target[0]:
             return 1, 0
     if None not in found and found[0] != found[1] and {pair.source, pair.target} & {*found}:
-        named = " and ".join(f"'{cell.strip()}'" for cell in header)
+        named = " and ".join(f"'{cell}'" for cell in header)
         raise ValueError(f"the header names {named}, but lang={pair} is asked for.")
     return None
 

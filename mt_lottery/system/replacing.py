@@ -26,7 +26,7 @@ from mt_lottery.system.atomic import (
     sweep,
     sync,
     sync_all,
-    write_bytes,
+    write_data,
     writing,
 )
 from mt_lottery.system.removing import remove
@@ -186,7 +186,7 @@ def mark(folder: Path) -> None:
     """Note in a folder that we wrote it, and which files; the last thing that is written there."""
     files = {n: (s.st_size, s.st_mtime_ns) for n, s in _files(folder).items() if n != MARKER}
     content = {"written_by": f"mt-lottery {__version__}", "files": files}
-    write_bytes(folder / MARKER, json.dumps(content, indent=1).encode() + b"\n")
+    write_data(folder / MARKER, json.dumps(content, indent=1) + "\n")
 
 
 def _check_writable(folder: Path) -> None:

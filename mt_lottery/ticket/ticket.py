@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 COLUMNS = ("token_id", "token", "statistic", "pvalue", "selected", "train_frequency")
 SHOWN = 20  # rows of a table for a reader
+#: Said with α where a number of rows implied it, so that no correction applies.
+IMPLIED = "implied by their number"
 TITLE = "Most changed tokens (• in the ticket)"
 TITLE_BY_SCORE = "Tokens of largest score (• in the ticket)"  # a score need not be of a change
 
@@ -168,7 +170,7 @@ class Ticket:
             DiskError: it cannot be written.
         """
         from mt_lottery.report.plain import csv_text
-        from mt_lottery.system.atomic import write_bytes
+        from mt_lottery.system.atomic import write_data
         from mt_lottery.system.diskfault import DiskError
         from mt_lottery.system.values import user_path
 
@@ -179,7 +181,7 @@ class Ticket:
         ]  # fmt: skip
         # exact: the file is read back, and a token "=" or "+1" is that token
         file = user_path(path, DiskError)
-        write_bytes(file, csv_text(COLUMNS, lines, exact=True).encode())
+        write_data(file, csv_text(COLUMNS, lines, exact=True))
         return file
 
     @classmethod
@@ -273,7 +275,7 @@ class Ticket:
         """What goes with α: the correction, or that a number of rows implied it, uncorrected."""
         adjusted = self.adjusted
         if adjusted is not None and self.alpha is not None and float(adjusted[-1]) > self.alpha:
-            return "implied by their number"
+            return IMPLIED
         return f"correction: {self.correction or 'none'}"
 
     def __repr__(self) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mt_lottery.errors import TrainingError
 from mt_lottery.reading import check_regular, read_json, sha256_of
-from mt_lottery.system.atomic import DiskError, sync, sync_all, write_bytes
+from mt_lottery.system.atomic import DiskError, sync, sync_all, write_data
 from mt_lottery.system.removing import remove
 from mt_lottery.system.secrets import redacted
 
@@ -92,7 +92,7 @@ def seal(checkpoint: Path, step: int, **more: Any) -> None:
     sync_all(checkpoint)
     hashes = {name: sha256_of(path, DiskError) for name, path in files.items()}
     content = {"step": step, **more, "files": hashes}
-    write_bytes(checkpoint / SEAL, json.dumps(content, indent=2).encode() + b"\n")
+    write_data(checkpoint / SEAL, json.dumps(content, indent=2) + "\n")
 
 
 def check_seal(checkpoint: Path) -> dict[str, Any]:

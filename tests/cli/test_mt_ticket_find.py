@@ -254,7 +254,7 @@ def test_rounding_is_told(commands: Commands, models: Models) -> None:
     assert back.code == ended.code == 0 and "rounding" not in back.err
 
 
-def test_a_run_of_another_model_is_told(commands: Commands, models: Models) -> None:
+def test_a_run_of_another_model_is_reported(commands: Commands, models: Models) -> None:
     run = small(models.untied, "ks_lottery", "baseline=false", "out_dir=run")
     assert commands.train(*run).code == 0
     other = changed(models.untied, Path("other"), lambda m: m.get_input_embeddings().weight.mul_(2))

@@ -90,7 +90,7 @@ def test_pairs_that_are_too_long_are_counted(commands: Commands, models: Models)
     assert f"{dropped} training pairs are longer than data.max_length" in ended.err
 
 
-def test_sides_that_are_swapped_are_told(commands: Commands, models: Models) -> None:
+def test_sides_that_are_swapped_are_reported(commands: Commands, models: Models) -> None:
     for lang in ("en", "es"):
         Path(f"my.{lang}").write_text("\n".join(lines(f"train.{lang}.txt")[:40]))
     asked = ["recipe=none", *model(models.untied), *FEW, "data=files", "data.test_pairs=30",

@@ -9,10 +9,11 @@ from typing import Any
 
 from mt_lottery.benchmark.recipes import rounded
 from mt_lottery.errors import plural
+from mt_lottery.report import numbers
 from mt_lottery.report.numbers import size
 
 Json = Mapping[str, Any]
-NONE = "—"
+NONE = numbers.GAP
 
 
 def _at(of: Json | None, path: tuple[str, ...]) -> Any:
@@ -41,16 +42,12 @@ def interval(of: Json | None, *path: str) -> tuple[float, float] | None:
 
 def plain(value: float | None, places: int = 1) -> str:
     """A number with a real minus sign, and none before a zero."""
-    if value is None:
-        return NONE
-    # 0.0 is added because a rounded −0.04 is a minus zero
-    return f"{round(value, places) + 0.0:,.{places}f}".replace("-", "−")
+    return numbers.number(value, f",.{places}f").replace("-", "−")
 
 
 def signed(value: float | None) -> str:
     """A difference; zero has no sign."""
-    text = plain(value)
-    return f"+{text}" if value is not None and value > 0 and text != "0.0" else text
+    return numbers.signed(value).replace("-", "−")
 
 
 def percent(share: float | None) -> str:

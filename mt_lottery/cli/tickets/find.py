@@ -94,6 +94,7 @@ def find(given: argparse.Namespace) -> int:
     from mt_lottery.report.printing import printer
     from mt_lottery.system.replacing import check_new_files
     from mt_lottery.ticket.certify import tau_analytic
+    from mt_lottery.ticket.ticket import IMPLIED
 
     choice = choice_of(given)
     choice.check()
@@ -118,8 +119,7 @@ def find(given: argparse.Namespace) -> int:
         console.print(f"{moved:,} of {plural(total, 'row')} changed; the others have D = 0, p = 1.")
     line = f"Ticket: {plural(len(ticket), 'row')}, selector {given.selector}"
     if ticket.alpha is not None and ticket.tau is not None:
-        implied = "implied by their number"
-        how = implied if given.alpha is None else f"correction: {given.correction}"
+        how = IMPLIED if given.alpha is None else ticket.level_note()
         analytic = tau_analytic(ticket.alpha, ticket.dimension)
         line += (
             f", α = {ticket.alpha:.4g} ({how}), τ = "

@@ -15,7 +15,7 @@ from mt_lottery.errors import MTLotteryError, RecordError, plural
 from mt_lottery.reading import read_json, read_json_lines, shown
 from mt_lottery.runs.folder.record import Record
 from mt_lottery.scoring.metric import WHICH, Floats, MetricContext, can_be_resampled, make_metric
-from mt_lottery.system.atomic import write_bytes, write_text
+from mt_lottery.system.atomic import write_data, write_text
 
 _FIELDS: dict[str, type] = {
     **dict.fromkeys(("source", "reference", "hypothesis", "first_line"), str),
@@ -59,7 +59,7 @@ def write_hypotheses(
             sources, references, outputs, of_each, strict=True
         )
     ]
-    write_bytes(path, "".join(line + "\n" for line in lines).encode())
+    write_data(path, "".join(line + "\n" for line in lines))
 
 
 def read_hypotheses(path: Path, sentences: int | None = None) -> list[dict[str, Any]]:

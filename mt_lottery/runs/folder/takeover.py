@@ -21,7 +21,7 @@ from mt_lottery.runs.folder.claims import check_inputs, check_ours, state_hash
 from mt_lottery.runs.folder.preparing import OURS, STATE, finished, is_begun, prepare, tidy
 from mt_lottery.runs.folder.record import NAME, SWAP, Record
 from mt_lottery.runs.planning.plan import Echo
-from mt_lottery.system.atomic import DiskError, sync, write_bytes
+from mt_lottery.system.atomic import DiskError, sync, write_data
 from mt_lottery.system.removing import remove
 
 NEW, OLD = ".mt_lottery.new", ".mt_lottery.old"
@@ -144,7 +144,7 @@ def swap(run_dir: Path) -> None:
     # the record goes first and comes last: with it the folder counts as a finished run
     going = [x for x in dict.fromkeys((*OURS, *coming)) if os.path.lexists(run_dir / x)]
     plan = {"out": going, "in": [*coming, NAME], "keep": _later(run_dir)}
-    write_bytes(run_dir / SWAP, json.dumps(plan).encode() + b"\n")
+    write_data(run_dir / SWAP, json.dumps(plan) + "\n")
     try:
         _go_on(run_dir, plan)
     except OSError as error:
@@ -233,7 +233,7 @@ def _retell(new: Path, run_dir: Path) -> None:
         with contextlib.suppress(OSError, UnicodeError):
             text = path.read_text("utf-8")
             if here in text:
-                write_bytes(path, text.replace(here, there).encode())
+                write_data(path, text.replace(here, there))
 
 
 def told_of(echo: Echo, work: Path, run_dir: Path) -> Echo:

@@ -78,18 +78,20 @@ def swapped(split: Split, pair: LanguagePair) -> bool:
         pair: the direction that is asked for.
 
     Returns:
-        False too where one of the languages cannot be told.
+        False too where the language of a side cannot be identified.
     """
     some = split.pairs[:50]
     sources, targets = [one.source for one in some], [one.target for one in some]
 
-    def not_in(lines: list[str], language: Language, other: Language) -> float | None:
-        return off_target_share(lines, source=other, target=language)
+    def mostly(lines: list[str], language: Language, other: Language) -> bool:
+        share = off_target_share(lines, source=other, target=language)
+        return share is not None and share < 0.5
 
-    own = [not_in(sources, pair.source, pair.target), not_in(targets, pair.target, pair.source)]
-    each_others = [
-        not_in(sources, pair.target, pair.source),
-        not_in(targets, pair.source, pair.target),
-    ]
-    known = [share for share in (*own, *each_others) if share is not None]
-    return len(known) == 4 and min(known[:2]) > 0.5 > max(known[2:])
+    here, there = pair.source, pair.target
+    # in most texts the first question is the last; of close languages a line may be of both
+    return (
+        mostly(sources, there, here)
+        and mostly(targets, here, there)
+        and not mostly(sources, here, there)
+        and not mostly(targets, there, here)
+    )
