@@ -17,6 +17,7 @@ import common
 from evidence_parts.cells import Cell, Setting
 from evidence_parts.questions import plan, questions
 from evidence_parts.results import UNKNOWN, Results, Row, made_by, row_of_analysis, row_of_run
+from mt_lottery.model.loading import tokenizer_of
 from mt_lottery.report.tokens import shown_tokens, token_strings
 from mt_lottery.runs.context import UNLIKE
 from mt_lottery.runs.finished import Run
@@ -158,7 +159,7 @@ def chosen_rows(asked: str, folder: Path) -> tuple[list[int], list[str]]:
     """
     kind, _, number = asked.partition(":")
     run = Run(folder)
-    tokenizer = run.original.tokenizer
+    tokenizer, _ = tokenizer_of(run.config.model) or (run.original.tokenizer, 0)
     one, other = run.text.prompts(UNLIKE, tokenizer)  # what no sentence decides
     template = [i for i in dict.fromkeys(one) if i in set(other)]
     if kind == "token":

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mt_lottery.errors import RecordError
 from mt_lottery.model.folder.saving import cast, save_folder
+from mt_lottery.model.folder.library import ONE_AT_A_TIME
 from mt_lottery.model.reach import text_parameters
 from mt_lottery.registry import register_tuner
 from mt_lottery.tuners.adapters.tensors import first_broken
@@ -27,9 +28,11 @@ def _read(kind: Any, folder: Path) -> dict[str, Tensor]:
     Raises:
         RuntimeError: some are missing, too many or of another shape.
     """
-    made, found = kind.from_pretrained(
-        folder, dtype="auto", local_files_only=True, use_safetensors=True, output_loading_info=True
-    )
+    with ONE_AT_A_TIME:
+        made, found = kind.from_pretrained(
+            folder, dtype="auto", local_files_only=True, use_safetensors=True,
+            output_loading_info=True,
+        )  # fmt: skip
     wrong = {key: found.get(key) for key in WRONG if found.get(key)}
     if wrong:
         raise RuntimeError("; ".join(f"{k}: {sorted(map(str, v))}" for k, v in wrong.items()))

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from mt_lottery.errors import ModelError, MTLotteryError, assigned
 
+#: While transformers loads a model it changes its own classes (``PreTrainedModel.tie_weights`` does
+#: nothing), and afterwards puts back what it found.  Of two that load at once the second finds the
+#: change, and puts that back: from then on no tied head is made in this process.
+ONE_AT_A_TIME = threading.RLock()
+
 
 def call(load: Callable[..., Any], shown: str, *given: Any, **settings: Any) -> Any:
-    """Call one of transformers' loaders.
+    """Call one of transformers' loaders, when no other thread does.
 
     A damaged file makes it raise nearly anything (TypeError from a configuration, IndexError
     from a GGUF reader, a panic of the tokenizers' Rust code), none of which is a bug of ours.
@@ -24,7 +30,8 @@ def call(load: Callable[..., Any], shown: str, *given: Any, **settings: Any) -> 
         MemoryError: as it is.
     """
     try:
-        return load(*given, **settings)
+        with ONE_AT_A_TIME:
+            return load(*given, **settings)
     except (MemoryError, MTLotteryError):
         raise
     except BaseException as error:

@@ -11,7 +11,7 @@ from typing import Any
 from mt_lottery.errors import ModelError
 from mt_lottery.model.folder import checkpoint
 from mt_lottery.model.folder.configuration import read_config
-from mt_lottery.model.folder.library import call
+from mt_lottery.model.folder.library import ONE_AT_A_TIME, call
 
 
 def shape_of(name_or_path: str, *, trust_remote_code: bool = False) -> Any:
@@ -48,9 +48,14 @@ def build_shape(config: Any, *, trust_remote_code: bool = False) -> Any:
     for part in {id(c): c for c in (config, config.get_text_config())}.values():
         if hasattr(part, "quantization_config"):
             del part.quantization_config  # the shape is the same
-    logging.getLogger("transformers").setLevel(logging.ERROR)
     build: Any = checkpoint.auto_class(config).from_config
-    with warnings.catch_warnings(), torch.device("meta"):
+    where = str(getattr(config, "_name_or_path", "") or type(config).__name__)
+    log = logging.getLogger("transformers")
+    with ONE_AT_A_TIME, warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")
-        where = str(getattr(config, "_name_or_path", "") or type(config).__name__)
-        return call(build, where, config, trust_remote_code=trust_remote_code).eval()
+        level = log.level
+        log.setLevel(logging.ERROR)
+        try:
+            return call(build, where, config, trust_remote_code=trust_remote_code).eval()
+        finally:
+            log.setLevel(level)
