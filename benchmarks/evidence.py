@@ -30,14 +30,14 @@ from typing import Any, NoReturn
 
 import common
 from evidence_parts.cells import LANGS, SEEDS, Cell, Setting, in_order
-from evidence_parts.overview import board, overview
-from evidence_parts.pages import refresh
 from evidence_parts.questions import plan, questions
 from evidence_parts.queue import Queue, work
-from evidence_parts.report import report, write_figures
 from evidence_parts.results import Results
 from evidence_parts.running import Failed, command, prepare, run_cell, stop
-from evidence_parts.scores import Scores
+from evidence_parts.shown.overview import board, overview
+from evidence_parts.shown.pages import refresh
+from evidence_parts.shown.report import report, write_figures
+from evidence_parts.shown.scores import Scores
 from filelock import FileLock
 
 from mt_lottery.benchmark.page.figure import write_figure

@@ -39,7 +39,7 @@ class Share:
 
 SHARES = {
     "right": Share(240, 0.45),
-    "repeat": Share(60, 0.2),
+    "repeat": Share(100, 0.4),
     "train_rows": Share(130, 0.4),
     "decode": Share(150, 0.5),
     "decode_small": Share(90, 0.4),

@@ -1,1 +1,1 @@
-"""What ``benchmarks/evidence.py`` consists of: the questions, their cells, results and tables."""
+"""What ``benchmarks/evidence.py`` consists of: the questions, their cells and results."""

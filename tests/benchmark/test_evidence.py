@@ -133,9 +133,9 @@ def row(
 def test_tables_come_from_the_file_alone(evidence: Any, tmp_path: Path) -> None:
     from evidence_parts.cells import Setting
     from evidence_parts.questions import plan
-    from evidence_parts.report import report
     from evidence_parts.results import Results
-    from evidence_parts.scores import Scores, interval
+    from evidence_parts.shown.report import report
+    from evidence_parts.shown.scores import Scores, interval
 
     references = [f"propoziția numărul {i} este aici acum" for i in range(60)]
     setting = Setting(tmp_path)
@@ -178,8 +178,8 @@ def test_what_is_compared_was_scored_on_all_sentences(evidence: Any, tmp_path: P
 def test_probes_and_the_whole_tables_that_they_are(evidence: Any, tmp_path: Path) -> None:
     from evidence_parts.cells import Setting
     from evidence_parts.questions import plan
-    from evidence_parts.report import report
     from evidence_parts.results import Results
+    from evidence_parts.shown.report import report
 
     setting, statistics = Setting(tmp_path), METRIC.statistics(["a b c"] * 3, ["a b d"] * 3)
     results = Results(tmp_path / "results", setting)

@@ -26,7 +26,8 @@ def benchmarks_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def scores_of(folder: Path) -> Any:
     cells, results, scores = (
-        importlib.import_module(f"evidence_parts.{name}") for name in ("cells", "results", "scores")
+        importlib.import_module(f"evidence_parts.{name}")
+        for name in ("cells", "results", "shown.scores")
     )
     setting = cells.Setting(folder)
     return scores.Scores(results.Results(folder, setting), setting)
@@ -37,7 +38,7 @@ def page_of(name: str) -> str:
 
 
 def test_a_language_counts_when_it_has_the_main_recipes(tmp_path: Path) -> None:
-    overview = importlib.import_module("evidence_parts.overview")
+    overview = importlib.import_module("evidence_parts.shown.overview")
     packed = importlib.import_module("evidence_parts.results").packed
     plan = importlib.import_module("evidence_parts.questions").plan
     scores = scores_of(tmp_path)
@@ -78,7 +79,7 @@ def test_a_language_counts_when_it_has_the_main_recipes(tmp_path: Path) -> None:
 def test_pages_quote_the_results() -> None:
     """Their tables are those that ``evidence.py --pages`` makes of the committed results."""
     overview, pages, variation = (
-        importlib.import_module(f"evidence_parts.{name}")
+        importlib.import_module(f"evidence_parts.shown.{name}")
         for name in ("overview", "pages", "variation")
     )
     scores = scores_of(TOP / "benchmarks" / "results" / "evidence")
@@ -118,9 +119,9 @@ def test_pages_quote_the_results() -> None:
 )
 def test_pages_quote_differences(one: str, other: str, names: tuple[str, ...]) -> None:
     """Between means over the languages."""
-    interval = importlib.import_module("evidence_parts.scores").interval
+    interval = importlib.import_module("evidence_parts.shown.scores").interval
     scores = scores_of(TOP / "benchmarks" / "results" / "evidence")
-    langs, _ = importlib.import_module("evidence_parts.overview").done(scores)
+    langs, _ = importlib.import_module("evidence_parts.shown.overview").done(scores)
     mine, theirs = (scores.of(arm, langs, scores.metric()) for arm in (one, other))
     gap = mine.minus(theirs)
     for name in names:
@@ -133,7 +134,7 @@ def test_pages_quote_differences(one: str, other: str, names: tuple[str, ...]) -
 
 def test_pages_quote_shares_of_gains() -> None:
     """Of the scores as they are, not as tables round them."""
-    overview = importlib.import_module("evidence_parts.overview")
+    overview = importlib.import_module("evidence_parts.shown.overview")
     scores = scores_of(TOP / "benchmarks" / "results" / "evidence")
     langs, _ = overview.done(scores)
     names = ("none", "one_row", "prompt_rows", "ks_lottery", "embed")

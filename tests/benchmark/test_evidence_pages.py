@@ -35,7 +35,7 @@ def scores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     from evidence_parts.cells import Setting
     from evidence_parts.questions import plan
     from evidence_parts.results import Results, packed
-    from evidence_parts.scores import Scores
+    from evidence_parts.shown.scores import Scores
 
     setting = Setting(tmp_path)
     cells = {cell.key: cell for cell in plan(["p1", "p2", "p6", "p7"], setting)}
@@ -56,7 +56,7 @@ def scores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 
 def test_rows_of_the_prompt_and_what_they_gain(scores: Any) -> None:
-    from evidence_parts.prompted import choices, choices_figure
+    from evidence_parts.shown.prompted import choices, choices_figure
 
     said = choices(scores)
     assert "| the KS test, after a probe | `ks_lottery` | 4 | 1 | 2.0 | 90% [90, 90] |" in said
@@ -75,7 +75,7 @@ def test_rows_of_the_prompt_and_what_they_gain(scores: Any) -> None:
 
 def test_averages_are_of_the_arms_that_have_the_languages(scores: Any) -> None:
     from evidence_parts.questions import questions
-    from evidence_parts.report import score_tables
+    from evidence_parts.shown.report import score_tables
 
     asked = questions(scores.setting)["p2"]
     ((langs, arms),) = scores.groups(asked.compared)
@@ -88,8 +88,8 @@ def test_averages_are_of_the_arms_that_have_the_languages(scores: Any) -> None:
 
 
 def test_scores_by_amount_of_text(scores: Any) -> None:
-    from evidence_parts.amounts import amounts, curves
     from evidence_parts.questions import questions
+    from evidence_parts.shown.amounts import amounts, curves
 
     asked = questions(scores.setting)["p7"]
     said = amounts(asked, scores)
@@ -106,7 +106,7 @@ def test_scores_by_amount_of_text(scores: Any) -> None:
 def test_a_page_takes_its_tables_from_the_results(
     scores: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from evidence_parts import pages
+    from evidence_parts.shown import pages
 
     page, other = tmp_path / "page.md", tmp_path / "other.md"
     text = "Before.\n\n<!-- evidence: choices -->\n| old |\n| --- |\n\nAfter.\n"
@@ -144,8 +144,8 @@ def test_pages_are_made_of_everything(
 
 
 def test_a_share_of_nothing(scores: Any) -> None:
-    from evidence_parts.prompted import choices, choices_figure
-    from evidence_parts.scores import share
+    from evidence_parts.shown.prompted import choices, choices_figure
+    from evidence_parts.shown.scores import share
 
     gains = np.array([1.0, 2.0, 4.0])
     assert share(1.0, gains, 2.0, 2 * gains) == "50% [50, 50]"
@@ -159,10 +159,10 @@ def test_a_share_of_nothing(scores: Any) -> None:
 
 
 def test_copied_rows_with_and_without_the_line_break(scores: Any) -> None:
-    from evidence_parts.probing import probes_by_language, probes_by_seed, probes_figure
     from evidence_parts.questions import plan, questions
-    from evidence_parts.report import probes
     from evidence_parts.results import packed
+    from evidence_parts.shown.probing import probes_by_language, probes_by_seed, probes_figure
+    from evidence_parts.shown.report import probes
 
     asked = questions(scores.setting)["p4"]
     assert probes_by_language(scores) == [] == probes_by_seed(scores)
@@ -226,13 +226,14 @@ def test_rows_with_the_line_break_turned_around(
 
     class Made:
         def __init__(self, folder: Path) -> None:
-            self.original = self.text = self
-            self.tokenizer = Words()
+            self.text = self.config = self
+            self.model = "its configuration"
 
         def prompts(self, sentences: object, tokenizer: object) -> list[list[int]]:
             return [[2, 5, 107, 40], [2, 5, 107, 41]]
 
     monkeypatch.setattr(running, "Run", Made)
+    monkeypatch.setattr(running, "tokenizer_of", lambda model: (Words(), 64))
     lines = "".join(f"{row}\n" for row in ranked)
     (tmp_path / "tickets.csv").write_text(f"token_id\n{lines}")
     assert running.chosen_rows("turned:3", tmp_path) == (rows, [])

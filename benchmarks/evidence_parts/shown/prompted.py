@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from evidence_parts.overview import done
-from evidence_parts.scores import Scores, share
-from evidence_parts.tables import Lines, span, table
+from evidence_parts.shown.overview import done
+from evidence_parts.shown.scores import Scores, share
+from evidence_parts.shown.tables import Lines, span, table
 
 #: Arm → what chooses its rows, in the order of the table.
 CHOICES = {

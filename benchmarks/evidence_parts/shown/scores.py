@@ -11,7 +11,7 @@ import numpy as np
 
 from evidence_parts.cells import MARGIN, Arm, Setting
 from evidence_parts.results import Results, Row, unpacked
-from evidence_parts.tables import span
+from evidence_parts.shown.tables import span
 from mt_lottery.report.numbers import spread
 from mt_lottery.scoring.metric import Floats
 from mt_lottery.scoring.significance import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from evidence_parts.cells import MARGIN
-from evidence_parts.scores import Scores, interval
-from evidence_parts.tables import Lines, span, table
+from evidence_parts.shown.scores import Scores, interval
+from evidence_parts.shown.tables import Lines, span, table
 from mt_lottery.errors import RecordError
 
 #: Arm → its recipe's name, and what is tuned.

@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from evidence_parts.amounts import amounts, curves
 from evidence_parts.cells import MARGIN, Arm, Setting
-from evidence_parts.probing import probes_by_seed, probes_figure
-from evidence_parts.prompted import choices, choices_figure
 from evidence_parts.questions import Question, plan, questions
 from evidence_parts.results import Results
-from evidence_parts.scores import Scores, interval, pvalue, share
-from evidence_parts.tables import Lines, table
-from evidence_parts.variation import machines, overlaps, overlaps_figure
+from evidence_parts.shown.amounts import amounts, curves
+from evidence_parts.shown.asked import asked_as, asked_figure, read_where
+from evidence_parts.shown.certified import certificates
+from evidence_parts.shown.probing import probes_by_seed, probes_figure
+from evidence_parts.shown.prompted import choices, choices_figure
+from evidence_parts.shown.scores import Scores, interval, pvalue, share
+from evidence_parts.shown.tables import Lines, table
+from evidence_parts.shown.variation import machines, overlaps, overlaps_figure
 
 
 def report(parts: list[str], results: Results, setting: Setting) -> str:
@@ -177,35 +179,12 @@ def probes(question: Question, scores: Scores) -> Lines:
             *probes_by_seed(scores)]  # fmt: skip
 
 
-#: How a certificate's model has the ticket's rows, in words.
-ROWS_ARE = {"transfer": "copied", "partial": "**tuned**",
-            "permuted": "copied, all other rows in random order"}  # fmt: skip
-
-
-def certificates(question: Question, scores: Scores) -> Lines:
-    """How many certified predictions change."""
-    lines = []
-    for (arm, lang, seed), row in sorted(scores.results.rows.items()):
-        if arm != "certificate":
-            continue
-        for check in row["certify"]["checks"]:
-            rate = "—"
-            if check["rate"] is not None and check["ci95"]:
-                low, high = (100 * bound for bound in check["ci95"])
-                rate = f"{100 * check['rate']:.1f}% [{low:.1f}, {high:.1f}]"
-            others = check["others_rate"]
-            rows_are = ROWS_ARE.get(check["model"], check["model"])
-            lines.append([f"en→{lang}", str(seed), f"{check['alpha']:.2g}", rows_are,
-                          f"{check['rows']:,}", f"{check['certified']:,}", rate,
-                          "—" if others is None else f"{100 * others:.1f}%"])  # fmt: skip
-    headings = ["", "seed", "α", "rows are", "rows", "certified", "changed", "of the others"]
-    note = "*changed*: of the certified predictions, 95% clustered by sentence."
-    return [*table(headings, lines, 1), note, ""] if lines else []
-
-
 def prompts(question: Question, scores: Scores) -> Lines:
     """Single rows against 18; overlap of tickets; and tickets under other wordings."""
-    return [*score_tables(question, scores), *overlaps(scores), *wordings(scores)]
+    return [
+        *score_tables(question, scores), *overlaps(scores), *read_where(scores), *asked_as(scores),
+        *wordings(scores),
+    ]  # fmt: skip
 
 
 def wordings(scores: Scores) -> Lines:
@@ -245,7 +224,7 @@ SECTIONS = {
 
 #: Part → the name of another figure, and what draws it.
 MORE_FIGURES = {"p2": {"prompt": choices_figure}, "p4": {"stopping": probes_figure},
-                "p6": {"shared": overlaps_figure}}  # fmt: skip
+                "p6": {"shared": overlaps_figure, "asked": asked_figure}}  # fmt: skip
 
 
 def write_figures(parts: list[str], results: Results, setting: Setting, folder: Path) -> list[Path]:

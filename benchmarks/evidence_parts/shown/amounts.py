@@ -6,8 +6,8 @@ from typing import Any
 
 from evidence_parts.cells import Arm
 from evidence_parts.questions import Question
-from evidence_parts.scores import Scores, interval
-from evidence_parts.tables import Lines, table
+from evidence_parts.shown.scores import Scores, interval
+from evidence_parts.shown.tables import Lines, table
 from mt_lottery.scoring.significance import ResampledScore
 
 #: First word of an arm's name → what is tuned.

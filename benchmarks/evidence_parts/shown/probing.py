@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from evidence_parts.results import Row
-from evidence_parts.scores import Scores, interval
-from evidence_parts.tables import Lines, table
+from evidence_parts.shown.scores import Scores, interval
+from evidence_parts.shown.tables import Lines, table
 
 #: Arms of copied rows and of the whole table, the weaker probe first.
 COPIED = {"probe-1e-3-2": "1e-3", "probe-3e-3-2": "3e-3"}

@@ -12,15 +12,17 @@ from pathlib import Path
 
 import common
 
-from evidence_parts.amounts import amounts
-from evidence_parts.overview import done, sections
-from evidence_parts.probing import probes_by_language, probes_by_seed
-from evidence_parts.prompted import choices
 from evidence_parts.questions import questions
-from evidence_parts.report import certificates, score_table, stopping_table
-from evidence_parts.scores import Scores, interval
-from evidence_parts.tables import Lines, table
-from evidence_parts.variation import machines, overlaps
+from evidence_parts.shown.amounts import amounts
+from evidence_parts.shown.asked import asked_as, read_where
+from evidence_parts.shown.certified import certificates_by_language
+from evidence_parts.shown.overview import done, sections
+from evidence_parts.shown.probing import probes_by_language, probes_by_seed
+from evidence_parts.shown.prompted import choices
+from evidence_parts.shown.report import score_table, stopping_table
+from evidence_parts.shown.scores import Scores, interval
+from evidence_parts.shown.tables import Lines, table
+from evidence_parts.shown.variation import machines, overlaps
 
 PAGES = [common.ROOT / "README.md", *sorted((common.ROOT / "docs").glob("*.md"))]
 MARK = re.compile(r"^<!-- evidence: (?P<name>[a-z-]+) -->\n(?:.+\n)*", re.MULTILINE)
@@ -119,13 +121,15 @@ BLOCKS: dict[str, Callable[[Scores], Lines]] = {
     "stopping": _stopping,
     "machines": machines,
     "overlaps": overlaps,
+    "read-where": read_where,
+    "asked-as": asked_as,
     "one-row": _one_row,
     "prompt-rows": _prompt_rows,
     "outside": _outside,
     "gradient": _gradient,
     "choice": _choice,
     "choices": choices,
-    "certificate": lambda scores: certificates(questions(scores.setting)["p5"], scores),
+    "certificate": certificates_by_language,
     "probes": probes_by_language,
     "probe-seeds": probes_by_seed,
     "amounts": lambda scores: amounts(questions(scores.setting)["p7"], scores),

@@ -1,4 +1,4 @@
-"""How far runs of one arm differ: with another seed, on another machine, for another prompt."""
+"""How far runs of one arm differ: once more, by seed, on another machine, for another prompt."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from evidence_parts.results import Row, key_of
-from evidence_parts.scores import Scores
-from evidence_parts.tables import Lines, table
+from evidence_parts.shown.scores import Scores
+from evidence_parts.shown.tables import Lines, table
 from mt_lottery.scoring.significance import percentile_interval
 
-#: What sets two tickets apart: the places of the keys in :func:`shared`.
+#: What sets two tickets apart: the places of the keys in :func:`shared`; or nothing that is known.
 APART = ("the machine", "the prompt", "the language", "the seed")
+AGAIN = "nothing"
 #: What chooses rows → its arms: one search, under as many prompts.
 _SEARCHES = {
     "the KS test": ("ks_lottery", "ticket-alpaca", "ticket-labels"),
@@ -36,47 +37,51 @@ def _rms(values: Iterable[float]) -> str:
     return f"{np.sqrt(np.mean(np.square(known))):.2f}" if known else "—"
 
 
-def _elsewhere(scores: Scores) -> list[Row]:
-    """Rows of other machines, without those of other settings than here."""
+def _twice(scores: Scores) -> list[tuple[Row, Row]]:
+    """Cells that were run once more, each with the cell of the tables; with the same settings."""
     here = scores.results.rows
     known = [(row, here.get(key_of(row))) for row in scores.results.elsewhere]
-    return [row for row, own in known if own is None or own["settings"] == row["settings"]]
+    return [(row, own) for row, own in known if own and own["settings"] == row["settings"]]
 
 
 def machines(scores: Scores) -> Lines:
-    """Cells that were run on another machine too; the difference of two seeds beside it."""
+    """Cells that were run on another machine too, or again; the difference of two seeds beside."""
     metric = scores.metric()
-    here = scores.results.rows
-    twice: dict[str, list[tuple[Row, Row]]] = {}
-    for row in _elsewhere(scores):
-        own = here.get(key_of(row))
-        if own is not None and "scores" in own:
-            twice.setdefault(row["arm"], []).append((row, own))
-    if metric is None or not twice:
+    known = [
+        (row, own)
+        for row, own in _twice(scores)
+        if "scores" in own and not row["arm"].startswith("ticket-")  # of a few sentences
+    ]
+    there = [pair for pair in known if _device(pair[0]) != _device(pair[1])]
+    if metric is None or not known:
         return []
 
     def raw(row: Row) -> float:
         return float(row["scores"][metric]["raw"]["score"])
 
-    lines = []
-    for arm, pairs in [*twice.items(), ("all", [p for found in twice.values() for p in found])]:
+    def line(title: str, pairs: list[tuple[Row, Row]]) -> list[str]:
         seeds = [
             (one, other)
-            for name in (twice if arm == "all" else [arm])
+            for name in dict.fromkeys(row["arm"] for row, _ in pairs)
             for lang in scores.setting.langs
             for one, other in itertools.combinations(scores.rows(name, lang), 2)
             if _device(one) == _device(other)
         ]
         gaps = [raw(own) - raw(other) for other, own in pairs]
-        lines.append([arm, str(len(pairs)), _signed(float(np.mean(gaps))), _rms(gaps),
-                      _rms(raw(one) - raw(other) for one, other in seeds)])  # fmt: skip
-    there, own = (
-        " and ".join(sorted({_device(pair[i]) for found in twice.values() for pair in found}))
-        for i in (0, 1)
-    )
-    headings = ["", "cells on both", "mean difference", "RMS, another machine", "RMS, another seed"]
+        return [title, str(len(pairs)), _signed(float(np.mean(gaps))), _rms(gaps),
+                _rms(raw(one) - raw(other) for one, other in seeds)]  # fmt: skip
+
+    arms = dict.fromkeys(row["arm"] for row, _ in there)
+    lines = [line(arm, [pair for pair in there if pair[0]["arm"] == arm]) for arm in arms]
+    lines += [line("all", there)] if there else []
+    again = [pair for pair in known if pair not in there]
+    for arm in dict.fromkeys(row["arm"] for row, _ in again):
+        own = [pair for pair in again if pair[0]["arm"] == arm]
+        lines.append(line(f"{arm}, once more on the same machine", own))
+    other, mine = (" and ".join(sorted({_device(pair[i]) for pair in there})) for i in (0, 1))
+    headings = ["", "cells twice", "mean difference", "RMS, other run", "RMS, another seed"]
     note = (
-        f"{scores.column(metric)}, raw: {own} less {there}, the same settings and seeds; "
+        f"{scores.column(metric)}, raw: {mine} less {other}, the same settings and seeds; "
         "two seeds on one machine. RMS: root mean square of the differences."
     )
     return [*table(headings, lines), note, ""]
@@ -88,7 +93,7 @@ class Shared:
 
     Attributes:
         search: what chooses the rows.
-        apart: what sets the runs apart, one of :data:`APART`.
+        apart: what sets the runs apart, one of :data:`APART`, or :data:`AGAIN`.
         groups: languages of a pair → the counts of its pairs of tickets.
     """
 
@@ -118,28 +123,34 @@ class Shared:
 def shared(scores: Scores) -> list[Shared]:
     """Of each search and each thing that can set two runs apart, where there are such runs.
 
-    A cell of another machine is compared with those of the tables alone, so that no pair of cells
-    counts twice because both were run on two machines.
+    A cell that was run twice, on another machine or on the same, is compared with itself alone,
+    so that no pair of cells counts twice.
     """
-    here, there = [*scores.results.rows.values()], _elsewhere(scores)
     found = []
     for search, arms in _SEARCHES.items():
-        tickets = {
-            (_device(row), row["arm"], row["lang"], row["seed"]): {*row["ticket"]}
-            for row in (*here, *there)
+        here = sorted(
+            ((_device(row), *key_of(row)), {*row["ticket"]})
+            for row in scores.results.rows.values()
             if row["arm"] in arms and row.get("ticket")
-        }
-        copies = {(_device(row), *key_of(row)) for row in there}
-        kinds: dict[str, dict[tuple[str, ...], list[int]]] = {kind: {} for kind in APART}
-        for (one, mine), (other, theirs) in itertools.combinations(sorted(tickets.items()), 2):
-            if one in copies and other in copies:
-                continue
+        )
+        kinds: dict[str, dict[tuple[str, ...], list[int]]]
+        kinds = {kind: {} for kind in (AGAIN, *APART)}
+        for (one, mine), (other, theirs) in itertools.combinations(here, 2):
             differs = [a != b for a, b in zip(one, other, strict=True)]
             if sum(differs) == 1:
                 group = kinds[APART[differs.index(True)]]
                 group.setdefault(tuple(sorted({one[2], other[2]})), []).append(len(mine & theirs))
+        for row, own in _twice(scores):
+            if row["arm"] in arms and row.get("ticket"):
+                kind = AGAIN if _device(row) == _device(own) else APART[0]
+                both = {*row["ticket"]} & {*own["ticket"]}
+                kinds[kind].setdefault((row["lang"],), []).append(len(both))
         found += [Shared(search, kind, groups) for kind, groups in kinds.items() if groups]
     return found
+
+
+def _differ(apart: str) -> str:
+    return f"{apart}: one run, and once more" if apart == AGAIN else f"{apart} alone"
 
 
 def overlaps(scores: Scores) -> Lines:
@@ -147,7 +158,7 @@ def overlaps(scores: Scores) -> Lines:
     lines = []
     for one in shared(scores):
         bounds = "—" if one.ci95 is None else "[{:.1f}, {:.1f}]".format(*one.ci95)
-        lines.append([one.search, f"{one.apart} alone", str(len(one.every)),
+        lines.append([one.search, _differ(one.apart), str(len(one.every)),
                       f"{np.mean(one.each):.1f}", bounds,
                       f"{min(one.every)} to {max(one.every)}"])  # fmt: skip
     headings = ["rows chosen by", "two tickets of 18 differ by", "pairs", "rows shared", "95%",
@@ -163,7 +174,7 @@ def overlaps_figure(scores: Scores) -> Any:
     found = shared(scores)
     if not found:
         return None
-    kinds = [kind for kind in APART if any(one.apart == kind for one in found)]
+    kinds = [kind for kind in (AGAIN, *APART) if any(one.apart == kind for one in found)]
     figure, axes = new_figure(1, 1, width=6.4, height=1.2 + 0.5 * len(kinds))
     for number, search in enumerate(_SEARCHES):
         own = [one for one in found if one.search == search]
@@ -172,7 +183,10 @@ def overlaps_figure(scores: Scores) -> Any:
         places = [kinds.index(one.apart) + 0.12 * (2 * number - 1) for one in own]
         look = {**style(number), "linestyle": "none"}
         axes.errorbar(means, places, xerr=spread, label=search, **look)
-    axes.set_yticks(range(len(kinds)), [f"{kind} alone differs" for kind in kinds])
+    axes.set_yticks(
+        range(len(kinds)),
+        [f"{kind} alone differs".replace("nothing alone", "nothing") for kind in kinds],
+    )
     axes.set_ylim(len(kinds) - 0.5, -0.5)
     axes.set_xlim(0, 18.5)
     axes.set_xticks(range(0, 19, 3))
