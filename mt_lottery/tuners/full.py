@@ -11,8 +11,8 @@ from safetensors.torch import load_model
 from torch import Tensor, nn
 
 from mt_lottery.errors import RecordError
-from mt_lottery.model.folder.saving import cast, save_folder
 from mt_lottery.model.folder.library import ONE_AT_A_TIME
+from mt_lottery.model.folder.saving import cast, save_folder
 from mt_lottery.model.reach import text_parameters
 from mt_lottery.registry import register_tuner
 from mt_lottery.tuners.adapters.tensors import first_broken

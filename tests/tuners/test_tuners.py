@@ -377,3 +377,24 @@ def test_every_built_in_tuner_is_registered() -> None:
     names |= {"ks_lottery", "ks_transfer"}
     assert names <= set(TUNERS.names())
     assert all(isinstance(TUNERS.get(name), type) for name in names)
+
+
+def test_a_transfer_without_the_prompts_line_break_says_so() -> None:
+    """Whether copied rows stop hangs on that row (docs/the-probe.md)."""
+
+    class Words:
+        def decode(self, ids: list[int], **settings: bool) -> str:
+            return {41: " \n", 20: "\n\n"}.get(ids[0], "x")
+
+    def remarks(tickets: int, *prompt: int) -> list[str]:
+        where = context()
+        where.tokenizer, where.prompt_ids = Words(), torch.tensor(prompt)
+        tuner = lottery(KSTransferTuner, tickets=tickets)
+        tuner.apply(where)
+        return [*tuner.remarks()]
+
+    assert remarks(2, 5, 10, 41) == [] == remarks(2, 20, 41)  # the ticket is 10 and 41
+    assert remarks(2, 5, 10) == []  # a prompt of one line
+    (said,) = remarks(1, 5, 10, 41, 20)
+    assert said.startswith("The row of the prompt's line break (token 41, 20) is not among the ")
+    assert "tuner.rows_file copies rows that you choose." in said

@@ -19,7 +19,7 @@ from mt_lottery.config import setting
 from mt_lottery.errors import TuningError, plural, unknown
 from mt_lottery.registry import SELECTORS, register_tuner
 from mt_lottery.report.progress import is_live
-from mt_lottery.report.tokens import token_strings
+from mt_lottery.report.tokens import decode_text, token_strings
 from mt_lottery.ticket.level import CORRECTIONS, Level, RowScores
 from mt_lottery.ticket.selection import (
     looks_at_values,
@@ -229,6 +229,11 @@ class KSTransferTuner(KSLotteryTuner):
     """Partial transfer: copy the ticket's rows from the probe; nothing is trained again."""
 
     trains = False
+    reads_prompt = True
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self._left_out: list[int] = []  # the prompt's line breaks, where no row is one of theirs
 
     @property
     def search_space(self) -> dict[str, list[Any]]:
@@ -244,3 +249,19 @@ class KSTransferTuner(KSLotteryTuner):
     def values(self, context: TuningContext, rows: Tensor) -> Tensor:
         assert context.probe is not None
         return context.probe.over(context.table, rows)
+
+    def rows(self, context: TuningContext) -> Tensor:
+        rows, tokenizer = super().rows(context), context.tokenizer
+        prompt = context.prompt_ids.tolist()
+        breaks = [token for token in prompt if "\n" in decode_text(tokenizer, [token])]
+        self._left_out = [] if {*breaks} & {*rows.tolist()} else breaks
+        return rows
+
+    def remarks(self) -> Iterator[str]:
+        if self._left_out:
+            tokens = ", ".join(map(str, self._left_out))
+            yield (
+                f"The row of the prompt's line break (token {tokens}) is not among the copied "
+                "ones. Where tickets of Gemma 3 270M lacked it, the model ended few of its "
+                "outputs (docs/the-probe.md); tuner.rows_file copies rows that you choose."
+            )
