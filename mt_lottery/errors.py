@@ -155,7 +155,18 @@ def nearest(name: str, known: Iterable[str], labels: Mapping[str, str] | None = 
     """
     called = labels or {}
     found = alike(name, [*known, *called])
-    quoted = [f"'{match}'" for match in dict.fromkeys(called.get(each, each) for each in found)]
+    return _did_you_mean(dict.fromkeys(called.get(each, each) for each in found))
+
+
+def nearest_file(name: str, known: Sequence[str]) -> str:
+    """As :func:`nearest`, for names of files or folders: what follows a dot says little."""
+    same = [each for each in known if each.casefold() == name.casefold()]
+    found = same or difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return _did_you_mean(found)
+
+
+def _did_you_mean(names: Iterable[str]) -> str:
+    quoted = [f"'{name}'" for name in names]
     if not quoted:
         return ""
     listed = " or ".join([*([", ".join(quoted[:-1])] if quoted[1:] else []), quoted[-1]])

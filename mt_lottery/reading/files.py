@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
-from mt_lottery.errors import MTLotteryError, nearest, plural
+from mt_lottery.errors import MTLotteryError, nearest_file, plural
 
 Error = type[MTLotteryError]
 
@@ -66,7 +66,8 @@ def _missing(path: Path) -> str:
         if not path.parent.is_dir():
             return f"no such file, and no folder {shown(path.parent)}"
         with os.scandir(path.parent) as entries:
-            hint = nearest(path.name, [e.name for e in islice(entries, 1000)])
+            files = [entry.name for entry in islice(entries, 1000) if not entry.is_dir()]
+            hint = nearest_file(path.name, files)
             return f"no such file.{hint}" if hint else "no such file"
     return "no such file"
 

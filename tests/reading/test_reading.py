@@ -321,3 +321,18 @@ def test_json_is_read_back(value: Any) -> None:
 def test_yaml_is_read_back(tmp_path_factory: Any, value: Any) -> None:
     path = made(tmp_path_factory.getbasetemp(), yaml.safe_dump({"a": value}, allow_unicode=True))
     assert read_yaml(path, DataError)["a"] == value
+
+
+def test_a_missing_file_is_not_taken_for_a_folder_or_another_of_its_kind(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    for name in ("notes.txt", "LICENSE.txt", "trained.txt", "Case.csv"):
+        (tmp_path / name).touch()
+
+    def hint(name: str) -> str:
+        with pytest.raises(DataError) as caught:
+            READERS[0](tmp_path / name, DataError)
+        return str(caught.value).partition("no such file")[2]
+
+    assert hint("bas") == hint("xyz.txt") == "."
+    assert hint("tained.txt") == ". Did you mean 'trained.txt'?"
+    assert hint("CASE.CSV") == ". Did you mean 'Case.csv'?"

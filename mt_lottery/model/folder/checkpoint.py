@@ -11,7 +11,7 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mt_lottery.errors import ModelError, nearest
+from mt_lottery.errors import ModelError, nearest_file
 from mt_lottery.model.cache import sha256_file
 from mt_lottery.reading import check_regular, read_json
 
@@ -59,9 +59,9 @@ def find_local(name_or_path: str) -> Path | None:
     )
     if not written_as_path:
         return None
-    siblings = [str(p) for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
     raise ModelError(
-        f"model.name_or_path={name_or_path}: no such folder.{nearest(str(path), siblings)}"
+        f"model.name_or_path={name_or_path}: no such folder.{nearest_file(path.name, siblings)}"
     )
 
 

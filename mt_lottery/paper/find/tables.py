@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from mt_lottery.errors import ModelError, nearest
+from mt_lottery.errors import ModelError, nearest_file
 from mt_lottery.model.folder import checkpoint
 from mt_lottery.model.folder.shape import shape_of
 from mt_lottery.model.gemma3.gemma3_270m import folder_named
@@ -289,7 +289,7 @@ def open_model(where: str | Path, shown: str | None = None) -> ModelFolder:
     path = folder_named(where)
     if not path.exists():
         there = path.parent if path.parent.is_dir() else Path()
-        hint = nearest(path.name, [p.name for p in there.iterdir() if p.is_dir()])
+        hint = nearest_file(path.name, [p.name for p in there.iterdir() if p.is_dir()])
         raise ModelError(
             f"{where}: no such folder.{hint} Allowed: a model folder (config.json, *.safetensors) "
             f"on this machine, or {DEFAULT_MODEL}."

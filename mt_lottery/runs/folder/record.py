@@ -14,7 +14,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from mt_lottery.errors import RecordError, nearest
+from mt_lottery.errors import RecordError, nearest, nearest_file
 from mt_lottery.reading import parse_json, read_json
 from mt_lottery.runs.folder.sections import (
     CostRecord,
@@ -217,7 +217,7 @@ def _missing(file: Path) -> str:
             f"out_dir={file.parent}) finishes it, without training again."
         )
     if file.name != NAME:
-        return f"{file}: no such file or folder.{nearest(file.name, _beside(file))}"
+        return f"{file}: no such file or folder.{nearest_file(file.name, _beside(file))}"
     inside = _runs_in(file.parent)
     hint = f" Finished runs in it: {', '.join(inside)}." if inside else ""
     return f"{file}: no such file; the run is not finished, or this is not a run's folder.{hint}"

@@ -263,5 +263,5 @@ class KSTransferTuner(KSLotteryTuner):
             yield (
                 f"The row of the prompt's line break (token {tokens}) is not among the copied "
                 "ones. Where tickets of Gemma 3 270M lacked it, the model ended few of its "
-                "outputs (docs/the-probe.md); tuner.rows_file copies rows that you choose."
+                "outputs; tuner.rows_file copies rows that you choose."
             )
