@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -120,3 +121,28 @@ def test_asked_in_other_words(scores: Any) -> None:
     assert heights == [3.0, 2.0, 11.0, 0.0, 9.0, 8.0]  # an original, rows of one, rows of four
     scores.results.rows.clear()
     assert asked_as(scores) == [] and asked_figure(scores) is None
+
+
+def test_rows_of_single_tokens(scores: Any) -> None:
+    from evidence_parts.questions import plan
+    from evidence_parts.results import packed
+    from evidence_parts.shown.pages import BLOCKS
+
+    cells = {cell.key: cell for cell in plan(["p1", "p6"], scores.setting)}
+    for (arm, lang), score, word in (
+        (("ks_lottery", "es"), 10.0, ""), (("ks_lottery", "ro"), 8.0, ""),
+        (("one_row", "es"), 9.0, ""), (("token-4", "es"), 7.0, "▁Spanish"),
+        (("token-4", "ro"), 8.5, "▁Romanian"),
+    ):  # fmt: skip
+        entry = {"score": score, "ci95": [score, score],
+                 "resamples": packed(np.full(1000, score))}  # fmt: skip
+        scores.results.add(cells[arm, lang, 0], {
+            "recipe": "x", "ticket": [1], "text": {"test_pairs": 9}, "words": word and [word],
+            "scores": {"chrf": {"raw": entry, "first_line": entry, "column": "chrF++"}},
+        }, 60.0, {"commit": None, "machine": None})  # fmt: skip
+    said = BLOCKS["tokens"](scores)
+    assert said[2:-1] == [
+        "| the line break | 1 | 9.0 [9.0, 9.0] | −1.0 [−1.0, −1.0] | — | — | — |",
+        "| `▁Spanish`, `▁Romanian` | 1 | 7.0 [7.0, 7.0] | −3.0 [−3.0, −3.0] "
+        "| 1 | 8.5 [8.5, 8.5] | 0.5 [0.5, 0.5] |",
+    ]

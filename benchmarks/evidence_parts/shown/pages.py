@@ -12,7 +12,7 @@ from pathlib import Path
 
 import common
 
-from evidence_parts.questions import questions
+from evidence_parts.questions import TOKENS, questions
 from evidence_parts.shown.amounts import amounts
 from evidence_parts.shown.asked import asked_as, read_where
 from evidence_parts.shown.certified import certificates_by_language
@@ -60,6 +60,33 @@ def _one_row(scores: Scores) -> Lines:
     names = {"none": "the original model", "one_row": "**the line break's row**",
              "ks_lottery": "18 rows by the KS test"}  # fmt: skip
     return by_language(scores, names, [("the one row less the 18", "one_row", "ks_lottery")])
+
+
+def _tokens(scores: Scores) -> Lines:
+    """Rows of single tokens of the prompt, in two languages; a gap where one was not run."""
+    names = {"one_row": "the line break", "one_row-bos": "`<bos>`"}
+    names |= {f"token-{place}": "" for place in range(1, TOKENS + 1)}
+    langs, metric = scores.setting.langs[:2], scores.metric()
+    if metric is None:
+        return []
+    lines = []
+    for arm, name in names.items():
+        known = {lang: scores.rows(arm, lang) for lang in langs}
+        words = dict.fromkeys(row["words"][0] for own in known.values() for row in own if not name)
+        cells = []
+        for lang in langs:
+            own, rows = (scores.of(one, [lang], metric) for one in (arm, "ks_lottery"))
+            cells += [scores.seeds(arm, [lang]) if known[lang] else "—"]
+            cells += ["—"] * 2 if own is None else [interval(own.score, own.ci95)]
+            if own is not None:
+                gap = None if rows is None else own.minus(rows)
+                cells += ["—" if gap is None else interval(gap.difference, gap.ci95)]
+        if any(known.values()):
+            lines.append([name or ", ".join(f"`{word}`" for word in words), *cells])
+    headings = ["the row of"]
+    for lang in langs:
+        headings += [f"{lang}, seeds", "raw", "less the 18 by KS"]
+    return table(headings, lines) if lines else []
 
 
 def _prompt_rows(scores: Scores) -> Lines:
@@ -124,6 +151,7 @@ BLOCKS: dict[str, Callable[[Scores], Lines]] = {
     "read-where": read_where,
     "asked-as": asked_as,
     "one-row": _one_row,
+    "tokens": _tokens,
     "prompt-rows": _prompt_rows,
     "outside": _outside,
     "gradient": _gradient,
