@@ -101,12 +101,12 @@ def __getattr__(name: str) -> Any:
         hint = nearest(name, __all__)
         raise AttributeError(f"module 'mt_lottery' has no attribute '{name}'.{hint}")
     where = f"mt_lottery.{_WHERE[name]}"
-    if where not in sys.modules:
-        from mt_lottery.system.quiet import quietly
+    if where in sys.modules:  # waits where another thread is still importing it
+        return getattr(importlib.import_module(where), name)
+    from mt_lottery.system.quiet import quietly
 
-        with quietly():
-            importlib.import_module(where)
-    return getattr(sys.modules[where], name)
+    with quietly():
+        return getattr(importlib.import_module(where), name)
 
 
 def __dir__() -> list[str]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mt_lottery.api.training import refuse_misspelt, settings_from
+from mt_lottery.api.training import plain_value, refuse_misspelt, settings_from
 from mt_lottery.benchmark.board.presenting import notes, tables
 from mt_lottery.benchmark.board.report import read_board
 from mt_lottery.errors import ConfigError, RecordError, check_texts, shorten
@@ -140,7 +140,7 @@ def bench(
 
     if not isinstance(settings or {}, Mapping):
         raise ConfigError(f"settings={settings!r}; a mapping, as {{'train.epochs': 1}}.")
-    given = settings_from(more) | {str(key): value for key, value in (settings or {}).items()}
+    given = settings_from(more) | {str(k): plain_value(v) for k, v in (settings or {}).items()}
     refuse_misspelt(bench, more, ("recipe", "lang", "seed", "out_dir"))
     every = [f"{key}={_written(value)}" for key, value in given.items()]
     asked = Asked(

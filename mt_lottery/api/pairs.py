@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from mt_lottery.data.files import check_text, sides_of
@@ -53,9 +54,17 @@ def pair_settings(
         raise DataError(f"{role}: no pairs; give at least one (source, target).")
     content = "".join(f"{line}\n" for line in lines).encode()
     path = cache_folder() / "pairs" / f"{sha256(content).hexdigest()[:32]}.jsonl"
-    if not path.exists():
+    if not _holds(path, content):
         write_bytes(path, content)
     return {f"data.{role}_source": str(path)}
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether a file has this content, whatever its name says."""
+    try:
+        return path.stat().st_size == len(content) and path.read_bytes() == content
+    except OSError:
+        return False
 
 
 def _is_name(given: Any) -> bool:

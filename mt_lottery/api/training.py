@@ -38,9 +38,9 @@ def settings_from(given: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, Mapping):
             for name, own in value.items():
                 group = key in GROUPS and name == "name"  # model=dict(name="hf", …)
-                made[key if group else f"{key}.{name}"] = _plain(own)
+                made[key if group else f"{key}.{name}"] = plain_value(own)
         elif value is not None:
-            made[key] = _plain(value)
+            made[key] = plain_value(value)
     return made
 
 
@@ -66,7 +66,8 @@ def refuse_misspelt(
             check_keywords(function.__name__, [key], own)
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
+    """A setting's value as YAML has it: no path, no number of NumPy, no tuple."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, numbers.Number) and hasattr(value, "item"):  # a number of NumPy
@@ -100,7 +101,7 @@ def run_settings(
             f"columns={shorten(columns)}; two names are needed, the source's and the target's."
         )
     found = settings_from({"recipe": recipe, "lang": lang, **more, **sections})
-    found |= {str(key): _plain(value) for key, value in (settings or {}).items()}
+    found |= {str(key): plain_value(value) for key, value in (settings or {}).items()}
     if pairs:
         if found.get("data", "files") != "files":
             raise ConfigError(

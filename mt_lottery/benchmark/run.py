@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from mt_lottery.benchmark.asking import Asked
-from mt_lottery.benchmark.bench_file import check_settings, other_settings
+from mt_lottery.benchmark.bench_file import check_settings, made_anew, other_settings
 from mt_lottery.benchmark.board import contamination
 from mt_lottery.benchmark.board.collect import collect
 from mt_lottery.benchmark.board.presenting import present, tell
@@ -122,11 +122,13 @@ def do_cells(bench: Bench, asked: Asked) -> list[Status]:
     on_slurm = asked.executor == "slurm"
     if not on_slurm:
         refuse_running(bench.out)
-    check_settings(bench, force=asked.force, command=asked.command_line)
+    anew = check_settings(bench, force=asked.force, command=asked.command_line)
     contamination.write(bench.out, bench.overlaps)
     statuses = statuses_of(bench, bench.cells())
-    if asked.force:  # mt-train itself finds what is done and still the same
-        for status in statuses:
+    force = asked.force or bool(anew)
+    for status in statuses:
+        # mt-train itself finds what is done and still the same
+        if asked.force or status.cell.folder in anew:
             status.state, status.kept, status.reason = WAITING, False, None
     waiting = sum(s.state == WAITING for s in statuses)
     kept = sum(s.state == DONE for s in statuses)
@@ -136,10 +138,12 @@ def do_cells(bench: Bench, asked: Asked) -> list[Status]:
         flush=True,
     )
     with Board(bench, statuses, asked.jobs) as board:
-        jobs, force, watch = asked.jobs, asked.force, board.watch
+        jobs, watch = asked.jobs, board.watch
         if on_slurm:
             options = parse_options(asked.slurm)
             run_slurm(bench, statuses, jobs=jobs, force=force, watch=watch, options=options)
         else:
             run_local(bench, statuses, jobs=jobs, force=force, watch=watch)
+    if anew:
+        made_anew(bench.out, (s.cell.folder for s in statuses if s.state == DONE))
     return [s for s in statuses if s.state == FAILED]

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import itertools
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,8 @@ def _own_hydra() -> Iterator[None]:
         GlobalHydra.instance().hydra = theirs
 
 
+#: Hydra's state is the process's: threads compose one after another.
+_composing = threading.RLock()
 #: What the built-in YAML gave before, by what was chosen and how its files looked.
 _composed: dict[tuple[Any, ...], dict[str, Any]] = {}
 
@@ -71,6 +74,11 @@ def _load_groups(chosen: dict[str, str | None], found: list[str]) -> dict[str, A
 
 
 def _compose_groups(chosen: dict[str, str | None], found: list[str]) -> dict[str, Any]:
+    with _composing:
+        return _composed_anew(chosen, found)
+
+
+def _composed_anew(chosen: dict[str, str | None], found: list[str]) -> dict[str, Any]:
     store = ConfigStore.instance()
     for stem, file in loose_recipes().items():
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -12,25 +12,28 @@ import torch.utils.deterministic
 from torch.backends import cuda
 
 from mt_lottery.errors import TrainingError, assigned
+from mt_lottery.system.overlapping import Overlapping
 
 #: cuBLAS's workspace; PyTorch looks whether it is set at a process's first product on a GPU.
 WORKSPACE, SAME_EACH_TIME = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
 
 
-@contextmanager
-def of_any_shape() -> Iterator[None]:
+def _without_cudnn(before: ExitStack) -> None:
+    before.callback(cuda.enable_cudnn_sdp, cuda.cudnn_sdp_enabled())  # type: ignore[no-untyped-call]
+    cuda.enable_cudnn_sdp(False)
+
+
+_any_shape = Overlapping(_without_cudnn)
+
+
+def of_any_shape() -> AbstractContextManager[None]:
     """Attention without cuDNN's kernels, which PyTorch prefers on Hopper and Blackwell.
 
     cuDNN builds a plan for every shape that it has not seen, in 0.1 to 1 second.  Here nearly
     every batch has its own, and in decoding every step; the other kernels take any shape.
     It counts for the whole process, and must be around forward and backward alike.
     """
-    before = cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
-    cuda.enable_cudnn_sdp(False)
-    try:
-        yield
-    finally:
-        cuda.enable_cudnn_sdp(before)
+    return _any_shape()
 
 
 def allow_repeating() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from pathlib import Path
 
 from mt_lottery.errors import ModelError
@@ -29,7 +30,10 @@ def _remembered() -> dict[str, tuple[int, int, str]]:
 
 def remember_sha256(path: Path, digest: str) -> None:
     """Note the hash of a file that was hashed elsewhere (as it was written)."""
-    status = path.stat()
+    _remember(path, path.stat(), digest)
+
+
+def _remember(path: Path, status: os.stat_result, digest: str) -> None:
     key, entry = str(path.resolve()), (status.st_size, status.st_mtime_ns, digest)
     _hashes[key] = entry
     kept = {k: v for k, v in _remembered().items() if Path(k).exists()}
@@ -54,5 +58,7 @@ def sha256_file(path: Path) -> str:
             return known[2]
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    remember_sha256(path, digest)
+    after = path.stat()
+    if (status.st_size, status.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
+        _remember(path, status, digest)  # else it was written meanwhile
     return digest

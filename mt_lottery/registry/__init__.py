@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from mt_lottery.errors import PluginError, RegistryError, unknown
@@ -51,6 +52,7 @@ class Registry:
         self._needs: dict[str, tuple[str, ...]] = {}
         self._extras: dict[str, str | None] = {}
         self._origins: dict[str, Origin] = {}
+        self._codes: dict[str, str | None] = {}
 
     def register(
         self,
@@ -111,6 +113,8 @@ class Registry:
             self._needs[name] = tuple(needs)
             self._extras[name] = extra
             self._origins[name] = place
+            if not plugins.is_ours(place.file):
+                self._codes[name] = plugins.digest(Path(place.file))  # None: in a notebook
             plugins.registered(place, lambda: self._forget(name))
             return target
 
@@ -130,14 +134,8 @@ class Registry:
         return place is not None and not plugins.is_ours(place.file)
 
     def code(self, name: str) -> str | None:
-        """sha256 of the file in which a plugin registered a name; None where there is none."""
-        from mt_lottery.reading import sha256_of
-
-        place = self._origins.get(name)
-        try:
-            return None if place is None else sha256_of(place.file, RegistryError)
-        except RegistryError:  # made in a notebook
-            return None
+        """sha256 of the file in which a plugin registered a name, as it was then; None for none."""
+        return self._codes.get(name)
 
     def fault(self, name: str, what: str) -> PluginError:
         """The error for something registered that does not keep to its contract.
@@ -174,7 +172,9 @@ class Registry:
         return value
 
     def _forget(self, name: str) -> None:
-        for table in (self._objects, self._dataclasses, self._needs, self._extras, self._origins):
+        for table in (
+            self._objects, self._dataclasses, self._needs, self._extras, self._origins, self._codes,
+        ):  # fmt: skip
             table.pop(name, None)
 
     @property

@@ -7,8 +7,10 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +43,31 @@ def caller(target: str = "") -> Origin:
     return Origin(frame.f_code.co_filename, frame.f_lineno, target)
 
 
+class _Lock:
+    """A lock that its own thread may take again, and that says whether another one has it."""
+
+    def __init__(self) -> None:
+        self._lock, self._owner, self._depth = threading.RLock(), 0, 0
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._owner, self._depth = threading.get_ident(), self._depth + 1
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        self._lock.release()
+
+    def locked(self) -> bool:
+        """Whether another thread has it."""
+        return bool(self._depth) and self._owner != threading.get_ident()
+
+
 _registered: list[tuple[Origin, Callable[[], None]]] = []
 _plugin_folders: dict[str, Path] = {}
 _plugin_sources: list[Path] = []  # folders and files whose code is a plugin's
+_plugin_code: dict[Path, dict[Path, str | None]] = {}  # folder → its files as they were imported
 _entry_points_loaded = False
+_importing = _Lock()  # threads that ask meanwhile wait; a plugin may ask while it is imported
 
 
 def registered(place: Origin, forget: Callable[[], None]) -> None:
@@ -61,11 +84,14 @@ def _import(describe: str, load: Callable[[], Any], advice: str = "") -> Any:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             return load()
-    except (Exception, SystemExit) as error:  # a script that ends with sys.exit() too
+    except BaseException as error:
         for place, forget in _registered[before:]:
             if not is_ours(place.file):  # a built-in that it imported stays imported
                 forget()
         _registered[before:] = [each for each in _registered[before:] if is_ours(each[0].file)]
+        if not isinstance(error, Exception | SystemExit):  # Ctrl-C: it can be imported later
+            raise
+        # a script may end with sys.exit()
         if isinstance(error, RegistryError) or (isinstance(error, PluginError) and not advice):
             raise
         if isinstance(error, PluginError):
@@ -97,6 +123,13 @@ def load_entry_points() -> None:
     Raises:
         PluginError: one of them cannot be imported; the message names it.
     """
+    if _entry_points_loaded and not _importing.locked():
+        return
+    with _importing:
+        _load_entry_points()
+
+
+def _load_entry_points() -> None:
     global _entry_points_loaded
     if _entry_points_loaded:
         return
@@ -114,7 +147,7 @@ def load_entry_points() -> None:
                 # a module beside others (in site-packages) is one file, a package a folder
                 whole = Path(top or file).name == "__init__.py"
                 _plugin_sources.append(Path(top or file).parent if whole else Path(file))
-    except Exception:
+    except BaseException:
         _entry_points_loaded = False  # the next call says so again
         raise
 
@@ -131,10 +164,17 @@ def load_user_dir(folder: str | Path) -> None:
     """Import a folder of plugins: a package (``__init__.py``) or loose ``*.py`` files.
 
     Raises:
-        PluginError: no such folder, or a file in it cannot be imported.
+        PluginError: no such folder, a file in it cannot be imported, or one has changed since it
+            was: this process would go on with what it was.
     """
+    with _importing:
+        _load_user_dir(folder)
+
+
+def _load_user_dir(folder: str | Path) -> None:
     path = Path(folder).expanduser().resolve()
     if str(path) in _plugin_folders:
+        _refuse_changed(path)
         return
     if not path.is_dir():
         raise PluginError(f"user_dir={folder}: no such folder.")
@@ -162,11 +202,35 @@ def load_user_dir(folder: str | Path) -> None:
         loader = spec.loader
         try:
             _import(str(file), lambda: loader.exec_module(module))  # noqa: B023
-        except Exception:
-            del sys.modules[name]
+        except BaseException:
+            sys.modules.pop(name, None)
             raise
     _plugin_folders[str(path)] = path
     _plugin_sources.append(path)
+    _plugin_code[path] = {file: digest(file) for file in _modules_of(path)}
+
+
+def _modules_of(folder: Path) -> list[Path]:
+    """The Python files of a folder, or of one below it, that are imported."""
+    files = {Path(f) for m in [*sys.modules.values()] if (f := getattr(m, "__file__", None))}
+    return sorted(f for f in files if f.is_relative_to(folder) and is_plugin_file(f))
+
+
+def digest(file: Path) -> str | None:
+    """sha256 of a file; None where it cannot be read."""
+    try:
+        return sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def _refuse_changed(folder: Path) -> None:
+    for file, before in _plugin_code.get(folder, {}).items():
+        if digest(file) != before:
+            raise PluginError(
+                f"{file} has changed since this Python imported it, and would go on with what it "
+                "was. Start Python (or the notebook's kernel) anew."
+            )
 
 
 def is_ours(file: str | Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from mt_lottery.runs.planning.requirements import check_metrics
 from mt_lottery.runs.stages.course import announce
 from mt_lottery.system import parallel
 from mt_lottery.system.parallel import on_main
+from mt_lottery.system.randomness import generators_kept
 from mt_lottery.tracking.trackers import names_of
 from mt_lottery.training.engine import Engine
 
@@ -51,9 +53,12 @@ class Outcome:
     @property
     def opened(self) -> Run:
         """The run with this record; its other parts are read when they are asked for."""
-        run = Run(self.run_dir)
-        run.record = self.record
-        return run
+        return Run.of_record(self.run_dir, self.record)
+
+
+#: Generators, switches and kernels are the process's: of several threads' runs one is made after
+#: the other, so that each is what it would be alone.
+_one_at_a_time = threading.RLock()
 
 
 def run(
@@ -78,11 +83,17 @@ def run(
         unsearched: where a run of the same settings without ``tune`` may lie: if it is finished,
             it serves as the search's first trial, and as its result where no other did better.
 
-    Started by torchrun, all processes must call it; they do the run together.
+    Started by torchrun, all processes must call it; they do the run together.  Threads of one
+    process make their runs one after another; random generators are left as they were.
 
     Raises:
         MTLotteryError: anything that the user can fix; no record is left then.
     """
+    with _one_at_a_time, generators_kept():
+        return _run(config, echo, engine, unsearched)
+
+
+def _run(config: RunConfig, echo: Echo, engine: Engine | None, unsearched: Path | None) -> Outcome:
     parallel.start()
     if not parallel.is_main():
         echo = _silent

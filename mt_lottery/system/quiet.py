@@ -6,9 +6,10 @@ import contextlib
 import logging
 import os
 import sys
-import threading
 import warnings
 from collections.abc import Iterator
+
+from mt_lottery.system.overlapping import Overlapping
 
 
 def quieten() -> None:
@@ -24,54 +25,28 @@ def quieten() -> None:
         logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
 
 
-class _Chatter:
-    """What is kept off, by whoever is first, and comes back when the last of all has ended.
-
-    Filters, levels and bars are the whole process's: each of several threads that put back what it
-    found on its way in would put back what another had set.
-    """
-
-    def __init__(self) -> None:
-        self._lock, self._inside = threading.Lock(), 0
-        self._before = contextlib.ExitStack()
-
-    def keep_off(self) -> None:
-        with self._lock:
-            self._inside += 1
-            if self._inside == 1:
-                self._set()
-
-    def let_go(self) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                self._before.close()
-
-    def _set(self) -> None:
-        before, slow = self._before, logging.getLogger("bitsandbytes")
-        before.enter_context(warnings.catch_warnings())
-        warnings.filterwarnings("ignore", category=FutureWarning)
-        warnings.filterwarnings("ignore", message=".*pin_memory.*")
-        warnings.filterwarnings("ignore", message="IProgress not found")  # a bar of text will do
-        before.callback(slow.setLevel, slow.level)
-        slow.setLevel(logging.ERROR)
-        bars = sys.modules.get("transformers.utils.logging")
-        # else its user has said what is to be shown
-        shown = bars is not None and bars.is_progress_bar_enabled()
-        if shown and "HF_HUB_DISABLE_PROGRESS_BARS" not in os.environ:
-            assert bars is not None
-            before.callback(bars.enable_progress_bar)
-            bars.disable_progress_bar()
+def _keep_off(before: contextlib.ExitStack) -> None:
+    slow = logging.getLogger("bitsandbytes")
+    before.enter_context(warnings.catch_warnings())
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=".*pin_memory.*")
+    warnings.filterwarnings("ignore", message="IProgress not found")  # a bar of text will do
+    before.callback(slow.setLevel, slow.level)
+    slow.setLevel(logging.ERROR)
+    bars = sys.modules.get("transformers.utils.logging")
+    # else its user has said what is to be shown
+    shown = bars is not None and bars.is_progress_bar_enabled()
+    if shown and "HF_HUB_DISABLE_PROGRESS_BARS" not in os.environ:
+        assert bars is not None
+        before.callback(bars.enable_progress_bar)
+        bars.disable_progress_bar()
 
 
-_chatter = _Chatter()
+_quiet = Overlapping(_keep_off)
 
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
     """Keep such chatter out of a notebook while a call works; then all is as it was before."""
-    _chatter.keep_off()
-    try:
+    with _quiet():
         yield
-    finally:
-        _chatter.let_go()

@@ -90,7 +90,7 @@ def clip_gradients(parameters: Sequence[nn.Parameter], most: float) -> Tensor:
     """
     found = [p.grad for p in parameters if p.grad is not None]
     device = local(parameters[0]).device
-    squares = torch.zeros(2, device=device)
+    squares = torch.zeros(2, dtype=torch.float32, device=device)
     for gradient in found:
         squares[int(is_part(gradient))] += local(gradient).float().square().sum()
     torch.distributed.all_reduce(squares[1:])  # each process has its parts alone

@@ -216,7 +216,7 @@ def label_loss(
     ):
         loss: Tensor = _ChunkedLoss.apply(states, wanted, loss_of, chunk, *parameters)  # type: ignore[no-untyped-call]
         return loss
-    total = torch.zeros((), device=states.device)
+    total = torch.zeros((), dtype=torch.float32, device=states.device)
     for start in range(0, len(wanted), chunk):
         total = total + loss_of(states[start : start + chunk], wanted[start : start + chunk])
     return total

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mt_lottery.errors import TuningError, plural
+from mt_lottery.system.randomness import generators_kept
 from mt_lottery.tuners.base import Tuner, TuningContext
 
 
@@ -69,21 +70,13 @@ def check_pair(tuner: Tuner) -> None:
 @contextlib.contextmanager
 def own_randomness(seed: int) -> Iterator[None]:
     """Random numbers that depend on the seed alone; the generators' state is put back."""
-    python, numpy = random.getstate(), np.random.get_state()
-    # a model on a GPU has been put there: without one, CUDA is not to be started for this
-    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    gpus = range(torch.cuda.device_count() if started else 0)
-    with torch.random.fork_rng(devices=gpus):
+    with generators_kept() as gpus:
         random.seed(seed)
         np.random.seed(seed % 2**32)
         torch.default_generator.manual_seed(seed)
         for gpu in gpus:
             torch.cuda.default_generators[gpu].manual_seed(seed)
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
+        yield
 
 
 def declare(tuner: Tuner, context: TuningContext) -> list[nn.Parameter]:

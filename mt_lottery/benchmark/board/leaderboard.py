@@ -130,6 +130,7 @@ class Builder:
                 NOTE,
                 *left_out,
                 *notes.lacking_sentences(self.results, self.metric),
+                *notes.several_texts(self.results),
             ],
             "provenance": notes.provenance(self.results, self.langs, self.seeds, command),
             "contamination": notes.overlaps(self.results),

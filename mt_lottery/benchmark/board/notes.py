@@ -98,6 +98,24 @@ def lacking_sentences(results: Results, metric: str) -> list[str]:
     ]
 
 
+def several_texts(results: Results) -> list[str]:
+    """A note where the runs of one direction were trained on different texts."""
+    said = []
+    for lang in dict.fromkeys(cell.lang for cell in results.records):
+        texts: dict[str, list[str]] = {}
+        for cell, record in results.records.items():
+            train = record.data.train
+            if cell.lang == lang and train is not None and not cell.recipe.endswith(JOINT):
+                shown = f"{train.name}, {plural(train.pairs, 'pair')}, sha256 {train.sha256[:16]}…"
+                texts.setdefault(shown, []).append(cell.name)
+        if len(texts) > 1:
+            each = "; ".join(
+                f"{', '.join(dict.fromkeys(names))}: {text}" for text, names in texts.items()
+            )
+            said.append(f"{lang}: not all recipes were trained on the same text ({each}).")
+    return said
+
+
 def chosen_settings(rows: Sequence[dict[str, Any]]) -> list[str]:
     """The settings that trials chose on dev, a sentence a recipe; none where none did.
 

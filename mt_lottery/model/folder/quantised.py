@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from mt_lottery.errors import ModelError, TuningError
+from mt_lottery.system.overlapping import Overlapping
 
 #: Methods that train beside quantised weights, for messages.
 BESIDE = ("lora", "prefix", "prompt", "ks_lottery", "embed", "eos_bias", "none")
@@ -65,16 +65,14 @@ def _is_known(settings: dict[str, Any]) -> bool:
             return False
 
 
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """No warnings of transformers: it gives them again when it loads."""
+def _errors_alone(before: contextlib.ExitStack) -> None:
     logger = logging.getLogger("transformers")
-    level = logger.level
+    before.callback(logger.setLevel, logger.level)
     logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+
+
+#: No warnings of transformers: it gives them again when it loads.
+_silent = Overlapping(_errors_alone)
 
 
 def _shown(settings: dict[str, Any]) -> str:

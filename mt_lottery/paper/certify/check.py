@@ -216,7 +216,8 @@ def permuted(
     """
     generator = torch.Generator().manual_seed(seed)
     stays = torch.isin(token_ids, ticket)
-    values, largest = torch.empty(len(token_ids), table.shape[1]), 0.0
+    values = torch.empty(len(token_ids), table.shape[1], dtype=torch.float32)
+    largest = 0.0
     for first in range(0, len(token_ids), _CHUNK):
         part = slice(first, first + _CHUNK)
         rows = probe.over(table, token_ids[part])

@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     import torch
 
 
+def _state_of(path: Path) -> tuple[int, ...] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 class RunFiles:
     """A run directory without its models; :class:`~mt_lottery.runs.finished.Run` adds those."""
 
@@ -42,6 +50,7 @@ class RunFiles:
         self.device = str(device)
         self.device_map = device_map
         self.echo = echo
+        self._read_at: tuple[int, ...] | None = None  # None: its record was given
         self._permission = permission()
         if user_dir is not None or trust_remote_code:
             with allowing(user_dir, trust_remote_code):
@@ -59,7 +68,29 @@ class RunFiles:
     @cached_property
     def record(self) -> Record:
         """``record.json``: what it was, cost and scored."""
-        return read_record(self.folder)
+        found = read_record(self.folder)
+        self._read_at = _state_of(self.folder / NAME)
+        return found
+
+    def _refuse_another(self) -> None:
+        """Make sure that the folder's files are still of the run whose record was read.
+
+        Raises:
+            RecordError: another run has taken its place.
+        """
+        if self.record and self._read_at not in (None, _state_of(self.folder / NAME)):
+            raise RecordError(
+                f"{self.folder}: another run has taken this one's place since it was opened; open "
+                "the folder again."
+            )
+
+    @classmethod
+    def of_record(cls, run_dir: str | Path, record: Record) -> Self:
+        """A run whose record is known, as it was just written."""
+        run = cls(run_dir)
+        run.record = record
+        run._read_at = _state_of(run.folder / NAME)
+        return run
 
     @property
     def scores(self) -> dict[str, Any]:
@@ -69,6 +100,7 @@ class RunFiles:
     @cached_property
     def hypotheses(self) -> list[dict[str, Any]]:
         """``hypotheses.jsonl``: source, reference and translation of every test sentence."""
+        self._refuse_another()
         path, known = self.folder / HYPOTHESES, directions_in(self.record)
         lines = read_hypotheses(path, self.record.data.test.pairs)
         wanted = [lang for lang, one in known.items() for _ in range(one.test.pairs)]
@@ -85,6 +117,7 @@ class RunFiles:
         Raises:
             RecordError: a tuner that chooses none, or the file is missing or damaged.
         """
+        self._refuse_another()
         path = self.folder / TICKETS
         if self.record.tickets is None or not os.path.lexists(path):
             raise RecordError(
@@ -99,6 +132,7 @@ class RunFiles:
 
         Empty for a run of an early version, which has no ``sentence_scores.jsonl``.
         """
+        self._refuse_another()
         path = self.folder / SENTENCES
         return read_sentence_scores(path, self.record) if path.exists() else {}
 

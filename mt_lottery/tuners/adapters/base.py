@@ -15,6 +15,7 @@ from mt_lottery.model.folder.saving import cast
 from mt_lottery.model.reach import text_modules
 from mt_lottery.reading import read_json
 from mt_lottery.system.atomic import write_text
+from mt_lottery.system.randomness import generators_kept
 from mt_lottery.system.replacing import written_folder
 from mt_lottery.tuners.adapters.options import quiet as quiet
 from mt_lottery.tuners.adapters.tensors import check_tensors, read_tensors
@@ -182,7 +183,7 @@ class PeftTuner(Tuner):
         self.prepare(model)
         self._check_config(model, config, folder / CONFIG)
         try:
-            with quiet():
+            with quiet(), generators_kept():  # PEFT draws start values before it reads any
                 tuned = peft.PeftModel.from_pretrained(model, str(folder))
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             first = " ".join(str(error).split())[:300]

@@ -10,11 +10,12 @@ import dataclasses
 import types
 import typing
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 from mt_lottery.errors import nearest, shorten, unknown
+from mt_lottery.system.overlapping import Overlapping
 
 #: The PEFT that first had a method, of those that 0.18 lacks.
 SINCE = {
@@ -42,12 +43,17 @@ OURS = {
 }
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
+def _no_warnings(before: ExitStack) -> None:
+    before.enter_context(warnings.catch_warnings())
+    warnings.simplefilter("ignore")
+
+
+_quiet = Overlapping(_no_warnings)
+
+
+def quiet() -> AbstractContextManager[None]:
     """PEFT's warnings are for its own users: about hubs, tied heads, training modes."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    return _quiet()
 
 
 def methods() -> dict[str, type]:

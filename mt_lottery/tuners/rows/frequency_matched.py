@@ -84,4 +84,4 @@ class FrequencyMatchedTuner(KSLotteryTuner):
 
 
 def _log(count: int) -> float:
-    return float(torch.tensor(float(count)).log1p())
+    return float(torch.tensor(count, dtype=torch.float32).log1p())
