@@ -197,6 +197,8 @@ def command_of(asked: dict[str, list[Any]], settings: dict[str, Any]) -> str:
 def changed(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Settings that differ → what they were, and are; None where one was not given."""
     one, other = ({"tune": s.get("tune", 0), **s["overrides"]} for s in (old, new))
+    for settings in (one, other):
+        settings.pop("user_dir", None)  # which folders of before have
     both = {key: (one.get(key), other.get(key)) for key in sorted({*one, *other})}
     return {key: values for key, values in both.items() if values[0] != values[1]}
 

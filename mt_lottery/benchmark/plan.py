@@ -198,9 +198,9 @@ class Bench:
 
 
 def _only_told(key: str) -> bool:
-    """Whether a key says where results are shown, and nothing about the results."""
+    """Whether a key says where results are shown, or plugins are, and nothing about the results."""
     name = key.partition(":")[2] or key
-    return name == "tracker" or name.startswith("tracking.")
+    return name in ("tracker", "user_dir") or name.startswith("tracking.")
 
 
 def depends_on_seed(recipe: str) -> bool:

@@ -154,7 +154,10 @@ def report(given: argparse.Namespace) -> int:
     )
     from mt_lottery.benchmark.page.figure import figure_files, write_figure
     from mt_lottery.errors import ConfigError
+    from mt_lottery.registry import load_user_dir
 
+    if given.user_dir is not None:
+        load_user_dir(given.user_dir)
     if len(given.folders) > 1 and given.out is None:
         raise ConfigError("Several benchmarks are joined: say where to, with --out.")
     results, out = None, given.out or given.folders[0]
@@ -224,6 +227,7 @@ def _report_parser() -> argparse.ArgumentParser:
         metavar="STEM",
         help="also write the plot, STEM-light.svg and STEM-dark.svg, for a README",
     )
+    add_options(made, "--user-dir", help="folder of plugins, where one has a metric")
     add_options(made, "--overwrite")
     made.set_defaults(run_command=report)
     return made

@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
         help="say of which recipes it is shown that they are as good, but for so much",
     )
     made.add_argument("--metric", metavar="KEY", help="spbleu, chrf, … [the one that ranks]")
+    add_options(made, "--user-dir", help="folder of plugins, where one has the metric")
     add_options(made, "--json")
     made.set_defaults(run_command=compare)
     return made
@@ -72,11 +73,14 @@ def compare(given: argparse.Namespace) -> int:
     from mt_lottery.benchmark.board.compare import compare_with
     from mt_lottery.benchmark.board.presenting import tell_failures
     from mt_lottery.benchmark.board.report import load
+    from mt_lottery.registry import load_user_dir
     from mt_lottery.report.printing import Grid, printer
     from mt_lottery.runs.summary import in_table
     from mt_lottery.scoring.significance import RESAMPLES, Corrected, least_pvalue
     from mt_lottery.scoring.verdicts import Equivalence
 
+    if given.user_dir is not None:
+        load_user_dir(given.user_dir)
     block = {"recipe": "runs", "tuned": "tuned"}[given.block]
     results = load(given.folders)
     differences = compare_with(

@@ -210,8 +210,9 @@ class Files:
                 f"data.{role}_source={source} without data.{role}_target: name the file with the "
                 f"translations too, or one file that holds both ({', '.join(BOTH_SIDES)})."
             )
-        if target is not None and path.suffix.lower() in (*JSONL, *PARQUET):
-            kind = "Parquet" if path.suffix.lower() in PARQUET else "JSONL"
+        if target is not None and known:
+            kind = path.suffix.removeprefix(".")
+            kind = "Parquet" if path.suffix.lower() in PARQUET else kind.upper()
             raise DataError(
                 f"data.{role}_source={source} is {kind} and holds both sides: leave "
                 f"data.{role}_target={target} out."

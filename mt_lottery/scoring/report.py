@@ -79,7 +79,7 @@ def _ahead(metric: Metric, systems: Sequence[Sequence[str]], references: Sequenc
     """Have a metric that can do so score several outputs at once."""
     together = getattr(metric, "ahead", None)
     if together is not None:
-        together(systems, references)
+        together([[*system] for system in systems], [*references])
 
 
 def sentence_statistics(
@@ -106,7 +106,7 @@ def sentence_statistics(
         if not can_be_resampled(metric):
             continue
         for which, outputs in texts.items():
-            each = metric.statistics(outputs, references)
+            each = metric.statistics([*outputs], [*references])
             check_statistics(metric.key, each, len(references))
             for line, numbers in zip(lines, each, strict=True):
                 whole = [int(x) if float(x).is_integer() else float(x) for x in numbers]
@@ -120,12 +120,12 @@ def _scored(
     found: dict[str, Any] = {}
     signatures: list[str] = []
     for which, outputs in texts.items():
-        scored = metric.score(outputs, references)
+        scored = metric.score([*outputs], [*references])  # its own: it may change them
         check_scored(metric.key, scored)
         signatures.append(scored.signature)
         found[which] = {"score": float(scored.score), "ci95": [float(x) for x in scored.ci95]}
         if getattr(metric, "keeps_segments", False) and can_be_resampled(metric):
-            each = metric.statistics(outputs, references)
+            each = metric.statistics([*outputs], [*references])
             found[which]["segments"] = [metric.corpus_score(one) for one in each]
     if len(set(signatures)) > 1:
         raise ScoreError(

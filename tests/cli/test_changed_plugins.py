@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tiny_runs import Commands, Models, record, small
 
-from mt_lottery.registry import TEMPLATES
+from mt_lottery.registry import CRITERIA, TEMPLATES
 
 pytestmark = pytest.mark.slow
 
@@ -82,11 +84,15 @@ def test_a_template(
                "tuner.tickets=4", "out_dir=ks")
     )  # fmt: skip
     assert "ks holds a finished run of another configuration" in changed.mistake()
-    ended = commands.call(*explain, "--overwrite")
-    assert ended.code == 0 and "decoded before" not in ended.out + ended.err
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"The cat sleeps.\n")))
+    ended = commands.call("translate", "--run", "ks", "--user-dir", plugins)
+    assert "`data.template (what it writes)` is " in ended.mistake()
+    assert "it would not translate as the run did" in ended.err
 
 
-def test_a_criterion(commands: Commands, models: Models, plugins: Path) -> None:
+def test_a_criterion(
+    commands: Commands, models: Models, plugins: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = plugins / "ours.py"
     given = (*small(models.untied, "ks_transfer", f"user_dir={plugins}", "tuner.tickets=4",
                     "probe.criterion=plainly", "baseline=false"),)  # fmt: skip
@@ -94,7 +100,10 @@ def test_a_criterion(commands: Commands, models: Models, plugins: Path) -> None:
     assert "probe: found" in commands.train(*given, "out_dir=two").err
     file.write_text(PLUGIN + "\n# another loss, perhaps\n")
     try:
-        ended = commands.train(*given, "out_dir=three")
+        said = commands.train(*given, "out_dir=three").mistake()
     finally:
         file.write_text(PLUGIN)
+    assert f"{file} has changed since this Python imported it" in said
+    monkeypatch.setitem(CRITERIA._codes, "plainly", "0" * 64)  # as a new process has it
+    ended = commands.train(*given, "out_dir=three")
     assert ended.code == 0 and "probe: found" not in ended.err, ended.err

@@ -469,3 +469,12 @@ def test_keys_that_may_both_be_meant(folder: Path) -> None:
     assert read(path="k.jsonl", dev="mini", test="mini") == (Pair("one", "unu"),)
     write("k.json", '[{"source": "one", "target": "unu"}]\n')
     assert "found list (one object a line: JSON Lines)" in fails(path="k.json")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.tsv", "TSV"), ("a.jsonl", "JSONL")])
+def test_a_file_of_both_sides_with_another_of_translations(
+    folder: Path, name: str, kind: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        read(train_source=name, train_target="a.ro")
+    assert f"data.train_source={name} is {kind} and holds both sides: leave " in str(caught.value)

@@ -158,3 +158,22 @@ def test_sentence_statistics_add_up_to_the_scores(no_network: Path) -> None:
         for which in ("raw", "first_line"):
             totals = np.array([line[name][which] for line in lines]).sum(axis=0)
             assert metric.corpus_score(totals) == found[name][which]["score"]
+
+
+def test_each_metric_has_its_own_lists() -> None:
+    """A plugin's may lower-case them in place."""
+    texts, references = corpus(8)
+    hypotheses = [Hypothesis(text.upper(), 9, True) for text in texts]
+    wanted = evaluate(hypotheses, references, ["chrf"], context())["chrf"]
+    metric = make_metric("chrf", context())
+
+    class Lower:
+        key, column = "lower", "lower"
+
+        def score(self, outputs: list[str], references: list[str]) -> Scored:
+            outputs[:] = [text.lower() for text in outputs]
+            references.clear()
+            return Scored(1.0, (1.0, 1.0), "lower")
+
+    found = evaluate(hypotheses, references, [Lower(), metric], context())  # type: ignore[list-item]
+    assert found["chrf"]["raw"] == wanted["raw"] and len(references) == 8

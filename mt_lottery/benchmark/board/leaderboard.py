@@ -68,8 +68,14 @@ def bootstrap_of(results: Results, key: str | None = None, times: float = 1.0) -
     context = MetricContext(object(), "any", lang.partition("-")[2])
     try:
         metric = make_metric(key or results.metric, context)
-    except MTLotteryError:  # a plugin's metric, and the plugin is not here
-        return None
+    except MTLotteryError as error:
+        name = key or results.metric
+        if any(name in kept for kept in results.sentences.values()):
+            raise RecordError(
+                f"{results.out}: the metric '{name}', of a plugin, is not here, and intervals and "
+                "comparisons are its work: --user-dir FOLDER imports a folder of plugins."
+            ) from error
+        return None  # it has none
     if not can_be_resampled(metric):
         return None
     own = metric.corpus_score
@@ -131,6 +137,7 @@ class Builder:
                 *left_out,
                 *notes.lacking_sentences(self.results, self.metric),
                 *notes.several_texts(self.results),
+                *notes.fewer_seeds(self.results, self.seeds),
             ],
             "provenance": notes.provenance(self.results, self.langs, self.seeds, command),
             "contamination": notes.overlaps(self.results),

@@ -7,6 +7,7 @@ from typing import Any
 
 from mt_lottery.benchmark.board import contamination
 from mt_lottery.benchmark.board.collect import Results
+from mt_lottery.benchmark.plan import depends_on_seed
 from mt_lottery.benchmark.recipes import JOINT
 from mt_lottery.errors import plural
 from mt_lottery.runs.folder.record import Record
@@ -96,6 +97,20 @@ def lacking_sentences(results: Results, metric: str) -> list[str]:
         "(sentence_scores.jsonl), so no recipe is compared with another: nothing is bold, and "
         "there are no p-values."
     ]
+
+
+def fewer_seeds(results: Results, seeds: Sequence[int]) -> list[str]:
+    """A note where recipes have fewer seeds than others, of those that depend on the seed."""
+    found: dict[str, list[str]] = {}
+    have: dict[tuple[str, str], set[int]] = {}
+    for cell in results.records:
+        if depends_on_seed(cell.recipe.removesuffix(JOINT)):
+            have.setdefault((cell.name, cell.lang), set()).add(cell.seed)
+    for (name, lang), own in have.items():
+        if lacking := sorted({*seeds} - own):
+            found.setdefault(f"{lang} seed {', '.join(map(str, lacking))}", []).append(name)
+    each = "; ".join(f"{where}: {', '.join(names)}" for where, names in found.items())
+    return [f"Not finished, so from fewer seeds than the others: {each}."] if each else []
 
 
 def several_texts(results: Results) -> list[str]:

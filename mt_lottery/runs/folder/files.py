@@ -13,7 +13,7 @@ import numpy as np
 from mt_lottery.decoding.translation import Hypothesis
 from mt_lottery.errors import MTLotteryError, RecordError, plural
 from mt_lottery.reading import read_json, read_json_lines, shown
-from mt_lottery.runs.folder.record import Record
+from mt_lottery.runs.folder.record import Record, converted
 from mt_lottery.scoring.metric import WHICH, Floats, MetricContext, can_be_resampled, make_metric
 from mt_lottery.system.atomic import write_data, write_text
 
@@ -179,3 +179,14 @@ def read_state(path: Path) -> str:
     if not isinstance(found, str):
         raise RecordError(f"{path}: damaged: `config_hash` must be text, not {found!r:.60}.")
     return found
+
+
+def read_code(path: Path) -> dict[str, str]:
+    """What a plugin registered → sha256 of its file, in a run's ``.run.json``; empty for none.
+
+    Raises:
+        RecordError: damaged.
+    """
+    found = read_json(path, RecordError).get("code", {})
+    code: dict[str, str] = converted(dict[str, str], found, f"{path}: damaged: code")
+    return code

@@ -10,17 +10,22 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from mt_lottery.config import RunConfig, file_settings
+from mt_lottery.data.joint import directions_of
+from mt_lottery.data.prompts.templates import template_of
 from mt_lottery.errors import RecordError
 from mt_lottery.reading import read_yaml, sha256_of
+from mt_lottery.registry import TEMPLATES
 from mt_lottery.runs.folder.preparing import CONFIG
 from mt_lottery.runs.folder.record import NAME, Record
 
 KEY = "integrity"
 FOLDERS = ("adapter", "model", "control")
+WORDED = "data.template (what it writes)"
 
 
 def _files(run_dir: Path) -> Iterator[Path]:
@@ -56,6 +61,8 @@ def _settings(run_dir: Path, config: RunConfig, tuning: dict[str, Any] | None) -
     moves = set(file_settings(config.tuner))
     found = {"recipe": content.get("recipe"), "lang": content.get("lang")}
     found["data.template"] = part("data").get("template")
+    if worded := _worded(config):
+        found[WORDED] = worded
     own = {f"data.{key}": part("data").get(key) for key in ("prompt", "system")}
     found |= {key: value for key, value in own.items() if value is not None}
     found["model.dtype"] = part("model").get("dtype")
@@ -65,6 +72,15 @@ def _settings(run_dir: Path, config: RunConfig, tuning: dict[str, Any] | None) -
         found["tuning.chosen"] = tuning.get("chosen")
     plain: dict[str, Any] = _plain(found)
     return plain
+
+
+def _worded(config: RunConfig) -> str | None:
+    """A digest of what a plugin's template writes; None for one of ours."""
+    if not TEMPLATES.is_plugin(str(config.data.template)):
+        return None
+    template, pairs = template_of(config.data), directions_of(config)[1]
+    texts = [[template.prompt(one, pair) for one in ("a", "7, 8?")] for pair in pairs]
+    return sha256(json.dumps([texts, template.target("b c")]).encode()).hexdigest()[:16]
 
 
 def measure(run_dir: Path, config: RunConfig, tuning: dict[str, Any] | None) -> dict[str, Any]:
@@ -137,6 +153,8 @@ def check_run(run_dir: Path, record: Record, config: RunConfig) -> None:
         return
     found = _settings(run_dir, config, record.tuning)
     for key in sorted(known.keys() | found.keys()):
+        if key == WORDED and key not in known:  # a run of before it was kept
+            continue
         if known.get(key) != found.get(key):
             now, then = (json.dumps(v.get(key), ensure_ascii=False) for v in (found, known))
             where = NAME if key == "tuning.chosen" else CONFIG

@@ -17,10 +17,11 @@ from mt_lottery.config.stored import flat
 from mt_lottery.config.written import text_of
 from mt_lottery.errors import RecordError, assigned
 from mt_lottery.reading import parse_yaml, read_yaml
+from mt_lottery.registry.code import code_of
 from mt_lottery.runs.folder.claims import CONFIG as CONFIG
 from mt_lottery.runs.folder.claims import STATE as STATE
 from mt_lottery.runs.folder.claims import check_inputs, check_ours
-from mt_lottery.runs.folder.files import read_state
+from mt_lottery.runs.folder.files import read_code, read_state
 from mt_lottery.runs.folder.record import NAME, Record, read_record
 from mt_lottery.system import parallel
 from mt_lottery.system.atomic import DiskError, sweep, write_text
@@ -185,13 +186,20 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
                 f"{run_dir} holds an interrupted run with a checkpoint: "
                 f"{go_on} continues it, {anew} starts anew."
             )
+        if edited := _edited(read_code(state), code_of(config)):
+            raise RecordError(
+                f"{run_dir} holds an interrupted run, and the plugin of {edited} has changed since "
+                f"it began; {go_on} continues the same one only. {anew} starts anew."
+            )
     resume = config.resume and same
     if not resume:  # before the new hash is written: it must never go with old checkpoints
         for name in ("checkpoints", TRIALS):
             if (run_dir / name).is_dir() and not (run_dir / name).is_symlink():
                 remove(run_dir / name, quiet=True)  # a file or link goes after the record
     # then at once: what says that this folder is ours must outlive a kill further down
-    write_text(state, json.dumps({"status": "running", "config_hash": config_hash}) + "\n")
+    began = {"status": "running", "config_hash": config_hash}
+    code = code_of(config)
+    write_text(state, json.dumps(began | ({"code": code} if code else {})) + "\n")
     for name in OURS:
         if name == STATE or (resume and name in RESUMED):
             continue
@@ -199,6 +207,11 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
     kept = dataclasses.replace(with_full_paths(config), resume=False, overwrite=False)
     write_text(run_dir / CONFIG, to_yaml(kept))
     return resume
+
+
+def _edited(before: dict[str, str], now: dict[str, str]) -> str:
+    """What a plugin registered otherwise than before; empty for nothing."""
+    return ", ".join(sorted(key for key in before if now.get(key) not in (None, before[key])))
 
 
 def with_full_paths(config: RunConfig) -> RunConfig:

@@ -122,21 +122,32 @@ def _plain(value: Any) -> bool:
 
 
 def try_optimizer(section: TrainConfig) -> None:
-    """Make the optimizer for a parameter of six values, and let it do a step."""
+    """Make the optimizer for two small parameters, and let it do a step."""
     name = section.optimizer
-    parameter = nn.Parameter(torch.ones(2, 3))
-    made: Any = OPTIMIZERS.get(name)([parameter], section)
+    parameters = [nn.Parameter(torch.ones(2, 3)), nn.Parameter(torch.ones(3))]
+    try:
+        made: Any = OPTIMIZERS.get(name)(parameters, section)
+    except MTLotteryError:
+        raise
+    except Exception as error:
+        if not OPTIMIZERS.is_plugin(name):
+            raise
+        raise OPTIMIZERS.fault(
+            name,
+            f"it cannot be called with (parameters, settings): {type(error).__name__}: {error}",
+        ) from error
     wanted = "it must return a torch.optim.Optimizer"
     good = isinstance(made, torch.optim.Optimizer)
     OPTIMIZERS.expect(name, made, "it must return", "a torch.optim.Optimizer", good)
     held = [p for group in made.param_groups for p in group["params"]]
-    if not any(p is parameter for p in held):
-        raise OPTIMIZERS.fault(name, f"{wanted} of the parameters that it is given")
+    if not all(any(p is parameter for p in held) for parameter in parameters):
+        raise OPTIMIZERS.fault(name, f"{wanted} of all the parameters that it is given")
     if any("lr" not in group for group in made.param_groups):
         raise OPTIMIZERS.fault(name, f"{wanted} whose groups have a learning rate ('lr')")
     if not OPTIMIZERS.is_plugin(name):
         return
-    parameter.grad = torch.ones_like(parameter)
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
     try:
         made.step()
     except TypeError as error:  # LBFGS wants a closure

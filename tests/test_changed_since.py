@@ -1,0 +1,179 @@
+"""What has changed since it was read, imported or made, and is not taken for what it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mt_lottery.benchmark.bench_file import check_settings, made_anew, read_settings
+from mt_lottery.benchmark.board import notes
+from mt_lottery.benchmark.board.collect import Results
+from mt_lottery.benchmark.board.leaderboard import bootstrap_of
+from mt_lottery.benchmark.plan import Bench, Cell
+from mt_lottery.config.compose import compose
+from mt_lottery.errors import PluginError, RecordError, RegistryError
+from mt_lottery.model import cache
+from mt_lottery.registry import CRITERIA, load_user_dir
+from mt_lottery.registry.code import code_of
+from mt_lottery.runs.folder.preparing import prepare
+
+CRITERION = """
+from mt_lottery.plugin import register_criterion
+
+@register_criterion("{name}")
+def loss(logits, labels, config):
+    return logits.sum()
+"""
+
+
+@pytest.fixture
+def forget() -> Any:
+    names: list[str] = []
+    yield names
+    for name in names:
+        CRITERIA._forget(name)
+
+
+def test_a_plugin_that_was_edited(tmp_path: Path, forget: list[str]) -> None:
+    forget.append("edited")
+    file = tmp_path / "edited_plugin.py"
+    file.write_text(CRITERION.format(name="edited"))
+    load_user_dir(tmp_path)
+    code = CRITERIA.code("edited")
+    assert code == hashlib.sha256(file.read_bytes()).hexdigest()
+    load_user_dir(tmp_path)  # nothing has changed
+    file.write_text(CRITERION.format(name="edited") + "# otherwise\n")
+    with pytest.raises(PluginError, match="has changed since this Python imported it"):
+        load_user_dir(tmp_path)
+    assert CRITERIA.code("edited") == code  # what runs is what it was
+
+
+def test_a_plugin_whose_import_was_interrupted(tmp_path: Path, forget: list[str]) -> None:
+    forget.append("slow_one")
+    file = tmp_path / "slow_plugin.py"
+    file.write_text(CRITERION.format(name="slow_one") + "raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        load_user_dir(tmp_path)
+    with pytest.raises(RegistryError):
+        CRITERIA.get("slow_one")
+    file.write_text(CRITERION.format(name="slow_one"))
+    load_user_dir(tmp_path)
+    assert callable(CRITERIA.get("slow_one"))
+
+
+def test_a_run_goes_on_with_the_same_plugin(
+    tmp_path: Path, forget: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget.append("kept_on")
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    (plugins / "kept_plugin.py").write_text(CRITERION.format(name="kept_on"))
+    load_user_dir(plugins)
+    out = tmp_path / "run"
+    config = compose(["recipe=embed", "lang=en-ro", "train.criterion=kept_on", f"out_dir={out}"])
+    assert [*code_of(config)] == ["criterion 'kept_on'"]
+    assert prepare(out, config, "a" * 64) is False
+    (out / "checkpoints" / "checkpoint-1").mkdir(parents=True)
+    resumed = dataclasses.replace(config, resume=True)
+    assert prepare(out, resumed, "a" * 64) is True
+    monkeypatch.setitem(CRITERIA._codes, "kept_on", "0" * 64)
+    with pytest.raises(RecordError, match="the plugin of criterion 'kept_on' has changed since"):
+        prepare(out, resumed, "a" * 64)
+    assert (out / "checkpoints" / "checkpoint-1").is_dir()
+
+
+def test_a_file_that_is_written_while_it_is_hashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MT_LOTTERY_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "weights"
+    file.write_bytes(b"before")
+    digest = hashlib.file_digest
+
+    def meanwhile(opened: Any, name: str) -> Any:
+        found = digest(opened, name)
+        file.write_bytes(b"afterwards")
+        return found
+
+    monkeypatch.setattr(hashlib, "file_digest", meanwhile)
+    assert cache.sha256_file(file) == hashlib.sha256(b"before").hexdigest()
+    monkeypatch.setattr(hashlib, "file_digest", digest)
+    assert cache.sha256_file(file) == hashlib.sha256(b"afterwards").hexdigest()
+
+
+def bench(out: Path, recipes: str, **overrides: str) -> Bench:
+    return Bench(
+        out=out, recipes=recipes.split(","), langs=["en-ro"], seeds=[0],
+        overrides={key.replace("_", "."): value for key, value in overrides.items()},
+    )  # fmt: skip
+
+
+def test_cells_of_earlier_settings(tmp_path: Path) -> None:
+    assert check_settings(bench(tmp_path, "none,random,lora"), force=False, command="a") == []
+    for recipe in ("none", "random", "lora"):
+        folder = tmp_path / "runs" / recipe / "en-ro" / "seed-0"
+        folder.mkdir(parents=True)
+        (folder / "record.json").write_text("{}")
+    with pytest.raises(
+        RecordError, match=r"change 1 finished cell that is not asked for \(runs/lo"
+    ):
+        check_settings(bench(tmp_path, "random", train_lr="0.5"), force=True, command="b")
+    assert read_settings(tmp_path)["settings"]["overrides"] == {}  # nothing was changed
+    wanted = [
+        "runs/lora/en-ro/seed-0",
+        "runs/random/en-ro/seed-0",
+    ]  # the original model is as it was
+    both = bench(tmp_path, "random,lora", train_lr="0.5")
+    assert check_settings(both, force=True, command="c") == wanted
+    assert check_settings(both, force=False, command="c") == wanted  # it was cut short
+    made_anew(tmp_path, wanted[:1])
+    assert check_settings(both, force=False, command="c") == wanted[1:]
+    made_anew(tmp_path, wanted)
+    assert check_settings(both, force=False, command="c") == []
+    assert "anew" not in json.loads((tmp_path / "bench.json").read_text())
+    # settings of one recipe change its own cells; a folder of plugins changes none
+    own = Bench(out=tmp_path, recipes=["lora"], langs=["en-ro"], seeds=[0],
+                overrides={"train.lr": "0.5", "lora:tuner.r": "4", "user_dir": "x"})  # fmt: skip
+    assert check_settings(own, force=True, command="d") == wanted[:1]
+
+
+def results(**cells: Any) -> Results:
+    """Of cells named ``RECIPE_SEED``: the training text of each; None for none."""
+    records = {}
+    for name, train in cells.items():
+        recipe, _, seed = name.rpartition("_")
+        text = train and SimpleNamespace(name="files", pairs=len(train), sha256=train * 8)
+        data = SimpleNamespace(train=text)
+        records[Cell("runs", recipe, "en-es", int(seed))] = SimpleNamespace(data=data, scores={})
+    return Results(Path("b"), records=records)  # type: ignore[arg-type]
+
+
+def test_texts_that_differ_are_named() -> None:
+    assert notes.several_texts(results(none_0=None, lora_0="abc", random_0="abc")) == []
+    (said,) = notes.several_texts(results(none_0=None, lora_0="abc", random_0="abcd"))
+    assert said == (
+        "en-es: not all recipes were trained on the same text (lora: files, 3 pairs, sha256 "
+        "abcabcabcabcabca…; random: files, 4 pairs, sha256 abcdabcdabcdabcd…)."
+    )
+
+
+def test_seeds_that_are_missing_are_named() -> None:
+    whole = results(none_0=None, lora_0="a", lora_1="a", random_0="a", random_1="a")
+    assert notes.fewer_seeds(whole, [0, 1]) == []  # the original model has no seed
+    (said,) = notes.fewer_seeds(results(lora_0="a", random_0="a", random_1="a"), [0, 1])
+    assert said.endswith("from fewer seeds than the others: en-es seed 1: lora.")
+
+
+def test_a_metric_whose_plugin_is_not_here() -> None:
+    kept = results(lora_0="a")
+    (cell,) = kept.records
+    assert bootstrap_of(kept, "of_a_plugin") is None
+    kept.sentences[cell] = {"of_a_plugin": {}}
+    with pytest.raises(RecordError, match=r"'of_a_plugin', of a plugin, is not here, .*--user-dir"):
+        bootstrap_of(kept, "of_a_plugin")
