@@ -166,6 +166,8 @@ def test_texts_that_differ_are_named() -> None:
 def test_seeds_that_are_missing_are_named() -> None:
     whole = results(none_0=None, lora_0="a", lora_1="a", random_0="a", random_1="a")
     assert notes.fewer_seeds(whole, [0, 1]) == []  # the original model has no seed
+    plugin = results(of_a_plugin_0="a", random_0="a", random_1="a")
+    assert "seed 1: of_a_plugin." in notes.fewer_seeds(plugin, [0, 1])[0]
     (said,) = notes.fewer_seeds(results(lora_0="a", random_0="a", random_1="a"), [0, 1])
     assert said.endswith("from fewer seeds than the others: en-es seed 1: lora.")
 

@@ -9,7 +9,7 @@ from mt_lottery.benchmark.board import contamination
 from mt_lottery.benchmark.board.collect import Results
 from mt_lottery.benchmark.plan import depends_on_seed
 from mt_lottery.benchmark.recipes import JOINT
-from mt_lottery.errors import plural
+from mt_lottery.errors import MTLotteryError, plural
 from mt_lottery.runs.folder.record import Record
 
 SECONDS = (
@@ -99,12 +99,19 @@ def lacking_sentences(results: Results, metric: str) -> list[str]:
     ]
 
 
+def _has_seeds(recipe: str) -> bool:
+    try:
+        return depends_on_seed(recipe)
+    except MTLotteryError:  # a plugin's, and the plugin is not here
+        return True
+
+
 def fewer_seeds(results: Results, seeds: Sequence[int]) -> list[str]:
     """A note where recipes have fewer seeds than others, of those that depend on the seed."""
     found: dict[str, list[str]] = {}
     have: dict[tuple[str, str], set[int]] = {}
     for cell in results.records:
-        if depends_on_seed(cell.recipe.removesuffix(JOINT)):
+        if _has_seeds(cell.recipe.removesuffix(JOINT)):
             have.setdefault((cell.name, cell.lang), set()).add(cell.seed)
     for (name, lang), own in have.items():
         if lacking := sorted({*seeds} - own):
