@@ -13,7 +13,8 @@ from mt_lottery import registry
 from mt_lottery.benchmark.board import contamination
 from mt_lottery.benchmark.choosing import choose_langs, choose_recipes
 from mt_lottery.benchmark.executors.slurm_options import parse_options
-from mt_lottery.benchmark.plan import PRESETS, Bench
+from mt_lottery.benchmark.plan import PRESETS, Bench, Cell
+from mt_lottery.config import RunConfig
 from mt_lottery.config.overrides import as_text
 from mt_lottery.config.recipe_files import names_in
 from mt_lottery.data.corpora import load_corpora
@@ -190,6 +191,16 @@ def _can_be_a_folder(name: str) -> bool:
     return not bad and len(os.fsencode(name)) <= LONGEST_NAME
 
 
+def _scored_by(config: RunConfig) -> dict[str, Any]:
+    """The settings that all cells of one table must share: model, test text, decoding, metric."""
+    found = {f"model.{k}": getattr(config.model, k, None) for k in ("name", "name_or_path")}
+    text = ("test", "test_path", "test_pairs", "test_source", "test_target")
+    found |= {f"data.{key}": getattr(config.data, key, None) for key in text}
+    decoding = ("beam_size", "max_new_tokens")
+    found |= {f"translate.{key}": getattr(config.translate, key) for key in decoding}
+    return found | {"metrics": config.metrics[0]}
+
+
 def check(bench: Bench) -> None:
     """Compose one cell of each recipe (and variant) and read the text of each pair.
 
@@ -204,6 +215,7 @@ def check(bench: Bench) -> None:
             problems.append(f"{key}: the recipe {recipe} is not among those asked for.")
     cells = bench.cells()
     seen: set[str] = set()
+    first: tuple[Cell, dict[str, Any]] | None = None
     for cell in cells:
         if cell.name in seen:
             continue
@@ -215,8 +227,16 @@ def check(bench: Bench) -> None:
                 )
         seen.add(cell.name)
         try:
-            tuner = bench.config(cell).tuner
-            problems += TUNERS.get(tuner.name)(tuner).problems_with_settings()
+            config = bench.config(cell)
+            problems += TUNERS.get(config.tuner.name)(config.tuner).problems_with_settings()
+            own = _scored_by(config)
+            first = first or (cell, own)
+            problems += [
+                f"{cell.name}: `{key}` is {value}, and of {first[0].name} it is {first[1][key]}: "
+                "their scores could not stand in one table. Give all recipes the same."
+                for key, value in own.items()
+                if value != first[1][key]
+            ]
         except ConfigError as error:
             problems += error.problems
     if problems:

@@ -396,3 +396,19 @@ def test_mistakes_are_found_before_anything_runs(
 def test_all_mistakes_are_listed_together(commands: Commands, models: Models) -> None:
     said = commands.call("bench", "lorra", "embd", "--langs", "xx", "--seeds", "x").mistake()
     assert "4 settings are not valid" in said
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("lora:translate.beam_size=2", "lora: `translate.beam_size` is 2, and of none it is 1: "),
+        ("lora:data.test_pairs=2", "lora: `data.test_pairs` is 2, and of none it is 3: "),
+    ],
+)
+def test_what_could_not_stand_in_one_table_is_refused_before_any_work(
+    commands: Commands, models: Models, given: str, said: str
+) -> None:
+    refused = bench(commands, models, "none", "lora", given, "data.test_pairs=3", "--langs", "ro",
+                    "--out", "out").mistake()  # fmt: skip
+    assert f"{said}their scores could not stand in one table." in refused
+    assert not Path("out", "runs").exists()
