@@ -113,9 +113,9 @@ def test_asked_in_other_words(scores: Any) -> None:
 
     said = asked_as(scores)
     plain, alpaca = said[2:-1]  # `say` has rows of one training alone
-    assert plain.endswith("| `plain` | 1–2 | 2.7 | 11.0 (10.0 to 12.0) | 11.0 (10.0 to 12.0) "
+    assert plain.endswith(", labels | 1–2 | 2.7 | 11.0 (10.0 to 12.0) | 11.0 (10.0 to 12.0) "
                           "| 9.0 | 8.0 |")  # fmt: skip
-    assert alpaca == "| Alpaca's | `alpaca` | 1 | 2.0 | 0.0 | 0.5 | 8.0 | 7.0 |"
+    assert alpaca == "| `alpaca`: Alpaca's | 1 | 2.0 | 0.0 | 0.5 | 8.0 | 7.0 |"
     (axes,) = asked_figure(scores).axes
     heights = [bar.get_height() for bars in axes.containers for bar in bars]
     assert heights == [3.0, 2.0, 11.0, 0.0, 9.0, 8.0]  # an original, rows of one, rows of four

@@ -13,11 +13,11 @@ from evidence_parts.shown.tables import Lines, span, table
 
 #: Template → how its prompt is worded; the last one is of no training.
 WORDINGS = {
-    "plain": "`Translate English to Spanish.`, labels",
+    "plain": "an instruction, labels",
     "labels": "the labels alone",
-    "ask": "`Give the Spanish version of this English sentence.`, other labels",
+    "ask": "a paraphrase, other labels",
     "alpaca": "Alpaca's",
-    "say": "`How does one say this in Spanish?`, which nothing was trained on",
+    "say": "a question, which nothing was trained on",
 }
 #: The run → what its rows were tuned with.
 TUNED = {"ks_lottery": "`plain` alone", "four-ks": "four wordings"}
@@ -78,11 +78,11 @@ def asked_as(scores: Scores) -> Lines:
             for arm in ("tuned", "instruction")
         ]
         counts = span(len(rows) for rows in known.values())
-        lines.append([words, f"`{template}`", counts, f"{np.mean(original):.1f}", *cells])
-    headings = ["asked in the words of", "", "runs", "original"]
+        lines.append([f"`{template}`: {words}", counts, f"{np.mean(original):.1f}", *cells])
+    headings = ["asked with", "runs", "original"]
     for name in TUNED.values():
-        headings += [f"rows tuned with {name}", "read in the instruction alone"]
-    return table(headings, lines, 2) if lines else []
+        headings += [f"tuned with {name}", "read in the instruction alone"]
+    return table(headings, lines) if lines else []
 
 
 def read_where(scores: Scores) -> Lines:
