@@ -5,17 +5,21 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hydra.core.global_hydra import GlobalHydra
 
 from mt_lottery.benchmark.bench_file import check_settings, made_anew, read_settings
 from mt_lottery.benchmark.board import notes
 from mt_lottery.benchmark.board.collect import Results
 from mt_lottery.benchmark.board.leaderboard import bootstrap_of
+from mt_lottery.benchmark.executors.runner import WAITING, statuses_of
 from mt_lottery.benchmark.plan import Bench, Cell
+from mt_lottery.config import groups
 from mt_lottery.config.compose import compose
 from mt_lottery.errors import PluginError, RecordError, RegistryError
 from mt_lottery.model import cache
@@ -132,6 +136,8 @@ def test_cells_of_earlier_settings(tmp_path: Path) -> None:
     both = bench(tmp_path, "random,lora", train_lr="0.5")
     assert check_settings(both, force=True, command="c") == wanted
     assert check_settings(both, force=False, command="c") == wanted  # it was cut short
+    states = [status.state for status in statuses_of(both, both.cells())]
+    assert states == [WAITING, WAITING]
     made_anew(tmp_path, wanted[:1])
     assert check_settings(both, force=False, command="c") == wanted[1:]
     made_anew(tmp_path, wanted)
@@ -179,3 +185,29 @@ def test_a_metric_whose_plugin_is_not_here() -> None:
     kept.sentences[cell] = {"of_a_plugin": {}}
     with pytest.raises(RecordError, match=r"'of_a_plugin', of a plugin, is not here, .*--user-dir"):
         bootstrap_of(kept, "of_a_plugin")
+
+
+def test_threads_wait_for_an_import(tmp_path: Path, forget: list[str]) -> None:
+    """None takes a plugin for loaded that another one is still importing."""
+    forget.append("waited_for")
+    begins = "import time\ntime.sleep(0.3)\n"
+    (tmp_path / "waited_plugin.py").write_text(begins + CRITERION.format(name="waited_for"))
+
+    def found(_: int) -> bool:
+        load_user_dir(tmp_path)
+        return callable(CRITERIA.get("waited_for"))
+
+    with ThreadPoolExecutor(3) as pool:
+        assert [*pool.map(found, range(3))] == [True] * 3
+
+
+def test_threads_compose_settings() -> None:
+    """Hydra has one state a process; a plugin's folder keeps what it gave from being kept."""
+
+    def composed(number: int) -> int:
+        groups._composed.clear()
+        return compose(["recipe=lora", "lang=en-ro", f"seed={number}"]).seed
+
+    with ThreadPoolExecutor(4) as pool:
+        assert [*pool.map(composed, range(12))] == [*range(12)]
+    assert GlobalHydra.instance().hydra is None

@@ -17,9 +17,9 @@ import common
 from evidence_parts.cells import Cell, Setting
 from evidence_parts.questions import plan, questions
 from evidence_parts.results import UNKNOWN, Results, Row, made_by, row_of_analysis, row_of_run
+from mt_lottery.data.prompts.prepared import UNLIKE
 from mt_lottery.model.loading import tokenizer_of
 from mt_lottery.report.tokens import shown_tokens, token_strings
-from mt_lottery.runs.context import UNLIKE
 from mt_lottery.runs.finished import Run
 from mt_lottery.system.atomic import write_text
 

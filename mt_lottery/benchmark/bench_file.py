@@ -109,6 +109,12 @@ def _write(path: Path, content: dict[str, Any], anew: Collection[str]) -> None:
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
+def to_be_made_anew(out: Path) -> list[str]:
+    """Folders of finished cells that are of earlier settings; none where there is no benchmark."""
+    anew: list[str] = read_settings(out)["anew"] if (out / SETTINGS).is_file() else []
+    return anew
+
+
 def made_anew(out: Path, done: Iterable[str]) -> None:
     """Note of cells that :func:`check_settings` returned that they have been made."""
     content = read_settings(out)

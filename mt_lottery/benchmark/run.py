@@ -126,9 +126,8 @@ def do_cells(bench: Bench, asked: Asked) -> list[Status]:
     contamination.write(bench.out, bench.overlaps)
     statuses = statuses_of(bench, bench.cells())
     force = asked.force or bool(anew)
-    for status in statuses:
-        # mt-train itself finds what is done and still the same
-        if asked.force or status.cell.folder in anew:
+    if asked.force:  # mt-train itself finds what is done and still the same
+        for status in statuses:
             status.state, status.kept, status.reason = WAITING, False, None
     waiting = sum(s.state == WAITING for s in statuses)
     kept = sum(s.state == DONE for s in statuses)

@@ -10,7 +10,6 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -43,31 +42,14 @@ def caller(target: str = "") -> Origin:
     return Origin(frame.f_code.co_filename, frame.f_lineno, target)
 
 
-class _Lock:
-    """A lock that its own thread may take again, and that says whether another one has it."""
-
-    def __init__(self) -> None:
-        self._lock, self._owner, self._depth = threading.RLock(), 0, 0
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-        self._owner, self._depth = threading.get_ident(), self._depth + 1
-
-    def __exit__(self, *_: object) -> None:
-        self._depth -= 1
-        self._lock.release()
-
-    def locked(self) -> bool:
-        """Whether another thread has it."""
-        return bool(self._depth) and self._owner != threading.get_ident()
-
-
 _registered: list[tuple[Origin, Callable[[], None]]] = []
 _plugin_folders: dict[str, Path] = {}
 _plugin_sources: list[Path] = []  # folders and files whose code is a plugin's
 _plugin_code: dict[Path, dict[Path, str | None]] = {}  # folder → its files as they were imported
 _entry_points_loaded = False
-_importing = _Lock()  # threads that ask meanwhile wait; a plugin may ask while it is imported
+_importing = (
+    threading.RLock()
+)  # threads that ask meanwhile wait; a plugin may ask while it is imported
 
 
 def registered(place: Origin, forget: Callable[[], None]) -> None:
@@ -123,16 +105,13 @@ def load_entry_points() -> None:
     Raises:
         PluginError: one of them cannot be imported; the message names it.
     """
-    if _entry_points_loaded and not _importing.locked():
-        return
     with _importing:
-        _load_entry_points()
+        if not _entry_points_loaded:
+            _load_entry_points()
 
 
 def _load_entry_points() -> None:
     global _entry_points_loaded
-    if _entry_points_loaded:
-        return
     _entry_points_loaded = True  # now: a plugin may ask a registry while it is imported
     try:
         for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
@@ -217,10 +196,12 @@ def _modules_of(folder: Path) -> list[Path]:
 
 
 def digest(file: Path) -> str | None:
-    """sha256 of a file; None where it cannot be read."""
+    """sha256 of a file; None where there is none, as of what a notebook registered."""
+    from mt_lottery.reading import sha256_of
+
     try:
-        return sha256(file.read_bytes()).hexdigest()
-    except OSError:
+        return sha256_of(file, PluginError)
+    except PluginError:
         return None
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mt_lottery.data.corpora import Split
 from mt_lottery.data.prompts.batches import Encoded
-from mt_lottery.data.prompts.prepared import PreparedText
+from mt_lottery.data.prompts.prepared import UNLIKE, PreparedText
 from mt_lottery.errors import plural
 from mt_lottery.model.loading import LoadedModel
 from mt_lottery.model.positions import learned_positions
@@ -22,9 +22,6 @@ from mt_lottery.runs.planning.plan import Echo, Plan
 from mt_lottery.training.trained import trained_parameters
 from mt_lottery.tuners.base import TuningContext
 from mt_lottery.tuners.declared import Original
-
-#: Two sentences that share no token.
-UNLIKE = ("a", "7, 8?")
 
 
 def _encode(plan: Plan, loaded: LoadedModel, split: Split | None) -> Encoded | None:

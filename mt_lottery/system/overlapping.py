@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,7 +26,7 @@ class Overlapping:
         """Changed, until the block ends, and the blocks of all others."""
         with self._lock:
             if not self._inside:
-                with contextlib.ExitStack() as made:  # undone if it fails half-way
+                with ExitStack() as made:  # undone if it fails half-way
                     self._change(made)
                     self._undo = made.pop_all()
             self._inside += 1

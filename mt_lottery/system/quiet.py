@@ -25,12 +25,31 @@ def quieten() -> None:
         logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
 
 
+def _ignore(
+    before: contextlib.ExitStack, message: str = "", category: type[Warning] = Warning
+) -> None:
+    """Ignore some warnings, by a filter of our own: it alone is taken out again.
+
+    ``catch_warnings`` puts back all filters as they were, those that others have added or taken
+    out meanwhile too.
+    """
+    pattern = f"(?#mt-lottery){message}"  # a comment, so that no other filter is equal to it
+    warnings.filterwarnings("ignore", message=pattern, category=category)
+
+    def take_out() -> None:
+        mine = [f for f in warnings.filters if getattr(f[1], "pattern", "") == pattern]
+        for one in mine:
+            if one[2] is category:
+                warnings.filters.remove(one)  # type: ignore[attr-defined]
+
+    before.callback(take_out)
+
+
 def _keep_off(before: contextlib.ExitStack) -> None:
     slow = logging.getLogger("bitsandbytes")
-    before.enter_context(warnings.catch_warnings())
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=".*pin_memory.*")
-    warnings.filterwarnings("ignore", message="IProgress not found")  # a bar of text will do
+    _ignore(before, category=FutureWarning)
+    _ignore(before, ".*pin_memory.*")
+    _ignore(before, "IProgress not found")  # a bar of text will do
     before.callback(slow.setLevel, slow.level)
     slow.setLevel(logging.ERROR)
     bars = sys.modules.get("transformers.utils.logging")
@@ -42,7 +61,21 @@ def _keep_off(before: contextlib.ExitStack) -> None:
         bars.disable_progress_bar()
 
 
+def _no_warnings(before: contextlib.ExitStack) -> None:
+    _ignore(before)
+
+
+def _transformers_errors(before: contextlib.ExitStack) -> None:
+    log = logging.getLogger("transformers")
+    before.callback(log.setLevel, log.level)
+    log.setLevel(logging.ERROR)
+
+
 _quiet = Overlapping(_keep_off)
+#: No warnings at all.
+no_warnings = Overlapping(_no_warnings)
+#: Of what transformers logs its errors alone.
+transformers_errors = Overlapping(_transformers_errors)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Barrier
 
@@ -16,7 +17,7 @@ import torch
 from mt_lottery.config import ModelConfig
 from mt_lottery.model.folder.shape import shape_of
 from mt_lottery.model.loading import load
-from mt_lottery.system.quiet import quietly
+from mt_lottery.system.quiet import no_warnings, quietly
 
 THREADS = 4
 
@@ -65,13 +66,19 @@ def test_the_librarys_level_is_left_as_it_was(model_folder: Callable[..., Path])
         log.setLevel(before)
 
 
-def test_quiet_calls_that_overlap_leave_the_filters_as_they_were() -> None:
+@pytest.mark.parametrize("one", [quietly, no_warnings])
+def test_calls_that_overlap_leave_the_filters_as_they_were(
+    one: Callable[[], AbstractContextManager[None]],
+) -> None:
     filters, level = list(warnings.filters), logging.getLogger("bitsandbytes").level
-    first, second = quietly(), quietly()
+    first, second = one(), quietly()
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)
     assert logging.getLogger("bitsandbytes").level == logging.ERROR  # the second is at work
     second.__exit__(None, None, None)
     assert list(warnings.filters) == filters
+    with one(), warnings.catch_warnings(record=True) as heard:
+        warnings.warn("pin_memory, of something", FutureWarning, stacklevel=1)
+    assert heard == [] and list(warnings.filters) == filters
     assert logging.getLogger("bitsandbytes").level == level

@@ -76,11 +76,12 @@ def _tokens(scores: Scores) -> Lines:
         cells = []
         for lang in langs:
             own, rows = (scores.of(one, [lang], metric) for one in (arm, "ks_lottery"))
-            cells += [scores.seeds(arm, [lang]) if known[lang] else "—"]
-            cells += ["—"] * 2 if own is None else [interval(own.score, own.ci95)]
-            if own is not None:
-                gap = None if rows is None else own.minus(rows)
-                cells += ["—" if gap is None else interval(gap.difference, gap.ci95)]
+            if own is None or rows is None:
+                cells += ["—"] * 3
+                continue
+            gap = own.minus(rows)
+            cells += [scores.seeds(arm, [lang]), interval(own.score, own.ci95),
+                      interval(gap.difference, gap.ci95)]  # fmt: skip
         if any(known.values()):
             lines.append([name or ", ".join(f"`{word}`" for word in words), *cells])
     headings = ["the row of"]

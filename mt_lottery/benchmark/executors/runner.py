@@ -16,6 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from mt_lottery.benchmark.bench_file import to_be_made_anew
 from mt_lottery.benchmark.executors.worker import LOG, Answer, Order, read_state, write_state
 from mt_lottery.benchmark.plan import Bench, Cell, probe_group
 from mt_lottery.errors import RecordError, argument, by_caller
@@ -87,12 +88,12 @@ def finished_record(folder: Path) -> Record | None:
 
 def statuses_of(bench: Bench, cells: Sequence[Cell]) -> list[Status]:
     """The state of each cell before anything is done, with the time it may take."""
-    statuses = []
+    statuses, anew = [], to_be_made_anew(bench.out)
     for cell in cells:
         folder = bench.out / cell.folder
         status = Status(cell)
         try:
-            if finished_record(folder) is not None:
+            if cell.folder not in anew and finished_record(folder) is not None:
                 status.state, status.kept = DONE, True
                 # a finished cell without its time: nothing is estimated from it
                 with contextlib.suppress(RecordError):

@@ -18,6 +18,7 @@ from mt_lottery.data.prompts.tokenise import plain_ids
 from mt_lottery.errors import ConfigError
 from mt_lottery.languages import LanguagePair
 
+UNLIKE = ("a", "7, 8?")  # two sentences that share no token
 PROMPT = "prompt"  # where a record has it, for a template that is in no file of ours
 Made = TypeVar("Made")
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import logging
 from dataclasses import dataclass
 from typing import Any
 
 from mt_lottery.errors import ModelError, TuningError
-from mt_lottery.system.overlapping import Overlapping
+from mt_lottery.system.quiet import transformers_errors
 
 #: Methods that train beside quantised weights, for messages.
 BESIDE = ("lora", "prefix", "prompt", "ks_lottery", "embed", "eos_bias", "none")
@@ -65,14 +64,8 @@ def _is_known(settings: dict[str, Any]) -> bool:
             return False
 
 
-def _errors_alone(before: contextlib.ExitStack) -> None:
-    logger = logging.getLogger("transformers")
-    before.callback(logger.setLevel, logger.level)
-    logger.setLevel(logging.ERROR)
-
-
 #: No warnings of transformers: it gives them again when it loads.
-_silent = Overlapping(_errors_alone)
+_silent = transformers_errors
 
 
 def _shown(settings: dict[str, Any]) -> str:

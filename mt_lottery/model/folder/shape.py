@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import copy
-import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
 from mt_lottery.errors import ModelError
 from mt_lottery.model.folder import checkpoint
 from mt_lottery.model.folder.configuration import read_config
-from mt_lottery.model.folder.library import ONE_AT_A_TIME, call
+from mt_lottery.model.folder.library import call
+from mt_lottery.system.quiet import no_warnings, transformers_errors
 
 
 def shape_of(name_or_path: str, *, trust_remote_code: bool = False) -> Any:
@@ -50,12 +49,5 @@ def build_shape(config: Any, *, trust_remote_code: bool = False) -> Any:
             del part.quantization_config  # the shape is the same
     build: Any = checkpoint.auto_class(config).from_config
     where = str(getattr(config, "_name_or_path", "") or type(config).__name__)
-    log = logging.getLogger("transformers")
-    with ONE_AT_A_TIME, warnings.catch_warnings(), torch.device("meta"):
-        warnings.simplefilter("ignore")
-        level = log.level
-        log.setLevel(logging.ERROR)
-        try:
-            return call(build, where, config, trust_remote_code=trust_remote_code).eval()
-        finally:
-            log.setLevel(level)
+    with no_warnings(), transformers_errors(), torch.device("meta"):
+        return call(build, where, config, trust_remote_code=trust_remote_code).eval()

@@ -16,6 +16,7 @@ from typing import Any
 
 from mt_lottery.config import RunConfig, file_settings
 from mt_lottery.data.joint import directions_of
+from mt_lottery.data.prompts.prepared import UNLIKE
 from mt_lottery.data.prompts.templates import template_of
 from mt_lottery.errors import RecordError
 from mt_lottery.reading import read_yaml, sha256_of
@@ -79,7 +80,7 @@ def _worded(config: RunConfig) -> str | None:
     if not TEMPLATES.is_plugin(str(config.data.template)):
         return None
     template, pairs = template_of(config.data), directions_of(config)[1]
-    texts = [[template.prompt(one, pair) for one in ("a", "7, 8?")] for pair in pairs]
+    texts = [[template.prompt(one, pair) for one in UNLIKE] for pair in pairs]
     return sha256(json.dumps([texts, template.target("b c")]).encode()).hexdigest()[:16]
 
 

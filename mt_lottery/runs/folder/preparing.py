@@ -172,7 +172,7 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
             interrupted = read_state(state)
         except RecordError as error:
             raise RecordError(f"{error} {anew} starts anew.") from error
-    same = interrupted == config_hash
+    same, code = interrupted == config_hash, code_of(config)
     if interrupted is not None:
         if not same:
             apart = _apart(run_dir, config)
@@ -186,7 +186,7 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
                 f"{run_dir} holds an interrupted run with a checkpoint: "
                 f"{go_on} continues it, {anew} starts anew."
             )
-        if edited := _edited(read_code(state), code_of(config)):
+        if edited := _edited(read_code(state), code):
             raise RecordError(
                 f"{run_dir} holds an interrupted run, and the plugin of {edited} has changed since "
                 f"it began; {go_on} continues the same one only. {anew} starts anew."
@@ -198,7 +198,6 @@ def prepare(run_dir: Path, config: RunConfig, config_hash: str) -> bool:
                 remove(run_dir / name, quiet=True)  # a file or link goes after the record
     # then at once: what says that this folder is ours must outlive a kill further down
     began = {"status": "running", "config_hash": config_hash}
-    code = code_of(config)
     write_text(state, json.dumps(began | ({"code": code} if code else {})) + "\n")
     for name in OURS:
         if name == STATE or (resume and name in RESUMED):

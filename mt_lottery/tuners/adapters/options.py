@@ -9,13 +9,11 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-import warnings
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 from mt_lottery.errors import nearest, shorten, unknown
-from mt_lottery.system.overlapping import Overlapping
+from mt_lottery.system.quiet import no_warnings
 
 #: The PEFT that first had a method, of those that 0.18 lacks.
 SINCE = {
@@ -43,17 +41,8 @@ OURS = {
 }
 
 
-def _no_warnings(before: ExitStack) -> None:
-    before.enter_context(warnings.catch_warnings())
-    warnings.simplefilter("ignore")
-
-
-_quiet = Overlapping(_no_warnings)
-
-
-def quiet() -> AbstractContextManager[None]:
-    """PEFT's warnings are for its own users: about hubs, tied heads, training modes."""
-    return _quiet()
+#: PEFT's warnings are for its own users: about hubs, tied heads, training modes.
+quiet = no_warnings
 
 
 def methods() -> dict[str, type]:
