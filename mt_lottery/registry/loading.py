@@ -47,9 +47,8 @@ _plugin_folders: dict[str, Path] = {}
 _plugin_sources: list[Path] = []  # folders and files whose code is a plugin's
 _plugin_code: dict[Path, dict[Path, str | None]] = {}  # folder → its files as they were imported
 _entry_points_loaded = False
-_importing = (
-    threading.RLock()
-)  # threads that ask meanwhile wait; a plugin may ask while it is imported
+#: Other threads wait; a plugin may ask a registry while it is imported.
+_importing = threading.RLock()
 
 
 def registered(place: Origin, forget: Callable[[], None]) -> None:
