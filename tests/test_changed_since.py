@@ -7,6 +7,7 @@ import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,7 +24,7 @@ from mt_lottery.config import groups
 from mt_lottery.config.compose import compose
 from mt_lottery.errors import PluginError, RecordError, RegistryError
 from mt_lottery.model import cache
-from mt_lottery.registry import CRITERIA, load_user_dir
+from mt_lottery.registry import CRITERIA, load_entry_points, load_user_dir
 from mt_lottery.registry.code import code_of
 from mt_lottery.runs.folder.preparing import prepare
 
@@ -193,7 +194,11 @@ def test_threads_wait_for_an_import(tmp_path: Path, forget: list[str]) -> None:
     begins = "import time\ntime.sleep(0.3)\n"
     (tmp_path / "waited_plugin.py").write_text(begins + CRITERION.format(name="waited_for"))
 
+    load_entry_points()  # an unknown name asks for them, and takes its time
+    together = Barrier(3)
+
     def found(_: int) -> bool:
+        together.wait()
         load_user_dir(tmp_path)
         return callable(CRITERIA.get("waited_for"))
 
