@@ -189,9 +189,9 @@ def test_a_metric_whose_plugin_is_not_here() -> None:
 
 
 def test_threads_wait_for_an_import(tmp_path: Path, forget: list[str]) -> None:
-    """None takes a plugin for loaded that another one is still importing."""
+    """It is imported once, and none takes it for loaded before that has ended."""
     forget.append("waited_for")
-    begins = "import time\ntime.sleep(0.3)\n"
+    begins = "import time\nopen(__file__ + '.log', 'a').write('begun ')\ntime.sleep(0.3)\n"
     (tmp_path / "waited_plugin.py").write_text(begins + CRITERION.format(name="waited_for"))
 
     load_entry_points()  # an unknown name asks for them, and takes its time
@@ -204,6 +204,7 @@ def test_threads_wait_for_an_import(tmp_path: Path, forget: list[str]) -> None:
 
     with ThreadPoolExecutor(3) as pool:
         assert [*pool.map(found, range(3))] == [True] * 3
+    assert (tmp_path / "waited_plugin.py.log").read_text() == "begun "
 
 
 def test_threads_compose_settings() -> None:
