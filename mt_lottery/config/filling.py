@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mt_lottery import registry
 from mt_lottery.config import DataConfig, RunConfig, problems
 from mt_lottery.config.overrides import DIRECTIONS, Number, elsewhere, for_a_path
-from mt_lottery.config.prompt import prompt_problems
+from mt_lottery.config.prompt import is_prompt, prompt_problems
 from mt_lottery.config.recipe_files import GROUPS
 from mt_lottery.config.sections import with_settings_of
 from mt_lottery.config.settings import PATHS
@@ -194,6 +194,9 @@ def _check_names(config: RunConfig, found: list[str]) -> None:
     check("engine", registry.ENGINES, config.engine)
     if config.data.template is not None:
         check("data.template", registry.TEMPLATES, config.data.template)
+    for name in config.data.train_templates or ():
+        if not is_prompt(name):
+            check("data.train_templates", registry.TEMPLATES, name)
     found.extend(prompt_problems(config.data))
     for role in ("dev", "test"):
         if getattr(config.data, role) is not None:

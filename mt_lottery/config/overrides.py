@@ -33,6 +33,8 @@ class Number:
 DIRECTIONS = ("lang", "test_lang")
 #: Settings that are prose: all behind "=" is their text, with \n for a line break.
 PROSE = ("data.prompt", "data.system")
+#: Lists of names and prose: a line break is written \n in them too.
+PROSE_LISTS = ("data.train_templates",)
 
 PAIR = re.compile(r"[a-zA-Z]{2,3}-[a-zA-Z]{2,3}")
 
@@ -168,7 +170,9 @@ def parse_override(text: str, keys: Sequence[str], problems: list[str]) -> tuple
         )
         return None
     result: Any = parsed.value()
-    if isinstance(result, QuotedString):
+    if key in PROSE_LISTS and isinstance(result, list):
+        result = [_prose(str(each)) for each in result]
+    elif isinstance(result, QuotedString):
         result = str(result)
     elif isinstance(result, (int, float)) and not isinstance(result, bool):
         result = Number(result, written.strip())

@@ -40,23 +40,36 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     return "".join(part + (values[name] if name is not None else "") for part, name in pieces(text))
 
 
+def is_prompt(template: str) -> bool:
+    """Whether one of ``data.train_templates`` is a text with fields, not a template's name."""
+    return "{" in template or any(map(str.isspace, template))
+
+
+def _problems_of(key: str, prompt: str) -> Iterator[str]:
+    allowed = ", ".join(f"{{{name}}}" for name in FIELDS)
+    try:
+        names = [name for _, name in pieces(prompt) if name is not None]
+    except ValueError as error:
+        yield f"`{key}`: {error}. Allowed: {allowed}; {{{{ and }}}} for braces."
+        return
+    for name in names:
+        if name not in FIELDS:
+            yield (
+                f"`{key}`: unknown field '{{{name}}}'.{nearest(name, FIELDS)} "
+                f"Allowed: {allowed}; {{{{ and }}}} for braces."
+            )
+    if "source" not in names:
+        yield f"`{key}` has no {{source}}, the sentence's place: {prompt!r:.60}."
+
+
 def prompt_problems(data: DataConfig) -> Iterator[str]:
     """What is wrong with the settings of the prompt, a sentence each."""
-    allowed = ", ".join(f"{{{name}}}" for name in FIELDS)
+    if data.train_templates == []:
+        yield "`data.train_templates` is empty: name a template, or leave it out (null)."
+    for each in filter(is_prompt, data.train_templates or ()):
+        yield from _problems_of("data.train_templates", each)
     if data.prompt is not None:
-        try:
-            names = [name for _, name in pieces(data.prompt) if name is not None]
-        except ValueError as error:
-            yield f"`data.prompt`: {error}. Allowed: {allowed}; {{{{ and }}}} for braces."
-            names = ["source"]
-        for name in names:
-            if name not in FIELDS:
-                yield (
-                    f"`data.prompt`: unknown field '{{{name}}}'.{nearest(name, FIELDS)} "
-                    f"Allowed: {allowed}; {{{{ and }}}} for braces."
-                )
-        if "source" not in names:
-            yield f"`data.prompt` has no {{source}}, the sentence's place: {data.prompt!r:.60}."
+        yield from _problems_of("data.prompt", data.prompt)
         if data.template not in (None, "chat", "prompt"):
             yield (
                 f"`data.template` is {data.template}, and `data.prompt` another prompt: give one "

@@ -134,6 +134,12 @@ class DataConfig:
         None, "a prompt of your own: 'Translate to {target_language}: {source}'; see the docs"
     )
     system: str | None = setting(None, "system text of data.template=chat")
+    train_templates: list[str] | None = setting(
+        None,
+        "wordings of the training pairs, in turn: [plain, alpaca], or prompts of your own; "
+        "data.template, in which the run is asked, if null",
+        counts="if set",
+    )
     max_length: int = setting(
         512,
         "tokens of prompt and target; longer training pairs are dropped and counted",

@@ -20,6 +20,7 @@ from mt_lottery.data.prompts.batches import (
     collate,
     encode,
 )
+from mt_lottery.data.prompts.several import training_template_of
 from mt_lottery.data.prompts.templates import template_of
 from mt_lottery.errors import DataError, plural
 from mt_lottery.languages import parse_pair
@@ -127,7 +128,7 @@ class ParallelText:
         split = getattr(self.corpora, role)
         if split is None:
             raise DataError(f"data={self.config.name}: no {role} set.")
-        template = template_of(self.config)
+        template = (training_template_of if role == "train" else template_of)(self.config)
         return encode(split.pairs, template, self.pair, tokenizer, self.config.max_length)
 
     def reader(

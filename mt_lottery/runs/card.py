@@ -12,6 +12,7 @@ from mt_lottery.config import RunConfig
 from mt_lottery.data.prompts.batches import encode_prompts
 from mt_lottery.data.prompts.chat import SETTINGS, Chat
 from mt_lottery.data.prompts.prepared import PreparedText
+from mt_lottery.data.prompts.several import shown
 from mt_lottery.data.prompts.wording import prompts_of
 from mt_lottery.errors import RecordError
 from mt_lottery.languages import parse_pairs
@@ -30,6 +31,8 @@ OTHER_IDS = "The tokenizer reads this prompt in another way than the run did: us
 OTHER_BASE = "It was tuned from weights of 4 or 8 bits, read as the run did by mt-translate.\n"
 #: Said where the run searched.
 OTHER_SEARCH = "The run's beam search is mt-translate's; generate's may choose other words.\n"
+#: Said where the training pairs had several wordings of the prompt.
+OTHER_WORDINGS = "It was trained with several wordings of the prompt, in turn: {worded}.\n"
 #: Said of a run of several directions.
 OTHER_DIRECTIONS = (
     "The prompt is that of {first}; for {others} put the names of those languages in its places.\n"
@@ -156,6 +159,8 @@ class Spoken:
             note = OTHER_IDS
         elif not all(weight.is_floating_point() for weight in loaded.model.parameters()):
             call, note = None, OTHER_BASE
+        if several := ", ".join(map(shown, config.data.train_templates or ())):
+            note += OTHER_WORDINGS.format(worded=several)
         if others := ", ".join(map(str, trained[1:])):
             note += OTHER_DIRECTIONS.format(first=trained[0], others=others)
         how, cut = call or (None, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mt_lottery.data.corpora import Split
-from mt_lottery.data.prompts.batches import Encoded
+from mt_lottery.data.prompts.batches import Encoded, encode_prompts
 from mt_lottery.data.prompts.prepared import UNLIKE, PreparedText
 from mt_lottery.errors import plural
 from mt_lottery.model.loading import LoadedModel
@@ -24,10 +25,12 @@ from mt_lottery.tuners.base import TuningContext
 from mt_lottery.tuners.declared import Original
 
 
-def _encode(plan: Plan, loaded: LoadedModel, split: Split | None) -> Encoded | None:
+def _encode(
+    plan: Plan, loaded: LoadedModel, split: Split | None, *, training: bool
+) -> Encoded | None:
     if split is None:
         return None
-    encoded = plan.text.encode(split, loaded.tokenizer, *_longest(plan, loaded))
+    encoded = plan.text.encode(split, loaded.tokenizer, *_longest(plan, loaded), training=training)
     ids = ((*each.prompt_ids, *each.target_ids) for each in encoded.examples)
     check_ids(ids, loaded.tokenizer, input_table(loaded.model).shape[0])
     return encoded
@@ -83,10 +86,13 @@ def followed(encoded: Encoded) -> set[int]:
 
 
 def prompt_ids(text: PreparedText, tokenizer: Any) -> Tensor:
-    """Token ids of every prompt, whatever the sentence, ascending, [t]; of each direction."""
+    """Token ids of every prompt, whatever the sentence, ascending, [t].
+
+    Of each direction and of each wording, together.
+    """
     found: set[int] = set()
-    for pair in text.pairs:
-        one, other = text.of_pair(pair).prompts(UNLIKE, tokenizer)
+    for pair, template in itertools.product(text.pairs, text.wordings):
+        one, other = encode_prompts(UNLIKE, template, pair, tokenizer)
         found |= {*one} & {*other}
     found.discard(tokenizer.unk_token_id)  # of a vocabulary that knows neither sentence
     return torch.tensor(sorted(found), dtype=torch.int64)
@@ -106,8 +112,8 @@ def make_context(
     context = TuningContext(loaded.model, tokenizer, plan.config.seed)
     if plan.corpora.train is None:
         return context, None, None
-    encoded = _encode(plan, loaded, plan.corpora.train)
-    dev = _encode(plan, loaded, plan.corpora.dev)
+    encoded = _encode(plan, loaded, plan.corpora.train, training=True)
+    dev = _encode(plan, loaded, plan.corpora.dev, training=False)
     assert encoded is not None
     if encoded.dropped:
         why = _longest(plan, loaded)[1]

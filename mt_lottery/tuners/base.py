@@ -94,6 +94,11 @@ class Tuner(ABC):
         return self.has_probe and self.probe_section == "train"
 
     @property
+    def takes_gradients(self) -> bool:
+        """Whether the model runs backward over the training text, its probe's training included."""
+        return self.trains or self.has_probe or self.gradient_pairs is not None
+
+    @property
     def tunes_chosen(self) -> bool:
         """Whether it trains the rows that its measure chose, from the original model.
 

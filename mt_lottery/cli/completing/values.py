@@ -30,11 +30,12 @@ REGISTERED = {
     "tracker": registry.TRACKERS,
     "metrics": registry.METRICS,
     "data.template": registry.TEMPLATES,
+    "data.train_templates": registry.TEMPLATES,
     "data.dev": registry.CORPORA,
     "data.test": registry.CORPORA,
     "tuner.selector": registry.SELECTORS,
 }
-LISTS = ("metrics", "tracker")
+LISTS = ("metrics", "tracker", "data.train_templates")
 CHOSEN: Mapping[str, str] = {
     **{"recipe": "what is run", "lang": "source-target, for example en-ro"},
     **{"model": "a model's name", "data": "a corpus", "preset": "variant of the recipe"},

@@ -13,6 +13,7 @@ from mt_lottery.data.corpora import Split
 from mt_lottery.data.joint import JointSplit, directions_of, parts_of
 from mt_lottery.data.prompts.batches import Encoded, encode, encode_prompts
 from mt_lottery.data.prompts.chat import BoundChat, Chat
+from mt_lottery.data.prompts.several import training_template_of, wordings
 from mt_lottery.data.prompts.templates import Own, Template, bound, template_of
 from mt_lottery.data.prompts.tokenise import plain_ids
 from mt_lottery.errors import ConfigError
@@ -27,12 +28,16 @@ class PreparedText:
     """The text of a run and of its trials on dev, which share a model and so a tokenizer.
 
     Args:
-        template: the wording.
+        template: the wording in which the run is asked.
         pairs: the direction, or several.
+        training: the wording of what is trained on, if another.
     """
 
-    def __init__(self, template: Template, *pairs: LanguagePair) -> None:
+    def __init__(
+        self, template: Template, *pairs: LanguagePair, training: Template | None = None
+    ) -> None:
         self.template = template
+        self.training = training or template
         self.pairs = pairs
         self._made: dict[Hashable, Any] = {}
         self._of_pair: dict[LanguagePair, PreparedText] = {}
@@ -40,7 +45,10 @@ class PreparedText:
     @classmethod
     def of(cls, config: RunConfig) -> PreparedText:
         """With the template and languages of a configuration."""
-        return cls(template_of(config.data), *directions_of(config)[1])
+        template, training = template_of(config.data), None
+        if config.data.train_templates is not None:
+            training = training_template_of(config.data)
+        return cls(template, *directions_of(config)[1], training=training)
 
     @property
     def pair(self) -> LanguagePair:
@@ -60,7 +68,8 @@ class PreparedText:
         """The text of one of the directions."""
         if self.pairs == (pair,):
             return self
-        return self._of_pair.setdefault(pair, PreparedText(self.template, pair))
+        made = PreparedText(self.template, pair, training=self.training)
+        return self._of_pair.setdefault(pair, made)
 
     def bind(self, tokenizer: Any) -> PreparedText:
         """Itself, with its template for this tokenizer.
@@ -68,9 +77,11 @@ class PreparedText:
         Raises:
             ModelError: a chat template that is missing, or cannot be used.
         """
+        one = self.training is self.template
         self.template = bound(self.template, tokenizer)
+        self.training = self.template if one else bound(self.training, tokenizer)
         for part in self._of_pair.values():
-            part.template = self.template
+            part.template, part.training = self.template, self.training
         return self
 
     @property
@@ -82,19 +93,25 @@ class PreparedText:
         end = {"end": self.template.end} if isinstance(self.template, BoundChat) else {}
         return {"text": text, **end}
 
-    def worded(self, split: Split, *, targets: bool = True) -> str:
+    @property
+    def wordings(self) -> list[Template]:
+        """All in which the run is asked or trained."""
+        asked = [self.template]
+        return asked if self.training is self.template else [*asked, *wordings(self.training)]
+
+    def worded(self, split: Split, *, training: bool = False) -> str:
         """sha256 of what the template makes of a split: its name does not say what it writes.
 
         Args:
             split: the pairs.
-            targets: the texts behind the prompts count too.
+            training: in the wording of what is trained on, with the texts behind the prompts.
         """
-        made = hashlib.sha256()
+        made, template = hashlib.sha256(), self.training if training else self.template
         for pair, part in parts_of(split, self.pairs[0]):
             for each in part.pairs:
-                made.update(self.template.prompt(each.source, pair).encode() + b"\0")
-                if targets:
-                    made.update(self.template.target(each.target).encode() + b"\0")
+                made.update(template.prompt(each.source, pair).encode() + b"\0")
+                if training:
+                    made.update(template.target(each.target).encode() + b"\0")
         return made.hexdigest()
 
     def _once(self, tokenizer: Any, *key: Hashable, make: Callable[[], Made]) -> Made:
@@ -104,24 +121,41 @@ class PreparedText:
         return cast(Made, self._made[whole])
 
     def encode(
-        self, split: Split, tokenizer: Any, max_length: int, limit: str | None = None
+        self,
+        split: Split,
+        tokenizer: Any,
+        max_length: int,
+        limit: str | None = None,
+        *,
+        training: bool = True,
     ) -> Encoded:
-        """As :func:`~mt_lottery.data.prompts.batches.encode`."""
+        """As :func:`~mt_lottery.data.prompts.batches.encode`.
+
+        Args:
+            split: the pairs.
+            tokenizer, max_length, limit: as there.
+            training: in the wording of what is trained on, or as the run is asked.
+        """
+        template = self.training if training else self.template
 
         def make() -> Encoded:
             if isinstance(split, JointSplit):
-                return self._encode_joint(split, tokenizer, max_length, limit)
-            pair = self.pairs[0]
-            return encode(split.pairs, self.template, pair, tokenizer, max_length, limit)
+                return self._encode_joint(split, template, tokenizer, max_length, limit)
+            return encode(split.pairs, template, self.pairs[0], tokenizer, max_length, limit)
 
-        return self._once(tokenizer, "pairs", split.sha256, max_length, make=make)
+        return self._once(tokenizer, "pairs", split.sha256, max_length, training, make=make)
 
     def _encode_joint(
-        self, split: JointSplit, tokenizer: Any, max_length: int, limit: str | None
+        self,
+        split: JointSplit,
+        template: Template,
+        tokenizer: Any,
+        max_length: int,
+        limit: str | None,
     ) -> Encoded:
         """The parts' examples, each worded in its own direction, in the order of the whole."""
         own = [
-            encode(part.pairs, self.template, pair, tokenizer, max_length, limit)
+            encode(part.pairs, template, pair, tokenizer, max_length, limit)
             for pair, part in split.parts
         ]
         known = [{each.index: each for each in part.examples} for part in own]

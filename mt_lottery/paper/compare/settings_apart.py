@@ -19,7 +19,7 @@ _ELSEWHERE = (
     *("baseline", "user_dir", "device", "tracker", "tracking", "metrics", "metric"),
 )
 #: Of ``data``, what no facet of the record says.
-_OF_DATA = ("data.prompt", "data.system")
+_OF_DATA = ("data.prompt", "data.system", "data.train_templates")
 _HOW_MANY = ("tuner.tickets", "tuner.alpha", "tuner.rows_file")
 _SAVING = ("train.save_steps", "probe.save_steps", "translate.batch_size", "translate.max_tokens")
 

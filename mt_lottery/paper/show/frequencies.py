@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mt_lottery.data.prompts.batches import Example
+from mt_lottery.data.prompts.several import Several, wordings
 from mt_lottery.data.prompts.templates import Template, one_line
 from mt_lottery.data.prompts.tokenise import special_tokens, tokenise
 from mt_lottery.data.prompts.wording import Wording, prompts_of
@@ -57,14 +58,16 @@ def count_positions(
         tokenizer: as in training.
     """
     counts = PositionCounts()
-    fixed = template.prompt(_MARK, pair).split(_MARK)
+    parts = wordings(template)
+    fixed = [part.prompt(_MARK, pair).split(_MARK) for part in parts]
     for start in range(0, len(examples), _BLOCK):
         block = examples[start : start + _BLOCK]
         texts = [one_line(pairs[each.index].source) for each in block]
         prompts = prompts_of(template, [pairs[each.index].source for each in block], pair)
         ends = _last_characters(tokenizer, prompts)
         for example, text, prompt, last in zip(block, texts, prompts, ends, strict=True):
-            inside = _source_spans(fixed, text, prompt)
+            which = template.place(text) if isinstance(template, Several) else 0
+            inside = _source_spans(fixed[which], text, prompt)
             for place, token_id in enumerate(example.prompt_ids):
                 at = last[place] if place < len(last) else -1
                 part = counts.source if any(a <= at < b for a, b in inside) else counts.template

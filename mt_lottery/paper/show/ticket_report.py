@@ -151,7 +151,7 @@ def _counted(run: Run, corpus: str | None) -> tuple[str, Counter[int], dict[str,
     found: PositionCounts = count_positions(
         train.pairs,
         run.encoded.examples,
-        run.text.template,
+        run.text.training,
         run.pair,
         run.original.tokenizer,
     )

@@ -47,6 +47,8 @@ def _of_method(config: RunConfig, tuner: Tuner) -> Iterator[tuple[str, str]]:
     if not tuner.trains and tuner.probe is None and not tuner.reads_text:
         for key in (*TRAINING_TEXT, "seed"):
             yield key, f"{recipe} reads no training text"
+    if not tuner.takes_gradients:
+        yield "data.train_templates", f"{recipe} trains nothing"
     if not tuner.search_space:
         yield "tune", f"{recipe} has nothing to try"
 

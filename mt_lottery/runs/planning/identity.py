@@ -53,7 +53,7 @@ def identity(
     content |= {"metric": chosen} if chosen else {}
     if config.engine == "transformers" or not trained:  # hashes of before there was another
         content.pop("engine")
-    if not trained and tuner.gradient_pairs is None:
+    if not tuner.takes_gradients:
         content.pop("deterministic", None)
     content["device"] = torch.device(device).type
     content["model"] = {"id": model_id, "dtype": config.model.dtype}
@@ -61,11 +61,11 @@ def identity(
     content["data"] = {**prompt_identity(config), "test": corpora.test.sha256}
     plugin = TEMPLATES.is_plugin(str(config.data.template))
     if plugin:  # its author may change what it writes, and not its name
-        content["data"]["worded"] = text.worded(corpora.test, targets=False)
+        content["data"]["worded"] = text.worded(corpora.test)
     if learns:
         assert corpora.train is not None
-        if plugin:
-            content["data"]["worded_train"] = text.worded(corpora.train)
+        if plugin or text.training is not text.template:
+            content["data"]["worded_train"] = text.worded(corpora.train, training=True)
         content["data"] |= {
             "train": corpora.train.sha256,
             "max_length": config.data.max_length,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from mt_lottery.config import RunConfig, TrainConfig, digest
+from mt_lottery.config.prompt import is_prompt
 from mt_lottery.data.corpora import Corpora, Split
 from mt_lottery.data.joint import directions_of, in_direction, load_text, parts_of
 from mt_lottery.data.prompts.prepared import PreparedText
-from mt_lottery.data.prompts.templates import bound, check_template, template_of
+from mt_lottery.data.prompts.several import Several, shown, training_template_of, wordings
+from mt_lottery.data.prompts.templates import check_template, template_of
 from mt_lottery.errors import ConfigError, DataError, plural
 from mt_lottery.languages import LanguagePair
 from mt_lottery.model.folder.quantised import check_trainable
@@ -103,9 +105,9 @@ def make_plan(config: RunConfig, echo: Echo, engine: Engine | None = None) -> Pl
     try_plugins(config, tuner)
     trained = tuner.trains or tuner.probe is not None
     learns = trained or tuner.reads_text or tuner.gradient_pairs is not None
-    text = PreparedText(_template(config, pair), *directions)
+    text = _text(config, tuner, directions)
     corpora = _corpora(config, tuner, text, learns)
-    _report(config, corpora, pair, echo)
+    _report(config, corpora, text, echo)
     model_id = parallel.on_main(lambda: fingerprint(config.model))  # may convert the model first
     stored = parallel.on_main(lambda: quantisation_of(config.model))
     if stored is not None and trained:
@@ -153,11 +155,19 @@ def _check_settings(config: RunConfig, tuner: Tuner, engine: Engine, device: str
         raise ConfigError(said)
 
 
-def _template(config: RunConfig, pair: LanguagePair) -> Any:
-    template = check_template(str(config.data.template), pair, template_of(config.data))
-    if hasattr(template, "bind") and (found := tokenizer_of(config.model)) is not None:
-        template = bound(template, found[0])
-    return template
+def _text(config: RunConfig, tuner: Tuner, directions: Sequence[LanguagePair]) -> PreparedText:
+    """Its wordings tried, and bound where the tokenizer can be had without the model."""
+    data, pair, training = config.data, directions[0], None
+    template = check_template(str(data.template), pair, template_of(data))
+    if data.train_templates is not None and tuner.takes_gradients:
+        training = training_template_of(data)
+        for name, part in zip(data.train_templates, wordings(training), strict=True):
+            check_template("prompt" if is_prompt(name) else name, pair, part)
+    text = PreparedText(template, *directions, training=training)
+    bind = any(hasattr(each, "bind") for each in text.wordings)
+    if bind and (found := tokenizer_of(config.model)) is not None:
+        text.bind(found[0])
+    return text
 
 
 def _corpora(config: RunConfig, tuner: Tuner, text: PreparedText, learns: bool) -> Corpora:
@@ -170,12 +180,13 @@ def _corpora(config: RunConfig, tuner: Tuner, text: PreparedText, learns: bool) 
         if corpora.train is None:
             raise DataError(f"data={config.data.name}: no training set for {config.recipe}.")
         for each, split in parts_of(corpora.train, text.pairs[0]):
-            check_text(config, tuner, text.template, each, split)
+            check_text(config, tuner, text.training, each, split)
     return corpora
 
 
-def _report(config: RunConfig, corpora: Corpora, pair: LanguagePair, echo: Echo) -> None:
+def _report(config: RunConfig, corpora: Corpora, text: PreparedText, echo: Echo) -> None:
     """Say what was left out of the text, and what of it should not be there."""
+    pair = text.pairs[0]
     splits = [s for s in (corpora.train, corpora.dev, corpora.test) if s is not None]
     parts = [part for s in splits for _, part in parts_of(s, pair)]
     # roles that share a pool have one report
@@ -185,6 +196,11 @@ def _report(config: RunConfig, corpora: Corpora, pair: LanguagePair, echo: Echo)
         echo(f"{config.data.name}: trained on its dev set; it has no training text.")
     for line in dict.fromkeys(part.cut for part in parts if part.cut):
         echo(line)
+    if isinstance(text.training, Several) and corpora.train is not None:
+        pairs_of = Counter(text.training.place(each.source) for each in corpora.train.pairs)
+        names = enumerate(config.data.train_templates or ())
+        worded = ", ".join(f"{shown(name)} {pairs_of[place]:,}" for place, name in names)
+        echo(f"Training pairs by wording of the prompt: {worded}; asked: {config.data.template}.")
     own = corpora.test if config.data.name == "files" else None  # others name their languages
     for each, split in parts_of(own, pair) if own is not None else ():
         if all(one.source == one.target for one in split.pairs):

@@ -47,8 +47,10 @@ def with_template(config: RunConfig, echo: Callable[[str], None]) -> RunConfig:
 
 def problems_with_secrets(config: RunConfig) -> Iterator[str]:
     """What a prompt must not hold: ``config.yaml``, which says it again, is without secrets."""
-    for key in ("prompt", "system"):
-        text = getattr(config.data, key)
+    data = config.data
+    texts = [("prompt", data.prompt), ("system", data.system)]
+    texts += [("train_templates", each) for each in data.train_templates or ()]
+    for key, text in texts:
         if text is not None and (shown := redacted(text, weak=False)) != text:
             yield (
                 f"`data.{key}` holds what looks like a key or a password ({shorten(shown)}). A run "

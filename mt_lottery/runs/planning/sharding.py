@@ -46,7 +46,7 @@ def _problems_with_map(config: RunConfig, tuner: Tuner) -> Iterator[str]:
             f"{here}, with which one process has all devices, and torchrun started "
             f"{parallel.processes()}: start one, or give train.sharding=fsdp in its place."
         )
-    elif tuner.trains or tuner.probe is not None or tuner.gradient_pairs is not None:
+    elif tuner.takes_gradients:
         yield (
             f"{here}, which is for translating, and recipe={config.recipe} trains; allowed for it: "
             "null. train.sharding=fsdp, under torchrun, trains a model that does not fit one GPU."

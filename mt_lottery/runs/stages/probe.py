@@ -235,8 +235,8 @@ def identity_of(plan: Plan, section: TrainConfig) -> dict[str, Any]:
     }
     found |= {"deterministic": True} if config.deterministic else {}
     # the author of a plugin may change what it does, and not its name
-    if TEMPLATES.is_plugin(str(config.data.template)):
-        found["worded"] = plan.text.worded(plan.corpora.train)
+    if TEMPLATES.is_plugin(str(config.data.template)) or len(plan.text.wordings) > 1:
+        found["worded"] = plan.text.worded(plan.corpora.train, training=True)
     used = ((CRITERIA, section.criterion), (OPTIMIZERS, section.optimizer))
     code = {f"{kind.kind} {name}": kind.code(name) for kind, name in used if kind.is_plugin(name)}
     return found | ({"code": code} if code else {})
