@@ -15,8 +15,8 @@ from mt_lottery.config import DataConfig
 from mt_lottery.data.prompts.batches import encode, encode_prompts
 from mt_lottery.data.prompts.chat import Chat
 from mt_lottery.data.prompts.prepared import PreparedText
-from mt_lottery.data.prompts.several import Several, training_template_of
-from mt_lottery.data.prompts.templates import Own, get_template, one_line
+from mt_lottery.data.prompts.several import training_template_of
+from mt_lottery.data.prompts.templates import Own, Several, get_template, one_line
 from mt_lottery.data.prompts.wording import prompts_of, sentences_of
 from mt_lottery.data.text import Pair
 from mt_lottery.errors import ConfigError, ModelError

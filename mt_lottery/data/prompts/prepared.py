@@ -13,8 +13,8 @@ from mt_lottery.data.corpora import Split
 from mt_lottery.data.joint import JointSplit, directions_of, parts_of
 from mt_lottery.data.prompts.batches import Encoded, encode, encode_prompts
 from mt_lottery.data.prompts.chat import BoundChat, Chat
-from mt_lottery.data.prompts.several import training_template_of, wordings
-from mt_lottery.data.prompts.templates import Own, Template, bound, template_of
+from mt_lottery.data.prompts.several import training_template_of
+from mt_lottery.data.prompts.templates import Own, Template, bound, template_of, wordings
 from mt_lottery.data.prompts.tokenise import plain_ids
 from mt_lottery.errors import ConfigError
 from mt_lottery.languages import LanguagePair

@@ -7,54 +7,12 @@ Rows that are tuned with one wording act in that wording alone; tuned with four 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
 
 from mt_lottery.config import DataConfig
 from mt_lottery.config.prompt import is_prompt
 from mt_lottery.data.prompts.chat import Chat
-from mt_lottery.data.prompts.templates import Own, Template, bound, one_line, template_of
+from mt_lottery.data.prompts.templates import Own, Several, Template, template_of
 from mt_lottery.errors import ConfigError, shorten
-from mt_lottery.languages import LanguagePair
-
-
-class Several:
-    """Wordings in turn, by the number of characters of the sentence.
-
-    So a sentence has the same prompt in every epoch, in every run and on every machine, and the
-    wordings have about as many pairs each.
-
-    Args:
-        parts: a template each; all write a target in the same way.
-    """
-
-    def __init__(self, parts: Sequence[Template]) -> None:
-        self.parts = tuple(parts)
-
-    def place(self, source: str) -> int:
-        """Which of the wordings a sentence has."""
-        return len(one_line(source)) % len(self.parts)
-
-    def prompt(self, source: str, pair: LanguagePair) -> str:
-        """The prompt in the sentence's wording."""
-        return self.parts[self.place(source)].prompt(source, pair)
-
-    def target(self, target: str) -> str:
-        """The translation, as all of them write it."""
-        return self.parts[0].target(target)
-
-    def bind(self, tokenizer: Any) -> Several:
-        """The same for a tokenizer.
-
-        Raises:
-            ModelError: its chat template cannot be used.
-        """
-        return Several([bound(part, tokenizer) for part in self.parts])
-
-
-def wordings(template: Template) -> tuple[Template, ...]:
-    """The wordings that a template has; most are one."""
-    return template.parts if isinstance(template, Several) else (template,)
 
 
 def training_template_of(data: DataConfig) -> Template:

@@ -10,6 +10,7 @@ the same with and without the target behind it.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
 from mt_lottery.config import DataConfig
@@ -131,6 +132,49 @@ def bound(template: Template, tokenizer: Any) -> Template:
     """
     bind = getattr(template, "bind", None)
     return template if bind is None else cast(Template, bind(tokenizer))
+
+
+class Several:
+    """Wordings in turn, by the number of characters of the sentence.
+
+    So a sentence has the same prompt in every epoch, in every run and on every machine, and the
+    wordings have about as many pairs each.
+
+    Args:
+        parts: a template each; all write a target in the same way.
+    """
+
+    def __init__(self, parts: Sequence[Template]) -> None:
+        self.parts = tuple(parts)
+
+    def place(self, source: str) -> int:
+        """Which of the wordings a sentence has, from 0."""
+        return len(one_line(source)) % len(self.parts)
+
+    def of(self, source: str) -> Template:
+        """The wording that a sentence has."""
+        return self.parts[self.place(source)]
+
+    def prompt(self, source: str, pair: LanguagePair) -> str:
+        """The prompt in the sentence's wording."""
+        return self.of(source).prompt(source, pair)
+
+    def target(self, target: str) -> str:
+        """The translation, as all of them write it."""
+        return self.parts[0].target(target)
+
+    def bind(self, tokenizer: Any) -> Several:
+        """The same for a tokenizer.
+
+        Raises:
+            ModelError: its chat template cannot be used.
+        """
+        return Several([bound(part, tokenizer) for part in self.parts])
+
+
+def wordings(template: Template) -> tuple[Template, ...]:
+    """The wordings that a template has; most are one."""
+    return template.parts if isinstance(template, Several) else (template,)
 
 
 def check_template(name: str, pair: LanguagePair, template: Template | None = None) -> Template:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, SupportsIndex
 
-from mt_lottery.data.prompts.templates import Template
+from mt_lottery.data.prompts.templates import Several, Template, wordings
 from mt_lottery.languages import LanguagePair
 
 Span = tuple[int, int]
@@ -103,11 +103,10 @@ def prompts_of(
         lead: few-shot examples of all, or of each: before the prompt, or where a chat template
             has earlier turns.
     """
-    if parts := getattr(template, "parts", ()):  # each sentence in its own wording
-        places = [template.place(source) for source in sources]  # type: ignore[attr-defined]
-        leads = [lead] * len(places) if isinstance(lead, str) else lead
-        each = zip(sources, places, leads, strict=True)
-        return [prompts_of(parts[p], [source], pair, [text])[0] for source, p, text in each]
+    if isinstance(template, Several):
+        leads = [lead] * len(sources) if isinstance(lead, str) else lead
+        each = zip(sources, leads, strict=True)
+        return [prompts_of(template.of(one), [one], pair, [text])[0] for one, text in each]
     made = list(_worded(lambda source: template.prompt(source, pair), sources, template))
     leads = [lead] * len(made) if isinstance(lead, str) else lead
     layout = getattr(template, "layout", None)
@@ -117,7 +116,7 @@ def prompts_of(
 
 def targets_of(template: Template, targets: Sequence[str]) -> list[Wording]:
     """The template's targets, with the places of the translations."""
-    template = next(iter(getattr(template, "parts", ())), template)  # all write them alike
+    template = wordings(template)[0]  # all write them alike
     return list(_worded(template.target, targets, template))
 
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mt_lottery.data.prompts.batches import Example
-from mt_lottery.data.prompts.several import Several, wordings
-from mt_lottery.data.prompts.templates import Template, one_line
+from mt_lottery.data.prompts.templates import Several, Template, one_line, wordings
 from mt_lottery.data.prompts.tokenise import special_tokens, tokenise
 from mt_lottery.data.prompts.wording import Wording, prompts_of
 from mt_lottery.data.text import Pair

@@ -13,8 +13,8 @@ from mt_lottery.config.prompt import is_prompt
 from mt_lottery.data.corpora import Corpora, Split
 from mt_lottery.data.joint import directions_of, in_direction, load_text, parts_of
 from mt_lottery.data.prompts.prepared import PreparedText
-from mt_lottery.data.prompts.several import Several, shown, training_template_of, wordings
-from mt_lottery.data.prompts.templates import check_template, template_of
+from mt_lottery.data.prompts.several import shown, training_template_of
+from mt_lottery.data.prompts.templates import Several, check_template, template_of, wordings
 from mt_lottery.errors import ConfigError, DataError, plural
 from mt_lottery.languages import LanguagePair
 from mt_lottery.model.folder.quantised import check_trainable
