@@ -14,17 +14,29 @@ from mt_lottery.runs.folder.preparing import HYPOTHESES
 from mt_lottery.runs.folder.record import NAME, SWAP, Record
 
 
-def read_cell(folder: Path, cell: Cell) -> Run | None:
+def read_cell(folder: Path, cell: Cell, *, earlier: bool = False) -> Run | None:
     """The run of a finished cell; None where it is not done yet.
 
+    Args:
+        folder: the cell's.
+        cell: which.
+        earlier: a run that is there is of settings before the benchmark's.
+
     Raises:
-        RecordError: it failed (with the reason), or a file of it is damaged (with its path).
+        RecordError: it failed (with the reason), is of earlier settings, or a file of it is damaged
+            (with its path).
     """
-    if not (folder / NAME).exists() and not os.path.lexists(folder / SWAP):
+    there = (folder / NAME).exists() or os.path.lexists(folder / SWAP)
+    if earlier or not there:
         ended = read_state(folder)
         if ended is not None and ended.state != "done":
             raise RecordError(f"{ended.reason} (see {folder / LOG})")
-        return None
+        if not there:
+            return None
+        raise RecordError(
+            f"{folder}: of earlier settings, and not made anew yet; the command that changed them "
+            "does that when it is given again."
+        )
     run = Run(folder)
     _check_record(folder / NAME, run.record, cell)
     _ = run.sentence_scores

@@ -137,12 +137,17 @@ def do_cells(bench: Bench, asked: Asked) -> list[Status]:
         flush=True,
     )
     with Board(bench, statuses, asked.jobs) as board:
-        jobs, watch = asked.jobs, board.watch
+        jobs = asked.jobs
+
+        def watch(status: Status) -> None:
+            if status.state == DONE and status.cell.folder in anew:
+                # at once: whoever reads the folder after a crash knows which are of the new
+                made_anew(bench.out, [status.cell.folder])
+            board.watch(status)
+
         if on_slurm:
             options = parse_options(asked.slurm)
             run_slurm(bench, statuses, jobs=jobs, force=force, watch=watch, options=options)
         else:
             run_local(bench, statuses, jobs=jobs, force=force, watch=watch)
-    if anew:
-        made_anew(bench.out, (s.cell.folder for s in statuses if s.state == DONE))
     return [s for s in statuses if s.state == FAILED]

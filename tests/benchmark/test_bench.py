@@ -182,6 +182,40 @@ def test_a_cell_that_fails_leaves_the_others_alone(commands: Commands, models: M
     assert Path("out/runs/eos_bias/en-ro/seed-0/record.json").stat().st_mtime_ns == kept
 
 
+def test_a_cell_of_earlier_settings_is_in_no_leaderboard(
+    commands: Commands, models: Models
+) -> None:
+    arguments = ("lora", "eos_bias", "--langs", "ro", "--out", "out")
+    assert bench(commands, models, *arguments).code == 0
+    first = board()
+    wrong = ("train.epochs=2", "lora:tuner.target_modules=[nothing]", "--force")
+    ended = bench(commands, models, *arguments, *wrong)
+    assert ended.code == 1 and Path("out/runs/lora/en-ro/seed-0/record.json").is_file()
+    for reported in (False, True):
+        if reported:
+            assert commands.call("bench", "report", "out").code == 0
+        assert states(board())["lora", "en-ro"] == "failed"
+        assert states(board())["eos_bias", "en-ro"] == "done"
+        page = Path("out/leaderboard.md").read_text()
+        assert "no linear layers named 'nothing'" in page
+    left = json.loads(Path("out/bench.json").read_text())["anew"]
+    assert left == ["runs/lora/en-ro/seed-0"]
+
+    # killed before it came to a cell: that one has a good record, of the settings before
+    content = json.loads(Path("out/bench.json").read_text())
+    content["anew"] = ["runs/eos_bias/en-ro/seed-0"]
+    Path("out/bench.json").write_text(json.dumps(content))
+    assert commands.call("bench", "report", "out").code == 0
+    page = Path("out/leaderboard.md").read_text()
+    assert "runs/eos_bias/en-ro/seed-0: of earlier settings, and not made anew yet" in page
+    content["anew"] = left
+    Path("out/bench.json").write_text(json.dumps(content))
+
+    assert bench(commands, models, *arguments, "train.epochs=2", "--force").code == 0
+    assert set(states(board()).values()) == {"done"} and board() != first
+    assert "anew" not in json.loads(Path("out/bench.json").read_text())
+
+
 def start(commands: Commands, models: Models, *arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "mt_lottery.cli.bench", *map(str, arguments)]
     return subprocess.Popen(

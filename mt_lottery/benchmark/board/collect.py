@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def collect(out: Path) -> Results:
         joint[block, recipe] = max(known, lang, key=lambda name: name.count(","))
     for cell, folder in found:
         if "," not in cell.lang or joint[cell.block, cell.recipe] == cell.lang:
-            _take(results, cell, folder)
+            _take(results, cell, folder, content["anew"])
     check(results)
     return results
 
@@ -108,20 +108,25 @@ def collect_cells(out: Path, cells: Sequence[Cell]) -> Results:
     content = read_settings(out)
     results = Results(out, asked=content.get("asked", {}), settings=content["settings"])
     for cell in cells:
-        _take(results, cell, out / cell.folder)
+        _take(results, cell, out / cell.folder, content["anew"])
     check(results)
     return results
 
 
-def _take(results: Results, cell: Cell, folder: Path) -> None:
-    """Put what a cell's folder holds into the results."""
+def _take(results: Results, cell: Cell, folder: Path, anew: Collection[str]) -> None:
+    """Put what a cell's folder holds into the results.
+
+    A run of settings that are no longer the benchmark's (one of ``anew``) has no place in its
+    tables.
+    """
     each = [cell]
     if "," in cell.lang:  # a cell of each direction, beside those that have it alone
         recipe = cell.recipe + JOINT
         each = [replace(cell, recipe=recipe, lang=lang) for lang in cell.lang.split(",")]
     results.folders |= dict.fromkeys(each, folder)
     try:
-        found = read_cell(folder, cell)
+        earlier = folder.relative_to(results.out).as_posix() in anew
+        found = read_cell(folder, cell, earlier=earlier)
         records = {} if found is None else _parts(found, each)
     except RecordError as error:
         results.failures |= dict.fromkeys(each, str(error))
