@@ -7,11 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mt_lottery.errors import ModelError, plural
+from mt_lottery.errors import ModelError
 from mt_lottery.model import special_tokens, tables
 from mt_lottery.model.folder import checkpoint, hub
-from mt_lottery.model.folder.configuration import check_against_weights, read_config
+from mt_lottery.model.folder.configuration import read_config
 from mt_lottery.model.folder.finite import check_finite
+from mt_lottery.model.folder.fitting import (
+    check_against_weights,
+    check_all_used,
+    check_complete,
+    mismatch,
+)
 from mt_lottery.model.folder.library import call
 from mt_lottery.model.folder.quantised import (
     Quantisation,
@@ -118,14 +124,20 @@ def load_folder(path: Path, *, name: str, dtype: str, device: str, **options: An
         return _load(str(gguf.parent), device=device, dtype=dtype, gguf=gguf, sha256=sha256,
                      name=name, **options)  # fmt: skip
     checkpoint.check_settings(path)
-    shapes = checkpoint.check_weights(checkpoint.weight_files(path))
+    stored = checkpoint.check_weights(checkpoint.weight_files(path))
     checkpoint.check_tokenizer_files(path)
     config = read_config(str(path), trust_remote_code=options.get("trust_remote_code", False))
     checkpoint.check_causal(str(path), config)
-    check_against_weights(config, shapes, str(path))
+    check_against_weights(config, stored, str(path))
     sha256 = checkpoint.fingerprint_folder(path)
-    return _load(str(path), device=device, dtype=dtype, sha256=sha256, name=name, config=config,
-                 **options)  # fmt: skip
+    try:
+        return _load(str(path), device=device, dtype=dtype, sha256=sha256, name=name,
+                     config=config, **options)  # fmt: skip
+    except ModelError as error:  # transformers names the tensor in a report that is not shown
+        differs = mismatch(config, stored) if "ignore_mismatched_sizes" in str(error) else None
+        if differs is None:
+            raise
+        raise ModelError(f"{path}: {differs}. They do not belong together.") from error
 
 
 def _load(
@@ -163,13 +175,8 @@ def _load(
             dtype=_dtype(dtype, config, device), use_safetensors=True, output_loading_info=True,
             **spread, **common,
         )  # fmt: skip
-        if missing := sorted(report.get("missing_keys", ())):
-            raise ModelError(
-                f"{shown}: the weights lack {plural(len(missing), 'tensor')} that "
-                f"{type(model).__name__} needs "
-                f"({', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}); transformers "
-                "would fill them with random numbers."
-            )
+        check_complete(model, report.get("missing_keys", ()), shown)
+        check_all_used(model, report.get("unexpected_keys", ()), shown)
     plain = commit is None and gguf is None and checkpoint.says_plain_tokenizer(Path(where))
     tables.output_head(model)
     table = tables.input_table(model)

@@ -258,3 +258,80 @@ def test_whatever_is_done_to_a_folder(built, tmp_path: Path, seed: int) -> None:
         logits = loaded.model(input_ids=IDS).logits
         assert logits.shape[:2] == IDS.shape and bool(torch.isfinite(logits).all())
         assert loaded.tokenizer.eos_token_id is not None
+
+
+def changed(folder: Path, **tensors: Any) -> None:
+    """Write tensors (or leave out, for None) beside those of a folder; ``__`` for a dot."""
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    for name, value in tensors.items():
+        weights.pop(name.replace("__", "."), None)
+        if value is not None:
+            weights[name.replace("__", ".")] = value
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+def test_weights_that_the_model_has_no_place_for(model_folder, change_json) -> None:
+    folder = model_folder()
+    width = load(folder).info.embedding_dim
+    changed(folder, vision_tower__layers__7__weight=torch.zeros(3, 3))
+    load(folder)  # a part of another kind may be left out
+    changed(folder, model__layers__0__self_attn__q_proj__bias=torch.ones(width))
+    said = refused(folder)
+    assert "1 tensor that a LlamaForCausalLM of its config.json has no place for" in said
+    assert "model.layers.0.self_attn.q_proj.bias" in said and str(folder) in said
+
+    shutil.rmtree(folder)
+    folder = model_folder()
+    layers = json.loads((folder / "config.json").read_text())["num_hidden_layers"]
+    name = f"model.layers.{layers}.input_layernorm.weight".replace(".", "__")
+    changed(folder, **{name: torch.ones(width)})
+    assert f"model.layers.{layers}.input_layernorm.weight" in refused(folder)
+    change_json(folder / "config.json", num_nextn_predict_layers=1)
+    load(folder)  # a head for the token after the next
+    change_json(folder / "config.json", num_nextn_predict_layers=0, num_hidden_layers=1)
+    assert "no place for (model.layers.1." in refused(folder)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3"])
+def test_a_head_that_is_stored_beside_the_table_that_it_is(model_folder, kind: str) -> None:
+    folder = model_folder(kind, tied=True)
+    (name,) = (n for n in load_file(folder / "model.safetensors") if "embed_tokens" in n)
+    changed(folder, lm_head__weight=load_file(folder / "model.safetensors")[name].clone())
+    assert load(folder).info.tied_embeddings
+
+
+def test_weights_in_whole_numbers_without_a_quantisation(model_folder) -> None:
+    folder = model_folder()
+    name = "model.layers.0.self_attn.q_proj.weight"
+    weight = load_file(folder / "model.safetensors")[name]
+    changed(folder, **{name.replace(".", "__"): (weight * 100).to(torch.int8)})
+    said = refused(folder)
+    assert f"{name} is stored as I8" in said and "no quantization_config" in said
+
+
+def test_a_tensor_in_two_files(model_folder) -> None:
+    folder = model_folder()
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    name = "model.norm.weight"
+    save_file(weights, folder / "model-00001-of-00002.safetensors", metadata={"format": "pt"})
+    save_file({name: weights[name] * 2}, folder / "model-00002-of-00002.safetensors",
+              metadata={"format": "pt"})  # fmt: skip
+    places = dict.fromkeys(weights, "model-00001-of-00002.safetensors")
+    places[name] = "model-00002-of-00002.safetensors"
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    said = refused(folder)
+    assert (
+        f"model-00002-of-00002.safetensors and model-00001-of-00002.safetensors both hold {name}"
+        in said
+    )
+
+
+def test_a_shape_of_another_configuration_is_named(model_folder, change_json) -> None:
+    folder = model_folder()
+    change_json(folder / "config.json", intermediate_size=24)
+    said = refused(folder)
+    assert "mlp.down_proj.weight is 16 x 32, and its config.json describes 16 x 24" in said
+    assert "above report" not in said

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from mt_lottery.errors import ModelError, nearest_file
 from mt_lottery.model.cache import sha256_file
@@ -134,29 +134,49 @@ def _is_inside(name: str) -> bool:
     return safe and bool(parts) and not name.startswith("/") and ".." not in parts
 
 
-def check_weights(files: list[Path]) -> dict[str, tuple[int, ...]]:
+class Stored(NamedTuple):
+    """The header of a tensor in a file.
+
+    Attributes:
+        shape: its sizes.
+        dtype: as safetensors names it (``BF16``).
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+def check_weights(files: list[Path]) -> dict[str, Stored]:
     """Open each file's header, so that a damaged one is named.
 
     Returns:
-        name → shape of every tensor.
+        name → header of every tensor.
 
     Raises:
-        ModelError: a file is cut short or no safetensors file.
+        ModelError: a file is cut short or no safetensors file; a tensor is in two of them.
     """
     from safetensors import SafetensorError, safe_open
 
-    shapes: dict[str, tuple[int, ...]] = {}
+    found: dict[str, Stored] = {}
+    of: dict[str, Path] = {}
     for file in files:
         check_regular(file, ModelError)
         try:
             with safe_open(str(file), framework="pt") as opened:
                 for name in opened.keys():  # noqa: SIM118 (no mapping)
-                    shapes[name] = tuple(int(n) for n in opened.get_slice(name).get_shape())
+                    if name in found:
+                        raise ModelError(
+                            f"{file} and {of[name].name} both hold {name}: which of the two the "
+                            "model has is not said. Copy or download the folder again."
+                        )
+                    part, of[name] = opened.get_slice(name), file
+                    shape = tuple(int(n) for n in part.get_shape())
+                    found[name] = Stored(shape, str(part.get_dtype()))
         except (SafetensorError, OSError, ValueError, RuntimeError) as error:
             raise ModelError(
                 f"{file} is damaged or no safetensors file ({error}). Copy or download it again."
             ) from error
-    return shapes
+    return found
 
 
 def check_settings(folder: Path) -> None:

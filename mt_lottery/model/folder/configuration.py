@@ -10,25 +10,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mt_lottery.errors import ModelError, plural, shorten
+from mt_lottery.errors import ModelError, shorten
 from mt_lottery.model.folder.library import call
 from mt_lottery.reading import read_json
 
-_LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers", "decoder_layers")
+LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers", "decoder_layers")
 #: The most that a size may be: beyond every model there is, and still built without weights
 #: in seconds. Names as in the configurations of transformers' families.
 LARGEST = {
     **dict.fromkeys(("vocab_size", "vocab_size_per_layer_input"), 100_000_000),
     **dict.fromkeys(("hidden_size", "n_embd", "d_model", "dim", "word_embed_proj_dim"), 1_000_000),
     **dict.fromkeys(("intermediate_size", "n_inner", "ffn_dim", "d_inner"), 10_000_000),
-    **dict.fromkeys(_LAYERS, 10_000),
+    **dict.fromkeys(LAYERS, 10_000),
     **dict.fromkeys(("num_attention_heads", "n_head", "num_heads", "n_heads"), 100_000),
     **dict.fromkeys(("num_key_value_heads", "head_dim"), 100_000),
     **dict.fromkeys(("num_local_experts", "num_experts", "n_routed_experts"), 100_000),
     **dict.fromkeys(("max_position_embeddings", "n_positions", "n_ctx"), 1_000_000_000),
 }
 #: Without these there is no model; others may be 0 (no heads in Mamba, no experts).
-_NEEDED = ("vocab_size", "hidden_size", "n_embd", "d_model", *_LAYERS)
+_NEEDED = ("vocab_size", "hidden_size", "n_embd", "d_model", *LAYERS)
 #: Keys whose wrong values not every transformers refuses.
 _KINDS = (
     ("rope_parameters", dict, "settings by name"),
@@ -147,32 +147,3 @@ def _sizes(stored: dict[str, Any], before: str) -> Iterator[tuple[str, Any]]:
 def _by_layer(value: Any) -> bool:
     """Whether a size is given layer by layer (OpenELM, Gemma 3n)."""
     return isinstance(value, list) and all(type(v) is int and v >= 0 for v in value)
-
-
-def check_against_weights(config: Any, shapes: dict[str, tuple[int, ...]], where: str) -> None:
-    """Refuse a configuration of a far larger model than the one whose weights are there.
-
-    transformers would first build all of it, and fill what is missing with random numbers.
-
-    Args:
-        config: of the model.
-        shapes: name → shape of every tensor in the folder's files.
-        where: for the message.
-
-    Raises:
-        ModelError: more layers than tensors, or a larger embedding table than the longest.
-    """
-    text = config.get_text_config()
-    layers = max((v for k in _LAYERS if isinstance(v := getattr(text, k, None), int)), default=0)
-    if layers > len(shapes):
-        raise ModelError(
-            f"{where}: its config.json describes {plural(layers, 'layer')}, but its weights are "
-            f"{plural(len(shapes), 'tensor')}. They do not belong together."
-        )
-    rows = getattr(text, "vocab_size", None)
-    longest = max((max(shape, default=0) for shape in shapes.values()), default=0)
-    if isinstance(rows, int) and rows > max(longest, 1):
-        raise ModelError(
-            f"{where}: its config.json has vocab_size {rows:,}, but the longest of its tensors "
-            f"{plural(longest, 'row')}. They do not belong together."
-        )
