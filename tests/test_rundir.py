@@ -242,8 +242,12 @@ def test_a_baseline_waits_for_the_other_process(tmp_path: Path) -> None:
     process = hold(tmp_path)
     began = time.monotonic()
     threading.Timer(0.5, process.communicate, [""]).start()
-    with locked(tmp_path, wait=True):
+    said: list[str] = []
+    with locked(tmp_path, wait=said.append):
         assert time.monotonic() - began > 0.4
+    assert said == [f"Another run is making what this one needs ({tmp_path}): waiting for it."]
+    with locked(tmp_path, wait=said.append):  # nothing to say where it is free
+        assert len(said) == 1
     process.wait()
 
 

@@ -100,7 +100,7 @@ def _baseline(plan: Plan, loaded: LoadedModel, given: Path | None, echo: Echo) -
     kept = cache_folder() / "baselines" / own.config_hash
     folders = [kept] if given is not None else [default_folder(config), kept]
     for folder in folders:
-        with locked(folder, wait=True):
+        with locked(folder, wait=echo):
             try:
                 found = on_main(partial(finished, folder, own.config_hash, False))
                 usable = found is None or on_main(partial(_scored_alike, found, config.metrics))

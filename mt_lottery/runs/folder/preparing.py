@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +54,14 @@ def default_folder(config: RunConfig) -> Path:
 
 
 @contextlib.contextmanager
-def locked(run_dir: Path, *, wait: bool = False) -> Iterator[None]:
+def locked(run_dir: Path, *, wait: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold a run directory; a second run that wants it fails, or waits.
 
     Of several processes of one run, the main one holds it for all.
+
+    Args:
+        run_dir: the folder.
+        wait: prints a line for the user, that this run waits for another one; None for failing.
 
     Raises:
         RecordError: another process holds it.
@@ -68,7 +72,13 @@ def locked(run_dir: Path, *, wait: bool = False) -> Iterator[None]:
     def hold() -> None:
         try:
             run_dir.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=-1 if wait else 0)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                if wait is None:
+                    raise
+                wait(f"Another run is making what this one needs ({run_dir}): waiting for it.")
+                lock.acquire()
             sweep(run_dir)  # what a killed process left half-written
         except Timeout as error:
             raise RecordError(f"{run_dir}: another run is working in this directory.") from error

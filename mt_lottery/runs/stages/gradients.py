@@ -74,7 +74,7 @@ def gradients_of(
     same = identity_of(plan, config.train)
     key = digest({"version": VERSION, **same, "loss": loss, **drawn, "scope": scope})
     folder = cache_folder() / "gradients" / key
-    with locked(folder, wait=True):
+    with locked(folder, wait=echo):
         found = parallel.on_main(lambda: _read(folder / FILE, echo))
         if found is not None:
             echo(f"Gradients of {plural(found.pairs, 'training pair')}: found.")

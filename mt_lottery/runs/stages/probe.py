@@ -163,7 +163,7 @@ def find_or_train(
             "tokens occur, and decay would shrink all others too; allowed: 0."
         )
     folder = cache_folder() / "probes" / key
-    with locked(folder, wait=True):
+    with locked(folder, wait=echo):
         rows, width = probe_rows(context, scope), context.table.shape[1]
         found = _found(folder, rows.sort().values, width, echo)
         if found is not None:
