@@ -293,6 +293,43 @@ def _check_settings(config: DataConfig, roles: Sequence[str]) -> None:
         raise DataError("\n".join(problems))
 
 
+#: A corpus's name, the folder or file that was found, and the pool of it.
+_Source = tuple[str, str, str]
+
+
+def _sources(
+    config: DataConfig, roles: Sequence[str]
+) -> tuple[dict[str, _Source], dict[_Source, Corpus]]:
+    """Where each role's text is, and what reads it."""
+    corpora: dict[tuple[str, str | None], Corpus] = {}
+    sources: dict[str, _Source] = {}
+    readers: dict[_Source, Corpus] = {}
+    for role in ROLES:
+        name, path = corpus_name(config, role), corpus_path(config, role)
+        try:
+            if (name, path) not in corpora:
+                corpora[name, path] = CORPORA.get(name)(path, config)
+            corpus = corpora[name, path]
+            # The folder found, not the one given: PATH and PATH/NTREX-128 are one corpus.
+            source = (name, str(getattr(corpus, "root", path)), checked_pool(name, corpus, role))
+        except MTLotteryError:
+            if role in roles:
+                raise
+            continue  # a role that nobody asked for may lack its files
+        sources[role] = source
+        readers.setdefault(source, corpus)
+    return sources, readers
+
+
+def cut_with_test(config: DataConfig) -> bool:
+    """Whether the test set is a block of a text that other roles have blocks of too.
+
+    Then the settings of those decide which sentences it has.  False where the files are not there.
+    """
+    sources, _ = _sources(config, ())
+    return any(sources[role] == sources.get("test") for role in sources if role != "test")
+
+
 def load_corpora(config: DataConfig, pair: LanguagePair, roles: Sequence[str] = ROLES) -> Corpora:
     """Read the splits of a run.
 
@@ -310,23 +347,7 @@ def load_corpora(config: DataConfig, pair: LanguagePair, roles: Sequence[str] = 
         RegistryError: an unknown corpus.
     """
     _check_settings(config, roles)
-    corpora: dict[tuple[str, str | None], Corpus] = {}
-    sources: dict[str, tuple[str, str, str]] = {}
-    readers: dict[tuple[str, str, str], Corpus] = {}
-    for role in ROLES:
-        name, path = corpus_name(config, role), corpus_path(config, role)
-        try:
-            if (name, path) not in corpora:
-                corpora[name, path] = CORPORA.get(name)(path, config)
-            corpus = corpora[name, path]
-            # The folder found, not the one given: PATH and PATH/NTREX-128 are one corpus.
-            source = (name, str(getattr(corpus, "root", path)), checked_pool(name, corpus, role))
-        except MTLotteryError:
-            if role in roles:
-                raise
-            continue  # a role that nobody asked for may lack its files
-        sources[role] = source
-        readers.setdefault(source, corpus)
+    sources, readers = _sources(config, roles)
     splits: dict[str, Split] = {}
     for source in dict.fromkeys(sources[role] for role in ROLES if role in roles):
         name, _, pool = source

@@ -276,3 +276,17 @@ def test_the_models_own_folder_is_no_run_directory(
     assert {path: path.read_bytes() for path in model.rglob("*") if path.is_file()} == before
     ended = commands.train(*small(model, "random", "out_dir=model/run", "baseline=false"))
     assert ended.code == 0, ended.err  # below it, where nothing is mistaken for anything
+
+
+def test_settings_of_a_text_that_the_test_set_is_cut_from(tmp_path: Path) -> None:
+    text = tmp_path / "pairs.tsv"
+    text.write_text("".join(f"a {i}\tb {i}\n" for i in range(300)))
+    (tmp_path / "test.tsv").write_text("a\tb\n")
+    keys = ["data.train_pairs", "data.dev_pairs", "data.max_length"]
+    given = ["recipe=none", "lang=en-es", "data=files", "data.dev_pairs=4"]
+    for more, warned in (
+        ([f"data.path={text}"], keys[2:]),  # they decide which sentences are tested
+        ([f"data.train_source={text}", f"data.test_source={tmp_path / 'test.tsv'}"], keys),
+    ):
+        found = without_effect(compose([*given, *more]), keys)
+        assert [line.partition(" has no effect: ")[0] for line in found] == warned

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mt_lottery.config import RunConfig
+from mt_lottery.data.corpora import cut_with_test
 from mt_lottery.registry import TUNERS
 from mt_lottery.ticket.selection import selector_context
 from mt_lottery.tracking.trackers import names_of
@@ -46,7 +47,8 @@ def _of_method(config: RunConfig, tuner: Tuner) -> Iterator[tuple[str, str]]:
         yield "probe.", f"{recipe} {what}"
     if not tuner.trains and tuner.probe is None and not tuner.reads_text:
         for key in (*TRAINING_TEXT, "seed"):
-            yield key, f"{recipe} reads no training text"
+            if key not in ("data.train_", "data.dev", "data.dev_") or not cut_with_test(config.data):
+                yield key, f"{recipe} reads no training text"
     if not tuner.takes_gradients:
         yield "data.train_templates", f"{recipe} trains nothing"
     if not tuner.search_space:
