@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 
 def check_results(
@@ -13,6 +15,7 @@ def check_results(
     names: Iterable[str],
     kinds: Iterable[str] = ("json", "csv", "png", "svg"),
     own: str | None = None,
+    asked: Mapping[str, Any] | None = None,
 ) -> None:
     """Whether the files of a result may be written; to be asked before the work.
 
@@ -23,6 +26,8 @@ def check_results(
         kinds: their endings.
         own: the file by which a folder is known to hold this command's results, which it may
             render again; None where the user named the folder.
+        asked: what decides the result, as its JSON keeps it under ``asked``: results of anything
+            else are not this command's own.
 
     Raises:
         RecordError: a file is there.
@@ -31,8 +36,36 @@ def check_results(
     from mt_lottery.system.replacing import check_new_files
 
     kinds = list(kinds)
+    if own is not None and asked is not None and not given.overwrite:
+        _check_same(folder / own, asked)
     check_new_files(
         [folder / f"{name}.{kind}" for name in names for kind in kinds],
         overwrite=given.overwrite,
         own=None if own is None else folder / own,
+    )
+
+
+def _check_same(path: Path, asked: Mapping[str, Any]) -> None:
+    """Refuse to write over the result of another question, which may have taken hours.
+
+    Raises:
+        RecordError: it is that; or the file is damaged.
+    """
+    from mt_lottery.errors import RecordError, shorten
+    from mt_lottery.reading import read_json
+
+    if not path.is_file():
+        return
+    known = read_json(path, RecordError).get("asked")
+    new = json.loads(json.dumps(asked))
+    if not isinstance(known, dict) or known == new:  # one of before it was kept is not compared
+        return
+    apart = [
+        f"{key}: {shorten(known.get(key))}, now {shorten(new.get(key))}"
+        for key in sorted(known.keys() | new.keys())
+        if known.get(key) != new.get(key)
+    ]
+    raise RecordError(
+        f"{path} is the result of another question ({'; '.join(apart)}): give another folder "
+        "(--out DIR), or --overwrite."
     )

@@ -116,7 +116,11 @@ def test_overlap_and_stability_across_languages(commands: Commands, models: Mode
     assert again.code == 0, again.err
     assert [run["rows"] for run in result("top")["runs"]] == [40, 40, 40]
     assert not list(Path("top").glob("*.png"))
-    said = commands.call("ticket", "compare", *runs, "--top", "601").mistake()
+    for top, code in (("40", 0), ("40", 0), ("41", 2)):  # in its own folder: again, but not others
+        ended = commands.call("ticket", "compare", *runs, "--top", top, "--no-plot")
+        assert ended.code == code, ended.err
+    assert "compare.json is the result of another question (top: 40, now 41)" in ended.mistake()
+    said = commands.call("ticket", "compare", *runs, "--top", "601", "--overwrite").mistake()
     assert said.startswith("--top 601: es: 601 rows were asked for, but")
 
     # no model, no text: only record.json and tickets.csv are read
@@ -166,7 +170,8 @@ def test_unchanged_rows_from_both_adapters_and_from_the_probe(
     trained(commands, models.untied, "ks_transfer", "other", "tuner.tickets=20", "seed=3")
     assert commands.call("ticket", "compare", "tuned", "other", "--out", "n", "--no-plot").code == 0
     assert result("n")["unchanged"] == []  # another probe's rows are no partner
-    said = commands.call("ticket", "compare", "copied", "other", "--alphas", "0.5").mistake()
+    ended = commands.call("ticket", "compare", "copied", "other", "--alphas", "0.5", "--out", "o")
+    said = ended.mistake()
     assert "give a run whose rows were chosen by KS distance and tuned" in said
     assert "ks_lottery" in said and "ks_freeze" not in said
 
@@ -219,11 +224,12 @@ def test_a_measured_null(kind: str, commands: Commands, models: Models) -> None:
     assert Path("compare/null.png").is_file()
 
     if kind == "seeds":
-        said = commands.call("ticket", "compare", "run", "--null", kind, "--null-seed", "0")
+        said = commands.call("ticket", "compare", "run", "--null", kind, "--null-seed", "0",
+                             "--overwrite")  # fmt: skip
         assert "is the seed of run itself" in said.mistake()
     else:
         assert record(Path("second"))["data"]["train"]["name"] == "mini, targets shuffled"
-        said = commands.call("ticket", "compare", "second", "--null", kind)
+        said = commands.call("ticket", "compare", "second", "--null", kind, "--overwrite")
         assert "its own targets are shuffled" in said.mistake()
 
 

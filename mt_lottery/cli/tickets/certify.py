@@ -104,7 +104,7 @@ def certify(given: argparse.Namespace) -> int:
     check_folder(folder)
     own = None if given.out else "certificate.json"
     kinds = ("json", "csv", "png", "svg") if given.plot else ("json", "csv")
-    check_results(given, folder, ["certificate"], kinds, own)
+    check_results(given, folder, ["certificate"], kinds, own, settings.asked(given.runs))
     if given.plot:
         check_matplotlib()
     certificate = certify_runs(given.runs, settings, device=given.device, echo=echo)

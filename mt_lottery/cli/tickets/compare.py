@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mt_lottery.cli.options import (
     Commands,
@@ -66,7 +66,7 @@ def compare(given: argparse.Namespace) -> int:
         )
     for run in runs if given.null else ():
         run.distances()  # says now what is missing, not after the first training
-    comparison = Comparison(runs)
+    comparison = Comparison(runs, asked=_asked(given))
     if len(runs) > 1:
         comparison.shared = c.shared_tokens(runs)
         comparison.pairs = c.pairs_of(runs, sizes)
@@ -97,9 +97,14 @@ def compare(given: argparse.Namespace) -> int:
     return 0
 
 
+def _asked(given: argparse.Namespace) -> dict[str, Any]:
+    keys = ("runs", "top", "at", "alphas", "null", "null_seed")
+    return {key: getattr(given, key) for key in keys}
+
+
 def _check_out(given: argparse.Namespace, out: Path) -> None:
     own = "compare.json" if given.out == "compare" else None
-    check_results(given, out, ["compare"], ("json",), own)
+    check_results(given, out, ["compare"], ("json",), own, _asked(given))
     check_results(given, out, ("tokens", "pairs", "unchanged", "null"), ("csv",), own)
     if given.plot:
         nulls = [f"null-{number + 1}" for number in range(len(given.runs))]

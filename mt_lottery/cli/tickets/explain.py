@@ -44,7 +44,8 @@ def explain(given: argparse.Namespace) -> int:
     if given.template is not None and given.template != run.config.data.template:
         stem += f"-{given.template}"
     kinds = ("json", "csv", "png", "svg") if given.plot else ("json", "csv")
-    check_results(given, out, [stem], kinds, None if given.out else f"{stem}.json")
+    asked = {"sentences": given.sentences}  # arms are kept: others may be added
+    check_results(given, out, [stem], kinds, None if given.out else f"{stem}.json", asked)
     explained = run_arms(
         run,
         out,
@@ -58,7 +59,7 @@ def explain(given: argparse.Namespace) -> int:
         "seconds": round(time.monotonic() - started, 1),
         "peak_memory_bytes": peak_memory(str(explained.run.tuned.model.device)),
     }
-    written = write(explained, made, out, cost, given.plot)
+    written = write(explained, made, out, cost, given.plot, asked)
     _show(explained, made, cost)
     echo("Written: " + ", ".join(str(path) for path in written))
     return 0

@@ -100,6 +100,7 @@ def to_dict(certificate: Certificate) -> dict[str, Any]:
         "seconds": round(certificate.seconds, 1),
         "peak_memory_bytes": certificate.peak_memory,
         "environment": record.environment | {"device": certificate.run.plan.device},
+        "asked": settings.asked(certificate.runs),
     }
 
 

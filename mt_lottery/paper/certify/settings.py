@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mt_lottery.errors import ConfigError, TuningError, argument, unknown
 from mt_lottery.ticket.certify_levels import TAU_FORMS
@@ -37,6 +39,10 @@ class Settings:
     check_alphas: Sequence[float] | None = None
     suggest: float | None = None
     seed: int = 0
+
+    def asked(self, runs: Sequence[Any]) -> dict[str, Any]:
+        """The question that a certificate of some runs answers, ready for JSON."""
+        return {"runs": [str(run) for run in runs], **dataclasses.asdict(self)}
 
     def check(self) -> None:
         """Refuse what cannot be, all of it at once.

@@ -24,6 +24,7 @@ class Comparison:
         unchanged: Table 6, one a ``ks_lottery`` run.
         nulls: one a run, where asked for.
         cost: seconds and bytes.
+        asked: the question that it answers.
     """
 
     runs: list[TicketRun]
@@ -32,6 +33,7 @@ class Comparison:
     unchanged: list[UnchangedRows] = field(default_factory=list)
     nulls: list[Null] = field(default_factory=list)
     cost: dict[str, float] = field(default_factory=dict)
+    asked: dict[str, Any] = field(default_factory=dict)
 
 
 def null_summary(null: Null) -> dict[str, Any]:
@@ -134,4 +136,5 @@ def to_json(found: Comparison) -> dict[str, Any]:
         ],
         "nulls": [null_summary(null) for null in found.nulls],
         "cost": found.cost,
+        "asked": found.asked,
     }

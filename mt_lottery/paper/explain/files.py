@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,8 +114,10 @@ def _measured(value: Measured | None) -> dict[str, Any] | None:
     return None if value is None else {"value": value.value, "ci95": list(value.ci95)}
 
 
-def to_json(found: Explained, made: Report, cost: dict[str, float]) -> dict[str, Any]:
-    """Everything but text, ready for JSON."""
+def to_json(
+    found: Explained, made: Report, cost: dict[str, float], asked: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Everything but text, ready for JSON; ``asked`` says which question it answers."""
     record, settings = found.run.record, found.run.config.translate
     return {
         "run": {
@@ -160,6 +163,7 @@ def to_json(found: Explained, made: Report, cost: dict[str, float]) -> dict[str,
         ],
         "seconds": found.seconds,
         "cost": cost,
+        "asked": dict(asked),
     }
 
 
@@ -183,7 +187,12 @@ def to_csv(made: Report) -> str:
 
 
 def write(
-    found: Explained, made: Report, out: Path, cost: dict[str, float], plots: bool
+    found: Explained,
+    made: Report,
+    out: Path,
+    cost: dict[str, float],
+    plots: bool,
+    asked: Mapping[str, Any],
 ) -> list[Path]:
     """Write ``explain.json``, ``explain.csv`` and the figure; returns their paths.
 
@@ -192,7 +201,7 @@ def write(
     stem = "explain"
     if found.template != found.run.config.data.template:
         stem += f"-{found.template}"
-    content = json.dumps(to_json(found, made, cost), indent=2, ensure_ascii=False)
+    content = json.dumps(to_json(found, made, cost, asked), indent=2, ensure_ascii=False)
     written = [out / f"{stem}.json", out / f"{stem}.csv"]
     write_text(written[0], content + "\n")
     write_text(written[1], to_csv(made))

@@ -46,8 +46,9 @@ def _of_method(config: RunConfig, tuner: Tuner) -> Iterator[tuple[str, str]]:
         what = "is trained as train.… says" if by_probe else "needs no probe"
         yield "probe.", f"{recipe} {what}"
     if not tuner.trains and tuner.probe is None and not tuner.reads_text:
+        decide = ("data.train_", "data.dev", "data.dev_") if cut_with_test(config.data) else ()
         for key in (*TRAINING_TEXT, "seed"):
-            if key not in ("data.train_", "data.dev", "data.dev_") or not cut_with_test(config.data):
+            if key not in decide:
                 yield key, f"{recipe} reads no training text"
     if not tuner.takes_gradients:
         yield "data.train_templates", f"{recipe} trains nothing"
