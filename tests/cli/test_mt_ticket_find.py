@@ -254,6 +254,18 @@ def test_rounding_is_told(commands: Commands, models: Models) -> None:
     assert back.code == ended.code == 0 and "rounding" not in back.err
 
 
+def test_two_models_that_are_not_one_are_reported(commands: Commands, models: Models) -> None:
+    note = "look like two models, not like one before and after tuning: of 64 rows looked at"
+    for name, other, says in (
+        ("tuned", lambda m: m.get_input_embeddings().weight.add_(0.05), False),
+        ("another", lambda m: m.get_input_embeddings().weight.normal_(), True),
+    ):
+        after = changed(models.untied, Path(name), other)
+        ended = commands.call("ticket", "find", models.untied, after, "--overwrite")
+        assert ended.code == 0, ended.err
+        assert (note in " ".join(ended.err.split())) is says
+
+
 def test_a_run_of_another_model_is_reported(commands: Commands, models: Models) -> None:
     run = small(models.untied, "ks_lottery", "baseline=false", "out_dir=run")
     assert commands.train(*run).code == 0

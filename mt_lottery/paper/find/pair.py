@@ -23,6 +23,8 @@ from mt_lottery.runs.planning.plan import Echo
 Spelling: TypeAlias = Callable[..., str]
 #: So many rows, spread over the vocabulary, say whether two tables are one model's.
 LOOKED_AT = 64
+#: Cosine of a row before and after, below which it is another model's.
+UNRELATED = 0.5
 
 
 def keyword(name: str, value: object = True) -> str:
@@ -145,10 +147,19 @@ def _say_if_unrelated(one: Side, other: Side, rows: int, echo: Echo) -> None:
     model as long as most rows are the same.
     """
     first, second = one.base or one.table, other.base or other.table
-    if one.base is None and other.base is None:
-        return
     ids = torch.linspace(0, rows - 1, min(rows, LOOKED_AT)).long()
     before, after = (read_rows(table, ids).to(torch.float32) for table in (first, second))
+    if one.base is None and other.base is None:
+        # tuning turns few rows far; rows of two models are as good as orthogonal
+        turned = torch.cosine_similarity(before, after, dim=1)
+        if len(ids) > 1 and bool(turned.median() < UNRELATED):
+            echo(
+                f"Note: {one.name} and {other.name} look like two models, not like one before and "
+                f"after tuning: of {plural(len(ids), 'row')} looked at, half have a cosine below "
+                f"{UNRELATED} with the same row of the other. Rows copied from one into the other "
+                "would mean nothing there."
+            )
+        return
     # what a narrower dtype rounds away is no difference
     same = torch.isclose(before, after, rtol=2**-7, atol=1e-6).all(dim=1)
     differ = len(ids) - int(same.sum())
