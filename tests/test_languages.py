@@ -38,10 +38,42 @@ def test_all_languages_of_both_corpora_are_known() -> None:
     assert sorted(ntrex) == sorted([*NTREX_CODES.split(), "eng"])
 
 
+# The codes of Flores-200 (NLLB Team 2022, table 1).
+FLORES_200 = """
+ace_Arab ace_Latn acm_Arab acq_Arab aeb_Arab afr_Latn ajp_Arab aka_Latn amh_Ethi apc_Arab arb_Arab
+ars_Arab ary_Arab arz_Arab asm_Beng ast_Latn awa_Deva ayr_Latn azb_Arab azj_Latn bak_Cyrl bam_Latn
+ban_Latn bel_Cyrl bem_Latn ben_Beng bho_Deva bjn_Arab bjn_Latn bod_Tibt bos_Latn bug_Latn bul_Cyrl
+cat_Latn ceb_Latn ces_Latn cjk_Latn ckb_Arab crh_Latn cym_Latn dan_Latn deu_Latn dik_Latn dyu_Latn
+dzo_Tibt ell_Grek eng_Latn epo_Latn est_Latn eus_Latn ewe_Latn fao_Latn pes_Arab fij_Latn fin_Latn
+fon_Latn fra_Latn fur_Latn fuv_Latn gla_Latn gle_Latn glg_Latn grn_Latn guj_Gujr hat_Latn hau_Latn
+heb_Hebr hin_Deva hne_Deva hrv_Latn hun_Latn hye_Armn ibo_Latn ilo_Latn ind_Latn isl_Latn ita_Latn
+jav_Latn jpn_Jpan kab_Latn kac_Latn kam_Latn kan_Knda kas_Arab kas_Deva kat_Geor knc_Arab knc_Latn
+kaz_Cyrl kbp_Latn kea_Latn khm_Khmr kik_Latn kin_Latn kir_Cyrl kmb_Latn kon_Latn kor_Hang kmr_Latn
+lao_Laoo lvs_Latn lij_Latn lim_Latn lin_Latn lit_Latn lmo_Latn ltg_Latn ltz_Latn lua_Latn lug_Latn
+luo_Latn lus_Latn mag_Deva mai_Deva mal_Mlym mar_Deva min_Latn mkd_Cyrl plt_Latn mlt_Latn mni_Beng
+khk_Cyrl mos_Latn mri_Latn zsm_Latn mya_Mymr nld_Latn nno_Latn nob_Latn npi_Deva nso_Latn nus_Latn
+nya_Latn oci_Latn gaz_Latn ory_Orya pag_Latn pan_Guru pap_Latn pol_Latn por_Latn prs_Arab pbt_Arab
+quy_Latn ron_Latn run_Latn rus_Cyrl sag_Latn san_Deva sat_Beng scn_Latn shn_Mymr sin_Sinh slk_Latn
+slv_Latn smo_Latn sna_Latn snd_Arab som_Latn sot_Latn spa_Latn als_Latn srd_Latn srp_Cyrl ssw_Latn
+sun_Latn swe_Latn swh_Latn szl_Latn tam_Taml tat_Cyrl tel_Telu tgk_Cyrl tgl_Latn tha_Thai tir_Ethi
+taq_Latn taq_Tfng tpi_Latn tsn_Latn tso_Latn tuk_Latn tum_Latn tur_Latn twi_Latn tzm_Tfng uig_Arab
+ukr_Cyrl umb_Latn urd_Arab uzn_Latn vec_Latn vie_Latn war_Latn wol_Latn xho_Latn ydd_Hebr yor_Latn
+yue_Hant zho_Hans zho_Hant zul_Latn
+"""
+
+
+@pytest.mark.parametrize("code", FLORES_200.split())
+def test_every_language_of_flores_200_is_known_and_found(code: str) -> None:
+    language = find_language(code)
+    assert language is not None
+    # of a language in two scripts the one that it is mostly written in
+    other = {"ace_Arab", "bjn_Arab", "knc_Arab", "kas_Deva", "taq_Tfng"}
+    assert (named_among(language, FLORES_200.split()) == code) is (code not in other)
+
+
 def test_codes_are_unique_and_find_their_language() -> None:
     assert len({language.code for language in LANGUAGES}) == len(LANGUAGES)
     for language in LANGUAGES:
-        assert language.flores or language.ntrex
         for code in (language.code, language.flores, language.ntrex):
             assert not code or get_language(code) is language
         assert get_language(language.iso3).iso3 == language.iso3
@@ -130,7 +162,7 @@ def test_unknown_language(text: str, hint: str) -> None:
         parse_pair(text)
     assert "Unknown language" in str(caught.value)
     assert hint in str(caught.value)
-    assert " ro, " in str(caught.value)
+    assert "by their ISO 639 codes (ro, ron)" in str(caught.value)
 
 
 @pytest.mark.parametrize("value", [False, True, "False", "en-False", "False-en", "true"])

@@ -1,6 +1,6 @@
 """Languages and language pairs: one table of codes and English names.
 
-It holds the languages of Flores-101 (English and 101 others) and of NTREX-128,
+It holds the languages of Flores-101 (English and 101 others), of NTREX-128 and of Flores-200,
 so that every pair of the supported corpora can be named.  Users write the
 ISO 639-1 code (``ro``) where there is one; ISO 639-3, Flores and NTREX codes
 are accepted too.  ``no`` is Norwegian Bokmål (``nob``) everywhere.
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mt_lottery.errors import ConfigError, nearest
-from mt_lottery.languages.table import ALIASES, COUNTRIES, TABLE
+from mt_lottery.languages.table import ALIASES, COUNTRIES, SCRIPTS, TABLE
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,10 @@ def get_language(code: str) -> Language:
         near = f" Did you mean {listed}?"
     else:
         near = nearest(code_key(code), [*_INDEX, *_BY_NAME])
-    known = ", ".join(sorted(each.code for each in LANGUAGES))
-    raise ConfigError(f"Unknown language '{code}'.{near} Known: {known}.")
+    raise ConfigError(
+        f"Unknown language '{code}'.{near} Known: {len(LANGUAGES)} languages and varieties, those "
+        "of Flores-200 and NTREX-128, by their ISO 639 codes (ro, ron) or Flores-200's (ron_Latn)."
+    )
 
 
 def find_language(written: str) -> Language | None:
@@ -179,6 +181,8 @@ def nearest_code(language: Language, name: str, there: Iterable[str]) -> str:
 def written_as(language: Language) -> list[str]:
     """Codes under which a file or its name may have a language, the likeliest first."""
     more = ["nb", "nor"] if language.code == "no" else []
+    if script := SCRIPTS.get(language.code):
+        more.append(f"{language.iso3}_{script}")
     codes = [language.code, language.iso3, language.flores, language.ntrex, *more]
     return [code for code in dict.fromkeys(codes) if code]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 #: code, ISO 639-3, Flores-101, NTREX-128, name.  "=" repeats ISO 639-3; "." means: not in it.
+#: The last ones are in Flores-200, under their ISO 639-3 code and a script.
 #: Flores `ful` is Nigerian Fulfulde and NTREX `fuc` Pulaar: two languages, two rows.
 TABLE = """
 af   afr =         =        Afrikaans
@@ -146,6 +147,78 @@ ty   tah .         =        Tahitian
 ug   uig .         =        Uighur
 ve   ven .         =        Venda
 yue  yue .         =        Cantonese
+ace  ace .         .        Acehnese
+acm  acm .         .        Mesopotamian Arabic
+acq  acq .         .        Ta'izzi-Adeni Arabic
+aeb  aeb .         .        Tunisian Arabic
+ajp  ajp .         .        South Levantine Arabic
+ak   aka .         .        Akan
+apc  apc .         .        North Levantine Arabic
+ars  ars .         .        Najdi Arabic
+ary  ary .         .        Moroccan Arabic
+arz  arz .         .        Egyptian Arabic
+awa  awa .         .        Awadhi
+ay   ayr .         .        Central Aymara
+azb  azb .         .        South Azerbaijani
+ban  ban .         .        Balinese
+bho  bho .         .        Bhojpuri
+bjn  bjn .         .        Banjar
+bm   bam .         .        Bambara
+bug  bug .         .        Buginese
+cjk  cjk .         .        Chokwe
+crh  crh .         .        Crimean Tatar
+dik  dik .         .        Southwestern Dinka
+dyu  dyu .         .        Dyula
+eo   epo .         .        Esperanto
+fon  fon .         .        Fon
+fur  fur .         .        Friulian
+gd   gla .         .        Scottish Gaelic
+gn   grn .         .        Guarani
+hne  hne .         .        Chhattisgarhi
+ht   hat .         .        Haitian Creole
+ilo  ilo .         .        Ilocano
+kab  kab .         .        Kabyle
+kac  kac .         .        Jingpho
+kbp  kbp .         .        Kabiyè
+kg   kon .         .        Kikongo
+ki   kik .         .        Kikuyu
+kmb  kmb .         .        Kimbundu
+knc  knc .         .        Central Kanuri
+ks   kas .         .        Kashmiri
+li   lim .         .        Limburgish
+lij  lij .         .        Ligurian
+lmo  lmo .         .        Lombard
+ltg  ltg .         .        Latgalian
+lua  lua .         .        Luba-Kasai
+lus  lus .         .        Mizo
+mag  mag .         .        Magahi
+mai  mai .         .        Maithili
+min  min .         .        Minangkabau
+mni  mni .         .        Meitei
+mos  mos .         .        Mossi
+nus  nus .         .        Nuer
+pag  pag .         .        Pangasinan
+pap  pap .         .        Papiamento
+quy  quy .         .        Ayacucho Quechua
+rn   run .         .        Rundi
+sa   san .         .        Sanskrit
+sat  sat .         .        Santali
+sc   srd .         .        Sardinian
+scn  scn .         .        Sicilian
+sg   sag .         .        Sango
+shn  shn .         .        Shan
+st   sot .         .        Southern Sotho
+su   sun .         .        Sundanese
+szl  szl .         .        Silesian
+taq  taq .         .        Tamasheq
+tpi  tpi .         .        Tok Pisin
+ts   tso .         .        Tsonga
+tum  tum .         .        Tumbuka
+tw   twi .         .        Twi
+tzm  tzm .         .        Central Atlas Tamazight
+vec  vec .         .        Venetian
+war  war .         .        Waray
+yi   ydd .         .        Eastern Yiddish
 """
 #: Other codes that files and users write.
 ALIASES = {"nb": "no", "nor": "no", "fil": "tl", "aze": "az", "zh_hans": "zh", "zh_cn": "zh"}
@@ -153,6 +226,10 @@ ALIASES |= {"zh_tw": "zh_hant", "sr_cyrl": "sr", "ori": "or", "zsm": "ms", "pes"
 ALIASES |= {"zho_hans": "zh", "cmn": "zh", "zho_hant": "zh_hant", "zh_hk": "zh_hant"}
 ALIASES |= {"cmn_hant": "zh_hant", "als": "sq", "ekk": "et", "fuv": "ff", "gaz": "om"}
 ALIASES |= {"khk": "mn", "lvs": "lv", "pbt": "ps", "plt": "mg", "uzn": "uz"}  # Flores-200, Flores+
+ALIASES |= {"yid": "yi", "aym": "ay"}
+
+#: The script that is meant where a language's text comes in two (``ace_Arab``, ``ace_Latn``).
+SCRIPTS = {"ace": "latn", "bjn": "latn", "knc": "latn", "ks": "arab", "min": "latn", "taq": "latn"}
 
 #: Codes of countries, written where the language's is meant: hinted at, not taken.
 COUNTRIES = {"cn": "zh", "cz": "cs", "dk": "da", "gr": "el", "jp": "ja", "kr": "ko", "se": "sv"}
