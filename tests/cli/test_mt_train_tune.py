@@ -96,6 +96,7 @@ def test_trials_are_scored_on_dev_and_the_best_is_run(
             "config.yaml", "record.json", "hypotheses.jsonl", "sentence_scores.jsonl",
             "train_log.jsonl",
         }  # fmt: skip
+        assert not (trial / ".run.json").exists()  # it is finished
         dev = (mini / "dev.en.txt").read_text().split("\n")[:4]
         assert [x["source"] for x in hypotheses(trial)] == dev
         assert record(trial)["scores"]["chrf"]["raw"]["score"] == tuning["tried"][number]["score"]

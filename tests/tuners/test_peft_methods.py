@@ -338,3 +338,12 @@ def test_a_rank_beyond_the_layers_is_refused(kind: str) -> None:
 def test_more_learned_positions_than_the_model_has_are_refused(method: str) -> None:
     with pytest.raises(TuningError, match=r"tuner.tokens=64: .* allowed: 1 to 63"):
         tuner(method, tokens=64).apply(context(tiny.model("llama")))
+
+
+def test_an_adapter_names_its_layers_in_one_order(tmp_path: Path) -> None:
+    """PEFT keeps them as a set, whose order is another one in every process."""
+    names = ["v_proj", "q_proj", "o_proj", "k_proj", "up_proj", "down_proj", "gate_proj"]
+    where, lora = context(made("llama", "lora")), tuner("lora", target_modules=names)
+    lora.apply(where)
+    written = json.loads((lora.save(where, tmp_path) / "adapter_config.json").read_text())
+    assert written["target_modules"] == sorted(names)

@@ -256,6 +256,7 @@ def with_full_paths(config: RunConfig) -> RunConfig:
 def tidy(run_dir: Path) -> None:
     """Remove what only an unfinished run needs."""
     remove(run_dir / "checkpoints", quiet=True)
-    for file in run_dir.glob("trials/*/*.safetensors"):
-        file.unlink()
+    for pattern in ("trials/*/*.safetensors", f"trials/*/{STATE}"):
+        for file in run_dir.glob(pattern):
+            file.unlink()
     (run_dir / STATE).unlink(missing_ok=True)

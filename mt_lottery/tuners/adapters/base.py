@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from mt_lottery.errors import RecordError, TuningError, nearest
 from mt_lottery.model.folder.saving import cast
 from mt_lottery.model.reach import text_modules
 from mt_lottery.reading import read_json
-from mt_lottery.system.atomic import write_text
+from mt_lottery.system.atomic import write_data, write_text
 from mt_lottery.system.randomness import generators_kept
 from mt_lottery.system.replacing import written_folder
 from mt_lottery.tuners.adapters.options import quiet as quiet
@@ -158,6 +159,7 @@ class PeftTuner(Tuner):
         with written_folder(folder) as staging, quiet():
             # no embedding layer was resized: PEFT would ask the hub whether one was
             context.model.save_pretrained(staging, save_embedding_layers=False)
+            _sort_targets(staging / CONFIG)
             base = str(context.model.get_base_model().config._name_or_path or "the base model")
             write_text(
                 staging / "README.md",
@@ -219,3 +221,11 @@ class PeftTuner(Tuner):
         # from float32 to the dtype wanted once, not after each of two roundings
         merged = cast(model, torch.float32).merge_and_unload()
         return cast(merged, dtype)
+
+
+def _sort_targets(path: Path) -> None:
+    """PEFT keeps the layers' names as a set: their order is another one in every process."""
+    content = read_json(path, RecordError)
+    if isinstance(content.get("target_modules"), list):
+        content["target_modules"].sort()
+        write_data(path, json.dumps(content, indent=2, sort_keys=True))
