@@ -205,6 +205,11 @@ class Files:
             return None
         path = self._file(source)
         known = path.suffix.lower() in BOTH_SIDES
+        if target is None and path.suffix.lower() == ".csv":
+            raise DataError(
+                f"data.{role}_source={source} is CSV, which data=files does not read; allowed: "
+                f"{', '.join(BOTH_SIDES)}, or data=hub data.path=FOLDER with the file in it."
+            )
         if target is None and not known:
             raise DataError(
                 f"data.{role}_source={source} without data.{role}_target: name the file with the "

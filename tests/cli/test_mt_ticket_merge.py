@@ -138,3 +138,13 @@ def test_only_what_merge_wrote_is_replaced(commands: Commands, models: Models) -
 
 def test_no_run(commands: Commands) -> None:
     assert "no such file" in commands.call("ticket", "merge", "nowhere", "plain").mistake().lower()
+
+
+def test_an_adapter_over_four_bits_says_so(commands: Commands, models: Models) -> None:
+    for recipe in ("lora", "qlora"):
+        made = commands.train(*small(models.untied, recipe, "baseline=false", f"out_dir={recipe}"))
+        assert made.code == 0, made.err
+        ended = commands.call("ticket", "export", recipe, f"out-{recipe}", "--format", "lora")
+        assert ended.code == 0, ended.err
+        text = " ".join((ended.out + ended.err).split())
+        assert ("trained over that model read in 4 bits" in text) is (recipe == "qlora"), text

@@ -278,6 +278,7 @@ def test_jsonl_without_pairs(folder: Path) -> None:
         ({"train_target": "a.ro"}, "data.train_target=a.ro without data.train_source"),
         ({"train_source": "a.en"}, "data.train_source=a.en without data.train_target"),
         ({"train_source": "a.jsonl", "train_target": "a.ro"}, "leave data.train_target=a.ro out"),
+        ({"train_source": "a.csv"}, "a.csv is CSV, which data=files does not read; allowed: .tsv"),
         ({"path": "a.en"}, "for data=files the path names a TSV, JSONL or Parquet file"),
         ({"path": "."}, "names no file for train"),
         ({"path": "b.tsv"}, "b.tsv: no such file."),

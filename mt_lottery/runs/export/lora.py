@@ -29,6 +29,11 @@ NO_MERGING = (
     "PEFT's `merge_and_unload()` would tie the tables of the model again, in silence, and give "
     "another model: `mt-ticket export RUN OUT --format merged` writes the right one."
 )
+#: Said of an adapter that was trained over a model of 4 bits.
+FOUR_BITS = (
+    "It was trained over that model read in 4 bits: over the weights as they are it translates "
+    "otherwise. The card has the lines that load it as the run did."
+)
 #: Said of a model of 16 bits.
 ROUNDED = (
     "The others differ by rounding: to what the model looks up in 16 bits the rows' differences "
@@ -140,4 +145,6 @@ def _exported(
         notes.append(f"Start {ENGINES[engine]} with: --enable-lora {wanted.options}")
     if tuned.info.path is not None:
         notes.append(f"The original model, the base, is in {tuned.info.path}.")
+    if isinstance(run.tuner, PeftTuner) and run.tuner.quantises:
+        notes.append(FOUR_BITS)
     return Exported("lora", folder, weights, fits, engine, *checked, tuple(notes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from safetensors import SafetensorError
@@ -113,6 +113,9 @@ class PeftTuner(Tuner):
     def method(self) -> str:
         """What it is called in messages and in the adapter's README."""
         return str(self.config.name)
+
+    #: Whether it reads the model in 4 bits, whatever it is stored in.
+    quantises: ClassVar[bool] = False
 
     def note(self, model: Any, base: str) -> str:
         """What the adapter's README should say beside how PEFT loads it."""

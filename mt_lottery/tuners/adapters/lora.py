@@ -122,6 +122,7 @@ class QloraTuner(LoraTuner):
     """LoRA over a base whose linear layers, but for the output head, are in 4 bits (NF4)."""
 
     over_quantised = False
+    quantises = True
 
     @property
     def undivided(self) -> str | None:
