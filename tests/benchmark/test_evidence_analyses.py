@@ -146,3 +146,20 @@ def test_rows_of_single_tokens(scores: Any) -> None:
         "| `▁Spanish`, `▁Romanian` | 1 | 7.0 [7.0, 7.0] | −3.0 [−3.0, −3.0] "
         "| 1 | 8.5 [8.5, 8.5] | 0.5 [0.5, 0.5] |",
     ]
+
+
+def test_each_language_counts_once_however_many_runs_it_has(scores: Any) -> None:
+    from evidence_parts.questions import plan
+    from evidence_parts.shown.asked import asked_as, asked_figure
+
+    cells = {cell.key: cell for cell in plan(["p6"], scores.setting)}
+    more = explained("plain", original=(5.0, 0.0), tuned=(5.0, 1.0), instruction=(5.0, 1.0))
+    scores.results.add(
+        cells["where-ks_lottery", "ro", 0], more, 60.0, {"commit": None, "machine": None}
+    )
+    plain = asked_as(scores)[2]
+    # Spanish 10 and 12, Romanian 5; no Romanian run of four wordings
+    assert plain.endswith(", labels | 0–2 | 3.8 | 8.0 (5.0 to 12.0) | 8.0 (5.0 to 12.0) "
+                          "| 9.0 | 8.0 |")  # fmt: skip
+    (axes,) = asked_figure(scores).axes
+    assert [bars[0].get_height() for bars in axes.containers] == [4.0, 8.0, 9.0]

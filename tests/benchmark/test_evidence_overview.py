@@ -91,11 +91,19 @@ def test_pages_quote_the_results() -> None:
     assert {found["name"] for text in texts.values() for found in pages.MARK.finditer(text)} == {
         *pages.BLOCKS
     }
-    for one in variation.shared(scores):
-        if one.apart == "the seed":
-            for name in ("what-we-found.md", "without-a-probe.md"):
-                text = f"{np.mean(one.each):.1f} [{one.ci95[0]:.1f}, {one.ci95[1]:.1f}]"
-                assert text in page_of(name), (name, text)
+    known = {(one.search, one.apart): one for one in variation.shared(scores)}
+    for search in ("the KS test, `plain` alone", "one backward pass"):
+        seeds = known[search, "the seed"]
+        text = f"{np.mean(seeds.each):.1f} [{seeds.ci95[0]:.1f}, {seeds.ci95[1]:.1f}]"
+        assert text in page_of("without-a-probe.md"), text
+    seed, language, nothing = (
+        f"{np.mean(known[key].each):.1f}"
+        for key in (("the KS test, `plain` alone", "the seed"),
+                    ("the KS test, `plain` alone", "the language"), ("the KS test", "nothing"))
+    )  # fmt: skip
+    said = " ".join(page_of("what-we-found.md").split())
+    assert f"Two seeds share {seed} of its 18 rows, two languages {language};" in said
+    assert f"run twice on a GPU, {nothing}." in said
     for theme in ("light", "dark"):
         committed = TOP / "docs" / "figures" / f"readme-{theme}.svg"
         assert draw(overview.board(scores), theme) == committed.read_text("utf-8")
@@ -105,16 +113,20 @@ def test_pages_quote_the_results() -> None:
     ("one", "other", "names"),
     [
         ("ks_lottery", "frequency", ("choosing-rows.md", "evidence.md", "what-we-found.md")),
-        ("one_row", "frequency", ("evidence.md", "what-we-found.md")),
+        ("one_row", "frequency", ("evidence.md",)),
         ("cos", "ks_lottery", ("choosing-rows.md", "what-we-found.md")),
         ("cos", "gradient", ("choosing-rows.md",)),
         ("frequency_matched", "ks_lottery", ("choosing-rows.md", "what-we-found.md")),
-        ("prompt_rows", "ks_lottery", ("evidence.md", "one-row.md", "what-we-found.md")),
+        ("prompt_rows", "ks_lottery", ("evidence.md", "one-row.md")),
+        ("prompt_rows", "embed", ("evidence.md", "one-row.md", "what-we-found.md")),
+        ("ks_lottery", "embed", ("what-we-found.md",)),
+        ("gradient", "ks_lottery", ("what-we-found.md", "without-a-probe.md")),
+        ("lora", "embed", ("what-we-found.md",)),
         ("prompt_rows", "one_row", ("one-row.md",)),
         ("embed", "one_row", ("one-row.md",)),
         ("lora", "prompt_rows", ("one-row.md",)),
         ("full", "embed", ("evidence.md",)),
-        ("full", "lora", ("evidence.md", "what-we-found.md")),
+        ("full", "lora", ("evidence.md",)),
     ],
 )
 def test_pages_quote_differences(one: str, other: str, names: tuple[str, ...]) -> None:

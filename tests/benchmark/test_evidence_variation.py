@@ -78,6 +78,19 @@ def test_what_two_tickets_share(scores: Any) -> None:
     assert "| one backward pass | the machine alone | 1 | 18.0 | — | 18 to 18 |" in said
 
 
+def test_one_prompt_alone_where_others_have_pairs_too(scores: Any) -> None:
+    from evidence_parts.shown.variation import overlaps
+
+    assert not any("`plain` alone" in line for line in overlaps(scores))  # they are the same pairs
+    (own,) = [row for row in scores.results.rows.values() if row["arm"] == "ticket-alpaca"]
+    key = ("ticket-alpaca", "es", 1)
+    scores.results.rows[key] = {**own, "seed": 1, "ticket": [*range(13, 31)]}
+    said = overlaps(scores)
+    assert "| the KS test | the seed alone | 2 | 12.0 | — | 10 to 14 |" in said
+    assert "| the KS test, `plain` alone | the seed alone | 1 | 10.0 | — | 10 to 10 |" in said
+    assert sum("`plain` alone" in line for line in said) == 1
+
+
 def test_they_are_drawn(scores: Any) -> None:
     from evidence_parts.shown.variation import overlaps_figure
 

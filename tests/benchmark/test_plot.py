@@ -58,7 +58,7 @@ def covered(own: Drawing, spots: list[Spot]) -> list[str]:
 @pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.parent.name)
 def test_names_and_leaders_cover_nothing(path: Path, size: str) -> None:
     for block in json.loads(path.read_text())["blocks"]:
-        own = Drawing(points(block["rows"]), "BLEU", *SIZES[size])
+        own = Drawing(points(block["rows"]), "BLEU", *SIZES[size], exact=size == "README")
         assert len(own.points) == len(block["rows"])
         spots = own.spots()
         assert covered(own, spots) == []
@@ -96,6 +96,19 @@ def test_any_few_recipes_have_names_that_cover_nothing(
     for one, other in combinations(made, 2):
         (_, top, _, bottom), (_, top2, _, bottom2) = own.drawn(one)[-1], own.drawn(other)[-1]
         assert abs(one.x - other.x) > 11 or bottom < top2 or bottom2 < top
+
+
+def test_an_exact_drawing_moves_only_marks_that_hide_each_other() -> None:
+    made = [
+        Point(name, "", count, raw, raw, (raw - 1, raw + 1), None, False)
+        for name, count, raw in (("a", 6400, 3.0), ("b", 6400, 4.0), ("c", 6400, 4.01),
+                                 ("d", 6400, 9.0), ("e", 10**6, 10.0))
+    ]  # fmt: skip
+    for exact in (True, False):
+        own = Drawing(made, "BLEU", 900, 460, exact=exact)
+        away = [round((point.x - own.x(point.count)) / own.gap, 1) for point in made]
+        # the whiskers of a, b and c meet
+        assert away == ([0.0, -0.5, 0.5, 0.0, 0.0] if exact else [-1.0, 0.0, 1.0, 0.0, 0.0])
 
 
 def test_lines_and_boxes() -> None:

@@ -55,13 +55,20 @@ def _first_lines(rows: list[Row], name: str) -> list[float]:
     return found
 
 
-def _mean(values: list[float]) -> str:
+def _mean(values: list[float], mean: float | None = None) -> str:
     if not values:
         return "—"
-    mean = f"{np.mean(values):.1f}"
-    return mean if len({f"{v:.1f}" for v in values}) == 1 else (
-        f"{mean} ({min(values):.1f} to {max(values):.1f})"
+    shown = f"{np.mean(values) if mean is None else mean:.1f}"
+    return shown if len({f"{v:.1f}" for v in values}) == 1 else (
+        f"{shown} ({min(values):.1f} to {max(values):.1f})"
     )  # fmt: skip
+
+
+def _over_languages(rows: list[Row], name: str) -> float:
+    """Mean first-line score of an arm: of the runs of each language, then of the languages."""
+    langs = dict.fromkeys(row["lang"] for row in rows if _arm(row, name) is not None)
+    own = [_first_lines([row for row in rows if row["lang"] == x], name) for x in langs]
+    return float(np.mean([np.mean(one) for one in own]))
 
 
 def asked_as(scores: Scores) -> Lines:
@@ -71,15 +78,20 @@ def asked_as(scores: Scores) -> Lines:
         known = {of: _analyses(scores, of, template) for of in TUNED}
         if not all(known.values()):
             continue
-        original = _first_lines([row for rows in known.values() for row in rows], "original")
+        every = [row for rows in known.values() for row in rows]
+        original = f"{_over_languages(every, 'original'):.1f}"
         cells = [
-            _mean(_first_lines(rows, arm))
+            _mean(_first_lines(rows, arm), _over_languages(rows, arm))
             for rows in known.values()
             for arm in ("tuned", "instruction")
         ]
-        counts = span(len(rows) for rows in known.values())
-        lines.append([f"`{template}`: {words}", counts, f"{np.mean(original):.1f}", *cells])
-    headings = ["asked with", "runs", "original"]
+        counts = span(
+            sum(row["lang"] == lang for row in rows)
+            for rows in known.values()
+            for lang in dict.fromkeys(row["lang"] for row in every)
+        )
+        lines.append([f"`{template}`: {words}", counts, original, *cells])
+    headings = ["asked with", "runs in a language", "original"]
     for name in TUNED.values():
         headings += [f"tuned with {name}", "read in the instruction alone"]
     return table(headings, lines) if lines else []
@@ -110,7 +122,7 @@ def read_where(scores: Scores) -> Lines:
 
 
 def asked_figure(scores: Scores) -> Any:
-    """Bars of a wording's mean first lines, a dot a run; None where nothing is done."""
+    """Bars of a wording's first lines, means over languages; a dot a run; None where nothing is."""
     from mt_lottery.report.figures import LEGEND, new_figure, style
 
     known = [
@@ -125,9 +137,11 @@ def asked_figure(scores: Scores) -> Any:
     width = 0.26
     for number, (arm, of, label) in enumerate(kinds):
         color = "#b8b8b8" if number == 0 else style(number)["color"]
-        each = [_first_lines(_analyses(scores, of, name), arm) for name in known]
+        runs = [_analyses(scores, of, name) for name in known]
+        means = [_over_languages(rows, arm) for rows in runs]
+        each = [_first_lines(rows, arm) for rows in runs]
         places = [i + (number - 1) * width for i in range(len(known))]
-        axes.bar(places, [np.mean(one) for one in each], width * 0.92, color=color, label=label)
+        axes.bar(places, means, width * 0.92, color=color, label=label)
         if number:
             dots = [(x, y) for x, one in zip(places, each, strict=True) for y in one]
             axes.plot(*zip(*dots, strict=True), "o", color="#222222", markeredgecolor="white",

@@ -18,7 +18,7 @@ MAIN = {
     "prompt_rows": ("prompt_rows", "the rows of the prompt's own tokens"),
     "frequency": ("frequency", "18 rows: the most frequent tokens"),
     "ks_lottery": ("ks_lottery", "18 rows: chosen by the KS test"),
-    "gradient": ("grad_lottery", "18 rows: chosen by one backward pass"),
+    "gradient": ("grad_lottery", "18 rows: chosen by gradients of 64 pairs"),
     "embed": ("embed", "the whole embedding table"),
     "full": ("full", "every parameter"),
     "lora": ("lora", "LoRA, rank 8, on queries and values"),

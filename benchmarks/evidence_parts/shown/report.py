@@ -222,6 +222,16 @@ SECTIONS = {
     "p7": amounts,
 }
 
+#: Arm → what it is called in a figure, where its name says too little.
+WORDS = {
+    "one_row-bos": "the row of <bos>",
+    "template-8": "8 of the prompt, most changed",
+    "outside-18": "18 outside the prompt, most changed",
+    "matched-outside": "18 outside the prompt, as frequent as KS's",
+    "four-ks": "18 by KS, four wordings",
+    "four-gradient": "18 by gradients, four wordings",
+}
+
 #: Part → the name of another figure, and what draws it.
 MORE_FIGURES = {"p2": {"prompt": choices_figure}, "p4": {"stopping": probes_figure},
                 "p6": {"shared": overlaps_figure, "asked": asked_figure}}  # fmt: skip
@@ -245,6 +255,15 @@ def write_figures(parts: list[str], results: Results, setting: Setting, folder: 
     return written
 
 
+def _called(arm: str, scores: Scores) -> str:
+    """Arm in a figure: its word where it is a single row's."""
+    rows = [row for lang in scores.setting.langs for row in scores.rows(arm, lang)]
+    if arm.startswith("token-"):
+        words = dict.fromkeys(row["words"][0] for row in rows if row.get("words"))
+        return f"the row of {', '.join(words)}" if words else arm
+    return WORDS.get(arm, arm)
+
+
 def dots(arms: list[Arm], scores: Scores) -> Any:
     """A line an arm, a panel a language; None where nothing is done."""
     from mt_lottery.report.figures import new_figure, style, whiskers
@@ -265,7 +284,8 @@ def dots(arms: list[Arm], scores: Scores) -> Any:
         spread = whiskers([s.score for _, s in known], [s.ci95 for _, s in known])
         look = {**style(0), "linestyle": "none"}
         axes.errorbar([s.score for _, s in known], [i for i, _ in known], xerr=spread, **look)
-        axes.set_yticks(range(len(names)), names if number == 0 else [], fontsize=8)
+        called = [_called(name, scores) for name in names] if number == 0 else []
+        axes.set_yticks(range(len(names)), called, fontsize=8)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_xlim(0, 1.05 * most)
         axes.tick_params(axis="x", labelsize=8)

@@ -20,8 +20,11 @@ AGAIN = "nothing"
 #: What chooses rows → its arms: one search, under as many prompts.
 _SEARCHES = {
     "the KS test": ("ks_lottery", "ticket-alpaca", "ticket-labels"),
+    "the KS test, `plain` alone": ("ks_lottery",),
     "one backward pass": ("gradient",),
 }
+#: Of a search that is a part of another, what is shown where that has more pairs.
+_PARTS = {"the KS test, `plain` alone": ("the KS test", APART[2:])}
 
 
 def _device(row: Row) -> str:
@@ -145,7 +148,12 @@ def shared(scores: Scores) -> list[Shared]:
                 kind = AGAIN if _device(row) == _device(own) else APART[0]
                 both = {*row["ticket"]} & {*own["ticket"]}
                 kinds[kind].setdefault((row["lang"],), []).append(len(both))
-        found += [Shared(search, kind, groups) for kind, groups in kinds.items() if groups]
+        own = [Shared(search, kind, groups) for kind, groups in kinds.items() if groups]
+        if search in _PARTS:
+            whole, shown = _PARTS[search]
+            more = {one.apart: len(one.every) for one in found if one.search == whole}
+            own = [x for x in own if x.apart in shown and len(x.every) < more[x.apart]]
+        found += own
     return found
 
 
@@ -178,11 +186,13 @@ def overlaps_figure(scores: Scores) -> Any:
     figure, axes = new_figure(1, 1, width=6.4, height=1.2 + 0.5 * len(kinds))
     for number, search in enumerate(_SEARCHES):
         own = [one for one in found if one.search == search]
+        if not own:
+            continue
         means = [float(np.mean(one.each)) for one in own]
         spread = whiskers(means, [one.ci95 or (m, m) for one, m in zip(own, means, strict=True)])
-        places = [kinds.index(one.apart) + 0.12 * (2 * number - 1) for one in own]
+        places = [kinds.index(one.apart) + 0.2 * (number - 1) for one in own]
         look = {**style(number), "linestyle": "none"}
-        axes.errorbar(means, places, xerr=spread, label=search, **look)
+        axes.errorbar(means, places, xerr=spread, label=search.replace("`", ""), **look)
     axes.set_yticks(
         range(len(kinds)),
         [f"{kind} alone differs".replace("nothing alone", "nothing") for kind in kinds],

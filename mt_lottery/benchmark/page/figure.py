@@ -43,13 +43,14 @@ def draw(board: dict[str, Any], theme: str) -> str:
         keys.append((kind, words, at))
         at += width(words) + 20
     count = len(board["languages"])
+    score = board["metric"]["column"]
     average = f"average of {plural(count, 'language')}" if count > 1 else board["languages"][0]
     return (
         templates()
         .get_template("figure.svg")
         .render(
             board=board,
-            own=Drawing(shown, f"{board['metric']['column']}, {average}", WIDTH, HEIGHT),
+            own=Drawing(shown, f"{score}, {average}", WIDTH, HEIGHT, exact=True),
             keys=keys,
             colours=THEMES[theme],
             shown=SHOWN,

@@ -132,10 +132,14 @@ class Drawing:
         points: what is in it.
         score: name of the axis of scores.
         width, height: px.
+        exact: let whiskers meet, so that more recipes are where their number of parameters is.
     """
 
-    def __init__(self, points: Sequence[Point], score: str, width: int, height: int) -> None:
+    def __init__(
+        self, points: Sequence[Point], score: str, width: int, height: int, *, exact: bool = False
+    ) -> None:
         self.points, self.score, self.width, self.height = points, score, width, height
+        self.exact = exact
         self.left, self.right, self.top, self.bottom = 44.0, width - 14.0, 34.0, height - 46.0
         self.gap = 13.0 if width >= 500 else 9.5
         values = [v for p in points for v in p.scores]
@@ -177,8 +181,16 @@ class Drawing:
 
     def _hides(self, one: Point, other: Point, gap: float) -> bool:
         """Whether two points would be on top of each other, were they less than a gap apart."""
-        (_, top, _, bottom), (_, top2, _, bottom2) = self.drawn(one)[-1], self.drawn(other)[-1]
+        (top, bottom), (top2, bottom2) = self._height(one), self._height(other)
         return abs(one.x - other.x) < gap and top < bottom2 + 12 and top2 < bottom + 12
+
+    def _height(self, point: Point) -> tuple[float, float]:
+        """From the top to the bottom of what must not be hidden of a point."""
+        if self.exact and point.count > 0:  # at 0, across means nothing
+            marks = [self.y(score) for score in point.scores]
+            return min(marks), max(marks)
+        _, top, _, bottom = self.drawn(point)[-1]
+        return top, bottom
 
     def _parts(self, near: float) -> list[list[Point]]:
         """The points, those together that hide each other or are linked by such."""

@@ -1,4 +1,4 @@
-"""What a ticket does: its rows read at some positions only, and random rows in their place."""
+"""What a ticket does: its rows read at some positions only, and random changes in their place."""
 
 from __future__ import annotations
 

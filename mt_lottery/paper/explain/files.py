@@ -217,7 +217,7 @@ def shown_name(arm: ArmScores, found: Explained) -> str:
         "instruction": "only in the instruction",
         "source": "only in the source",
         "target": "only in the target",
-        "random": "random rows" if number == 1 else f"random rows (mean of {number})",
+        "random": "random changes" if number == 1 else f"random changes (mean of {number})",
     }.get(arm.name, arm.name)
 
 
