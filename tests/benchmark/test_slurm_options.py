@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,26 @@ def test_the_queue_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert found["12_3"].at_work and found["12_3"].seconds == 65
     assert not found["13"].at_work and not found["13"].ended and found["13"].reason == "QOS|Max"
     assert slurm_queue.queue([]) == {}
+
+
+def test_filters_of_the_users_own_listings_hide_no_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("SLURM_CONF", "kept")
+    filters = ("SQUEUE_PARTITION", "SQUEUE_STATES", "SACCT_LOCAL", "SCANCEL_STATE")
+    for name in filters:
+        monkeypatch.setenv(name, "x")
+    for name in ("squeue", "scontrol", "sacct", "scancel"):
+        fails = "; exit 1" if name == "scontrol" else ""
+        stand_in(tmp_path, name, f"env > {tmp_path}/{name}.env{fails}")
+    with contextlib.suppress(ValueError):  # what it printed is no list of jobs
+        slurm_queue.queue(["mt-bench-a"])
+    slurm_queue.ending("12")
+    slurm_queue.cancel("12")
+    for name in ("squeue", "sacct", "scancel"):
+        given = (tmp_path / f"{name}.env").read_text()
+        assert "SLURM_CONF=kept\n" in given and not any(f in given for f in filters), name
 
 
 def test_accounting_is_asked_for_what_the_controller_forgot(
