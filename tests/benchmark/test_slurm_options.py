@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from mt_lottery.benchmark.executors.runner import DONE, RUNNING, Status
 from mt_lottery.benchmark.executors.slurm_jobs import JobStore
 from mt_lottery.benchmark.executors.slurm_options import OPTIONS, parse_options, seconds
 from mt_lottery.benchmark.executors.slurm_plan import split
+from mt_lottery.benchmark.executors.worker import Order
 from mt_lottery.benchmark.plan import Cell
 from mt_lottery.errors import ConfigError, RecordError, on_command_line
 
@@ -167,6 +169,33 @@ def test_filters_of_the_users_own_listings_hide_no_job(
     for name in ("squeue", "sacct", "scancel"):
         given = (tmp_path / f"{name}.env").read_text()
         assert "SLURM_CONF=kept\n" in given and not any(f in given for f in filters), name
+
+
+def test_what_is_given_beats_the_variables_of_sbatch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    stand_in(tmp_path, "srun", "")
+    stand_in(tmp_path, "scancel", "")
+    stand_in(tmp_path, "sbatch", f"env > {tmp_path}/env; echo Submitted batch job 7")
+    ours = ("ARRAY_INX", "ERROR", "JOB_NAME", "OUTPUT", "REQUEUE", "SIGNAL", "WAIT")
+    given = ("TIMELIMIT", "PARTITION", "MEM_PER_NODE", "MEM_PER_CPU", "CPUS_PER_GPU", "GPUS")
+    others = ("ACCOUNT", "QOS", "WCKEY", "GRES", "EXCLUSIVE")
+    for name in (*ours, *given, *others):
+        monkeypatch.setenv(f"SBATCH_{name}", "7")
+    pairs = ["time=30", "partition=a", "mem=1G", "cpus_per_task=1", "gpus=1"]
+
+    def seen(options: dict[str, object]) -> set[str]:
+        store = JobStore(tmp_path)
+        orders = [Order(["a"], str(tmp_path / "a")), Order(["b"], str(tmp_path / "b"))]
+        store.submit(orders, after=[], jobs=2, options=options)
+        lines = (tmp_path / "env").read_text().splitlines()
+        return {line.partition("=")[0][7:] for line in lines if line.startswith("SBATCH_")}
+
+    assert seen(parse_options(pairs)) == {*others}
+    assert all(os.environ[f"SBATCH_{name}"] == "7" for name in (*ours, *given))  # put back
+    assert seen({}) == {*given, *others}
 
 
 def test_accounting_is_asked_for_what_the_controller_forgot(
