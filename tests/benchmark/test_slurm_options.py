@@ -10,12 +10,15 @@ import pytest
 
 from mt_lottery.benchmark.executors import slurm_queue
 from mt_lottery.benchmark.executors.runner import DONE, RUNNING, Status
+from mt_lottery.benchmark.executors.slurm import run_slurm
 from mt_lottery.benchmark.executors.slurm_jobs import JobStore
 from mt_lottery.benchmark.executors.slurm_options import OPTIONS, parse_options, seconds
 from mt_lottery.benchmark.executors.slurm_plan import split
 from mt_lottery.benchmark.executors.worker import Order
-from mt_lottery.benchmark.plan import Cell
+from mt_lottery.benchmark.plan import Bench, Cell
+from mt_lottery.cli.shared import guarded
 from mt_lottery.errors import ConfigError, RecordError, on_command_line
+from mt_lottery.system.interrupts import Terminated
 
 
 @pytest.mark.parametrize(
@@ -224,3 +227,20 @@ def test_a_damaged_list_of_jobs(tmp_path: Path, text: str) -> None:
     (tmp_path / "slurm" / "jobs.json").write_text(text)
     with pytest.raises(RecordError, match=r"slurm/jobs.json: damaged: .*squeue --me"):
         JobStore.read(tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "code"), [(Terminated, 143), (KeyboardInterrupt, 130)])
+def test_a_signal_while_jobs_are_watched_keeps_its_exit_status(
+    kind: type[KeyboardInterrupt], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def signalled(*_: object) -> None:
+        raise kind
+
+    monkeypatch.setattr("mt_lottery.benchmark.executors.slurm._follow", signalled)
+    bench = Bench(tmp_path, [], ["en-ro"], [0])
+
+    def command() -> int:
+        run_slurm(bench, [], jobs=1, force=False, watch=lambda _: None, options={})
+        return 0
+
+    assert guarded(command) == code
