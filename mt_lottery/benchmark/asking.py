@@ -107,7 +107,7 @@ def ask(given: Any) -> Bench:
     langs: list[str] = []
     out = (asked.out or Path("bench") / (asked.preset or "default")).expanduser()
     for choose in (
-        lambda: _check_out(out),
+        lambda: _check_out(out, asked.executor),
         lambda: parse_options(asked.slurm),
         lambda: choose_recipes(names),
         lambda: langs.extend(choose_langs(asked.source, asked.langs.split(","))),
@@ -133,11 +133,11 @@ def ask(given: Any) -> Bench:
     return bench
 
 
-def _check_out(out: Path) -> None:
-    """Refuse what can be no folder.
+def _check_out(out: Path, executor: str) -> None:
+    """Refuse what can be no folder, or none for jobs of Slurm.
 
     Raises:
-        ConfigError: it is a file, or its name cannot be a folder's.
+        ConfigError: it is a file, or its path cannot be used.
     """
     try:
         if not stat.S_ISDIR(out.stat().st_mode):
@@ -148,9 +148,17 @@ def _check_out(out: Path) -> None:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"{argument('out', out)}: {reason}.") from error
-    path = out.resolve()
-    if problem := path_problem(literal("out", path)):
-        raise ConfigError(f"{argument('out')}: the path {str(path)!r} cannot be used: {problem}.")
+    path = literal("out", out.resolve())
+    shown = path if path.isprintable() else repr(path)
+    if problem := path_problem(path):
+        raise ConfigError(f"{argument('out')}: the path {shown} cannot be used: {problem}.")
+    # a job's output goes there: Slurm replaces %j and drops backslashes, and the job fails
+    if executor == "slurm" and ({*"%\\"} & {*path} or not path.isprintable()):
+        raise ConfigError(
+            f"{argument('out')}: the path {shown} cannot be used with "
+            f"{argument('executor', 'slurm')}: Slurm reads % and backslashes in it as its own. "
+            "Allowed: a path without them, in printable letters."
+        )
 
 
 def overrides_of(

@@ -48,3 +48,19 @@ def test_recipes_of_any_folder_are_found(
     (recipes / "of_a_folder.yaml").write_text("defaults: [lora, _self_]\ntuner: {name: lora, r: 3}")
     config = compose(["recipe=of_a_folder", "lang=en-ro"])
     assert dataclasses.asdict(config)["tuner"]["r"] == 3
+
+
+@pytest.mark.parametrize("name", ["per%j", "back\\slash", "line\nbreak"])
+def test_what_slurm_reads_as_its_own_is_refused(name: str, tmp_path: Path) -> None:
+    link = tmp_path / "link"  # what counts is where it leads
+    (tmp_path / name).mkdir()
+    link.symlink_to(tmp_path / name)
+    with on_command_line(), pytest.raises(ConfigError) as caught:
+        ask(Asked(["lora"], "ro", out=link / "out", executor="slurm", jobs=0))
+    (_, problem) = caught.value.problems
+    path = str(tmp_path / name / "out")
+    shown = repr(path) if "\n" in path else path
+    assert problem.startswith(f"--out: the path {shown} cannot be used with --executor slurm")
+    with pytest.raises(ConfigError, match="jobs must be at least 1") as caught:
+        ask(Asked(["lora"], "ro", out=link / "out", jobs=0))
+    assert len(caught.value.problems) == 1  # on this machine it can
