@@ -102,7 +102,7 @@ def _composed_anew(chosen: dict[str, str | None], found: list[str]) -> dict[str,
         for group in GROUPS:
             name = chosen[group]
             known = set(loader.get_group_options(group, overrides=search))
-            if name in known:
+            if name is not None and name in known:
                 overrides.append(f"{group}={quoted(name)}")
                 continue
             overrides.append(f"~{group}")  # a plugin without a YAML: its defaults
