@@ -179,6 +179,8 @@ def test_lang(lang: str, message: str) -> None:
         'say "x"',
         "it's",
         "a\\b",
+        "a\\b, c",
+        'a\\"b\\\\c\\',
         "12",
         "true",
         "~x",

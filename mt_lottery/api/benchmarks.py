@@ -11,6 +11,7 @@ from typing import Any
 from mt_lottery.api.training import plain_value, refuse_misspelt, settings_from
 from mt_lottery.benchmark.board.presenting import notes, tables
 from mt_lottery.benchmark.board.report import read_board
+from mt_lottery.config.overrides import quoted
 from mt_lottery.errors import ConfigError, RecordError, check_texts, shorten
 from mt_lottery.report.printing import as_text
 from mt_lottery.system.quiet import quietly
@@ -197,6 +198,5 @@ def _written(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{','.join(map(_written, value))}]"
     if isinstance(value, str | Path):
-        escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
+        return quoted(str(value))
     return repr(value)

@@ -15,7 +15,7 @@ from mt_lottery.benchmark.choosing import choose_langs, choose_recipes
 from mt_lottery.benchmark.executors.slurm_options import parse_options
 from mt_lottery.benchmark.plan import PRESETS, Bench, Cell
 from mt_lottery.config import RunConfig
-from mt_lottery.config.overrides import as_text
+from mt_lottery.config.overrides import as_text, literal
 from mt_lottery.config.recipe_files import names_in
 from mt_lottery.data.corpora import load_corpora
 from mt_lottery.errors import ConfigError, argument, unknown
@@ -26,7 +26,7 @@ from mt_lottery.runs.planning.requirements import (
     check_packages,
     trackers_and_metrics,
 )
-from mt_lottery.system.values import LONGEST_NAME, wholes
+from mt_lottery.system.values import LONGEST_NAME, path_problem, wholes
 
 EXECUTORS = ("local", "slurm")
 
@@ -77,6 +77,7 @@ def ask(given: Any) -> Bench:
     """
     asked: Asked = given
     if asked.user_dir is not None:
+        literal("user_dir", Path(asked.user_dir).resolve())
         registry.load_user_dir(asked.user_dir)
     names = [m for m in asked.recipes if "=" not in m]
     pairs = [m.partition("=") for m in asked.recipes if "=" in m]
@@ -106,7 +107,7 @@ def ask(given: Any) -> Bench:
     langs: list[str] = []
     out = (asked.out or Path("bench") / (asked.preset or "default")).expanduser()
     for choose in (
-        lambda: _check_out(out),
+        lambda: _check_out(out, asked.executor),
         lambda: parse_options(asked.slurm),
         lambda: choose_recipes(names),
         lambda: langs.extend(choose_langs(asked.source, asked.langs.split(","))),
@@ -132,11 +133,11 @@ def ask(given: Any) -> Bench:
     return bench
 
 
-def _check_out(out: Path) -> None:
-    """Refuse what can be no folder.
+def _check_out(out: Path, executor: str) -> None:
+    """Refuse what can be no folder, or none for jobs of Slurm.
 
     Raises:
-        ConfigError: it is a file, or its name cannot be a folder's.
+        ConfigError: it is a file, or its path cannot be used.
     """
     try:
         if not stat.S_ISDIR(out.stat().st_mode):
@@ -147,6 +148,17 @@ def _check_out(out: Path) -> None:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"{argument('out', out)}: {reason}.") from error
+    path = literal("out", out.resolve())
+    shown = path if path.isprintable() else repr(path)
+    if problem := path_problem(path):
+        raise ConfigError(f"{argument('out')}: the path {shown} cannot be used: {problem}.")
+    # a job's output goes there: Slurm replaces %j and drops backslashes, and the job fails
+    if executor == "slurm" and ({*"%\\"} & {*path} or not path.isprintable()):
+        raise ConfigError(
+            f"{argument('out')}: the path {shown} cannot be used with "
+            f"{argument('executor', 'slurm')}: Slurm reads % and backslashes in it as its own. "
+            "Allowed: a path without them, in printable letters."
+        )
 
 
 def overrides_of(
@@ -166,12 +178,12 @@ def overrides_of(
             where = Path(asked.model).expanduser()
             overrides["model"] = "hf"
             overrides["model.name_or_path"] = as_text(
-                str(where.resolve()) if where.exists() else asked.model
+                literal("model", where.resolve()) if where.exists() else asked.model
             )
     if asked.data is not None:
         overrides["data"] = asked.data
     if asked.user_dir is not None:
-        overrides["user_dir"] = as_text(str(Path(asked.user_dir).resolve()))
+        overrides["user_dir"] = as_text(literal("user_dir", Path(asked.user_dir).resolve()))
     for key, value in pairs:
         overrides[key] = value
     for key in ("lang", "seed", "out_dir", "recipe", "resume", "overwrite", "baseline", "tune"):
@@ -208,6 +220,7 @@ def check(bench: Bench) -> None:
         ConfigError: with every mistake in the settings.
         DataError: a pair that the corpus does not have, or fewer sentences than asked.
     """
+    literal("out", bench.out.resolve())
     problems: list[str] = []
     for key in bench.overrides:
         recipe = key.partition(":")[0]

@@ -12,6 +12,7 @@ from mt_lottery.benchmark.board.contamination import Overlap
 from mt_lottery.benchmark.recipes import tuner_of
 from mt_lottery.config import RunConfig, digest
 from mt_lottery.config.compose import compose
+from mt_lottery.config.overrides import literal, quoted
 from mt_lottery.config.recipe_files import recipe_files
 from mt_lottery.errors import ConfigError
 from mt_lottery.reading import read_yaml
@@ -131,7 +132,7 @@ class Bench:
     @property
     def group(self) -> str:
         """What the cells' experiments have in common: the folder's name."""
-        return self.out.resolve().name.replace('"', "").replace("\\", "")
+        return self.out.resolve().name
 
     def cells(self) -> list[Cell]:
         """Every cell, the original model first: all others are compared with it."""
@@ -169,12 +170,12 @@ class Bench:
         if cell.block == "tuned":
             keys["tune"] = str(self.tune)
         if "tracker" in keys:
-            keys.setdefault("tracking.group", f'"{self.group}"')
+            keys.setdefault("tracking.group", quoted(self.group))
         fixed = [
             f"recipe={cell.recipe}",
             f"lang={cell.lang}",
             f"seed={cell.seed}",
-            f'out_dir="{(self.out / cell.folder).resolve()}"',
+            f"out_dir={quoted(literal('out', (self.out / cell.folder).resolve()))}",
             "baseline=false",  # the cells of `none` are that
         ]
         return [*fixed, *(f"{k}={v}" for k, v in keys.items())]

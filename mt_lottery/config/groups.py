@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mt_lottery import registry
-from mt_lottery.config.overrides import for_a_path
+from mt_lottery.config.overrides import for_a_path, quoted
 from mt_lottery.config.recipe_files import (
     GROUPS,
     REGISTRY_OF,
@@ -94,8 +94,7 @@ def _composed_anew(chosen: dict[str, str | None], found: list[str]) -> dict[str,
             # Hydra reads it too, and would wait for a pipe
             _with_list(read_yaml(file, ConfigError, object), file)
     refuse_taken_names()
-    escaped = [str(p).replace("\\", "\\\\").replace('"', '\\"') for p in search_path()]
-    paths = ",".join(f'"file://{p}"' for p in escaped)
+    paths = ",".join(quoted(f"file://{p}") for p in search_path())
     with _own_hydra(), initialize_config_dir(config_dir=str(recipes_folder()), version_base="1.3"):
         search = [f"hydra.searchpath=[{paths}]"] if paths else []
         overrides = list(search)
@@ -103,8 +102,8 @@ def _composed_anew(chosen: dict[str, str | None], found: list[str]) -> dict[str,
         for group in GROUPS:
             name = chosen[group]
             known = set(loader.get_group_options(group, overrides=search))
-            if name in known:
-                overrides.append(f'{group}="{name}"')
+            if name is not None and name in known:
+                overrides.append(f"{group}={quoted(name)}")
                 continue
             overrides.append(f"~{group}")  # a plugin without a YAML: its defaults
             if name is not None and name not in REGISTRY_OF[group].names():

@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -15,7 +16,7 @@ from hydra.core.override_parser.types import OverrideType, QuotedString
 from hydra.errors import HydraException
 
 from mt_lottery import registry
-from mt_lottery.errors import alike, assigned, nearest
+from mt_lottery.errors import ConfigError, alike, argument, assigned, nearest
 
 
 @dataclass(frozen=True)
@@ -191,14 +192,34 @@ def as_text(value: str) -> str:
     """A text in the grammar of the command line: in quotes where it would be read otherwise."""
     if parse_override(f"text={value}", [], []) == ("text", value):
         return value
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    return quoted(value)
+
+
+def quoted(value: str) -> str:
+    """A text in quotes, in the grammar of the command line, which is Hydra's."""
+    # a backslash is itself there, unless a quote follows
+    marks = r'(\\*)("|\Z)'
+    return '"' + re.sub(marks, lambda m: m[1] * 2 + ('\\"' if m[2] else ""), value) + '"'
+
+
+def literal(option: str, path: Path) -> str:
+    """A path that an option names, if a run's settings take it as it is.
+
+    Raises:
+        ConfigError: it holds ``${``. It could be escaped here, but a run stores its settings and
+            changes them for its trials, and would take it for another setting then.
+    """
+    if "${" in str(path):
+        raise ConfigError(
+            f"{argument(option)}: the path {path} holds `${{`, which stands for another setting in "
+            "a run's settings. Allowed: a path without `${`."
+        )
+    return str(path)
 
 
 def _quoted(key: str, value: str) -> str:
     """How to write a value with signs of the grammar, shell quotes included."""
-    escaped = value.replace('"', '\\"')
-    return shlex.quote(f'{key}="{escaped}"')
+    return shlex.quote(f"{key}={quoted(value)}")
 
 
 def elsewhere(key: str) -> str:

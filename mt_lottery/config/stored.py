@@ -23,6 +23,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from mt_lottery import registry
+from mt_lottery.config.overrides import quoted
 from mt_lottery.config.written import resolver_calls
 from mt_lottery.errors import ConfigError, assigned, by_caller
 from mt_lottery.reading import read_yaml
@@ -195,7 +196,7 @@ def _asked(file: Path, settings: dict[str, Any], given: Collection[str] | None) 
         elif given is not None:
             how = ask.how[0].format(value)
             if not re.fullmatch(r"[\w.=/-]+", how):  # quotes for the shell around quotes for Hydra
-                how = shlex.quote(ask.how[0].format('"' + str(value).replace('"', '\\"') + '"'))
+                how = shlex.quote(ask.how[0].format(quoted(str(value))))
         python = ""
         if given is None:
             key = ask.key.rpartition(".")[2]

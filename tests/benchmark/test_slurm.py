@@ -273,6 +273,23 @@ def test_a_wave_that_sbatch_never_saw_is_forgotten(slurm: Cluster, tmp_path: Pat
     assert JobStore.read(tmp_path).recover() == set() and not JobStore.read(tmp_path).arrays
 
 
+def test_variables_of_the_shell_change_and_hide_nothing(
+    slurm: Cluster, notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CELLS_ACTIONS", json.dumps({"none": "sleep"}))
+    monkeypatch.setattr("mt_lottery.benchmark.executors.slurm_jobs.work", act)
+    for name, value in {"TIMELIMIT": "7", "REQUEUE": "1", "OPEN_MODE": "truncate"}.items():
+        monkeypatch.setenv(f"SBATCH_{name}", value)
+    _, orders = bench_of(tmp_path, "none")
+    array = JobStore(tmp_path).submit(orders, after=[], jobs=1, options={"time": 30})
+    told = slurm.call("scontrol", "-o", "show", "job", str(array.job))
+    assert "TimeLimit=00:30:00" in told and " Requeue=0 " in told
+    with monkeypatch.context() as shell:
+        shell.setenv("SQUEUE_PARTITION", "none")
+        assert JobStore.read(tmp_path).recover() == {array.job}
+    slurm.empty()
+
+
 def test_what_slurm_refuses_leaves_nothing(slurm: Cluster, notes: Path, tmp_path: Path) -> None:
     with pytest.raises(SlurmError, match=r"sbatch refuses the jobs: .*partition"):
         drive(str(tmp_path / "out"), 2, "embed", "ks_lottery", partition="nowhere")

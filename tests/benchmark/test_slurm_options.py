@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 
 import pytest
 
 from mt_lottery.benchmark.executors import slurm_queue
 from mt_lottery.benchmark.executors.runner import DONE, RUNNING, Status
+from mt_lottery.benchmark.executors.slurm import run_slurm
 from mt_lottery.benchmark.executors.slurm_jobs import JobStore
 from mt_lottery.benchmark.executors.slurm_options import OPTIONS, parse_options, seconds
 from mt_lottery.benchmark.executors.slurm_plan import split
-from mt_lottery.benchmark.plan import Cell
+from mt_lottery.benchmark.executors.worker import Order
+from mt_lottery.benchmark.plan import Bench, Cell
+from mt_lottery.cli.shared import guarded
 from mt_lottery.errors import ConfigError, RecordError, on_command_line
+from mt_lottery.system.interrupts import Terminated
 
 
 @pytest.mark.parametrize(
@@ -148,6 +154,53 @@ def test_the_queue_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert slurm_queue.queue([]) == {}
 
 
+def test_filters_of_the_users_own_listings_hide_no_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("SLURM_CONF", "kept")
+    filters = ("SQUEUE_PARTITION", "SQUEUE_STATES", "SACCT_LOCAL", "SCANCEL_STATE")
+    for name in filters:
+        monkeypatch.setenv(name, "x")
+    for name in ("squeue", "scontrol", "sacct", "scancel"):
+        fails = "; exit 1" if name == "scontrol" else ""
+        stand_in(tmp_path, name, f"env > {tmp_path}/{name}.env{fails}")
+    with contextlib.suppress(ValueError):  # what it printed is no list of jobs
+        slurm_queue.queue(["mt-bench-a"])
+    slurm_queue.ending("12")
+    slurm_queue.cancel("12")
+    for name in ("squeue", "sacct", "scancel"):
+        given = (tmp_path / f"{name}.env").read_text()
+        assert "SLURM_CONF=kept\n" in given and not any(f in given for f in filters), name
+
+
+def test_what_is_given_beats_the_variables_of_sbatch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    stand_in(tmp_path, "srun", "")
+    stand_in(tmp_path, "scancel", "")
+    stand_in(tmp_path, "sbatch", f"env > {tmp_path}/env; echo Submitted batch job 7")
+    ours = ("ARRAY_INX", "ERROR", "JOB_NAME", "OUTPUT", "REQUEUE", "SIGNAL", "WAIT")
+    given = ("TIMELIMIT", "PARTITION", "MEM_PER_NODE", "MEM_PER_CPU", "CPUS_PER_GPU", "GPUS")
+    others = ("ACCOUNT", "QOS", "WCKEY", "GRES", "EXCLUSIVE")
+    for name in (*ours, *given, *others):
+        monkeypatch.setenv(f"SBATCH_{name}", "7")
+    pairs = ["time=30", "partition=a", "mem=1G", "cpus_per_task=1", "gpus=1"]
+
+    def seen(options: dict[str, object]) -> set[str]:
+        store = JobStore(tmp_path)
+        orders = [Order(["a"], str(tmp_path / "a")), Order(["b"], str(tmp_path / "b"))]
+        store.submit(orders, after=[], jobs=2, options=options)
+        lines = (tmp_path / "env").read_text().splitlines()
+        return {line.partition("=")[0][7:] for line in lines if line.startswith("SBATCH_")}
+
+    assert seen(parse_options(pairs)) == {*others}
+    assert all(os.environ[f"SBATCH_{name}"] == "7" for name in (*ours, *given))  # put back
+    assert seen({}) == {*given, *others}
+
+
 def test_accounting_is_asked_for_what_the_controller_forgot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,3 +227,20 @@ def test_a_damaged_list_of_jobs(tmp_path: Path, text: str) -> None:
     (tmp_path / "slurm" / "jobs.json").write_text(text)
     with pytest.raises(RecordError, match=r"slurm/jobs.json: damaged: .*squeue --me"):
         JobStore.read(tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "code"), [(Terminated, 143), (KeyboardInterrupt, 130)])
+def test_a_signal_while_jobs_are_watched_keeps_its_exit_status(
+    kind: type[KeyboardInterrupt], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def signalled(*_: object) -> None:
+        raise kind
+
+    monkeypatch.setattr("mt_lottery.benchmark.executors.slurm._follow", signalled)
+    bench = Bench(tmp_path, [], ["en-ro"], [0])
+
+    def command() -> int:
+        run_slurm(bench, [], jobs=1, force=False, watch=lambda _: None, options={})
+        return 0
+
+    assert guarded(command) == code

@@ -17,6 +17,7 @@ import pytest
 from tiny_runs import Commands, Ended, Models, hypotheses, record
 
 from mt_lottery.paper.sweep import figure, files
+from mt_lottery.system.interrupts import Terminated
 
 pytestmark = pytest.mark.slow
 
@@ -258,3 +259,14 @@ def test_a_sweep_that_was_killed_goes_on(commands: Commands, models: Models) -> 
     assert f"5 cells, {len(left)} done, {5 - len(left)} to do" in ended.err
     assert {path: when for path, when in done_at().items() if path in left} == left
     assert {p["state"] for p in curve(content(), "ks_transfer", "ks")["points"]} == {"done"}
+
+
+def test_sigterm_keeps_its_exit_status(
+    commands: Commands, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def signalled(*_: object) -> None:
+        raise Terminated
+
+    monkeypatch.setattr("mt_lottery.paper.sweep.sweep.execute", signalled)
+    ended = sweep(commands, models, "--sizes", "4")
+    assert ended.code == 143 and "The same command goes on where it stopped." in ended.err

@@ -98,7 +98,7 @@ def run_slurm(
         _submit(bench, store, statuses, orders, jobs, options, ours)
         _follow(store, ours, watch)
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(_going_on(ours)) from error
+        raise type(error)(_going_on(ours)) from error  # SIGTERM keeps its exit status
     finally:
         _settle(store, ours)
 

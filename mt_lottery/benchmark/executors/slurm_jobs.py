@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mt_lottery.benchmark.executors.slurm_environment import without_overrides
 from mt_lottery.benchmark.executors.slurm_queue import SlurmError, cancel, queue
 from mt_lottery.benchmark.executors.worker import Answer, Order, attempt
 from mt_lottery.config import digest
@@ -260,7 +261,8 @@ def _sbatch(folder: Path, orders: Sequence[Order], parameters: Mapping[str, Any]
         executor.parameters.setdefault(key, None)
     answers = [str(folder / f"{index}.json") for index in range(len(orders))]
     try:
-        made = executor.map_array(work, orders, answers)
+        with without_overrides(parameters):
+            made = executor.map_array(work, orders, answers)
     except (RuntimeError, OSError) as error:  # submitit's errors are RuntimeErrors
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise SlurmError("sbatch refuses the jobs: " + " ".join(lines)) from error

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mt_lottery.benchmark.executors.slurm_environment import without_filters
 from mt_lottery.benchmark.executors.slurm_options import seconds
 from mt_lottery.errors import ConfigError, MTLotteryError, argument
 
@@ -89,7 +90,13 @@ def require() -> None:
 def _call(*command: str) -> str:
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=120, check=False, errors="replace"
+            command,
+            env=without_filters(),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            errors="replace",
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SlurmError(f"{command[0]} does not answer: {error}") from error
@@ -109,7 +116,8 @@ def queue(names: Iterable[str]) -> dict[str, Seen]:
         return {}
     # by name, in one call for all: asking for numbers fails when one of them is forgotten
     form = "%F|%K|%T|%M|%j|%r"
-    text = _call("squeue", "-h", "-r", "-t", "all", f"--name={wanted}", "-o", form)
+    # -a: partitions that are configured as hidden too
+    text = _call("squeue", "-h", "-a", "-r", "-t", "all", f"--name={wanted}", "-o", form)
     listed = {}
     for line in text.splitlines():
         job, index, state, spent, name, reason = line.split("|", 5)

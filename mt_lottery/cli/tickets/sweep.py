@@ -50,8 +50,8 @@ def sweep(given: argparse.Namespace) -> int:
     given.command_line = shlex.join(["mt-ticket", *given.arguments])
     try:
         curves, failed = execute(asked, given)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(INTERRUPTED) from None
+    except KeyboardInterrupt as error:
+        raise type(error)(INTERRUPTED) from None  # SIGTERM keeps its exit status
     status = 0 if curves is None else _report(curves, given)
     tell(failed, asked.bench.out)
     return 1 if failed else status

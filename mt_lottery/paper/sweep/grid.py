@@ -14,6 +14,7 @@ from mt_lottery.benchmark.choosing import choose_langs
 from mt_lottery.benchmark.plan import Bench, Cell, Variant
 from mt_lottery.config import RunConfig, shown
 from mt_lottery.config.compose import compose
+from mt_lottery.config.overrides import literal
 from mt_lottery.data.corpora import load_corpora
 from mt_lottery.errors import ConfigError, MTLotteryError, plural, unknown
 from mt_lottery.languages import parse_pair
@@ -87,6 +88,7 @@ def ask(given: Any) -> Sweep:
         DataError: a language that the corpus does not have.
     """
     if given.user_dir is not None:
+        literal("user_dir", Path(given.user_dir).resolve())
         registry.load_user_dir(given.user_dir)
     registry.load_entry_points()
     pairs = [text.partition("=") for text in given.settings]
