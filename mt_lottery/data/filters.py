@@ -91,6 +91,7 @@ class Report:
         records: all records of the files, whatever their direction.
         available: those of the wanted direction, before any filter.
         filters: reason → pairs left out; a filter that is off is not in it.
+        notes: sentences on the files themselves: which are missing, which are not read.
     """
 
     where: str
@@ -98,6 +99,7 @@ class Report:
     records: int
     available: int
     filters: Mapping[str, int]
+    notes: tuple[str, ...] = ()
 
     @property
     def left(self) -> int:

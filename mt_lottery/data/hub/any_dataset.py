@@ -32,7 +32,14 @@ from mt_lottery.config import DataConfig, setting
 from mt_lottery.data.filters import PairFilter, Report
 from mt_lottery.data.hub.corpus import HubConfig, HubCorpus
 from mt_lottery.data.hub.fields import Fields
-from mt_lottery.data.hub.layout import DEFAULT, Layout, config_for, head_of, layout_of
+from mt_lottery.data.hub.layout import (
+    DEFAULT,
+    Layout,
+    config_for,
+    head_of,
+    layout_of,
+    missing_shards,
+)
 from mt_lottery.data.text import Pair, listed
 from mt_lottery.errors import DataError, nearest, plural
 from mt_lottery.languages import LanguagePair
@@ -92,6 +99,7 @@ class AnyDataset(HubCorpus):
             self.settings = dataclasses.replace(self.settings, repo=path)
             self._path = None
             self.repo_key = "data.path"
+        self._roles: dict[str, set[str]] = {}  # split → the roles that read it
 
     @property
     def root(self) -> str:
@@ -112,9 +120,13 @@ class AnyDataset(HubCorpus):
         return name == HEAD or super().reads(name)
 
     @cached_property
-    def _layout(self) -> Layout:
+    def _names(self) -> list[str]:
         wanted = self.settings.config
-        names = self.files(f"{wanted}/*" if wanted else "*")
+        return self.files(f"{wanted}/*" if wanted else "*")
+
+    @cached_property
+    def _layout(self) -> Layout:
+        names = list(self._names)
         if not {*names} - {HEAD}:
             raise DataError(
                 f"{self.place}: no file that can be read. Expected: {self.layout}. "
@@ -157,6 +169,7 @@ class AnyDataset(HubCorpus):
                 f"{self.place}: no split for {role}. There are: {listed(list(have))}. "
                 f"Name one: data.split.{role}=SPLIT."
             )
+        self._roles.setdefault(found, set()).add(role)
         return found
 
     def _config(self, pair: LanguagePair) -> str:
@@ -181,6 +194,39 @@ class AnyDataset(HubCorpus):
             )
         return found[0]
 
+    def _check_shards(self, pool: str, names: list[str]) -> list[str]:
+        """What a user is told of shards that are missing: nothing, or one sentence.
+
+        Raises:
+            DataError: some are missing of a split that is not for training: it would be another
+                test set than the published one.
+        """
+        lacking = missing_shards(names, self._names)
+        if not lacking:
+            return []
+        get = ""
+        if self.local is not None:
+            get = f" To download them: {self._get(lacking, names)}."
+        said = (
+            f"{self.place}: the split '{pool}' is incomplete. By the names of its files "
+            f"{len(lacking)} of {len(names) + len(lacking)} are missing: {listed(lacking)}."
+        )
+        if "train" in self._roles.get(pool, ()):
+            return [f"Warning: {said} The others are read.{get}"]
+        raise DataError(f"{said}{get}")
+
+    def _get(self, patterns: list[str], beside: list[str]) -> str:
+        """The command that downloads files into the folder.
+
+        Args:
+            patterns: of the files; more than one are taken together where that is possible.
+            beside: files of the same split.
+        """
+        part = patterns[0]
+        if len(patterns) > 1:
+            part = os.path.commonprefix([*patterns, *beside]).rstrip("0123456789") + "*"
+        return self.download(part, str(self.folder or "FOLDER"))
+
     def pairs(self, pool: str, pair: LanguagePair) -> tuple[list[Pair], Report]:
         """The records of a split that are in the wanted direction; filtered if it is for training.
 
@@ -196,6 +242,7 @@ class AnyDataset(HubCorpus):
                 f"There are: {listed(list(self._layout[config]))}. For dev or test, another corpus "
                 "can be read: data.dev=NAME, data.test=NAME."
             )
+        notes = self._check_shards(pool, names)
         where = self.where(names)
         languages = (s.source_lang_field, s.target_lang_field)
         counts: Counter[str] = Counter()
@@ -228,4 +275,5 @@ class AnyDataset(HubCorpus):
                 f"data.source_lang_field={languages[0]} and data.target_lang_field={languages[1]}. "
                 f"The most frequent there: {common}."
             )
-        return kept, Report(where, str(pair), counts.total(), available, keep.counts)
+        counted = (counts.total(), available, keep.counts)
+        return kept, Report(where, str(pair), *counted, tuple(notes))

@@ -31,6 +31,8 @@ KEYWORDS = {
     "test": ("test", "testing", "eval", "evaluation"),
 }
 _SHARD = re.compile(r"data/([^/]+)-\d{5}-of-\d{5}[^/]*\.[^/]+")
+#: The same in any folder: what is before the number, the number, how many, a hash, the ending.
+_SHARD_OF = re.compile(r"(.*-)(\d{5})-of-(\d{5})(-[0-9a-f]+)?(\.[^/]+)")
 _SEP = r"[-._ 0-9]"
 
 
@@ -51,6 +53,35 @@ def _splits_by_name(names: Sequence[str]) -> Splits:
     by_folder = [(found, n) for p, n in paths for part in p.parts[:-1] if (found := _keyword(part))]
     by_file = [(found, name) for path, name in paths if (found := _keyword(path.name))]
     return _grouped(by_folder or by_file or [("train", name) for name in names])
+
+
+def missing_shards(names: Iterable[str], there: Iterable[str]) -> list[str]:
+    """Files that the names of others tell of: shard 2 of ``train-00000-of-00003.parquet``.
+
+    Args:
+        names: files of one split.
+        there: all files of the data set.
+
+    Returns:
+        their names, sorted; a hash that each shard has in its name is ``*``.
+    """
+    have = {found for name in there if (found := _shard_of(name))}
+    sets = {found[1:] for name in names if (found := _shard_of(name))}
+    return sorted(
+        f"{begin}{number:05}-of-{of:05}{end}"
+        for begin, of, end in sets
+        for number in range(of)
+        if (number, begin, of, end) not in have
+    )
+
+
+def _shard_of(name: str) -> tuple[int, str, int, str] | None:
+    """Its number, what is before that, how many shards there are, and the end of the name."""
+    match = _SHARD_OF.fullmatch(name)
+    if match is None:
+        return None
+    begin, number, of, hashed, end = match.groups()
+    return int(number), begin, int(of), ("-*" if hashed else "") + end
 
 
 def _grouped(found: Iterable[tuple[str, str]]) -> Splits:

@@ -192,6 +192,8 @@ def _report(config: RunConfig, corpora: Corpora, text: PreparedText, echo: Echo)
     # roles that share a pool have one report
     for line in dict.fromkeys(f"{s.name}: {s.report}" for s in parts if s.report):
         echo(line)
+    for line in dict.fromkeys(note for s in parts if s.report for note in s.report.notes):
+        echo(line)
     if corpora.train and parts_of(corpora.train, pair)[0][1].pool == "dev":
         echo(f"{config.data.name}: trained on its dev set; it has no training text.")
     for line in dict.fromkeys(part.cut for part in parts if part.cut):
