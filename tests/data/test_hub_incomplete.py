@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from hub_folders import opus
 from test_hub_any import config, fails, read, rows, write
 
 from mt_lottery.data.hub.layout import missing_shards
@@ -58,3 +60,52 @@ def test_which_shards_are_missing() -> None:
     # each shard may have a hash of its own; what a README leaves out is there
     hashed = ["x-00000-of-00002-0f3e.parquet", "x-00001-of-00002-77aa.parquet"]
     assert missing_shards(hashed, hashed) == missing_shards(hashed[:1], hashed) == []
+
+
+def readme(folder: Path, **splits: str | list[str]) -> None:
+    """A README that says which files are which split."""
+    files = [{"split": split, "path": path} for split, path in splits.items()]
+    head = {"configs": [{"config_name": "default", "data_files": files}]}
+    (folder / "README.md").write_text(f"---\n{json.dumps(head)}\n---\n# Data\n")
+
+
+def test_a_test_set_that_only_the_readme_has(tmp_path: Path) -> None:
+    for split in ("train", "validation"):
+        shards(tmp_path, split, 1)
+    readme(tmp_path, train="data/train-*", validation="data/validation-*", test="data/test-*")
+    for given in (config(tmp_path), config(tmp_path, {"test": "test"})):
+        message = fails(given)
+        assert f"{tmp_path}: README.md names files of the split 'test'" in message
+        assert ": data/test-*. To download them: `hf download OWNER/NAME" in message
+        assert f"--include 'data/test-*' --local-dir {tmp_path}`" in message
+        assert "data.test=NAME" in message and "data.split.test=SPLIT" in message
+    corpora = read(config(tmp_path, test="mini"))  # it is not needed
+    assert corpora.train and len(corpora.train.pairs) == 3
+    corpora = read(config(tmp_path, {"test": "train"}, test_pairs=1))  # or it is asked for
+    assert corpora.test and corpora.test.pairs[0].source == "0 2"
+
+
+def test_a_validation_set_and_one_path_of_several(tmp_path: Path) -> None:
+    for split in ("train", "validation", "test"):
+        shards(tmp_path, split, 2)
+    (tmp_path / "gone").mkdir()
+    readme(tmp_path, train="data/train-*", validation="data/dev-*.jsonl", test="data/test-*")
+    assert "split 'validation' that are not there" in fails(config(tmp_path))
+    assert read(config(tmp_path), "en-ro", "test").test  # a run that reads no dev set
+    for each in (f"data/train-{i:05}-of-00002.jsonl" for i in (0, 1)):
+        paths = [each, "data/more.jsonl", "gone"]
+        readme(tmp_path, train=paths, validation="data/val*", test="data/test-*")
+        message = fails(config(tmp_path))
+        assert "split 'train' that are not there" in message and "data.train" not in message
+        assert "CSV: data/more.jsonl, gone. To download" in message
+        assert "--include 'data/more.jsonl' --include 'gone'" in message
+
+
+def test_configurations_that_only_the_readme_has(tmp_path: Path) -> None:
+    opus(tmp_path, "ca-en", "en-ro")
+    for file in (tmp_path / "ca-en").iterdir():
+        file.unlink()
+    assert len(read(config(tmp_path)).train.pairs) == 20  # type: ignore[union-attr]
+    message = fails(config(tmp_path, config="ca-en"), "en-ca")
+    assert "README.md names files of the split 'train'" in message
+    assert "--include 'ca-en/train-*'" in message
