@@ -43,7 +43,7 @@ def test_shards_that_are_missing_of_the_training_text(tmp_path: Path) -> None:
     assert len(corpora.train.pairs) == 9 and corpora.test.report.notes == ()
     (note,) = corpora.train.report.notes
     assert note.startswith(f"Warning: {tmp_path}: the split 'train' is incomplete.")
-    assert "1 of 4 are missing: data/train-00002-of-00004.jsonl. The others are read." in note
+    assert "1 of 4 is missing: data/train-00002-of-00004.jsonl. The others are read." in note
     assert "--include 'data/train-00002-of-00004.jsonl'" in note
     whole = tmp_path / "whole"
     shards(whole, "train", 4)
@@ -96,7 +96,7 @@ def test_a_validation_set_and_one_path_of_several(tmp_path: Path) -> None:
         paths = [each, "data/more.jsonl", "gone"]
         readme(tmp_path, train=paths, validation="data/val*", test="data/test-*")
         message = fails(config(tmp_path))
-        assert "split 'train' that are not there" in message and "data.train" not in message
+        assert "split 'train' that are not there" in message and "data.dev" not in message
         assert "CSV: data/more.jsonl, gone. To download" in message
         assert "--include 'data/more.jsonl' --include 'gone'" in message
 
@@ -109,3 +109,20 @@ def test_configurations_that_only_the_readme_has(tmp_path: Path) -> None:
     message = fails(config(tmp_path, config="ca-en"), "en-ca")
     assert "README.md names files of the split 'train'" in message
     assert "--include 'ca-en/train-*'" in message
+
+
+def test_files_of_a_second_layout_are_said_not_to_be_read(tmp_path: Path) -> None:
+    shards(tmp_path / "shards", "train", 1)
+    write(tmp_path / "folders/train/part.jsonl", rows("train"))
+    for folder, stray in (("shards", "test.jsonl"), ("folders", "train.jsonl")):
+        place = tmp_path / folder
+        write(place / stray, rows("stray"))
+        (place / "dataset_infos.json").write_text("{}")
+        corpora = read(config(place, dev_pairs=1, test_pairs=1))
+        splits = [s for s in (corpora.train, corpora.dev, corpora.test) if s and s.report]
+        notes = {note for split in splits for note in split.report.notes}  # type: ignore[union-attr]
+        (note,) = notes  # one for all roles
+        assert note.startswith(f"{place}: not read: {stray}. The splits are files such as ")
+    readme(tmp_path / "shards", train="data/train-*")  # it says which files are the data set
+    split = read(config(tmp_path / "shards", dev="mini", test="mini")).train
+    assert split and split.report and split.report.notes == ()

@@ -35,12 +35,13 @@ from mt_lottery.data.hub.corpus import HubConfig, HubCorpus
 from mt_lottery.data.hub.fields import Fields
 from mt_lottery.data.hub.layout import (
     DEFAULT,
-    absent_of,
     Layout,
+    absent_of,
     config_for,
     head_of,
     layout_of,
     missing_shards,
+    unread_of,
 )
 from mt_lottery.data.text import Pair, listed
 from mt_lottery.errors import DataError, nearest, plural
@@ -263,7 +264,8 @@ class AnyDataset(HubCorpus):
             get = f" To download them: {self._get(lacking)}."
         said = (
             f"{self.place}: the split '{pool}' is incomplete. By the names of its files "
-            f"{len(lacking)} of {len(names) + len(lacking)} are missing: {listed(lacking)}."
+            f"{len(lacking)} of {len(names) + len(lacking)} "
+            f"{'is' if len(lacking) == 1 else 'are'} missing: {listed(lacking)}."
         )
         if "train" in self._roles.get(pool, ()):
             return [f"Warning: {said} The others are read.{get}"]
@@ -284,7 +286,8 @@ class AnyDataset(HubCorpus):
         """
         s = self.settings
         config = self._config(pair)
-        self._refuse_absent([pool], [config], sorted(self._roles.get(pool, ())))
+        roles = self._roles.get(pool, set())
+        self._refuse_absent([pool], [config], () if "train" in roles else sorted(roles))
         names = self._layout[config].get(pool)
         if not names:
             raise DataError(
@@ -293,6 +296,11 @@ class AnyDataset(HubCorpus):
                 "can be read: data.dev=NAME, data.test=NAME."
             )
         notes = self._check_shards(pool, names)
+        if unread := unread_of([name for name in self._names if name != HEAD], self._head):
+            first = next(found[0] for found in self._layout[config].values())
+            notes.append(
+                f"{self.place}: not read: {listed(unread)}. The splits are files such as {first}."
+            )
         where = self.where(names)
         languages = (s.source_lang_field, s.target_lang_field)
         counts: Counter[str] = Counter()

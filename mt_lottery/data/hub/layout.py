@@ -174,6 +174,23 @@ def layout_of(names: Sequence[str], head: dict[str, Any]) -> Layout:
     return {DEFAULT: _splits_by_name(names)} if names else {}
 
 
+#: What `datasets` keeps of a data set beside its texts.
+_METADATA = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
+
+
+def unread_of(names: Sequence[str], head: dict[str, Any]) -> list[str]:
+    """Files that no split has, since others are named in a way that goes before theirs.
+
+    Args:
+        names, head: as of :func:`layout_of`. A README that describes the splits leaves out what it
+            does not name; then none are returned.
+    """
+    if _entries(head):
+        return []
+    read = {n for s in layout_of(names, head).values() for found in s.values() for n in found}
+    return [n for n in names if n not in read and PurePosixPath(n).name not in _METADATA]
+
+
 def _entries(head: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """What the head says of each configuration; nothing where it describes none."""
     configs = head.get("configs")
