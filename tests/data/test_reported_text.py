@@ -1,0 +1,60 @@
+"""What a run says of its text before it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from published import jsonl
+
+from mt_lottery.config import RunConfig
+from mt_lottery.config.compose import compose
+from mt_lottery.data.joint import load_text
+from mt_lottery.data.prompts.prepared import PreparedText
+from mt_lottery.data.prompts.templates import template_of
+from mt_lottery.languages import parse_pairs
+from mt_lottery.runs.planning.reporting import report_text
+
+MINI = Path(__file__).parents[2] / "mt_lottery/data/mini"
+Pairs = Sequence[tuple[str, str]]
+
+
+def texts(role: str, first: int, last: int, codes: str = "en ro") -> Pairs:
+    sides = [(MINI / f"{role}.{c}.txt").read_text("utf-8").splitlines() for c in codes.split()]
+    return list(zip(*sides, strict=True))[first:last]
+
+
+def said(folder: Path, lang: str = "en-ro", *more: str, **roles: Pairs) -> list[str]:
+    """The lines of a run whose roles have these pairs."""
+    settings = [f"lang={lang}", "recipe=ks_lottery", *more]
+    for role, pairs in roles.items():
+        rows: list[dict[str, Any]] = [{"source": s, "target": t} for s, t in pairs]
+        settings += ["data=files", f"data.{role}_source={jsonl(folder / f'{role}.jsonl', rows)}"]
+    config: RunConfig = compose(list(dict.fromkeys(settings)))
+    text = PreparedText(template_of(config.data), *parse_pairs(lang))
+    lines: list[str] = []
+    report_text(config, load_text(config), text, lines.append)
+    return lines
+
+
+def test_text_that_two_roles_share(tmp_path: Path) -> None:
+    train, test = texts("train", 0, 40), texts("test", 0, 30)
+    assert said(tmp_path, train=train, dev=texts("dev", 0, 10), test=test) == []
+    assert said(tmp_path, train=train, dev=train[:4], test=test) == [
+        "Warning: 4 of 4 dev sources are in the training text too; what is chosen by the dev set "
+        "favours what was memorised."
+    ]
+    dev = [test[0], *texts("dev", 0, 9)]
+    assert said(tmp_path, train=train, dev=dev, test=test) == [
+        "Warning: 1 of 30 test sources is in the dev set too; scores are too high where the dev "
+        "set decides."
+    ]
+    lines = said(tmp_path, train=train, dev=train, test=train[:39])
+    assert [line.partition(";")[0] for line in lines] == [
+        "Warning: 39 of 39 test sources are in the training text too",
+        "Warning: 40 of 40 dev sources are in the training text too",
+        "Warning: 39 of 39 test sources are in the dev set too",
+    ]
+    cut = said(tmp_path, train=train, test=test)  # our own cut shares nothing
+    assert cut == ["files: one text, cut into 20 training and 20 dev pairs (data.dev_pairs)."]
