@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from published import jsonl
 
 from mt_lottery.config import RunConfig
@@ -58,3 +59,33 @@ def test_text_that_two_roles_share(tmp_path: Path) -> None:
     ]
     cut = said(tmp_path, train=train, test=test)  # our own cut shares nothing
     assert cut == ["files: one text, cut into 20 training and 20 dev pairs (data.dev_pairs)."]
+
+
+@pytest.mark.parametrize(
+    ("turned", "whose"),
+    [("train", "training"), ("test", "test"), ("train test", "training and test")],
+)
+def test_sides_that_look_swapped(tmp_path: Path, turned: str, whose: str) -> None:
+    roles = {
+        "train": texts("train", 0, 60),
+        "dev": texts("dev", 0, 10),
+        "test": texts("test", 0, 30),
+    }
+    for role in turned.split():
+        roles[role] = [(target, source) for source, target in roles[role]]
+    (line,) = said(tmp_path, **roles)
+    assert line == (
+        f"Warning: the {whose} sources look like Romanian and their translations like English, "
+        "but lang=en-ro is asked for: are the two sides swapped?"
+    )
+    del roles["test"]  # other corpora name their languages
+    found = said(tmp_path, "en-ro", "data.test=mini", **roles)
+    assert len(found) == ("train" in turned) and not any("test sources" in line for line in found)
+
+
+def test_sides_that_are_the_same_text(tmp_path: Path) -> None:
+    train, test = ([(source, source) for source, _ in texts(r, 0, 30)] for r in ("train", "test"))
+    assert said(tmp_path, train=train, dev=texts("dev", 0, 10), test=test) == [
+        "Warning: each training source of en-ro is the same text as its target.",
+        "Warning: each test source of en-ro is the same text as its reference.",
+    ]

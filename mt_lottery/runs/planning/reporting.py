@@ -44,7 +44,7 @@ def report_text(config: RunConfig, corpora: Corpora, text: PreparedText, echo: E
 def _of_sides(config: RunConfig, corpora: Corpora, first: LanguagePair) -> list[str]:
     """Sentences on sides of a user's own files that look swapped, or are the same text."""
     said, in_wrong_order = [], dict[LanguagePair, list[str]]()
-    for role, word in (("test", "test"),):
+    for role, word in (("train", "training"), ("test", "test")):
         split = getattr(corpora, role)
         if split is None or corpus_name(config.data, role) != "files":
             continue  # other corpora name their languages
