@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,32 @@ def listed(names: Sequence[str]) -> str:
     shown = [name if len(name) <= 60 else f"{name[:60]}…" for name in names[:40]]
     more = f", … ({len(names)})" if len(names) > len(shown) else ""
     return ", ".join(shown) + more or "none"
+
+
+def decomposed(references: Sequence[str]) -> str | None:
+    """What a user is told of references whose letters are apart from their marks; else None.
+
+    Texts are compared as they are: ``ă`` of one character is none of the two of ``a`` and U+0306.
+
+    Args:
+        references: said of if it is so in most of those that have such letters at all. What is not
+            NFC for another reason, as the order of marks in Hebrew and Arabic, does not count.
+    """
+    apart = {t for t in references if not unicodedata.is_normalized("NFC", t)}
+    apart = {t for t in apart if len(unicodedata.normalize("NFC", t)) < len(t)}
+    if not apart:
+        return None
+    # those that are NFC, and would not be NFD
+    joined = sum(t not in apart and not unicodedata.is_normalized("NFD", t) for t in references)
+    number = sum(t in apart for t in references)
+    if number <= joined:
+        return None
+    return (
+        f"{number:,} of {plural(len(references), 'reference')} "
+        f"{'is' if number == 1 else 'are'} not in Unicode's form NFC: letters and their marks are "
+        "separate characters. Nothing is normalised, and translations in NFC, as most models "
+        'write them, score too low. unicodedata.normalize("NFC", text) of Python converts a text.'
+    )
 
 
 class Problems:

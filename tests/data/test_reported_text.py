@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,13 @@ from typing import Any
 import pytest
 from published import jsonl
 
+import mt_lottery as mtl
 from mt_lottery.config import RunConfig
 from mt_lottery.config.compose import compose
 from mt_lottery.data.joint import load_text
 from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.data.prompts.templates import template_of
+from mt_lottery.data.text import decomposed
 from mt_lottery.languages import parse_pairs
 from mt_lottery.runs.planning.reporting import report_text
 
@@ -89,3 +93,44 @@ def test_sides_that_are_the_same_text(tmp_path: Path) -> None:
         "Warning: each training source of en-ro is the same text as its target.",
         "Warning: each test source of en-ro is the same text as its reference.",
     ]
+
+
+def nfd(text: str) -> str:
+    return unicodedata.normalize("NFD", text)
+
+
+def test_references_whose_letters_are_apart_from_their_marks(tmp_path: Path) -> None:
+    test = [(source, nfd(target)) for source, target in texts("test", 0, 30)]
+    roles = {"train": texts("train", 0, 30), "dev": texts("dev", 0, 10), "test": test}
+    (line,) = said(tmp_path, **roles)
+    number = sum(nfd(target) != target for _, target in texts("test", 0, 30))
+    assert line.startswith(
+        f"Warning: en-ro: {number} of 30 references are not in Unicode's form NFC"
+    )
+
+
+@pytest.mark.parametrize(
+    ("references", "number"),
+    [
+        ([nfd("ă"), "a", "b"], 1),
+        ([nfd("ă"), nfd("é"), "ă"], 2),
+        ([nfd("한국어"), "abc"], 1),
+        (["ă", "é", nfd("ă")], 0),  # most are NFC
+        (["a", "कि", "שָׁלוֹם", "क\u093c"], 0),  # marks that are no part of a letter
+        (["\u0924\u0958", "\u09a1\u09bc", "\u05e9\u05bc\u05c1"], 0),  # not NFC, not apart either
+        ([], 0),
+    ],
+)
+def test_which_references_are_decomposed(references: list[str], number: int) -> None:
+    told = decomposed(references)
+    assert (told or "0").startswith(str(number)) and (told is None) == (number == 0)
+
+
+def test_score_warns_at_the_line_of_its_caller() -> None:
+    found = ["Marea Neagră este în est.", "Un măr și o pară."]
+    with pytest.warns(UserWarning, match="2 of 2 references are not in Unicode's form NFC") as told:
+        mtl.score(found, list(map(nfd, found)), metrics=["chrf"], bootstrap=2)
+    assert [Path(warning.filename).name for warning in told] == [Path(__file__).name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mtl.score(list(map(nfd, found)), found, metrics=["chrf"], bootstrap=2)

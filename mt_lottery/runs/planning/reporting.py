@@ -11,6 +11,7 @@ from mt_lottery.data.joint import parts_of
 from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.data.prompts.several import shown
 from mt_lottery.data.prompts.templates import Several
+from mt_lottery.data.text import decomposed
 from mt_lottery.errors import plural
 from mt_lottery.languages import LanguagePair
 from mt_lottery.runs.planning.fitting import swapped
@@ -37,7 +38,11 @@ def report_text(config: RunConfig, corpora: Corpora, text: PreparedText, echo: E
         names = enumerate(config.data.train_templates or ())
         worded = ", ".join(f"{shown(name)} {pairs_of[place]:,}" for place, name in names)
         echo(f"Training pairs by wording of the prompt: {worded}; asked: {config.data.template}.")
-    for warning in (*_of_sides(config, corpora, pair), *_of_overlap(corpora)):
+    found = [*_of_sides(config, corpora, pair), *_of_overlap(corpora)]
+    for each, split in parts_of(corpora.test, pair) if corpora.test is not None else ():
+        if warning := decomposed(split.targets):
+            found.append(f"{each}: {warning}")
+    for warning in found:
         echo(f"Warning: {warning}")
 
 
