@@ -16,7 +16,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, TypeVar
 
 from mt_lottery.config import DataConfig, setting
-from mt_lottery.data.text import Pair
+from mt_lottery.data.text import Pair, is_empty
 from mt_lottery.errors import plural
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class PairFilter:
 
     def _reason(self, pair: Pair) -> str | None:
         config = self._config
-        if not (pair.source.strip() and pair.target.strip()):
+        if is_empty(pair.source) or is_empty(pair.target):
             return "empty"
         if config is None:
             return None

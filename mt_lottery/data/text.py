@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from mt_lottery.system.values import user_path
 
 MAX_REPORTED = 5
 UNREADABLE = "\ufffd"
+#: Whitespace, and characters of no width: zero-width spaces and joiners, direction marks, U+FEFF.
+_NOTHING = re.compile(r"[\s\u200b-\u200f\u2060\ufeff]*")
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,17 @@ class Pair:
 
     source: str
     target: str
+
+
+def is_empty(text: str) -> bool:
+    """Whether nothing of a text can be seen."""
+    return _NOTHING.fullmatch(text) is not None
+
+
+def why_empty(text: str) -> str:
+    """What an empty text is, for a message, with the characters of no width that it has."""
+    codes = sorted({f"U+{ord(each):04X}" for each in text if not each.isspace()})
+    return f"is empty, but for characters of no width ({', '.join(codes)})" if codes else "is empty"
 
 
 def shuffle_targets(pairs: Sequence[Pair], seed: int) -> list[Pair]:
@@ -181,8 +195,8 @@ def read_lines(path: Path, problems: Problems) -> list[str]:
 def _read_side(path: Path, problems: Problems) -> list[str]:
     lines = read_lines(path, own := Problems())
     for number, line in enumerate(lines, 1):
-        if not line:
-            own.add(path, number, "the line is empty.")
+        if is_empty(line):
+            own.add(path, number, f"the line {why_empty(line)}.")
     problems.extend(own)
     return lines
 
