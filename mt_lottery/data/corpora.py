@@ -352,5 +352,5 @@ def load_corpora(config: DataConfig, pair: LanguagePair, roles: Sequence[str] = 
     if train and seed is not None:
         mixed = tuple(shuffle_targets(train.pairs, seed))
         train = dataclasses.replace(train, name=f"{train.name}, targets shuffled", pairs=mixed)
-    overlap = overlap_of(*(split and split.pairs for split in (train, dev, test)))
-    return Corpora(train, dev, test, *overlap)
+    three = (train, dev, test)
+    return Corpora(*three, *overlap_of(*(None if one is None else one.pairs for one in three)))

@@ -120,8 +120,8 @@ def load_text(config: RunConfig, roles: Sequence[str] = ROLES) -> Corpora:
     test = one_by_one(of_role["test"]) if "test" in of_role else None
     together = one_by_one(dev) if len(dev) == len(trained) else None
     splits = (train, together, test)
-    overlap = overlap_of(*(split and split.pairs for split in splits), targets=True)
-    return Corpora(*splits, *overlap)
+    pairs = (None if split is None else split.pairs for split in splits)
+    return Corpora(*splits, *overlap_of(*pairs, targets=True))
 
 
 def directions_of(config: RunConfig) -> tuple[tuple[LanguagePair, ...], tuple[LanguagePair, ...]]:
