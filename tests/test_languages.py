@@ -132,13 +132,40 @@ def test_varieties(text: str, shown: str) -> None:
     assert parse_pair(str(pair)) == pair
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("en-ron_Latn", "en-ro"),
+        ("eng_Latn-ron_Latn", "en-ro"),
+        ("eng-Latn-ron-Latn", "en-ro"),
+        ("zho_Hans-cmn_Hant", "zh-zh_hant"),
+        ("cmn_Hans-zho_Hant", "zh-zh_hant"),
+        ("srp_Cyrl-srp_Latn", "sr-sr_latn"),
+        ("yue_Hant-arb_Arab", "yue-ar"),
+        ("nob_Latn-nno_Latn", "no-nn"),
+        ("azj_Latn-uzn_Latn", "az-uz"),
+    ],
+)
+def test_codes_with_a_script(text: str, shown: str) -> None:
+    assert str(parse_pair(text)) == shown
+    if "_" in text:
+        sides = [side if "_" in side else get_language(side).iso3 for side in text.split("-")]
+        assert [get_language(side) for side in sides] == [find_language(side) for side in sides]
+
+
+@pytest.mark.parametrize("text", ["en-xxx_Latn", "en-Latn", "Romanian_Latn-en"])
+def test_scripts_that_say_nothing(text: str) -> None:
+    with pytest.raises(ConfigError, match="Unknown language"):
+        parse_pair(text)
+
+
 @pytest.mark.parametrize("text", ["enro", "en", "", "en-", "-ro", "en--ro", "en_ro"])
 def test_missing_dash(text: str) -> None:
     with pytest.raises(ConfigError, match="SOURCE-TARGET, as in en-ro"):
         parse_pair(text)
 
 
-@pytest.mark.parametrize("text", ["en-en", "no-nb", "en-eng"])
+@pytest.mark.parametrize("text", ["en-en", "no-nb", "en-eng", "en-eng_Latn"])
 def test_same_language_twice(text: str) -> None:
     with pytest.raises(ConfigError, match="the same language"):
         parse_pair(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,7 +21,11 @@ Pairs: TypeAlias = str | os.PathLike[str] | tuple[str, str] | Texts
 
 
 def pair_settings(
-    role: str, given: Pairs, pair: LanguagePair, columns: tuple[str, str] | None = None
+    role: str,
+    given: Pairs,
+    pair: LanguagePair,
+    columns: tuple[str, str] | None = None,
+    taken: Collection[str] = (),
 ) -> dict[str, str]:
     """The ``data.*`` settings that say where a role's text is.
 
@@ -33,10 +37,12 @@ def pair_settings(
         pair: the direction.
         columns: names of the source's and the target's column, where they are not ``source`` and
             ``target`` or the two language codes.
+        taken: files of other roles: roles that read one file would share its pairs, and whoever
+            gives the same list for two roles asks for all of it in both.
 
     Returns:
         settings of the corpus ``files``. Texts are written to the cache (``MT_LOTTERY_CACHE``),
-        under the hash of their content: the same texts are the same file.
+        under the hash of their content: the same texts are the same file, but for ``taken``.
 
     Raises:
         DataError: no pair, one side missing or empty, with the place: ``train[3]``.
@@ -53,7 +59,10 @@ def pair_settings(
     if not lines:
         raise DataError(f"{role}: no pairs; give at least one (source, target).")
     content = "".join(f"{line}\n" for line in lines).encode()
-    path = cache_folder() / "pairs" / f"{sha256(content).hexdigest()[:32]}.jsonl"
+    name = sha256(content).hexdigest()[:32]
+    path = cache_folder() / "pairs" / f"{name}.jsonl"
+    if str(path) in taken:
+        path = path.with_name(f"{name}-{role}.jsonl")
     if not _holds(path, content):
         write_bytes(path, content)
     return {f"data.{role}_source": str(path)}

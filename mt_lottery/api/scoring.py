@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import html
+import warnings
 from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import Any
 
+from mt_lottery.data.text import decomposed
 from mt_lottery.decoding.translation import Hypothesis
 from mt_lottery.errors import ScoreError, check_texts, checked_keywords, plural, shorten
 from mt_lottery.report.printing import Grid, as_text
@@ -122,6 +124,8 @@ def score(
     for name, number, least in (("bootstrap", bootstrap, 1), ("seed", seed, 0)):
         if not isinstance(number, Integral) or number < least:
             raise ScoreError(f"{name} must be a whole number ≥ {least}, not {number!r}.")
+    if said := decomposed(references):
+        warnings.warn(said, stacklevel=3)  # of the caller: check_keywords is between
     name = "model" if tokenizer is None else type(tokenizer).__name__
     context = MetricContext(tokenizer, name, target, bootstrap, seed, sources)
     outputs = [Hypothesis(text, 0, True) for text in hypotheses]

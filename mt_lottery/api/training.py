@@ -117,7 +117,8 @@ def run_settings(
                     f"{role}: pairs of one direction, but lang has several; give the name of a "
                     'JSONL file with a key for each language, {"en": …, "ro": …, "es": …}.'
                 )
-            found |= pair_settings(role, own, direction, columns)
+            files = [str(found.get(f"data.{other}_source")) for other in pairs]
+            found |= pair_settings(role, own, direction, columns, files)
     if found.get("user_dir") is not None:  # its models have names, too
         registry.load_user_dir(str(found["user_dir"]))
     if is_place(model := found.get("model")) and model not in names_in("model"):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mt_lottery.data.filters import Report
-from mt_lottery.data.text import Pair
+from mt_lottery.data.text import Pair, is_empty
 from mt_lottery.errors import DataError
 from mt_lottery.languages import LanguagePair
 from mt_lottery.registry import CORPORA
@@ -67,7 +67,7 @@ def checked_report(name: str, corpus: Any, pool: str) -> Report | None:
 
 
 def _is_text(text: Any) -> bool:
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, str) or is_empty(text):
         return False
     try:
         text.encode()

@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from mt_lottery.data.blocks import plan_blocks, said_of
 from mt_lottery.data.checked import checked_pairs, checked_pool, checked_report
-from mt_lottery.data.filters import Report, normalised
+from mt_lottery.data.filters import Report
+from mt_lottery.data.overlap import overlap_of
 from mt_lottery.data.text import Pair, open_folder, read_parallel, shuffle_targets
 from mt_lottery.errors import DataError, MTLotteryError
 from mt_lottery.languages import Language, LanguagePair, code_key, find_language, nearest_code
@@ -109,12 +110,16 @@ class Corpora:
     Attributes:
         overlap: test sentences whose source also is a training source (case and
             whitespace aside); 0 where either split was not asked for.
+        dev_in_train, test_in_dev: likewise dev sentences in the training text, and test sentences
+            in the dev set.
     """
 
     train: Split | None
     dev: Split | None
     test: Split | None
     overlap: int
+    dev_in_train: int = 0
+    test_in_dev: int = 0
 
 
 class FolderCorpus(ABC):
@@ -368,8 +373,5 @@ def load_corpora(config: DataConfig, pair: LanguagePair, roles: Sequence[str] = 
     if train and seed is not None:
         mixed = tuple(shuffle_targets(train.pairs, seed))
         train = dataclasses.replace(train, name=f"{train.name}, targets shuffled", pairs=mixed)
-    overlap = 0
-    if train and test:
-        seen = {normalised(each.source) for each in train.pairs}
-        overlap = sum(normalised(each.source) in seen for each in test.pairs)
-    return Corpora(train, dev, test, overlap)
+    three = (train, dev, test)
+    return Corpora(*three, *overlap_of(*(None if one is None else one.pairs for one in three)))

@@ -30,10 +30,12 @@ from typing import TYPE_CHECKING, Any
 from mt_lottery.data.text import (
     Pair,
     Problems,
+    is_empty,
     listed,
     open_folder,
     read_lines,
     read_parallel,
+    why_empty,
 )
 from mt_lottery.data.tsv import read_tsv
 from mt_lottery.errors import DataError
@@ -95,8 +97,8 @@ def check_text(side: str, text: Any) -> str:
     """
     if not isinstance(text, str):
         raise ValueError(f"the {side} must be a text, found {json.dumps(text, default=str)[:40]}.")
-    if not text.strip():
-        raise ValueError(f"the {side} is empty.")
+    if is_empty(text):
+        raise ValueError(f"the {side} {why_empty(text)}.")
     if "\0" in text:  # as in a text file: what reads the run's files may end there
         raise ValueError(f"the {side} holds a NUL character (\\u0000).")
     try:

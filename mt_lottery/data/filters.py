@@ -16,7 +16,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, TypeVar
 
 from mt_lottery.config import DataConfig, setting
-from mt_lottery.data.text import Pair
+from mt_lottery.data.text import Pair, is_empty
 from mt_lottery.errors import plural
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ class Report:
         records: all records of the files, whatever their direction.
         available: those of the wanted direction, before any filter.
         filters: reason → pairs left out; a filter that is off is not in it.
+        notes: sentences on the files themselves: which are missing, which are not read.
     """
 
     where: str
@@ -98,6 +99,7 @@ class Report:
     records: int
     available: int
     filters: Mapping[str, int]
+    notes: tuple[str, ...] = ()
 
     @property
     def left(self) -> int:
@@ -163,7 +165,7 @@ class PairFilter:
 
     def _reason(self, pair: Pair) -> str | None:
         config = self._config
-        if not (pair.source.strip() and pair.target.strip()):
+        if is_empty(pair.source) or is_empty(pair.target):
             return "empty"
         if config is None:
             return None

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from mt_lottery.config import RunConfig
 from mt_lottery.data.corpora import ROLES, Corpora, Split, load_corpora
-from mt_lottery.data.filters import normalised
+from mt_lottery.data.overlap import overlap_of
 from mt_lottery.errors import DataError
 from mt_lottery.languages import LanguagePair, parse_pairs
 
@@ -118,12 +118,10 @@ def load_text(config: RunConfig, roles: Sequence[str] = ROLES) -> Corpora:
     dev = of_role.get("dev", [])
     train = mixed(of_role["train"], config.data.sampling) if "train" in of_role else None
     test = one_by_one(of_role["test"]) if "test" in of_role else None
-    return Corpora(
-        train,
-        one_by_one(dev) if len(dev) == len(trained) else None,
-        test,
-        0 if train is None or test is None else _overlap(train, test),
-    )
+    together = one_by_one(dev) if len(dev) == len(trained) else None
+    splits = (train, together, test)
+    pairs = (None if split is None else split.pairs for split in splits)
+    return Corpora(*splits, *overlap_of(*pairs, targets=True))
 
 
 def directions_of(config: RunConfig) -> tuple[tuple[LanguagePair, ...], tuple[LanguagePair, ...]]:
@@ -135,12 +133,6 @@ def directions_of(config: RunConfig) -> tuple[tuple[LanguagePair, ...], tuple[La
 def in_direction(config: RunConfig, pair: LanguagePair | str) -> RunConfig:
     """The configuration of a run of several directions for what is done in one of them."""
     return dataclasses.replace(config, lang=str(pair), test_lang=None)
-
-
-def _overlap(train: Split, test: Split) -> int:
-    """Test sources that are in the training text, on either side: ``ro-en`` may leak ``en-ro``."""
-    seen = {normalised(text) for pair in train.pairs for text in (pair.source, pair.target)}
-    return sum(normalised(pair.source) in seen for pair in test.pairs)
 
 
 def _refuse_same(role: str, parts: Sequence[Part]) -> None:

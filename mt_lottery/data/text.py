@@ -10,6 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import random
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,8 @@ from mt_lottery.system.values import user_path
 
 MAX_REPORTED = 5
 UNREADABLE = "\ufffd"
+#: Whitespace, and characters of no width: zero-width spaces and joiners, direction marks, U+FEFF.
+_NOTHING = re.compile(r"[\s\u200b-\u200f\u2060\ufeff]*")
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,17 @@ class Pair:
 
     source: str
     target: str
+
+
+def is_empty(text: str) -> bool:
+    """Whether nothing of a text can be seen."""
+    return _NOTHING.fullmatch(text) is not None
+
+
+def why_empty(text: str) -> str:
+    """What an empty text is, for a message, with the characters of no width that it has."""
+    codes = sorted({f"U+{ord(each):04X}" for each in text if not each.isspace()})
+    return f"is empty, but for characters of no width ({', '.join(codes)})" if codes else "is empty"
 
 
 def shuffle_targets(pairs: Sequence[Pair], seed: int) -> list[Pair]:
@@ -60,6 +75,32 @@ def listed(names: Sequence[str]) -> str:
     shown = [name if len(name) <= 60 else f"{name[:60]}…" for name in names[:40]]
     more = f", … ({len(names)})" if len(names) > len(shown) else ""
     return ", ".join(shown) + more or "none"
+
+
+def decomposed(references: Sequence[str]) -> str | None:
+    """What a user is told of references whose letters are apart from their marks; else None.
+
+    Texts are compared as they are: ``ă`` of one character is none of the two of ``a`` and U+0306.
+
+    Args:
+        references: said of if it is so in most of those that have such letters at all. What is not
+            NFC for another reason, as the order of marks in Hebrew and Arabic, does not count.
+    """
+    apart = {t for t in references if not unicodedata.is_normalized("NFC", t)}
+    apart = {t for t in apart if len(unicodedata.normalize("NFC", t)) < len(t)}
+    if not apart:
+        return None
+    # those that are NFC, and would not be NFD
+    joined = sum(t not in apart and not unicodedata.is_normalized("NFD", t) for t in references)
+    number = sum(t in apart for t in references)
+    if number <= joined:
+        return None
+    return (
+        f"{number:,} of {plural(len(references), 'reference')} "
+        f"{'is' if number == 1 else 'are'} not in Unicode's form NFC: letters and their marks are "
+        "separate characters. Nothing is normalised, and translations in NFC, as most models "
+        'write them, score too low. unicodedata.normalize("NFC", text) of Python converts a text.'
+    )
 
 
 class Problems:
@@ -154,8 +195,8 @@ def read_lines(path: Path, problems: Problems) -> list[str]:
 def _read_side(path: Path, problems: Problems) -> list[str]:
     lines = read_lines(path, own := Problems())
     for number, line in enumerate(lines, 1):
-        if not line:
-            own.add(path, number, "the line is empty.")
+        if is_empty(line):
+            own.add(path, number, f"the line {why_empty(line)}.")
     problems.extend(own)
     return lines
 

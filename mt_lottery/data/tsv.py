@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mt_lottery.data.text import Pair, Problems, read_lines
+from mt_lottery.data.text import Pair, Problems, is_empty, read_lines, why_empty
 from mt_lottery.errors import DataError
 from mt_lottery.languages import Language, LanguagePair, find_language, names
 
@@ -81,8 +81,8 @@ def read_tsv(path: Path, pair: LanguagePair) -> list[Pair]:
             continue
         source, target = (cells[i].rstrip() for i in order)
         for side, text in (("source", source), ("target", target)):
-            if not text:
-                problems.add(path, number, f"the {side} is empty.")
+            if is_empty(text):
+                problems.add(path, number, f"the {side} {why_empty(text)}.")
         pairs.append(Pair(source, target))
     problems.raise_if_any()
     if not pairs:

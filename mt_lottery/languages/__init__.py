@@ -53,6 +53,10 @@ class LanguagePair:
 _REGION = re.compile(r"[_-](?:[A-Z]{2}|[A-Z][a-z]{3})$")
 
 
+#: A script behind a code, as in Flores-200 and NLLB: ``ron_Latn``.
+_SCRIPT = re.compile(r"[_-][A-Z][a-z]{3}$")
+
+
 def code_key(code: str) -> str:
     """A language code as codes are compared: case does not matter, nor ``-`` against ``_``."""
     return code.strip().lower().replace("-", "_")
@@ -94,13 +98,19 @@ def _refuse_boolean(code: object) -> None:
         )
 
 
+def _of_code(code: str) -> Language | None:
+    """The language of a code, or of its part before a script: ``zho_Hant`` is one, ``ron_Latn``."""
+    return _INDEX.get(code_key(code)) or _INDEX.get(code_key(_SCRIPT.sub("", code.strip())))
+
+
 def get_language(code: str) -> Language:
     """Look a language up.
 
     Args:
         code: ISO 639-1 or 639-3, Flores-101 or NTREX-128 code; case does not
             matter, nor ``-`` against ``_``.  ``no``, ``nb``, ``nob`` and ``nor``
-            are Norwegian Bokmål.
+            are Norwegian Bokmål.  A script may be behind it, capitalised as in Flores-200 and NLLB:
+            ``ron_Latn``.
 
     Raises:
         ConfigError: unknown code (with the nearest match), or a boolean, which
@@ -109,7 +119,7 @@ def get_language(code: str) -> Language:
     _refuse_boolean(code)
     if not isinstance(code, str):
         raise ConfigError(f"A language must be a code such as 'ro', not {code!r}.")
-    language = _INDEX.get(code_key(code))
+    language = _of_code(code)
     if language is not None:
         return language
     given = code.strip().lower()
@@ -191,8 +201,8 @@ def parse_pair(text: str) -> LanguagePair:
     """Read a language pair.
 
     Args:
-        text: ``SOURCE-TARGET``, as in ``en-ro``; ``en-pt-BR`` and ``en-pt_br``
-            are the same.
+        text: ``SOURCE-TARGET``, as in ``en-ro`` or ``eng_Latn-ron_Latn``; ``en-pt-BR`` and
+            ``en-pt_br`` are the same.
 
     Raises:
         ConfigError: not two codes joined by a dash, an unknown language, or the
@@ -210,7 +220,7 @@ def parse_pair(text: str) -> LanguagePair:
         )
     # Codes of varieties hold a dash themselves (pt-BR): take the cut at which both sides are known.
     cuts = [("-".join(parts[:i]), "-".join(parts[i:])) for i in range(1, len(parts))]
-    known = [cut for cut in cuts if all(code_key(side) in _INDEX for side in cut)]
+    known = [cut for cut in cuts if all(_of_code(side) is not None for side in cut)]
     source, target = (get_language(side) for side in (known or cuts)[0])
     if source == target:
         raise ConfigError(

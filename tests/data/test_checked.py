@@ -47,6 +47,7 @@ def corpus(gives: Any, pool: Any = "all", **more: Any) -> DataConfig:
         ([("a", "b")], r"pair 0 must be .*Pair.*, not tuple \('a', 'b'\)"),
         ([Pair("a", "b"), Pair("a", 7)], "the target of pair 1 must be .*, not int 7"),  # type: ignore[arg-type]
         ([Pair("a", "b"), Pair(" ", "b")], "the source of pair 1 must be .*, not str ' '"),
+        ([Pair("a", "\u200b")], "the target of pair 0 must be"),
         ([Pair("a", None)], "the target of pair 0 must be .*, not nothing"),  # type: ignore[arg-type]
         ([Pair("a", "\ud800")], "the target of pair 0 .* that UTF-8 can hold"),
     ],

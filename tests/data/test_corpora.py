@@ -327,10 +327,11 @@ def test_unequal_numbers_of_lines(tmp_path: Path) -> None:
 
 def test_empty_sides(tmp_path: Path) -> None:
     mini(tmp_path)
-    write(tmp_path / "dev.ro.txt", ["a", "", "c", " \u00a0", "e"])
+    write(tmp_path / "dev.ro.txt", ["a", "", "c", " \u00a0", "\u200b"])
     message = fails(config("mini", tmp_path))
     assert "dev.ro.txt:2: the line is empty." in message
     assert "dev.ro.txt:4: the line is empty." in message
+    assert "dev.ro.txt:5: the line is empty, but for characters of no width (U+200B)." in message
 
 
 def test_invalid_utf8(tmp_path: Path) -> None:

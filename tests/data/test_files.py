@@ -202,6 +202,9 @@ def test_tsv_problems(folder: Path) -> None:
     assert "bad.tsv:5: 2 columns separated by a tab are needed, found 3." in message
     assert "bad.tsv:6: 2 columns" in message
     assert "… and 1 more problem." in message
+    write("bad.tsv", "one\tunu\n\ufeff\u200b\tdoi\n")
+    wanted = "bad.tsv:2: the source is empty, but for characters of no width (U+200B, U+FEFF)."
+    assert wanted in fails(path="bad.tsv")
     write("bad.tsv", b"one\tunu\ntwo\t\xff\n")
     assert "bad.tsv:2: not valid UTF-8" in fails(path="bad.tsv")
     write("bad.tsv", "en\tro\n")
@@ -245,6 +248,7 @@ def test_jsonl_norwegian(folder: Path) -> None:
         ('{"en": "one", "ro": 5}', "the target must be a text, found 5."),
         ('{"en": null, "ro": "unu"}', "the source must be a text, found null."),
         ('{"en": " ", "ro": "unu"}', "the source is empty."),
+        (r'{"en": "one", "ro": " \u2060 "}', "the target is empty, but for characters of no width"),
         ('{"en": "one", "ro": "\\ud800"}', "half of a surrogate pair"),
         ("[" * 100_000, "nested more than 100 deep."),
         ('{"en": "one", "ro": NaN}', "NaN is no number in JSON."),

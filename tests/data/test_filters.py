@@ -31,12 +31,18 @@ def filtered(*texts: tuple[str, str], **settings: Any) -> tuple[list[str], dict[
 
 
 def test_empty_sides_go_always() -> None:
-    texts = ("a", ""), (" \u00a0", "b"), ("c", "d")
-    assert filtered(*texts) == (["c"], {"empty": 2})
+    texts = ("a", ""), (" \u00a0", "b"), ("c", "d"), ("e", "\ufeff\u200b \u2060"), ("\u200d", "f")
+    assert filtered(*texts) == (["c"], {"empty": 4})
     published = PairFilter(None)  # a test set: nothing else is touched
     kept = published(Pair(s, t) for s, t in (*texts, ("same", "same"), ("same", "same")))
     assert [p.source for p in kept] == ["c", "same", "same"]
-    assert published.counts == {"empty": 2}
+    assert published.counts == {"empty": 4}
+    # within a text they are a part of it
+    joined = (
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        "\ufeffI want\u200b",
+    )  # part of a text
+    assert filtered(joined) == ([joined[0]], {"empty": 0})
 
 
 def test_identical_sides() -> None:

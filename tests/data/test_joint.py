@@ -115,7 +115,8 @@ def test_what_one_direction_teaches_of_anothers_test_is_counted(tmp_path: Path) 
         dev_source=jsonl(tmp_path / "dev.jsonl", train),
         test_source=jsonl(tmp_path / "test.jsonl", test),
     )
-    assert load_text(both).overlap == 3
+    found = load_text(both)
+    assert (found.overlap, found.dev_in_train, found.test_in_dev) == (3, 18, 3)
 
 
 def test_every_example_is_worded_in_its_direction() -> None:

@@ -150,4 +150,4 @@ def test_the_reader_gives_these_lines(lang: str) -> None:
         read = getattr(found, split)
         assert [p.source for p in read.pairs] == lines(split, source)
         assert [p.target for p in read.pairs] == lines(split, target)
-    assert found.overlap == 0
+    assert (found.overlap, found.dev_in_train, found.test_in_dev) == (0, 0, 0)

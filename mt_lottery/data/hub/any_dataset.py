@@ -24,15 +24,25 @@ import dataclasses
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from mt_lottery.config import DataConfig, setting
 from mt_lottery.data.filters import PairFilter, Report
 from mt_lottery.data.hub.corpus import HubConfig, HubCorpus
 from mt_lottery.data.hub.fields import Fields
-from mt_lottery.data.hub.layout import DEFAULT, Layout, config_for, head_of, layout_of
+from mt_lottery.data.hub.layout import (
+    DEFAULT,
+    Layout,
+    absent_of,
+    config_for,
+    head_of,
+    layout_of,
+    missing_shards,
+    unread_of,
+)
 from mt_lottery.data.text import Pair, listed
 from mt_lottery.errors import DataError, nearest, plural
 from mt_lottery.languages import LanguagePair
@@ -92,6 +102,7 @@ class AnyDataset(HubCorpus):
             self.settings = dataclasses.replace(self.settings, repo=path)
             self._path = None
             self.repo_key = "data.path"
+        self._roles: dict[str, set[str]] = {}  # split → the roles that read it
 
     @property
     def root(self) -> str:
@@ -112,20 +123,35 @@ class AnyDataset(HubCorpus):
         return name == HEAD or super().reads(name)
 
     @cached_property
-    def _layout(self) -> Layout:
+    def _names(self) -> list[str]:
         wanted = self.settings.config
-        names = self.files(f"{wanted}/*" if wanted else "*")
-        if not {*names} - {HEAD}:
+        return self.files(f"{wanted}/*" if wanted else "*")
+
+    @cached_property
+    def _head(self) -> dict[str, Any]:
+        """The YAML head of the README; empty if there is none.
+
+        Raises:
+            DataError: it is no YAML, or too long.
+        """
+        if HEAD not in self._names:
+            return {}
+        readme = self.fetch(HEAD)
+        return head_of(read_text(readme, DataError, limit=README), str(readme))
+
+    @cached_property
+    def _absent(self) -> Layout:
+        return absent_of([name for name in self._names if name != HEAD], self._head)
+
+    @cached_property
+    def _layout(self) -> Layout:
+        names = [name for name in self._names if name != HEAD]
+        if not names:
             raise DataError(
                 f"{self.place}: no file that can be read. Expected: {self.layout}. "
                 "What only a script of the repository makes is not read: none is run."
             )
-        head = {}
-        if HEAD in names:
-            readme = self.fetch(HEAD)
-            head = head_of(read_text(readme, DataError, limit=README), str(readme))
-            names.remove(HEAD)
-        return layout_of(names, head)
+        return layout_of(names, self._head)
 
     def _split(self, role: str) -> str:
         """Name of the split of a role.
@@ -138,25 +164,66 @@ class AnyDataset(HubCorpus):
         layout = {config: self._layout[config]} if config in self._layout else self._layout
         have = list(dict.fromkeys(split for splits in layout.values() for split in splits))
         if given is not None and given not in have:
+            self._refuse_absent([given], self._candidates, [role])
             raise DataError(
                 f"data.split.{role}={given}: no such split in {self.place}."
                 f"{nearest(given, have)} There are: {listed(have)}."
             )
         return given or next((name for name in USUAL[role] if name in have), "")
 
+    @property
+    def _candidates(self) -> list[str]:
+        """Configurations that may be the one to read, as long as the languages are not known."""
+        given = self.settings.config
+        return [given] if given else list(self._layout or self._absent)
+
+    def _refuse_absent(
+        self, splits: Sequence[str], configs: Sequence[str], roles: Iterable[str]
+    ) -> None:
+        """Refuse what the README declares without files: another text would take its place.
+
+        Args:
+            splits, configs: what is looked for.
+            roles: who would read it.
+
+        Raises:
+            DataError: files of one of these splits are not there.
+        """
+        for split in splits:
+            found = [p for c in configs for p in self._absent.get(c, {}).get(split, ())]
+            if not found:
+                continue
+            patterns = list(dict.fromkeys(found))
+            ways = [f"To download them: {self._get(patterns)}."] if self.local else []
+            ways += [
+                f"Or read {role} from another corpus (data.{role}=NAME) or split "
+                f"(data.split.{role}=SPLIT; train: a block of the training text)."
+                for role in roles
+                if role != "train"
+            ]
+            raise DataError(
+                f"{self.place}: {HEAD} names files of the split '{split}' that are not there, or "
+                f"are none of Parquet, JSON Lines and CSV: {listed(patterns)}. {' '.join(ways)}"
+            )
+
     def pool(self, role: str) -> str:
         """The split of a role; that of the training text where it has none of its own.
 
         Raises:
-            DataError: there is no such split, or none that a training text is read from.
+            DataError: there is no such split, none that a training text is read from, or only a
+                README that declares it.
         """
-        found = self._split(role) or self._split("train")
+        found = self._split(role)
+        if not found:
+            self._refuse_absent(USUAL[role], self._candidates, [role])
+            found = self._split("train")
         if not found:
             have = dict.fromkeys(split for splits in self._layout.values() for split in splits)
             raise DataError(
                 f"{self.place}: no split for {role}. There are: {listed(list(have))}. "
                 f"Name one: data.split.{role}=SPLIT."
             )
+        self._roles.setdefault(found, set()).add(role)
         return found
 
     def _config(self, pair: LanguagePair) -> str:
@@ -167,6 +234,7 @@ class AnyDataset(HubCorpus):
         """
         given, have = self.settings.config, sorted(self._layout)
         if given is not None and given not in have:
+            self._refuse_absent(list(self._absent.get(given, ())), [given], ())
             raise DataError(
                 f"data.config={given}: no such configuration in {self.place}."
                 f"{nearest(given, have)} There are: {listed(have)}."
@@ -181,6 +249,35 @@ class AnyDataset(HubCorpus):
             )
         return found[0]
 
+    def _check_shards(self, pool: str, names: list[str]) -> list[str]:
+        """What a user is told of shards that are missing: nothing, or one sentence.
+
+        Raises:
+            DataError: some are missing of a split that is not for training: it would be another
+                test set than the published one.
+        """
+        lacking = missing_shards(names, self._names)
+        if not lacking:
+            return []
+        get = ""
+        if self.local is not None:
+            get = f" To download them: {self._get(lacking)}."
+        said = (
+            f"{self.place}: the split '{pool}' is incomplete. By the names of its files "
+            f"{len(lacking)} of {len(names) + len(lacking)} "
+            f"{'is' if len(lacking) == 1 else 'are'} missing: {listed(lacking)}."
+        )
+        if "train" in self._roles.get(pool, ()):
+            return [f"Warning: {said} The others are read.{get}"]
+        raise DataError(f"{said}{get}")
+
+    def _get(self, patterns: Sequence[str]) -> str:
+        """The command that downloads files into the folder; many shards by one pattern."""
+        parts = [patterns[0]]
+        if len(patterns) > 1:
+            parts = sorted({re.sub(r"\d{5}-of-\d{5}.*", "*", pattern) for pattern in patterns})
+        return self.download("' --include '".join(parts), str(self.folder or "FOLDER"))
+
     def pairs(self, pool: str, pair: LanguagePair) -> tuple[list[Pair], Report]:
         """The records of a split that are in the wanted direction; filtered if it is for training.
 
@@ -189,12 +286,20 @@ class AnyDataset(HubCorpus):
         """
         s = self.settings
         config = self._config(pair)
+        roles = self._roles.get(pool, set())
+        self._refuse_absent([pool], [config], () if "train" in roles else sorted(roles))
         names = self._layout[config].get(pool)
         if not names:
             raise DataError(
                 f"{self.place}: the configuration '{config}' has no split '{pool}'. "
                 f"There are: {listed(list(self._layout[config]))}. For dev or test, another corpus "
                 "can be read: data.dev=NAME, data.test=NAME."
+            )
+        notes = self._check_shards(pool, names)
+        if unread := unread_of([name for name in self._names if name != HEAD], self._head):
+            first = next(found[0] for found in self._layout[config].values())
+            notes.append(
+                f"{self.place}: not read: {listed(unread)}. The splits are files such as {first}."
             )
         where = self.where(names)
         languages = (s.source_lang_field, s.target_lang_field)
@@ -228,4 +333,5 @@ class AnyDataset(HubCorpus):
                 f"data.source_lang_field={languages[0]} and data.target_lang_field={languages[1]}. "
                 f"The most frequent there: {common}."
             )
-        return kept, Report(where, str(pair), counts.total(), available, keep.counts)
+        counted = (counts.total(), available, keep.counts)
+        return kept, Report(where, str(pair), *counted, tuple(notes))

@@ -156,7 +156,7 @@ class HubCorpus(ABC):
 
     def download(self, part: str, folder: str) -> str:
         """The command that downloads a part of the repository, for messages."""
-        repo = self.settings.repo
+        repo = self.settings.repo or "OWNER/NAME"  # a folder does not say what it is a copy of
         return f"`hf download {repo} --repo-type dataset --include '{part}' --local-dir {folder}`"
 
     def fetch(self, name: str) -> Path:

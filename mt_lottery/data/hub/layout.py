@@ -31,6 +31,8 @@ KEYWORDS = {
     "test": ("test", "testing", "eval", "evaluation"),
 }
 _SHARD = re.compile(r"data/([^/]+)-\d{5}-of-\d{5}[^/]*\.[^/]+")
+#: The same in any folder: what is before the number, the number, how many, a hash, the ending.
+_SHARD_OF = re.compile(r"(.*-)(\d{5})-of-(\d{5})(-[0-9a-f]+)?(\.[^/]+)")
 _SEP = r"[-._ 0-9]"
 
 
@@ -51,6 +53,35 @@ def _splits_by_name(names: Sequence[str]) -> Splits:
     by_folder = [(found, n) for p, n in paths for part in p.parts[:-1] if (found := _keyword(part))]
     by_file = [(found, name) for path, name in paths if (found := _keyword(path.name))]
     return _grouped(by_folder or by_file or [("train", name) for name in names])
+
+
+def missing_shards(names: Iterable[str], there: Iterable[str]) -> list[str]:
+    """Files that the names of others tell of: shard 2 of ``train-00000-of-00003.parquet``.
+
+    Args:
+        names: files of one split.
+        there: all files of the data set.
+
+    Returns:
+        their names, sorted; a hash that each shard has in its name is ``*``.
+    """
+    have = {found for name in there if (found := _shard_of(name))}
+    sets = {found[1:] for name in names if (found := _shard_of(name))}
+    return sorted(
+        f"{begin}{number:05}-of-{of:05}{end}"
+        for begin, of, end in sets
+        for number in range(of)
+        if (number, begin, of, end) not in have
+    )
+
+
+def _shard_of(name: str) -> tuple[int, str, int, str] | None:
+    """Its number, what is before that, how many shards there are, and the end of the name."""
+    match = _SHARD_OF.fullmatch(name)
+    if match is None:
+        return None
+    begin, number, of, hashed, end = match.groups()
+    return int(number), begin, int(of), ("-*" if hashed else "") + end
 
 
 def _grouped(found: Iterable[tuple[str, str]]) -> Splits:
@@ -77,29 +108,42 @@ def _listed(value: Any) -> list[str]:
     return [each for each in found if isinstance(each, str)]
 
 
-def _described(config: dict[str, Any], names: Sequence[str]) -> Splits:
-    """The splits of one entry of ``configs``."""
+def _inside(config: dict[str, Any], names: Sequence[str]) -> tuple[str, list[str]]:
+    """The folder of an entry of ``configs``, and the names in it."""
     folder = str(config.get("data_dir") or "").strip("/")
     prefix = f"{folder}/" if folder else ""
-    inner = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+    return prefix, [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+
+
+def _patterns(config: dict[str, Any]) -> list[tuple[str, str]]:
+    """The splits of one entry of ``configs``, and the patterns of their files."""
     files = config.get("data_files")
-    if files is None:
-        return {s: [prefix + n for n in found] for s, found in _splits_by_name(inner).items()}
-    entries = files if isinstance(files, list) else [files]
     patterns: list[tuple[str, str]] = []
-    for entry in entries:
+    for entry in files if isinstance(files, list) else [files]:
         if isinstance(entry, dict):
             split = str(entry.get("split") or "train")
             patterns += [(split, path) for path in _listed(entry.get("path"))]
         else:
             patterns += [("train", path) for path in _listed(entry)]
-    # what names a folder means all that is in it
+    return patterns
+
+
+def _described(config: dict[str, Any], names: Sequence[str]) -> Splits:
+    """The splits of one entry of ``configs``."""
+    prefix, inner = _inside(config, names)
+    if config.get("data_files") is None:
+        return {s: [prefix + n for n in found] for s, found in _splits_by_name(inner).items()}
     return _grouped(
         (split, prefix + name)
-        for split, pattern in patterns
-        for name in inner
-        if _matches(pattern, name) or name.startswith(f"{pattern.strip('/')}/")
+        for split, pattern in _patterns(config)
+        for name in _matching(pattern, inner)
     )
+
+
+def _matching(pattern: str, names: Sequence[str]) -> list[str]:
+    # what names a folder means all that is in it
+    folder = f"{pattern.strip('/')}/"
+    return [name for name in names if _matches(pattern, name) or name.startswith(folder)]
 
 
 def head_of(readme: str, where: str) -> dict[str, Any]:
@@ -120,16 +164,58 @@ def layout_of(names: Sequence[str], head: dict[str, Any]) -> Layout:
         names: files that can be read, relative to the repository, sorted.
         head: the YAML head of its README.
     """
-    configs = head.get("configs")
-    entries = [c for c in configs if isinstance(c, dict)] if isinstance(configs, list) else []
-    if entries:
-        read = {str(c.get("config_name") or DEFAULT): _described(c, names) for c in entries}
+    if entries := _entries(head):
+        read = {name: _described(config, names) for name, config in entries.items()}
         return {name: splits for name, splits in read.items() if splits}
     tops = {PurePosixPath(name).parts[0] for name in names if "/" in name}
     own = {t for t in tops if _keyword(t) is None and t != "data"}
     if own and all("/" in name and PurePosixPath(name).parts[0] in own for name in names):
         return {top: _described({"data_dir": top}, names) for top in sorted(own)}
     return {DEFAULT: _splits_by_name(names)} if names else {}
+
+
+#: What `datasets` keeps of a data set beside its texts.
+_METADATA = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
+
+
+def unread_of(names: Sequence[str], head: dict[str, Any]) -> list[str]:
+    """Files that no split has, since others are named in a way that goes before theirs.
+
+    Args:
+        names, head: as of :func:`layout_of`. A README that describes the splits leaves out what it
+            does not name; then none are returned.
+    """
+    if _entries(head):
+        return []
+    read = {n for s in layout_of(names, head).values() for found in s.values() for n in found}
+    return [n for n in names if n not in read and PurePosixPath(n).name not in _METADATA]
+
+
+def _entries(head: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What the head says of each configuration; nothing where it describes none."""
+    configs = head.get("configs")
+    entries = [c for c in configs if isinstance(c, dict)] if isinstance(configs, list) else []
+    return {str(c.get("config_name") or DEFAULT): c for c in entries}
+
+
+def absent_of(names: Sequence[str], head: dict[str, Any]) -> Layout:
+    """What a README declares and no file is there for.
+
+    Args:
+        names, head: as of :func:`layout_of`.
+
+    Returns:
+        configuration → split → its patterns and paths that match none of ``names``.
+    """
+    absent: Layout = {}
+    for name, config in _entries(head).items():
+        prefix, inner = _inside(config, names)
+        absent[name] = _grouped(
+            (split, prefix + pattern.removeprefix("./"))
+            for split, pattern in _patterns(config)
+            if not _matching(pattern, inner)
+        )
+    return absent
 
 
 def pairs_named(name: str) -> Iterator[tuple[str, str]]:

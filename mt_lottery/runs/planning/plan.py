@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,18 +12,19 @@ from mt_lottery.config.prompt import is_prompt
 from mt_lottery.data.corpora import Corpora, Split
 from mt_lottery.data.joint import directions_of, in_direction, load_text, parts_of
 from mt_lottery.data.prompts.prepared import PreparedText
-from mt_lottery.data.prompts.several import shown, training_template_of
-from mt_lottery.data.prompts.templates import Several, check_template, template_of, wordings
-from mt_lottery.errors import ConfigError, DataError, plural
+from mt_lottery.data.prompts.several import training_template_of
+from mt_lottery.data.prompts.templates import check_template, template_of, wordings
+from mt_lottery.errors import ConfigError, DataError
 from mt_lottery.languages import LanguagePair
 from mt_lottery.model.folder.quantised import check_trainable
 from mt_lottery.model.kernels import problems_with_kernels
 from mt_lottery.model.loading import fingerprint, quantisation_of, tokenizer_of
 from mt_lottery.registry import CORPORA, ENGINES, OPTIMIZERS, TUNERS
 from mt_lottery.runs.planning.devices import pick_device
-from mt_lottery.runs.planning.fitting import check_text, problems_with_directions, swapped
+from mt_lottery.runs.planning.fitting import check_text, problems_with_directions
 from mt_lottery.runs.planning.identity import identity
 from mt_lottery.runs.planning.prompting import problems_with_secrets, with_template
+from mt_lottery.runs.planning.reporting import report_text
 from mt_lottery.runs.planning.requirements import check_packages, trackers_and_metrics
 from mt_lottery.runs.planning.sharding import check_dividable, problems_with_sharding
 from mt_lottery.runs.planning.trial_calls import sentences, try_plugins
@@ -107,7 +107,7 @@ def make_plan(config: RunConfig, echo: Echo, engine: Engine | None = None) -> Pl
     learns = trained or tuner.reads_text or tuner.gradient_pairs is not None
     text = _text(config, tuner, directions)
     corpora = _corpora(config, tuner, text, learns)
-    _report(config, corpora, text, echo)
+    report_text(config, corpora, text, echo)
     model_id = parallel.on_main(lambda: fingerprint(config.model))  # may convert the model first
     stored = parallel.on_main(lambda: quantisation_of(config.model))
     if stored is not None and trained:
@@ -182,37 +182,3 @@ def _corpora(config: RunConfig, tuner: Tuner, text: PreparedText, learns: bool) 
         for each, split in parts_of(corpora.train, text.pairs[0]):
             check_text(config, tuner, text.training, each, split)
     return corpora
-
-
-def _report(config: RunConfig, corpora: Corpora, text: PreparedText, echo: Echo) -> None:
-    """Say what was left out of the text, and what of it should not be there."""
-    pair = text.pairs[0]
-    splits = [s for s in (corpora.train, corpora.dev, corpora.test) if s is not None]
-    parts = [part for s in splits for _, part in parts_of(s, pair)]
-    # roles that share a pool have one report
-    for line in dict.fromkeys(f"{s.name}: {s.report}" for s in parts if s.report):
-        echo(line)
-    if corpora.train and parts_of(corpora.train, pair)[0][1].pool == "dev":
-        echo(f"{config.data.name}: trained on its dev set; it has no training text.")
-    for line in dict.fromkeys(part.cut for part in parts if part.cut):
-        echo(line)
-    if isinstance(text.training, Several) and corpora.train is not None:
-        pairs_of = Counter(text.training.place(each.source) for each in corpora.train.pairs)
-        names = enumerate(config.data.train_templates or ())
-        worded = ", ".join(f"{shown(name)} {pairs_of[place]:,}" for place, name in names)
-        echo(f"Training pairs by wording of the prompt: {worded}; asked: {config.data.template}.")
-    own = corpora.test if config.data.name == "files" else None  # others name their languages
-    for each, split in parts_of(own, pair) if own is not None else ():
-        if all(one.source == one.target for one in split.pairs):
-            echo(f"Warning: each test source of {each} is the same text as its reference.")
-        elif swapped(split, each):
-            echo(
-                f"Warning: the test sources look like {each.target.name} and the references like "
-                f"{each.source.name}, but lang={each} is asked for: are the two sides swapped?"
-            )
-    if corpora.overlap and corpora.test is not None:
-        echo(
-            f"Warning: {corpora.overlap} of {plural(len(corpora.test.pairs), 'test source')} "
-            f"{'is' if corpora.overlap == 1 else 'are'} in the training text too; scores are too "
-            "high by what was memorised."
-        )
