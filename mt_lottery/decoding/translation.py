@@ -186,8 +186,6 @@ def translate(
     # RoPE), and an inference tensor among them would break the training that goes on after.
     with _evaluating(model), _contiguous_head_input(model), of_any_shape(), torch.no_grad():
         if beam_size == 1 and plain and together:
-            if limit is not None:
-                forget_longer_texts(model)
             prefix = _unless_out_of_memory(
                 lambda _: share_prefix(model, together), together[:1], divided
             )

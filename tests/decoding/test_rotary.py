@@ -95,7 +95,7 @@ def test_short_sentences_share_batches_and_prefix(
     model.model.register_forward_pre_hook(
         lambda _, args, kwargs: shapes.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
     )
-    ours(model, prompts_of([7, 9, 40, 8], 5), 1)  # `forget_longer_texts` reads one token
+    ours(model, [*prompts_of([7, 9, 8], 5), [3] * 40], 1)  # `forget_longer_texts` reads one token
     # what the short ones share, the long one by itself, and the rest of the short ones
     assert [s for s in shapes if s != (1, 1)] == [(1, 5), (1, 40), (3, 4)]
     monkeypatch.setattr(type(model), "generate", None)
