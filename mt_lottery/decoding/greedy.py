@@ -78,6 +78,8 @@ def greedy_batch(
 
     Equal to ``generate(do_sample=False)`` token for token where the arithmetic is (float32);
     logits are compared in float32, as ``generate`` does, so that bf16 ties fall the same way.
+    What is cached is never computed anew: for texts that stay within
+    :func:`mt_lottery.decoding.rotary.unchanged_positions`.
 
     Args:
         prompts: B token id lists, none empty.

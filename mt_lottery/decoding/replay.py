@@ -22,14 +22,14 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+from mt_lottery.decoding.rotary import CHOSEN_BY_LENGTH, rope_types
+
 logger = logging.getLogger(__name__)
 
 #: Steps that there is room for at a time.
 ROOM = 64
 #: Models whose forward takes a mask [B, 1, 1, T] as it is; others may, but no GPU has shown it.
 KNOWN = frozenset({"gemma3_text", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3", "smollm3"})
-#: Rotary positions whose frequencies the host chooses by the longest text so far.
-CHOSEN_BY_LENGTH = frozenset({"dynamic", "longrope"})
 
 #: Models with which recording failed.
 _refused: WeakSet[Any] = WeakSet()
@@ -83,7 +83,7 @@ def replayable(model: Any, cache: Any, steps: int) -> bool:
         and {t.device for t in tensors} == {layer.keys.device for layer in cache.layers}
         and len({t.device for t in tensors}) == 1
         and all(p.is_floating_point() for p in model.parameters())
-        and not CHOSEN_BY_LENGTH & _rope_types(model)
+        and not CHOSEN_BY_LENGTH & rope_types(model)
         and not torch.is_autocast_enabled(tensors[0].device.type)
         and torch.version.hip is None
         and not distributed
@@ -96,14 +96,6 @@ def _keeps_all(layer: Any, length: int) -> bool:
     if type(layer) is DynamicSlidingWindowLayer:
         return bool(length <= layer.sliding_window)
     return type(layer) in (DynamicLayer, RoomyLayer)
-
-
-def _rope_types(model: Any) -> set[str]:
-    """Kinds of rotary positions; some models have one for each kind of layer, by its name."""
-    found: set[str] = set()
-    for kind in (getattr(module, "rope_type", None) for module in model.modules()):
-        found |= {*kind.values()} if isinstance(kind, dict) else {str(kind)}
-    return found
 
 
 @cache

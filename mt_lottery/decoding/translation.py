@@ -19,6 +19,7 @@ from mt_lottery.decoding.lines import FirstLine
 from mt_lottery.decoding.lines import first_line as first_line
 from mt_lottery.decoding.prefix import SharedPrefix, learned_prefix, share_prefix
 from mt_lottery.decoding.room import check_positions
+from mt_lottery.decoding.rotary import forget_longer_texts, unchanged_positions
 from mt_lottery.errors import ConfigError, DataError, ModelError, plural
 from mt_lottery.model.attention import of_any_shape
 from mt_lottery.model.sharding import is_sharded
@@ -96,9 +97,10 @@ def translate(
     """Continue each prompt until the model stops or ``max_new_tokens`` are written.
 
     Greedy (``beam_size=1``) equals transformers' ``generate(do_sample=False)`` token for token in
-    float32; beam search is ``generate``'s.  The model is decoded in evaluation mode and put back
-    into the mode it was in.  A batch that does not fit into memory is halved, and so are the
-    ones after it.
+    float32; beam search is ``generate``'s.  Sentences that may reach a length at which the model
+    changes its rotary frequencies (``dynamic``, ``longrope``) go through ``generate`` one by one.
+    The model is decoded in evaluation mode and put back into the mode it was in.  A batch that
+    does not fit into memory is halved, and so are the ones after it.
 
     Args:
         prompts: token ids of each prompt, special tokens included.
@@ -137,10 +139,16 @@ def translate(
     counter = _Counter(len(prompts), progress)
     plain = new_cache(model) is not None
     prefix: SharedPrefix | None = None
+    limit = unchanged_positions(model)
+
+    def is_alone(prompt: Sequence[int]) -> bool:
+        return limit is not None and len(prompt) + max_new_tokens - 1 > limit
 
     def decode(batch: Sequence[Sequence[int]]) -> list[Continuation]:
         nonlocal plain
-        if beam_size == 1 and plain:
+        if limit is not None:
+            forget_longer_texts(model)
+        if beam_size == 1 and plain and not is_alone(batch[0]):
             results = greedy_batch(
                 model,
                 batch,
@@ -169,6 +177,7 @@ def translate(
 
     # Longest first: if memory is short, the first batch says so.
     order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
+    together = [prompts[index] for index in order if not is_alone(prompts[index])]
     hypotheses: dict[int, Hypothesis] = {}
     start, size = 0, batch_size
     budget = None if max_tokens is None else max_tokens // beam_size
@@ -176,14 +185,13 @@ def translate(
     # `no_grad`, not `inference_mode`: some models keep buffers made in a forward pass (dynamic
     # RoPE), and an inference tensor among them would break the training that goes on after.
     with _evaluating(model), _contiguous_head_input(model), of_any_shape(), torch.no_grad():
-        if beam_size == 1 and plain:
-            longest_prompt = prompts[order[0]]
+        if beam_size == 1 and plain and together:
             prefix = _unless_out_of_memory(
-                lambda _: share_prefix(model, prompts), [longest_prompt], divided
+                lambda _: share_prefix(model, together), together[:1], divided
             )
         spread = _most_spread(model, prefix, max(map(len, prompts)) + max_new_tokens)
         while start < len(order):
-            chosen = order[start : start + size]
+            chosen = order[start : start + (1 if is_alone(prompts[order[start]]) else size)]
             longest = len(prompts[chosen[0]])
             if budget is not None:
                 chosen = chosen[: max(1, budget // (longest + max_new_tokens))]
@@ -201,6 +209,8 @@ def translate(
             for index, result in zip(chosen, results, strict=True):
                 hypotheses[index] = _to_text(tokenizer, result, forced, one_line=one_line)
             start += len(chosen)
+        if limit is not None:
+            forget_longer_texts(model)  # a training goes on as if nothing had been translated
     return [hypotheses[index] for index in range(len(prompts))]
 
 
