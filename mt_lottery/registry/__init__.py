@@ -280,7 +280,7 @@ CORPORA = Registry(
     "corpus",
     _in(
         "data",
-        "mini=corpora ntrex=corpora flores101=corpora files "
+        "mini=folders ntrex=folders flores101=folders files "
         "lego_mt=hub.lego_mt opus100=hub.opus100 hub=hub.any_dataset wmt24pp=hub.wmt24pp "
         "flores200=hub.flores flores_plus=hub.flores tatoeba",
     ),
