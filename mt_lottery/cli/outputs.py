@@ -57,14 +57,15 @@ def _check_same(path: Path, asked: Mapping[str, Any]) -> None:
     if not path.is_file():
         return
     known = read_json(path, RecordError).get("asked")
-    new = json.loads(json.dumps(asked))
-    if not isinstance(known, dict) or known == new:  # one of before it was kept is not compared
+    if not isinstance(known, dict):  # of before it was kept
         return
     apart = [
-        f"{key}: {shorten(known.get(key))}, now {shorten(new.get(key))}"
-        for key in sorted(known.keys() | new.keys())
-        if known.get(key) != new.get(key)
+        f"{key}: {shorten(known.get(key))}, now {shorten(asked.get(key))}"
+        for key in sorted(known.keys() | asked.keys())
+        if json.dumps(known.get(key)) != json.dumps(asked.get(key))
     ]
+    if not apart:
+        return
     raise RecordError(
         f"{path} is the result of another question ({'; '.join(apart)}): give another folder "
         "(--out DIR), or --overwrite."
