@@ -71,6 +71,14 @@ def test_every_language_of_flores_200_is_known_and_found(code: str) -> None:
     assert (named_among(language, FLORES_200.split()) == code) is (code not in other)
 
 
+@pytest.mark.parametrize("code", ["ace_Arab", "kas_Deva", "taq-Tfng"])
+def test_a_script_whose_files_are_not_read_is_refused(code: str) -> None:
+    with pytest.raises(ConfigError, match="Unknown language"):
+        get_language(code)
+    own = {"ace_Arab": "ace_Latn", "kas_Deva": "kas_arab", "taq-Tfng": "taq_latn"}[code]
+    assert get_language(own).code == find_language(code).code  # type: ignore[union-attr]
+
+
 def test_codes_are_unique_and_find_their_language() -> None:
     assert len({language.code for language in LANGUAGES}) == len(LANGUAGES)
     for language in LANGUAGES:
@@ -151,6 +159,10 @@ def test_codes_with_a_script(text: str, shown: str) -> None:
     if "_" in text:
         sides = [side if "_" in side else get_language(side).iso3 for side in text.split("-")]
         assert [get_language(side) for side in sides] == [find_language(side) for side in sides]
+
+
+def test_case_does_not_matter_in_a_script() -> None:
+    assert str(parse_pair("ENG_latn-ron-LATN")) == "en-ro"
 
 
 @pytest.mark.parametrize("text", ["en-xxx_Latn", "en-Latn", "Romanian_Latn-en"])

@@ -156,8 +156,8 @@ def _check_out(out: Path, executor: str) -> None:
     if executor == "slurm" and ({*"%\\"} & {*path} or not path.isprintable()):
         raise ConfigError(
             f"{argument('out')}: the path {shown} cannot be used with "
-            f"{argument('executor', 'slurm')}: Slurm reads % and backslashes in it as its own. "
-            "Allowed: a path without them, in printable letters."
+            f"{argument('executor', 'slurm')}: Slurm reads % and backslashes in it as its own, and "
+            "no line breaks. Allowed: a path without them, in printable letters."
         )
 
 

@@ -122,7 +122,7 @@ def made_anew(out: Path, done: Iterable[str]) -> None:
 
 
 #: Settings that a run of the original model does not depend on.
-_TRAINING = ("train.", "probe.", "tuner.", "tune")
+_TRAINING = ("train.", "probe.", "tuner.", "tune", "data.train_templates")
 
 
 def _changed_cells(bench: Bench, old: dict[str, Any], new: dict[str, Any]) -> set[str]:

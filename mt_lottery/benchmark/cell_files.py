@@ -34,8 +34,8 @@ def read_cell(folder: Path, cell: Cell, *, earlier: bool = False) -> Run | None:
         if not there:
             return None
         raise RecordError(
-            f"{folder}: of earlier settings, and not made anew yet; the command that changed them "
-            "does that when it is given again."
+            f"{folder} is a run of earlier settings, and was not repeated yet: give the command "
+            "that changed the settings again."
         )
     run = Run(folder)
     _check_record(folder / NAME, run.record, cell)

@@ -54,7 +54,11 @@ _REGION = re.compile(r"[_-](?:[A-Z]{2}|[A-Z][a-z]{3})$")
 
 
 #: A script behind a code, as in Flores-200 and NLLB: ``ron_Latn``.
-_SCRIPT = re.compile(r"[_-][A-Z][a-z]{3}$")
+_SCRIPT = re.compile(
+    r"[_-](Arab|Armn|Beng|Cyrl|Deva|Ethi|Geor|Grek|Gujr|Guru|Hang|Hans|Hant|Hebr|Jpan|Khmr|Knda|"
+    r"Laoo|Latn|Mlym|Mymr|Olck|Orya|Sinh|Taml|Telu|Tfng|Thai|Tibt)$",
+    re.IGNORECASE,
+)
 
 
 def code_key(code: str) -> str:
@@ -100,7 +104,13 @@ def _refuse_boolean(code: object) -> None:
 
 def _of_code(code: str) -> Language | None:
     """The language of a code, or of its part before a script: ``zho_Hant`` is one, ``ron_Latn``."""
-    return _INDEX.get(code_key(code)) or _INDEX.get(code_key(_SCRIPT.sub("", code.strip())))
+    if found := _INDEX.get(code_key(code)):
+        return found
+    script = _SCRIPT.search(code.strip())
+    found = None if script is None else _INDEX.get(code_key(code.strip()[: script.start()]))
+    if found and script and script[1].lower() != SCRIPTS.get(found.code, script[1].lower()):
+        return None  # the corpora's files in its other script are the ones that are read
+    return found
 
 
 def get_language(code: str) -> Language:
@@ -109,8 +119,8 @@ def get_language(code: str) -> Language:
     Args:
         code: ISO 639-1 or 639-3, Flores-101 or NTREX-128 code; case does not
             matter, nor ``-`` against ``_``.  ``no``, ``nb``, ``nob`` and ``nor``
-            are Norwegian Bokmål.  A script may be behind it, capitalised as in Flores-200 and NLLB:
-            ``ron_Latn``.
+            are Norwegian Bokmål.  A script may be behind it, as in Flores-200 and NLLB:
+            ``ron_Latn``; of a language in two scripts the one whose files are read.
 
     Raises:
         ConfigError: unknown code (with the nearest match), or a boolean, which

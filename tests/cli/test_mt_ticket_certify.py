@@ -134,8 +134,9 @@ def test_no_checks_and_the_analytic_tau(commands: Commands, models: Models) -> N
     assert found["levels"][0]["verified_share"] == 0
     assert "checked" not in ended.out
     # the same question is answered again, another one is not written over it
-    same = ("t", "--alphas", "0,0.5,1", "--check-alphas", "none", "--tau", "analytic")
-    certified(commands, *same)
+    same = ("--alphas", "0,0.5,1", "--check-alphas", "none", "--tau", "analytic")
+    for run in ("t", "./t/", Path("t").resolve()):
+        certified(commands, run, *same)
     refused = commands.call("ticket", "certify", "t", "--alphas", "0.9", "--no-plot").mistake()
     assert "certificate.json is the result of another question (alphas: [0.0, 0.5," in refused
     assert report(Path("t/certificate"))[0]["tau"] == "analytic"

@@ -60,6 +60,9 @@ def test_which_shards_are_missing() -> None:
     # each shard may have a hash of its own; what a README leaves out is there
     hashed = ["x-00000-of-00002-0f3e.parquet", "x-00001-of-00002-77aa.parquet"]
     assert missing_shards(hashed, hashed) == missing_shards(hashed[:1], hashed) == []
+    from_one = [f"x-0000{i}-of-00003.parquet" for i in (1, 2, 3)]
+    assert missing_shards(from_one, from_one) == []
+    assert missing_shards(from_one[1:], from_one[1:]) == from_one[:1]
 
 
 def readme(folder: Path, **splits: str | list[str]) -> None:
@@ -95,10 +98,23 @@ def test_a_validation_set_and_one_path_of_several(tmp_path: Path) -> None:
     for each in (f"data/train-{i:05}-of-00002.jsonl" for i in (0, 1)):
         paths = [each, "data/more.jsonl", "gone"]
         readme(tmp_path, train=paths, validation="data/val*", test="data/test-*")
+        split = read(config(tmp_path)).train  # a part of a training text may do
+        assert split and split.report and len(split.pairs) == 3
+        note = " ".join(split.report.notes)
+        assert f"Warning: {tmp_path}: README.md names files of the split 'train'" in note
+        assert "not there: data/more.jsonl, gone. The others are read." in note
+        assert "--include 'data/more.jsonl' --include 'gone'" in note
+        readme(tmp_path, train="data/train-*", validation="data/val*", test=paths)
         message = fails(config(tmp_path))
-        assert "split 'train' that are not there" in message and "data.dev" not in message
+        assert "split 'test' that are not there" in message
         assert "CSV: data/more.jsonl, gone. To download" in message
-        assert "--include 'data/more.jsonl' --include 'gone'" in message
+
+
+def test_a_glob_of_several_may_match_nothing(tmp_path: Path) -> None:
+    for split in ("train", "validation", "test"):
+        shards(tmp_path, split, 1)
+    readme(tmp_path, train="data/train-*", validation="data/val*", test=["data/test-*", "more/t-*"])
+    assert len(read(config(tmp_path)).test.pairs) == 3  # type: ignore[union-attr]
 
 
 def test_configurations_that_only_the_readme_has(tmp_path: Path) -> None:

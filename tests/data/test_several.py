@@ -44,7 +44,7 @@ def test_each_pair_is_worded_as_by_its_wording_alone(sentences: list[str]) -> No
 
 
 def test_training_pairs_alone_are_worded_in_turn() -> None:
-    tokenizer, text = tiny.tokenizer(), None
+    tokenizer = tiny.tokenizer()
     pairs = [Pair("w3 w4 w5"[: 2 + 3 * i], "w6 w7") for i in range(3)] * 2
     data = DataConfig(name="mini", template="plain", train_templates=["alpaca", "plain"])
     text = PreparedText(get_template("plain"), EN_RO, training=training_template_of(data))

@@ -293,6 +293,19 @@ def test_weights_that_the_model_has_no_place_for(model_folder, change_json) -> N
     assert "no place for (model.layers.1." in refused(folder)
 
 
+def test_a_mask_that_is_called_bias(model_folder) -> None:
+    """GPT-J, GPT-Neo and BigCode models were stored with their attention's causal mask."""
+    folder = model_folder()
+    config = transformers.GPTJConfig(vocab_size=99, n_embd=16, n_layer=1, n_head=2, rotary_dim=4)
+    gptj: Any = transformers.GPTJForCausalLM(config)
+    gptj.save_pretrained(folder)
+    mask = torch.ones(1, 1, 8, 8, dtype=torch.uint8)
+    changed(folder, transformer__h__0__attn__bias=mask)
+    load(folder)
+    changed(folder, transformer__h__0__attn__q_proj__bias=torch.ones(16))
+    assert "transformer.h.0.attn.q_proj.bias" in refused(folder)
+
+
 @pytest.mark.parametrize("kind", ["llama", "gemma3"])
 def test_a_head_that_is_stored_beside_the_table_that_it_is(model_folder, kind: str) -> None:
     folder = model_folder(kind, tied=True)

@@ -98,8 +98,9 @@ def compare(given: argparse.Namespace) -> int:
 
 
 def _asked(given: argparse.Namespace) -> dict[str, Any]:
-    keys = ("runs", "top", "at", "alphas", "null", "null_seed")
-    return {key: getattr(given, key) for key in keys}
+    places = [str(Path(run).expanduser().resolve()) for run in given.runs]
+    keys = ("top", "at", "alphas", "null", "null_seed")
+    return {"runs": places} | {key: getattr(given, key) for key in keys}
 
 
 def _check_out(given: argparse.Namespace, out: Path) -> None:

@@ -72,6 +72,7 @@ def _interval(value: Measured | None, digits: int) -> str:
 
 
 def _show(explained: Explained, made: Report, cost: dict[str, float]) -> None:
+    from mt_lottery.data.prompts.several import shown as shown_template
     from mt_lottery.paper.explain.files import shown_name
     from mt_lottery.report.printing import Grid, printer
     from mt_lottery.scoring.metric import WHICH
@@ -79,10 +80,11 @@ def _show(explained: Explained, made: Report, cost: dict[str, float]) -> None:
     console = printer(130)
     key, column = next(iter(made.columns.items()))
     record = explained.run.record
-    trained = explained.run.config.data.template
+    data = explained.run.config.data
+    trained = [*map(shown_template, data.train_templates or [str(data.template)])]
     wording = f"template {explained.template}"
-    if explained.template != trained:
-        wording += f" (trained with {trained})"
+    if trained != [explained.template]:
+        wording += f" (trained with {', '.join(trained)})"
     title = (
         f"{record.lang}, {record.method}, {plural(len(explained.sources), 'sentence')} of "
         f"{record.data.test.name}, {wording}: {column} with 95% interval"

@@ -287,8 +287,11 @@ class AnyDataset(HubCorpus):
         s = self.settings
         config = self._config(pair)
         roles = self._roles.get(pool, set())
-        self._refuse_absent([pool], [config], () if "train" in roles else sorted(roles))
         names = self._layout[config].get(pool)
+        absent = self._absent.get(config, {}).get(pool)
+        partial = bool(absent and names) and "train" in roles
+        if not partial:
+            self._refuse_absent([pool], [config], () if "train" in roles else sorted(roles))
         if not names:
             raise DataError(
                 f"{self.place}: the configuration '{config}' has no split '{pool}'. "
@@ -296,6 +299,12 @@ class AnyDataset(HubCorpus):
                 "can be read: data.dev=NAME, data.test=NAME."
             )
         notes = self._check_shards(pool, names)
+        if partial and absent:
+            get = f" To download them: {self._get(absent)}." if self.local else ""
+            notes.append(
+                f"Warning: {self.place}: {HEAD} names files of the split '{pool}' that are not "
+                f"there: {listed(absent)}. The others are read.{get}"
+            )
         if unread := unread_of([name for name in self._names if name != HEAD], self._head):
             first = next(found[0] for found in self._layout[config].values())
             notes.append(

@@ -70,7 +70,7 @@ def missing_shards(names: Iterable[str], there: Iterable[str]) -> list[str]:
     return sorted(
         f"{begin}{number:05}-of-{of:05}{end}"
         for begin, of, end in sets
-        for number in range(of)
+        for number in (range(1, of + 1) if (of, begin, of, end) in have else range(of))
         if (number, begin, of, end) not in have
     )
 
@@ -210,10 +210,13 @@ def absent_of(names: Sequence[str], head: dict[str, Any]) -> Layout:
     absent: Layout = {}
     for name, config in _entries(head).items():
         prefix, inner = _inside(config, names)
+        patterns = _patterns(config)
+        matched = {split for split, pattern in patterns if _matching(pattern, inner)}
         absent[name] = _grouped(
             (split, prefix + pattern.removeprefix("./"))
-            for split, pattern in _patterns(config)
-            if not _matching(pattern, inner)
+            for split, pattern in patterns
+            # of several globs one may match nothing; a path says that the file is there
+            if not _matching(pattern, inner) and not (split in matched and "*" in pattern)
         )
     return absent
 

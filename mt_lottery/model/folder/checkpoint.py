@@ -164,10 +164,10 @@ def check_weights(files: list[Path]) -> dict[str, Stored]:
         try:
             with safe_open(str(file), framework="pt") as opened:
                 for name in opened.keys():  # noqa: SIM118 (no mapping)
-                    if name in found:
+                    if name in found and not _same_tensor(name, file, of[name]):
                         raise ModelError(
-                            f"{file} and {of[name].name} both hold {name}: which of the two the "
-                            "model has is not said. Copy or download the folder again."
+                            f"{file} and {of[name].name} both hold {name}, with other values, and "
+                            "transformers reads both. Copy or download the folder again."
                         )
                     part, of[name] = opened.get_slice(name), file
                     shape = tuple(int(n) for n in part.get_shape())
@@ -177,6 +177,17 @@ def check_weights(files: list[Path]) -> dict[str, Stored]:
                 f"{file} is damaged or no safetensors file ({error}). Copy or download it again."
             ) from error
     return found
+
+
+def _same_tensor(name: str, *files: Path) -> bool:
+    import torch
+    from safetensors import safe_open
+
+    found = []
+    for file in files:
+        with safe_open(str(file), framework="pt") as opened:
+            found.append(opened.get_tensor(name))
+    return torch.equal(*found)
 
 
 def check_settings(folder: Path) -> None:

@@ -13,10 +13,14 @@ from typing import Any
 from mt_lottery.errors import ModelError, plural
 from mt_lottery.model.folder.checkpoint import Stored
 from mt_lottery.model.folder.configuration import LAYERS
+from mt_lottery.model.folder.quantised import is_quantised
 from mt_lottery.model.folder.shape import build_shape
 
 #: Stored numbers that are no weights unless a quantisation says how to read them.
 _WHOLE = ("BOOL", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "C64", "C128")
+#: Layers that predict further tokens, behind those of the model.
+_FURTHER = ("num_nextn_predict_layers", "num_mtp_layers", "num_mtp_modules", "mtp_num_layers")
+_OTHER_PART = re.compile("vision|visual|image|audio|tower")
 _A_LAYER = re.compile(r"(.*?\b(?:layers|h|blocks|layer))\.(\d+)\.")
 
 
@@ -46,7 +50,8 @@ def check_against_weights(config: Any, stored: Mapping[str, Stored], where: str)
             f"{where}: its config.json has vocab_size {rows:,}, but the longest of its tensors "
             f"{plural(longest, 'row')}. They do not belong together."
         )
-    if getattr(config, "quantization_config", None) is None:
+    quantised = any(getattr(c, "quantization_config", None) is not None for c in (config, text))
+    if not quantised:
         for name, each in stored.items():
             if name.endswith(".weight") and each.dtype in _WHOLE:
                 raise ModelError(
@@ -91,19 +96,22 @@ def check_all_used(model: Any, unused: Iterable[str], where: str) -> None:
     if not names:
         return
     count: dict[str, int] = {}
-    modules = {name for name, _ in model.named_modules()}
-    for name in modules:
-        if found := _A_LAYER.fullmatch(f"{name}."):
+    # a buffer may be called bias too: the causal mask of an attention that has no weight itself
+    weighted = {n for n, m in model.named_modules() if getattr(m, "weight", None) is not None}
+    for name, _ in model.named_modules():
+        if (found := _A_LAYER.fullmatch(f"{name}.")) and not _OTHER_PART.search(found[1]):
             count[found[1]] = max(count.get(found[1], 0), int(found[2]) + 1)
     text = model.config.get_text_config()
-    more = getattr(text, "num_nextn_predict_layers", None) or 0  # heads that predict further tokens
+    more = max(getattr(text, key, None) or 0 for key in _FURTHER)
+    # GPTQ stores a bias of zeros for each layer
+    leaves = ("weight",) if is_quantised(model) else ("weight", "bias")
     lost = []
     for name in names:
         found = _A_LAYER.match(name)
         has = None if found is None else count.get(found[1])
         if found is not None and has is not None and int(found[2]) >= has:
             lost += [name] if int(found[2]) >= has + more else []
-        elif name.rpartition(".")[2] in ("weight", "bias") and name.rpartition(".")[0] in modules:
+        elif name.rpartition(".")[2] in leaves and name.rpartition(".")[0] in weighted:
             lost.append(name)
     if lost:
         raise ModelError(
@@ -114,7 +122,13 @@ def check_all_used(model: Any, unused: Iterable[str], where: str) -> None:
 
 
 def mismatch(config: Any, stored: Mapping[str, Stored]) -> str | None:
-    """The first tensor whose shape is not the configuration's, in a sentence."""
+    """The first tensor whose shape is not the configuration's, in a clause; None if none is known.
+
+    Packed weights have other shapes than the model's, and a model with code of its own is not built
+    here.
+    """
+    if getattr(config, "quantization_config", None) is not None or hasattr(config, "auto_map"):
+        return None
     wanted = {name: tuple(p.shape) for name, p in build_shape(config).named_parameters()}
     for name in sorted(wanted.keys() & stored.keys()):
         if stored[name].shape != wanted[name]:

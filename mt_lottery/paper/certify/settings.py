@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mt_lottery.errors import ConfigError, TuningError, argument, unknown
@@ -42,7 +43,8 @@ class Settings:
 
     def asked(self, runs: Sequence[Any]) -> dict[str, Any]:
         """The question that a certificate of some runs answers, ready for JSON."""
-        return {"runs": [str(run) for run in runs], **dataclasses.asdict(self)}
+        places = [str(Path(run).expanduser().resolve()) for run in runs]
+        return {"runs": places, **dataclasses.asdict(self)}
 
     def check(self) -> None:
         """Refuse what cannot be, all of it at once.
