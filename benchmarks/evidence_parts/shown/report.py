@@ -225,6 +225,7 @@ SECTIONS = {
 #: Arm → what it is called in a figure, where its name says too little.
 WORDS = {
     "one_row-bos": "the row of <bos>",
+    "template-1": "1 of the prompt, most changed",
     "template-8": "8 of the prompt, most changed",
     "outside-18": "18 outside the prompt, most changed",
     "matched-outside": "18 outside the prompt, as frequent as KS's",
