@@ -93,6 +93,7 @@ def test_comparing(commands: Commands, runs: Path) -> None:
     ended = commands.call("ticket", "compare", *two, "--out", "now", "--no-plot")
     assert ended.code == 0, ended.err
     now, then = json.loads(Path("now/compare.json").read_text("utf-8")), said("compare.json")
+    assert now.pop("asked")["runs"] == [str(run.resolve()) for run in two]  # not kept before
     for found in (now, then):
         assert found.pop("cost")
         assert [Path(run.pop("folder")).parts[-3] for run in found["runs"]] == list(METHODS[:2])
