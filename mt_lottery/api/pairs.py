@@ -37,8 +37,8 @@ def pair_settings(
         pair: the direction.
         columns: names of the source's and the target's column, where they are not ``source`` and
             ``target`` or the two language codes.
-        taken: files of other roles: roles that read one file would share its pairs, and whoever
-            gives the same list for two roles asks for all of it in both.
+        taken: files of other roles. Roles that read one file share its pairs, and a list that is
+            given for two roles is meant whole in both.
 
     Returns:
         settings of the corpus ``files``. Texts are written to the cache (``MT_LOTTERY_CACHE``),

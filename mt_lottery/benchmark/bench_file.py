@@ -110,7 +110,7 @@ def _write(path: Path, content: dict[str, Any], anew: Collection[str]) -> None:
 
 
 def to_be_made_anew(out: Path) -> list[str]:
-    """Folders of finished cells that are of earlier settings; none where there is no benchmark."""
+    """Folders of finished cells with earlier settings; none where there is no benchmark."""
     anew: list[str] = read_settings(out)["anew"] if (out / SETTINGS).is_file() else []
     return anew
 

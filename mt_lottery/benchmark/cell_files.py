@@ -20,10 +20,10 @@ def read_cell(folder: Path, cell: Cell, *, earlier: bool = False) -> Run | None:
     Args:
         folder: the cell's.
         cell: which.
-        earlier: a run that is there is of settings before the benchmark's.
+        earlier: a run in the folder has earlier settings than the benchmark's.
 
     Raises:
-        RecordError: it failed (with the reason), is of earlier settings, or a file of it is damaged
+        RecordError: it failed (with the reason), has earlier settings, or a file of it is damaged
             (with its path).
     """
     there = (folder / NAME).exists() or os.path.lexists(folder / SWAP)
@@ -34,8 +34,8 @@ def read_cell(folder: Path, cell: Cell, *, earlier: bool = False) -> Run | None:
         if not there:
             return None
         raise RecordError(
-            f"{folder} is a run of earlier settings, and was not repeated yet: give the command "
-            "that changed the settings again."
+            f"{folder}: a run with earlier settings, not repeated yet. Give the command that "
+            "changed the settings again."
         )
     run = Run(folder)
     _check_record(folder / NAME, run.record, cell)

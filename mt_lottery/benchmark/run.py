@@ -141,7 +141,7 @@ def do_cells(bench: Bench, asked: Asked) -> list[Status]:
 
         def watch(status: Status) -> None:
             if status.state == DONE and status.cell.folder in anew:
-                # at once: whoever reads the folder after a crash knows which are of the new
+                # at once, so that after a crash the folder says which are of the new settings
                 made_anew(bench.out, [status.cell.folder])
             board.watch(status)
 

@@ -57,10 +57,14 @@ def _check_same(path: Path, asked: Mapping[str, Any]) -> None:
     if not path.is_file():
         return
     known = read_json(path, RecordError).get("asked")
-    if not isinstance(known, dict):  # of before it was kept
+    if not isinstance(known, dict):  # of an earlier version
         return
+
+    def shown(value: Any) -> str:
+        return "not given" if value is None else shorten(value)
+
     apart = [
-        f"{key}: {shorten(known.get(key))}, now {shorten(asked.get(key))}"
+        f"{key}: {shown(known.get(key))}, now {shown(asked.get(key))}"
         for key in sorted(known.keys() | asked.keys())
         if json.dumps(known.get(key)) != json.dumps(asked.get(key))
     ]

@@ -78,9 +78,9 @@ def listed(names: Sequence[str]) -> str:
 
 
 def decomposed(references: Sequence[str]) -> str | None:
-    """What a user is told of references whose letters are apart from their marks; else None.
+    """A warning of references whose letters and marks are separate characters, or None.
 
-    Texts are compared as they are: ``ă`` of one character is none of the two of ``a`` and U+0306.
+    Texts are compared as they are: ``ă`` of one character is not the two of ``a`` and U+0306.
 
     Args:
         references: said of if it is so in most of those that have such letters at all. What is not

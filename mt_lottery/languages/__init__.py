@@ -51,8 +51,6 @@ class LanguagePair:
 
 #: A region or a script behind a code, as in ``de-DE`` and ``ron_Latn``.
 _REGION = re.compile(r"[_-](?:[A-Z]{2}|[A-Z][a-z]{3})$")
-
-
 #: A script behind a code, as in Flores-200 and NLLB: ``ron_Latn``.
 _SCRIPT = re.compile(
     r"[_-](Arab|Armn|Beng|Cyrl|Deva|Ethi|Geor|Grek|Gujr|Guru|Hang|Hans|Hant|Hebr|Jpan|Khmr|Knda|"

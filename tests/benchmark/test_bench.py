@@ -207,7 +207,7 @@ def test_a_cell_of_earlier_settings_is_in_no_leaderboard(
     Path("out/bench.json").write_text(json.dumps(content))
     assert commands.call("bench", "report", "out").code == 0
     page = Path("out/leaderboard.md").read_text()
-    assert "runs/eos_bias/en-ro/seed-0 is a run of earlier settings" in page
+    assert "runs/eos_bias/en-ro/seed-0: a run with earlier settings, not repeated yet." in page
     content["anew"] = left
     Path("out/bench.json").write_text(json.dumps(content))
 

@@ -99,7 +99,7 @@ def test_arms_equal_the_runs_and_are_kept(kind: str, commands: Commands, models:
         assert path.read_bytes() == before[name]
     assert result(out)["arms"] == found["arms"]
     fewer = commands.call("ticket", "explain", "run", "--sentences", "3").mistake()
-    assert "explain.json is the result of another question (sentences: None, now 3)" in fewer
+    assert "explain.json is the result of another question (sentences: not given, now 3)" in fewer
     assert "--overwrite" in fewer and result(out)["arms"] == found["arms"]
 
 

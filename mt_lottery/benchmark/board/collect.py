@@ -116,8 +116,7 @@ def collect_cells(out: Path, cells: Sequence[Cell]) -> Results:
 def _take(results: Results, cell: Cell, folder: Path, anew: Collection[str]) -> None:
     """Put what a cell's folder holds into the results.
 
-    A run of settings that are no longer the benchmark's (one of ``anew``) has no place in its
-    tables.
+    A run whose settings are no longer the benchmark's (one of ``anew``) is left out of its tables.
     """
     each = [cell]
     if "," in cell.lang:  # a cell of each direction, beside those that have it alone

@@ -140,18 +140,21 @@ class AnyDataset(HubCorpus):
         return head_of(read_text(readme, DataError, limit=README), str(readme))
 
     @cached_property
+    def _texts(self) -> list[str]:
+        return [name for name in self._names if name != HEAD]
+
+    @cached_property
     def _absent(self) -> Layout:
-        return absent_of([name for name in self._names if name != HEAD], self._head)
+        return absent_of(self._texts, self._head)
 
     @cached_property
     def _layout(self) -> Layout:
-        names = [name for name in self._names if name != HEAD]
-        if not names:
+        if not self._texts:
             raise DataError(
                 f"{self.place}: no file that can be read. Expected: {self.layout}. "
                 "What only a script of the repository makes is not read: none is run."
             )
-        return layout_of(names, self._head)
+        return layout_of(self._texts, self._head)
 
     def _split(self, role: str) -> str:
         """Name of the split of a role.
@@ -173,14 +176,14 @@ class AnyDataset(HubCorpus):
 
     @property
     def _candidates(self) -> list[str]:
-        """Configurations that may be the one to read, as long as the languages are not known."""
+        """Configurations that may be the one to read; the languages are not known yet."""
         given = self.settings.config
         return [given] if given else list(self._layout or self._absent)
 
     def _refuse_absent(
         self, splits: Sequence[str], configs: Sequence[str], roles: Iterable[str]
     ) -> None:
-        """Refuse what the README declares without files: another text would take its place.
+        """Refuse a split that the README declares and that has no files.
 
         Args:
             splits, configs: what is looked for.
@@ -194,16 +197,16 @@ class AnyDataset(HubCorpus):
             if not found:
                 continue
             patterns = list(dict.fromkeys(found))
-            ways = [f"To download them: {self._get(patterns)}."] if self.local else []
-            ways += [
-                f"Or read {role} from another corpus (data.{role}=NAME) or split "
+            ways = [
+                f" Or read {role} from another corpus (data.{role}=NAME) or split "
                 f"(data.split.{role}=SPLIT; train: a block of the training text)."
                 for role in roles
                 if role != "train"
             ]
             raise DataError(
                 f"{self.place}: {HEAD} names files of the split '{split}' that are not there, or "
-                f"are none of Parquet, JSON Lines and CSV: {listed(patterns)}. {' '.join(ways)}"
+                f"are none of Parquet, JSON Lines and CSV: {listed(patterns)}."
+                f"{self._get(patterns)}{''.join(ways)}"
             )
 
     def pool(self, role: str) -> str:
@@ -250,7 +253,7 @@ class AnyDataset(HubCorpus):
         return found[0]
 
     def _check_shards(self, pool: str, names: list[str]) -> list[str]:
-        """What a user is told of shards that are missing: nothing, or one sentence.
+        """A sentence on shards that are missing; nothing if none is.
 
         Raises:
             DataError: some are missing of a split that is not for training: it would be another
@@ -259,24 +262,24 @@ class AnyDataset(HubCorpus):
         lacking = missing_shards(names, self._names)
         if not lacking:
             return []
-        get = ""
-        if self.local is not None:
-            get = f" To download them: {self._get(lacking)}."
         said = (
             f"{self.place}: the split '{pool}' is incomplete. By the names of its files "
             f"{len(lacking)} of {len(names) + len(lacking)} "
             f"{'is' if len(lacking) == 1 else 'are'} missing: {listed(lacking)}."
         )
         if "train" in self._roles.get(pool, ()):
-            return [f"Warning: {said} The others are read.{get}"]
-        raise DataError(f"{said}{get}")
+            return [f"Warning: {said} The others are read.{self._get(lacking)}"]
+        raise DataError(f"{said}{self._get(lacking)}")
 
     def _get(self, patterns: Sequence[str]) -> str:
-        """The command that downloads files into the folder; many shards by one pattern."""
+        """How to download files into a folder, many shards by one pattern; nothing of the hub."""
+        if self.local is None:
+            return ""
         parts = [patterns[0]]
         if len(patterns) > 1:
             parts = sorted({re.sub(r"\d{5}-of-\d{5}.*", "*", pattern) for pattern in patterns})
-        return self.download("' --include '".join(parts), str(self.folder or "FOLDER"))
+        command = self.download("' --include '".join(parts), str(self.folder or "FOLDER"))
+        return f" To download them: {command}."
 
     def pairs(self, pool: str, pair: LanguagePair) -> tuple[list[Pair], Report]:
         """The records of a split that are in the wanted direction; filtered if it is for training.
@@ -300,12 +303,11 @@ class AnyDataset(HubCorpus):
             )
         notes = self._check_shards(pool, names)
         if partial and absent:
-            get = f" To download them: {self._get(absent)}." if self.local else ""
             notes.append(
                 f"Warning: {self.place}: {HEAD} names files of the split '{pool}' that are not "
-                f"there: {listed(absent)}. The others are read.{get}"
+                f"there: {listed(absent)}. The others are read.{self._get(absent)}"
             )
-        if unread := unread_of([name for name in self._names if name != HEAD], self._head):
+        if unread := unread_of(self._texts, self._head):
             first = next(found[0] for found in self._layout[config].values())
             notes.append(
                 f"{self.place}: not read: {listed(unread)}. The splits are files such as {first}."

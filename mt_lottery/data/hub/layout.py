@@ -56,7 +56,7 @@ def _splits_by_name(names: Sequence[str]) -> Splits:
 
 
 def missing_shards(names: Iterable[str], there: Iterable[str]) -> list[str]:
-    """Files that the names of others tell of: shard 2 of ``train-00000-of-00003.parquet``.
+    """Missing shards, by the names of the others: two beside ``train-00000-of-00003.parquet``.
 
     Args:
         names: files of one split.

@@ -57,15 +57,11 @@ def quantisation(config: Any) -> Quantisation | None:
 def _is_known(settings: dict[str, Any]) -> bool:
     from transformers.quantizers.auto import AutoHfQuantizer
 
-    with _silent():
+    with transformers_errors():  # it warns again when it loads
         try:
             return bool(AutoHfQuantizer.supports_quant_method(settings))
         except Exception:  # no method in it at all: loading will report it
             return False
-
-
-#: No warnings of transformers: it gives them again when it loads.
-_silent = transformers_errors
 
 
 def _shown(settings: dict[str, Any]) -> str:
@@ -81,7 +77,10 @@ def _quantizer(stored: Any) -> Any:
     from transformers.quantizers.auto import AutoHfQuantizer
 
     made = None
-    with _silent(), contextlib.suppress(Exception):  # loading will report what is missing
+    with (
+        transformers_errors(),
+        contextlib.suppress(Exception),
+    ):  # loading will report what is missing
         made = AutoHfQuantizer.from_config(copy.deepcopy(stored), pre_quantized=True)
         made.validate_environment(device_map=None, weights_only=True)
     return made

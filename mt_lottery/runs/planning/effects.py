@@ -12,7 +12,10 @@ from mt_lottery.ticket.selection import selector_context
 from mt_lottery.tracking.trackers import names_of
 from mt_lottery.tuners.base import Tuner
 
-TRAINING_TEXT = ("data.train_", "data.dev", "data.dev_", "data.max_length", "data.shuffle_targets")
+#: Settings that say which blocks of a text the roles have.
+BLOCKS = ("data.train_", "data.dev", "data.dev_")
+TRAINING_TEXT = (*BLOCKS, "data.max_length", "data.shuffle_targets")
+TEMPLATES = "data.train_templates"
 
 
 def without_effect(config: RunConfig, keys: Sequence[str]) -> Iterator[str]:
@@ -26,10 +29,16 @@ def without_effect(config: RunConfig, keys: Sequence[str]) -> Iterator[str]:
     rules = [*_of_method(config, tuner), *_of_rows(config.tuner), *_of_rest(config)]
     if getattr(config.tuner, "retrieve", None) == "bm25":
         rules.append(("tuner.seed", "tuner.retrieve=bm25 draws no pairs"))
-    for key in dict.fromkeys(keys):
-        why = next((why for rule, why in rules if _matches(key, rule)), None)
-        if why is not None:
-            yield f"{key} has no effect: {why}."
+    found = {
+        key: why
+        for key in dict.fromkeys(keys)
+        if (why := next((why for rule, why in rules if _matches(key, rule)), None)) is not None
+    }
+    blocks = {k for k in found if k != TEMPLATES and any(_matches(k, rule) for rule in BLOCKS)}
+    if blocks and cut_with_test(config.data):  # they decide which sentences are tested
+        found = {key: why for key, why in found.items() if key not in blocks}
+    for key, why in found.items():
+        yield f"{key} has no effect: {why}."
 
 
 def _matches(key: str, rule: str) -> bool:
@@ -46,12 +55,10 @@ def _of_method(config: RunConfig, tuner: Tuner) -> Iterator[tuple[str, str]]:
         what = "is trained as train.… says" if by_probe else "needs no probe"
         yield "probe.", f"{recipe} {what}"
     if not tuner.trains and tuner.probe is None and not tuner.reads_text:
-        decide = ("data.train_", "data.dev", "data.dev_") if cut_with_test(config.data) else ()
         for key in (*TRAINING_TEXT, "seed"):
-            if key not in decide:
-                yield key, f"{recipe} reads no training text"
+            yield key, f"{recipe} reads no training text"
     if not tuner.takes_gradients:
-        yield "data.train_templates", f"{recipe} trains nothing"
+        yield TEMPLATES, f"{recipe} trains nothing"
     if not tuner.search_space:
         yield "tune", f"{recipe} has nothing to try"
 

@@ -104,7 +104,7 @@ def make_plan(config: RunConfig, echo: Echo, engine: Engine | None = None) -> Pl
     _check_settings(config, tuner, engine, device)
     try_plugins(config, tuner)
     trained = tuner.trains or tuner.probe is not None
-    learns = trained or tuner.reads_text or tuner.gradient_pairs is not None
+    learns = tuner.takes_gradients or tuner.reads_text
     text = _text(config, tuner, directions)
     corpora = _corpora(config, tuner, text, learns)
     report_text(config, corpora, text, echo)

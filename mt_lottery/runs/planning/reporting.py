@@ -1,4 +1,4 @@
-"""What a user is told of a run's text before it begins."""
+"""What is reported of a run's text before it begins."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Echo = Callable[[str], None]
 
 
 def report_text(config: RunConfig, corpora: Corpora, text: PreparedText, echo: Echo) -> None:
-    """Say what was left out of the text, and what of it should not be there."""
+    """Print what was left out of the text, and what should not be in it."""
     pair = text.pairs[0]
     splits = [s for s in (corpora.train, corpora.dev, corpora.test) if s is not None]
     parts = [part for s in splits for _, part in parts_of(s, pair)]
