@@ -27,7 +27,7 @@ import common
 from mt_lottery.benchmark.plan import PRESETS, Bench, Cell
 from mt_lottery.benchmark.recipes import leaderboard_recipes
 from mt_lottery.config.compose import compose
-from mt_lottery.runs.folder.preparing import cache_folder
+from mt_lottery.system.values import cache_folder
 
 
 def timed(command: list[str], cache: Path) -> float:

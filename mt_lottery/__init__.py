@@ -12,6 +12,7 @@ Names are imported when they are first used: ``import mt_lottery`` is instant.
 from __future__ import annotations
 
 import importlib
+import random
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -105,8 +106,12 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(where), name)
     from mt_lottery.system.quiet import quietly
 
-    with quietly():
-        return getattr(importlib.import_module(where), name)
+    drawn = random.getstate()  # which is the caller's: some libraries draw while they are imported
+    try:
+        with quietly():
+            return getattr(importlib.import_module(where), name)
+    finally:
+        random.setstate(drawn)
 
 
 def __dir__() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -93,6 +94,15 @@ def test_pairs_in_the_cache_are_looked_at(models: Models, cache: Path) -> None:
     assert files[-1].read_bytes() == whole and run.record.data.train.pairs == 16
 
 
+@pytest.mark.parametrize("name", ["train", "find_ticket", "get_ticket_model"])
+def test_first_use_of_a_name_draws_nothing(name: str) -> None:
+    program = (
+        "import random; import mt_lottery; random.seed(7); drawn = random.getstate(); "
+        f"mt_lottery.{name}; raise SystemExit(random.getstate() != drawn)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_numpys_numbers_are_settings_of_a_benchmark(models: Models) -> None:
     board = mtl.bench(
         ["random"], ["es"], model=models.untied, out="bench", data="mini",
@@ -111,7 +121,7 @@ def test_switches_of_overlapping_calls_are_put_back() -> None:
     from torch.backends import cuda
 
     from mt_lottery.model.attention import of_any_shape
-    from mt_lottery.model.folder.quantised import _silent
+    from mt_lottery.system.quiet import transformers_errors
     from mt_lottery.tuners.adapters.options import quiet
 
     log = logging.getLogger("transformers")
@@ -120,7 +130,7 @@ def test_switches_of_overlapping_calls_are_put_back() -> None:
         return cuda.cudnn_sdp_enabled(), log.level, list(warnings.filters)
 
     before = state()
-    for context in (of_any_shape, quiet, _silent):
+    for context in (of_any_shape, quiet, transformers_errors):
         first, second = context(), context()
         first.__enter__()
         second.__enter__()
