@@ -204,6 +204,40 @@ def test_unknown_language(text: str, hint: str) -> None:
     assert "by their ISO 639 codes (ro, ron)" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "code", "iso3", "name"),
+    [
+        ("hsb", "hsb", "hsb", "Upper Sorbian"),
+        ("HSB_Latn", "hsb", "hsb", "Upper Sorbian"),
+        ("la", "la", "lat", "Latin"),
+        ("lat", "la", "lat", "Latin"),
+        ("grc", "grc", "grc", "Ancient Greek"),
+        ("sme", "sme", "sme", "Northern Sami"),
+    ],
+)
+def test_other_languages_are_known_by_iso_639(text: str, code: str, iso3: str, name: str) -> None:
+    found = get_language(text)
+    assert found == Language(code, iso3, name, flores="", ntrex="")
+    assert parse_pair(f"en-{text}").target == found and find_language(code) == found
+
+
+@pytest.mark.parametrize(("text", "code"), [("rum", "ro"), ("ger", "de"), ("chi", "zh")])
+def test_iso_639_2_codes_of_known_languages(text: str, code: str) -> None:
+    assert get_language(text).code == code
+
+
+@pytest.mark.parametrize("code", ["und", "mul", "zxx", "scc", "se", "kr", "qaa", "ace_Arab", "x"])
+def test_codes_of_no_language(code: str) -> None:
+    """Special and withdrawn ones; of the two-letter ones those that mean a country as likely."""
+    with pytest.raises(ConfigError, match="Unknown language"):
+        get_language(code)
+
+
+def test_a_word_that_is_some_languages_code_names_none() -> None:
+    """`src` is Logudorese Sardinian: a file's column of that name is not."""
+    assert find_language("src") is None and find_language("gen") is None
+
+
 @pytest.mark.parametrize("value", [False, True, "False", "en-False", "False-en", "true"])
 def test_booleans_are_explained(value: Any) -> None:
     """YAML reads `no` as False; OmegaConf turns that into the text "False"."""

@@ -1,7 +1,8 @@
 """Languages and language pairs: one table of codes and English names.
 
 It holds the languages of Flores-101 (English and 101 others), of NTREX-128 and of Flores-200,
-so that every pair of the supported corpora can be named.  Users write the
+so that every pair of the supported corpora can be named; all others of ISO 639 are known by
+their codes there.  Users write the
 ISO 639-1 code (``ro``) where there is one; ISO 639-3, Flores and NTREX codes
 are accepted too.  ``no`` is Norwegian Bokmål (``nob``) everywhere.
 """
@@ -13,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mt_lottery.errors import ConfigError, nearest
+from mt_lottery.languages.iso import iso_language
 from mt_lottery.languages.table import ALIASES, COUNTRIES, SCRIPTS, TABLE
 
 
@@ -86,6 +88,8 @@ def _index() -> dict[str, Language]:
     return index
 
 
+#: By every code. A language of ISO 639 alone joins it when it is asked for: else a column ``src``
+#: would be Logudorese Sardinian.
 _INDEX = _index()
 _BY_NAME = {language.name.lower(): language for language in LANGUAGES}
 
@@ -111,6 +115,16 @@ def _of_code(code: str) -> Language | None:
     return found
 
 
+def _of_iso(code: str) -> Language | None:
+    """The language of a code of ISO 639 that is in no table, a script behind it or not."""
+    key = code_key(_SCRIPT.sub("", code.strip()))
+    named = None if key in _INDEX else iso_language(key)
+    if named is None:
+        return None
+    own, iso3, name = named
+    return _INDEX.get(iso3) or Language(own, iso3, name, flores="", ntrex="")
+
+
 def get_language(code: str) -> Language:
     """Look a language up.
 
@@ -123,12 +137,16 @@ def get_language(code: str) -> Language:
     Raises:
         ConfigError: unknown code (with the nearest match), or a boolean, which
             is what YAML makes of an unquoted ``no``.
+
+    A language that the table has not is one of ISO 639, without codes of the corpora.
     """
     _refuse_boolean(code)
     if not isinstance(code, str):
         raise ConfigError(f"A language must be a code such as 'ro', not {code!r}.")
-    language = _of_code(code)
+    language = _of_code(code) or _of_iso(code)
     if language is not None:
+        for known in (language.code, language.iso3):
+            _INDEX.setdefault(known, language)
         return language
     given = code.strip().lower()
     exactly = _BY_NAME.get(given) or _INDEX.get(COUNTRIES.get(given, ""))
@@ -140,8 +158,8 @@ def get_language(code: str) -> Language:
     else:
         near = nearest(code_key(code), [*_INDEX, *_BY_NAME])
     raise ConfigError(
-        f"Unknown language '{code}'.{near} Known: the languages of Flores-200 and NTREX-128, "
-        "by their ISO 639 codes (ro, ron) or Flores-200's (ron_Latn)."
+        f"Unknown language '{code}'.{near} Known: languages by their ISO 639 codes (ro, ron) "
+        "or Flores-200's (ron_Latn)."
     )
 
 
@@ -228,7 +246,7 @@ def parse_pair(text: str) -> LanguagePair:
         )
     # Codes of varieties hold a dash themselves (pt-BR): take the cut at which both sides are known.
     cuts = [("-".join(parts[:i]), "-".join(parts[i:])) for i in range(1, len(parts))]
-    known = [cut for cut in cuts if all(_of_code(side) is not None for side in cut)]
+    known = [cut for cut in cuts if all(_of_code(side) or _of_iso(side) for side in cut)]
     source, target = (get_language(side) for side in (known or cuts)[0])
     if source == target:
         raise ConfigError(

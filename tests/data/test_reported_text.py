@@ -65,6 +65,13 @@ def test_text_that_two_roles_share(tmp_path: Path) -> None:
     assert cut == ["files: one text, cut into 20 training and 20 dev pairs (data.dev_pairs)."]
 
 
+def test_a_language_that_is_in_no_table_is_named(tmp_path: Path) -> None:
+    """A typing error (`rom` for `ron`) may be a language, too."""
+    roles = {"train": texts("train", 0, 40), "dev": texts("dev", 0, 9), "test": texts("test", 0, 9)}
+    assert said(tmp_path, "en-rom", **roles) == ["rom is Romany, by ISO 639."]
+    assert said(tmp_path, "en-ron", **roles) == []
+
+
 @pytest.mark.parametrize(
     ("turned", "whose"),
     [("train", "training"), ("test", "test"), ("train test", "training and test")],

@@ -13,7 +13,7 @@ from mt_lottery.data.prompts.several import shown
 from mt_lottery.data.prompts.templates import Several
 from mt_lottery.data.text import decomposed
 from mt_lottery.errors import plural
-from mt_lottery.languages import LanguagePair
+from mt_lottery.languages import LANGUAGES, LanguagePair
 from mt_lottery.runs.planning.fitting import swapped
 
 Echo = Callable[[str], None]
@@ -22,6 +22,9 @@ Echo = Callable[[str], None]
 def report_text(config: RunConfig, corpora: Corpora, text: PreparedText, echo: Echo) -> None:
     """Print what was left out of the text, and what should not be in it."""
     pair = text.pairs[0]
+    for language in dict.fromkeys(side for p in text.pairs for side in (p.source, p.target)):
+        if language not in LANGUAGES:  # a typing error of one letter may be a language, too
+            echo(f"{language.code} is {language.name}, by ISO 639.")
     splits = [s for s in (corpora.train, corpora.dev, corpora.test) if s is not None]
     parts = [part for s in splits for _, part in parts_of(s, pair)]
     # roles that share a pool have one report
