@@ -244,6 +244,20 @@ def test_the_layouts_of_the_hub(tmp_path: Path, names: tuple[str, ...]) -> None:
     )
 
 
+def test_a_shard_is_missing(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        name = f"{split}-00001-of-00002.parquet"
+        opus_split(tmp_path, "ca-en", split, numbered("ca-en", split, 4), name)
+    corpus = read(opus_config(tmp_path), "en-ca", "train").train
+    assert corpus and len(corpus.pairs) == 4 and corpus.report
+    (note,) = corpus.report.notes
+    assert f"Warning: {tmp_path}: the split 'train' is incomplete." in note
+    assert "1 of 2 is missing: ca-en/train-00000-of-00002.parquet. The others are read." in note
+    message = fails(opus_config(tmp_path), "en-ca", "test")  # it would be another test set
+    assert "the split 'test' is incomplete" in message
+    assert "--include 'ca-en/test-00000-of-00002.parquet'" in message
+
+
 def test_the_training_text_is_filtered_and_the_test_left_alone(tmp_path: Path) -> None:
     odd = [("b", "b"), ("c", "d"), ("c", "d"), ("x" * 30, "y"), ("", "z"), (None, "z")]
     for split in ("train", "validation", "test"):

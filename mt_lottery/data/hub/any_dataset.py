@@ -40,7 +40,6 @@ from mt_lottery.data.hub.layout import (
     config_for,
     head_of,
     layout_of,
-    missing_shards,
     unread_of,
 )
 from mt_lottery.data.text import Pair, listed
@@ -206,7 +205,7 @@ class AnyDataset(HubCorpus):
             raise DataError(
                 f"{self.place}: {HEAD} names files of the split '{split}' that are not there, or "
                 f"are none of Parquet, JSON Lines and CSV: {listed(patterns)}."
-                f"{self._get(patterns)}{''.join(ways)}"
+                f"{self.to_download(patterns)}{''.join(ways)}"
             )
 
     def pool(self, role: str) -> str:
@@ -252,35 +251,6 @@ class AnyDataset(HubCorpus):
             )
         return found[0]
 
-    def _check_shards(self, pool: str, names: list[str]) -> list[str]:
-        """A sentence on shards that are missing; nothing if none is.
-
-        Raises:
-            DataError: some are missing of a split that is not for training: it would be another
-                test set than the published one.
-        """
-        lacking = missing_shards(names, self._names)
-        if not lacking:
-            return []
-        said = (
-            f"{self.place}: the split '{pool}' is incomplete. By the names of its files "
-            f"{len(lacking)} of {len(names) + len(lacking)} "
-            f"{'is' if len(lacking) == 1 else 'are'} missing: {listed(lacking)}."
-        )
-        if "train" in self._roles.get(pool, ()):
-            return [f"Warning: {said} The others are read.{self._get(lacking)}"]
-        raise DataError(f"{said}{self._get(lacking)}")
-
-    def _get(self, patterns: Sequence[str]) -> str:
-        """How to download files into a folder, many shards by one pattern; nothing of the hub."""
-        if self.local is None:
-            return ""
-        parts = [patterns[0]]
-        if len(patterns) > 1:
-            parts = sorted({re.sub(r"\d{5}-of-\d{5}.*", "*", pattern) for pattern in patterns})
-        command = self.download("' --include '".join(parts), str(self.folder or "FOLDER"))
-        return f" To download them: {command}."
-
     def pairs(self, pool: str, pair: LanguagePair) -> tuple[list[Pair], Report]:
         """The records of a split that are in the wanted direction; filtered if it is for training.
 
@@ -301,11 +271,11 @@ class AnyDataset(HubCorpus):
                 f"There are: {listed(list(self._layout[config]))}. For dev or test, another corpus "
                 "can be read: data.dev=NAME, data.test=NAME."
             )
-        notes = self._check_shards(pool, names)
+        notes = self.incomplete(pool, names, self._names, "train" in self._roles.get(pool, ()))
         if partial and absent:
             notes.append(
                 f"Warning: {self.place}: {HEAD} names files of the split '{pool}' that are not "
-                f"there: {listed(absent)}. The others are read.{self._get(absent)}"
+                f"there: {listed(absent)}. The others are read.{self.to_download(absent)}"
             )
         if unread := unread_of(self._texts, self._head):
             first = next(found[0] for found in self._layout[config].values())

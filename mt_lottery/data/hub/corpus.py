@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from typing import Any
 from mt_lottery.config import DataConfig, setting
 from mt_lottery.data.filters import FilterConfig, Report, settings_for
 from mt_lottery.data.hub.access import check_regular_data, gated, root_cause
-from mt_lottery.data.text import Pair, open_folder
+from mt_lottery.data.hub.layout import missing_shards
+from mt_lottery.data.text import Pair, listed, open_folder
 from mt_lottery.errors import ConfigError, DataError
 from mt_lottery.languages import LanguagePair
 from mt_lottery.reading import format_of
@@ -158,6 +160,43 @@ class HubCorpus(ABC):
         """The command that downloads a part of the repository, for messages."""
         repo = self.settings.repo or "OWNER/NAME"  # a folder does not say what it is a copy of
         return f"`hf download {repo} --repo-type dataset --include '{part}' --local-dir {folder}`"
+
+    def incomplete(
+        self, split: str, names: Sequence[str], there: Sequence[str], training: bool
+    ) -> list[str]:
+        """A sentence on shards that are missing; nothing if none is.
+
+        Args:
+            split: as the repository calls it.
+            names: its files.
+            there: all files of the repository.
+            training: whether the split is for training.
+
+        Raises:
+            DataError: some are missing of a split that is not for training: it would be another
+                test set than the published one.
+        """
+        lacking = missing_shards(names, there)
+        if not lacking:
+            return []
+        said = (
+            f"{self.place}: the split '{split}' is incomplete. By the names of its files "
+            f"{len(lacking)} of {len(names) + len(lacking)} "
+            f"{'is' if len(lacking) == 1 else 'are'} missing: {listed(lacking)}."
+        )
+        if training:
+            return [f"Warning: {said} The others are read.{self.to_download(lacking)}"]
+        raise DataError(f"{said}{self.to_download(lacking)}")
+
+    def to_download(self, patterns: Sequence[str]) -> str:
+        """How to download files into a folder, many shards by one pattern; nothing of the hub."""
+        if self.local is None:
+            return ""
+        parts = [patterns[0]]
+        if len(patterns) > 1:
+            parts = sorted({re.sub(r"\d{5}-of-\d{5}.*", "*", pattern) for pattern in patterns})
+        command = self.download("' --include '".join(parts), str(self.folder or "FOLDER"))
+        return f" To download them: {command}."
 
     def fetch(self, name: str) -> Path:
         """A file of the folder, or of the hub: downloaded, or from its local cache.

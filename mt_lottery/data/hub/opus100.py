@@ -86,16 +86,18 @@ class Opus100(HubCorpus):
         """All rows of a split; filtered if it is the training split.
 
         Raises:
-            DataError: no such subset or split, or rows of another kind.
+            DataError: no such subset or split, one that is incomplete, or rows of another kind.
         """
         names = self.files(f"{self.settings.subset or _usual(pair)}/*")
         subset = self._subset(pair, names)
         files = self._files_of(subset, pool, names)
-        keep = PairFilter(self.settings if pool == SPLITS["train"] else None)
+        training = pool == SPLITS["train"]
+        notes = self.incomplete(pool, files, names, training)
+        keep = PairFilter(self.settings if training else None)
         kept = keep(text for name in files for text in self._rows(name, pair))
         where = self.where(files) if self.local else f"{self._repository} ({subset}, {pool})"
         rows = len(kept) + sum(keep.counts.values())
-        return kept, Report(where, str(pair), rows, rows, keep.counts)
+        return kept, Report(where, str(pair), rows, rows, keep.counts, tuple(notes))
 
     def _rows(self, name: str, pair: LanguagePair) -> Iterable[Pair]:
         records, where = Records(self.fetch(name), DataError), self.where([name])
