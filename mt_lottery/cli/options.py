@@ -13,7 +13,7 @@ from mt_lottery.system import values
 from mt_lottery.ticket.level import Level
 
 T = TypeVar("T")
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
 def typed(read: Callable[..., T], *bounds: float, each: str = "") -> Callable[[str], T]:
@@ -130,7 +130,7 @@ def subcommand(
     description: str,
     usage: str | None = None,
     notes: str = "",
-) -> argparse.ArgumentParser:
+) -> Parser:
     """Add a subcommand under its function's name.
 
     Args:
@@ -143,7 +143,7 @@ def subcommand(
         notes: what else is to be known, before the examples.
     """
     shown = f"{textwrap.fill(notes, 79)}\n\n" if notes else ""
-    part: argparse.ArgumentParser = commands.add_parser(
+    part: Parser = commands.add_parser(
         run.__name__,
         usage=usage,
         help=help,
@@ -151,7 +151,7 @@ def subcommand(
         epilog=f"{shown}examples:\n{examples}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    part.set_defaults(run_command=run)
+    part.set_defaults(run_command=run, part=part)
     return part
 
 

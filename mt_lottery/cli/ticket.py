@@ -59,7 +59,7 @@ def command(arguments: Sequence[str]) -> int:
     given, rest = made.parse_known_args(arguments)
     # argparse takes positional arguments from one place; key=value may come between the options
     if any(text.startswith("-") for text in rest) or (rest and not hasattr(given, "settings")):
-        made.error(f"unrecognized arguments: {' '.join(rest)}")
+        given.part.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
         given.settings = [*given.settings, *rest]
     given.arguments = list(arguments)

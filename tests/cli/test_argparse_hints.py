@@ -11,6 +11,9 @@ import pytest
     ("module", "arguments", "hint"),
     [
         ("ticket", ["shwo", "run"], "Did you mean 'show'?"),
+        ("ticket", ["find", "a", "b", "--selctor", "ks"], "Did you mean '--selector'?"),
+        ("ticket", ["find", "a", "b", "--rows", "18"], "The number of rows is --top K."),
+        ("ticket", ["compare", "a", "b", "--rows", "18"], "The number of rows is --top K."),
         ("ticket", ["certifyy"], "Did you mean 'certify'?"),
         ("bench", ["all", "--langs", "ro", "--preset", "smal"], "Did you mean 'small'?"),
         ("bench", ["all", "--langs", "ro", "--executor", "slrum"], "Did you mean 'slurm'?"),

@@ -166,6 +166,7 @@ def add(commands: Commands) -> None:
             "moves without anything to learn."
         ),
     )
+    part.instead = {"--rows": "The number of rows is --top K."}
     part.add_argument("runs", metavar="RUN", nargs="+", help="run directories of mt-train")
     part.add_argument(
         "--alphas", type=levels, metavar="A,A,…",

@@ -146,6 +146,7 @@ def add(commands: Commands) -> None:
             "model."
         ),
     )
+    part.instead = {"--rows": "The number of rows is --top K."}
     part.add_argument(
         "before",
         metavar="BEFORE|RUN",
