@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mt_lottery.errors import PluginError, RegistryError
+from mt_lottery.registry.imports import refuse_other_modules
 
 ENTRY_POINT_GROUP = "mt_lottery.plugins"
 
@@ -161,6 +162,7 @@ def _load_user_dir(folder: str | Path) -> None:
     )
     if not files and not any(path.rglob("*.yaml")):
         raise PluginError(f"user_dir={folder}: neither a Python file nor a recipe (YAML) in it.")
+    refuse_other_modules(path, files)
     if files and files[0].name != "__init__.py":
         sys.path.append(str(path))  # loose files may import each other; last, to hide nothing
     for file in files:
