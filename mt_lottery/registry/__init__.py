@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from mt_lottery.errors import PluginError, RegistryError, unknown
 from mt_lottery.registry import loading as plugins
 from mt_lottery.registry.conformity import problems_of
 from mt_lottery.registry.loading import Origin, load_entry_points, load_user_dir, plugin_folders
+from mt_lottery.registry.notebook import digest_of, is_cell
 from mt_lottery.registry.requirements import is_installed, requirement_problems
 
 __all__ = [
@@ -114,7 +114,7 @@ class Registry:
             self._extras[name] = extra
             self._origins[name] = place
             if not plugins.is_ours(place.file):
-                self._codes[name] = plugins.digest(Path(place.file))  # None: in a notebook
+                self._codes[name] = None if is_cell(place.file) else plugins.digest(place.file)
             plugins.registered(place, lambda: self._forget(name))
             return target
 
@@ -133,9 +133,16 @@ class Registry:
         place = self._origins.get(name)
         return place is not None and not plugins.is_ours(place.file)
 
+    def is_of_cell(self, name: str) -> bool:
+        """Whether a plugin has no file: a notebook registered it, or a prompt."""
+        return self.is_plugin(name) and self._codes.get(name) is None
+
     def code(self, name: str) -> str | None:
-        """sha256 of the file in which a plugin registered a name, as it was then; None for none."""
-        return self._codes.get(name)
+        """sha256 of what a plugin that registered a name does; None where nothing can be hashed.
+
+        Of its file, as it was then; of what a notebook registered, as it is now.
+        """
+        return digest_of(self._objects[name]) if self.is_of_cell(name) else self._codes.get(name)
 
     def fault(self, name: str, what: str) -> PluginError:
         """The error for something registered that does not keep to its contract.

@@ -196,8 +196,8 @@ def _modules_of(folder: Path) -> list[Path]:
     return sorted(f for f in files if f.is_relative_to(folder) and is_plugin_file(f))
 
 
-def digest(file: Path) -> str | None:
-    """sha256 of a file; None where there is none, as of what a notebook registered."""
+def digest(file: str | Path) -> str | None:
+    """sha256 of a file; None where it cannot be read."""
     from mt_lottery.reading import sha256_of
 
     try:

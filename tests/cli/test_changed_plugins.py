@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_runs import Commands, Models, record, small
+from tiny_runs import Commands, Ended, Models, record, small
 
 from mt_lottery.registry import CRITERIA, TEMPLATES
 
@@ -107,3 +107,35 @@ def test_a_criterion(
     monkeypatch.setitem(CRITERIA._codes, "plainly", "0" * 64)  # as a new process has it
     ended = commands.train(*given, "out_dir=three")
     assert ended.code == 0 and "probe: found" not in ended.err, ended.err
+
+
+CELL = """
+from torch.nn import functional as F
+from mt_lottery.plugin import register_criterion
+
+W = {}
+
+@register_criterion("of_a_cell")
+def of_a_cell(logits, labels, config):
+    return W * F.cross_entropy(logits, labels, reduction="sum")
+"""
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_criterion_of_a_notebook(commands: Commands, models: Models) -> None:
+    def run(cell: str, factor: float, out: str) -> Ended:
+        """As in a new kernel."""
+        CRITERIA._forget("of_a_cell")
+        code = compile(CELL.format(factor), f"<ipython-input-{cell}>", "exec", dont_inherit=True)
+        exec(code, {"__name__": "__main__"})
+        return commands.train(
+            *small(models.untied, "ks_transfer", "tuner.tickets=4", "baseline=false",
+                   "probe.criterion=of_a_cell", f"out_dir={out}")
+        )  # fmt: skip
+
+    assert "probe: found" not in run("1-a", 1.0, "one").err
+    assert "probe: found" in run("1-b", 1.0, "two").err
+    assert "probe: found" not in run("1-c", 0.5, "three").err
+    assert "one holds this very run, finished" in run("2-a", 1.0, "one").err
+    said = run("2-b", 0.5, "one").mistake()
+    assert "the settings are the same: what they name (model, file, notebook's plugin)" in said

@@ -72,7 +72,7 @@ def test_another_run_in_the_same_folder(commands: Commands, models: Models) -> N
     shutil.rmtree(folder)
     shutil.copytree(models.tied, folder)
     message = commands.train(*small(folder, "random", "out_dir=moved")).mistake()
-    assert "the settings are the same: the model or a file that they name has changed" in message
+    assert "the settings are the same: what they name (model, file, notebook's plugin)" in message
     assert stamps(Path("run")) == before
     Path("run/certificate").mkdir()  # as mt-ticket certify writes it, whatever is in it
     Path("run/certificate/mine.txt").write_text("precious")

@@ -120,7 +120,7 @@ def _apart(run_dir: Path, config: RunConfig) -> str | None:
         and there.get(key, {}) != asked.get(key, {})  # an empty section is as good as none
     ]
     more = f" and {len(lines) - _NAMED} more" if len(lines) > _NAMED else ""
-    same = "the settings are the same: the model or a file that they name has changed"
+    same = "the settings are the same: what they name (model, file, notebook's plugin) has changed"
     return f"{'; '.join(lines[:_NAMED])}{more}" if lines else same
 
 

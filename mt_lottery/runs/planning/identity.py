@@ -12,6 +12,7 @@ from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.errors import TuningError
 from mt_lottery.reading import sha256_of
 from mt_lottery.registry import METRICS, TEMPLATES
+from mt_lottery.registry.code import cells_of
 from mt_lottery.runs.planning.prompting import prompt_identity
 from mt_lottery.system.values import user_path
 from mt_lottery.tuners.base import Tuner
@@ -80,6 +81,8 @@ def identity(
         content.pop("train")
     if tuner.probe is None or tuner.probe_section != "probe":
         content.pop("probe")
+    if cells := cells_of(config, content):
+        content["code"] = cells
     return content
 
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from mt_lottery.data.prompts.batches import Encoded, Example
 from mt_lottery.errors import TuningError
 from mt_lottery.model.attention import repeatable
 from mt_lottery.reading import read_bytes, read_json
-from mt_lottery.registry import CRITERIA, ENGINES, OPTIMIZERS, TEMPLATES
+from mt_lottery.registry import CRITERIA, ENGINES, OPTIMIZERS, TEMPLATES, Registry
 from mt_lottery.runs.decode import pad_id as pad_id_of
 from mt_lottery.runs.folder.preparing import LOG, locked
 from mt_lottery.runs.planning.plan import Echo, Plan
@@ -238,8 +239,13 @@ def identity_of(plan: Plan, section: TrainConfig) -> dict[str, Any]:
     if TEMPLATES.is_plugin(str(config.data.template)) or len(plan.text.wordings) > 1:
         found["worded"] = plan.text.worded(plan.corpora.train, training=True)
     used = ((CRITERIA, section.criterion), (OPTIMIZERS, section.optimizer))
-    code = {f"{kind.kind} {name}": kind.code(name) for kind, name in used if kind.is_plugin(name)}
+    code = {f"{kind.kind} {name}": _code(kind, name) for kind, name in used if kind.is_plugin(name)}
     return found | ({"code": code} if code else {})
+
+
+def _code(kind: Registry, name: str) -> str:
+    """The hash of a plugin's code; one that is found never again where it has none."""
+    return kind.code(name) or token_hex(16)
 
 
 def probe_of(
@@ -271,7 +277,7 @@ def probe_of(
     if config.engine != "transformers":
         identity["engine"] = config.engine
     if ENGINES.is_plugin(config.engine):
-        identity["engine"] = [config.engine, ENGINES.code(config.engine)]
+        identity["engine"] = [config.engine, _code(ENGINES, config.engine)]
     scope = tuner.scope or "input"
     with repeatable(config.deterministic):
         return find_or_train(
