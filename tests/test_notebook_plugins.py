@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from mt_lottery.config.compose import compose
-from mt_lottery.registry import CRITERIA
+from mt_lottery.errors import PluginError, RegistryError
+from mt_lottery.registry import CRITERIA, load_user_dir
 from mt_lottery.registry.code import cells_of, code_of
 from mt_lottery.registry.notebook import digest_of
 
@@ -139,3 +140,36 @@ def test_a_value_that_another_cell_changes() -> None:
     before = CRITERIA.code("of_a_cell")
     cell("W = 2", known)
     assert before and CRITERIA.code("of_a_cell") not in (before, None)
+
+
+def test_a_cell_that_is_run_again(tmp_path: Path) -> None:
+    for factor in (1, 2):
+        cell(REGISTERED.format(f"{factor} * logits"))
+        assert CRITERIA.get("of_a_cell")(3, None, None) == 3 * factor
+    found = CRITERIA.code("of_a_cell")
+    with pytest.raises(PluginError, match="must take"):
+        cell(REGISTERED.format("logits").replace("labels, ", ""))
+    assert CRITERIA.code("of_a_cell") == found  # the one before goes on
+    with pytest.raises(RegistryError, match="is already registered by"):
+        cell(REGISTERED.format(1).replace("of_a_cell", "cross_entropy"))
+    file = tmp_path / "of_a_file.py"
+    file.write_text(REGISTERED.format(1))
+    with pytest.raises(RegistryError, match="is already registered by __main__"):
+        load_user_dir(tmp_path)
+
+
+def test_a_tuner_that_is_run_again_has_its_new_settings() -> None:
+    tuner = """
+from dataclasses import dataclass
+from mt_lottery.plugin import Tuner, TunerConfig, register_tuner, setting
+@dataclass
+class Config(TunerConfig):
+    {}: int = setting(1, "how many", ge=1)
+@register_tuner("tuner_of_a_cell", dataclass=Config)
+class T(Tuner):
+    def apply(self, context): return []
+"""
+    for key in ("before", "after"):
+        cell(tuner.format(key))
+    config = compose(["recipe=tuner_of_a_cell", "lang=en-ro", "tuner.after=3"])
+    assert config.tuner.after == 3 and not hasattr(config.tuner, "before")

@@ -95,6 +95,8 @@ class Registry:
             owner = self._builtins.get(name)
             if name in self._objects:
                 owner = getattr(self._objects[name], "__module__", "?")
+                if owner == module == "__main__" and self.is_of_cell(name) and is_cell(place.file):
+                    owner = None  # a cell that is run again
             elif owner == module:
                 owner = None
             if owner is not None:
@@ -107,6 +109,7 @@ class Registry:
             found += requirement_problems(needs)
             if found:
                 raise PluginError(f"{place}: the {self.kind} '{name}': {_listed(found)}")
+            self._forget(name)
             self._objects[name] = target
             if dataclass is not None:
                 self._dataclasses[name] = dataclass
