@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 
 import pytest
 
+import mt_lottery as mtl
+from mt_lottery.benchmark.asking import Asked, ask
 from mt_lottery.config.compose import compose
-from mt_lottery.errors import PluginError, RegistryError
+from mt_lottery.errors import ConfigError, PluginError, RegistryError
 from mt_lottery.registry import CRITERIA, load_user_dir
 from mt_lottery.registry.code import cells_of, code_of
 from mt_lottery.registry.notebook import digest_of
@@ -173,3 +176,25 @@ class T(Tuner):
         cell(tuner.format(key))
     config = compose(["recipe=tuner_of_a_cell", "lang=en-ro", "tuner.after=3"])
     assert config.tuner.after == 3 and not hasattr(config.tuner, "before")
+
+
+def test_a_benchmark_wants_a_file(tmp_path: Path) -> None:
+    """Before the first cell: each is a separate process."""
+    given: dict[str, Any] = {"preset": "smoke", "out": tmp_path / "b"}
+    wanted = {"train.criterion": "of_a_cell"}
+    cell(REGISTERED.format("logits"))
+    with pytest.raises(ConfigError) as caught:
+        mtl.bench("random_seen", "es", settings=wanted, **given)
+    assert "the criterion 'of_a_cell' was registered in <ipython-input-" in str(caught.value)
+    assert "put it into a Python file" in str(caught.value) and "user_dir" in str(caught.value)
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_benchmark_knows_what_its_processes_will_have(tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "of_a_file.py").write_text(REGISTERED.format("logits.sum()"))
+    asked = Asked(recipes=["random_seen", "train.criterion=of_a_cell"], langs="es", preset="smoke",
+                  out=tmp_path / "b", user_dir=str(tmp_path / "p"))  # fmt: skip
+    assert "random_seen" in ask(asked).recipes
+    with pytest.raises(ConfigError, match=r"was registered in .*of_a_file\.py, line 3"):
+        ask(dataclasses.replace(asked, user_dir=None))  # which this process has from before

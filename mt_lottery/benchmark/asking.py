@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from mt_lottery.data.corpora import load_corpora
 from mt_lottery.errors import ConfigError, argument, unknown
 from mt_lottery.languages import parse_pair
 from mt_lottery.registry import TUNERS
+from mt_lottery.registry.code import used_plugins
+from mt_lottery.registry.loading import is_anywhere
 from mt_lottery.runs.planning.requirements import (
     check_metrics,
     check_packages,
@@ -213,6 +216,18 @@ def _scored_by(config: RunConfig) -> dict[str, Any]:
     return found | {"metrics": config.metrics[0]}
 
 
+def _of_this_process(config: RunConfig) -> Iterator[str]:
+    """Plugins that a cell, which is a separate process, would not find."""
+    for kind, name in used_plugins(config):
+        place = kind.origin(name)
+        if place is not None and not is_anywhere(place, config.user_dir):
+            yield (
+                f"the {kind.kind} '{name}' was registered in {place}, and a cell of a benchmark is "
+                f"a separate process: put it into a Python file, and give the folder of that file "
+                f"as {argument('user_dir')}."
+            )
+
+
 def check(bench: Bench) -> None:
     """Compose one cell of each recipe (and variant) and read the text of each pair.
 
@@ -242,6 +257,7 @@ def check(bench: Bench) -> None:
         try:
             config = bench.config(cell)
             problems += TUNERS.get(config.tuner.name)(config.tuner).problems_with_settings()
+            problems += _of_this_process(config)
             own = _scored_by(config)
             first = first or (cell, own)
             problems += [

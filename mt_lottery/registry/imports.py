@@ -31,18 +31,19 @@ def imports_of(file: Path) -> set[Import]:
     return found
 
 
-def with_helpers(files: Iterable[Path], root: Path) -> list[Path]:
+def with_helpers(files: Iterable[Path], root: Path, inside: Path | None = None) -> list[Path]:
     """Files, and all that they import from a folder, directly or through one another; sorted.
 
     Args:
         files: to begin with.
         root: the folder from which ``import NAME`` reads ``NAME.py`` or ``NAME/``.
+        inside: only files of this folder; ``root`` itself if None.
     """
     found: set[Path] = set()
     waiting = [*files]
     while waiting:
         file = waiting.pop()
-        if file not in found:
+        if file not in found and file.is_relative_to(inside or root):
             found.add(file)
             for level, name in imports_of(file):
                 base = file.parents[min(level, len(file.parents)) - 1] if level else root
@@ -73,8 +74,7 @@ def refuse_other_modules(folder: Path, files: list[Path]) -> None:
     """
     package = bool(files) and files[0].name == "__init__.py"
     root = folder.parent if package else folder
-    inside = sorted(folder.rglob("*.py")) if package else files
-    for file in with_helpers(inside, root):
+    for file in with_helpers(files, root, folder):
         for level, name in sorted(imports_of(file)):
             top = name.partition(".")[0]
             if level or (package and top != folder.name):

@@ -47,6 +47,7 @@ _registered: list[tuple[Origin, Callable[[], None]]] = []
 _plugin_folders: dict[str, Path] = {}
 _plugin_sources: list[Path] = []  # folders and files whose code is a plugin's
 _plugin_code: dict[Path, dict[Path, str | None]] = {}  # folder → its files as they were imported
+_brought: dict[Path | None, set[Origin]] = {}  # folder (None: what is installed) → registered
 _entry_points_loaded = False
 #: Other threads wait; a plugin may ask a registry while it is imported.
 _importing = threading.RLock()
@@ -117,7 +118,9 @@ def _load_entry_points() -> None:
         for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
             package = entry.dist.name if entry.dist is not None else entry.name
             advice = f" (installed with {package}; 'pip uninstall {package}' removes it)"
+            before = len(_registered)
             loaded = _import(f"'{entry.name}' ({entry.value})", entry.load, advice)
+            _note_brought(None, before)
             module = sys.modules.get(getattr(loaded, "__module__", entry.module), None) or loaded
             file = getattr(module, "__file__", None)
             if file:
@@ -163,6 +166,7 @@ def _load_user_dir(folder: str | Path) -> None:
     if not files and not any(path.rglob("*.yaml")):
         raise PluginError(f"user_dir={folder}: neither a Python file nor a recipe (YAML) in it.")
     refuse_other_modules(path, files)
+    before = len(_registered)
     if files and files[0].name != "__init__.py":
         sys.path.append(str(path))  # loose files may import each other; last, to hide nothing
     for file in files:
@@ -187,6 +191,7 @@ def _load_user_dir(folder: str | Path) -> None:
             raise
     _plugin_folders[str(path)] = path
     _plugin_sources.append(path)
+    _note_brought(path, before)
     _plugin_code[path] = {file: digest(file) for file in _modules_of(path)}
 
 
@@ -213,6 +218,23 @@ def _refuse_changed(folder: Path) -> None:
                 f"{file} has changed since this Python imported it, and would go on with what it "
                 "was. Start Python (or the notebook's kernel) anew."
             )
+
+
+def _note_brought(folder: Path | None, before: int) -> None:
+    _brought.setdefault(folder, set()).update(place for place, _ in _registered[before:])
+
+
+def is_anywhere(place: Origin, user_dir: str | Path | None) -> bool:
+    """Whether a process that is given a folder of plugins has what was registered at a place.
+
+    A notebook's cell, or a module that a script imported, is of its own process alone.
+    """
+    folder = None if user_dir is None else Path(user_dir).expanduser().resolve()
+    if is_ours(place.file) or any(place in _brought.get(each, ()) for each in (None, folder)):
+        return True
+    # imported before, by something else
+    installed = [source for source in _plugin_sources if source not in _plugin_code]
+    return any(Path(place.file).is_relative_to(each) for each in (*installed, folder) if each)
 
 
 def is_ours(file: str | Path) -> bool:
