@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -57,6 +58,35 @@ def test_a_plugin_that_was_edited(tmp_path: Path, forget: list[str]) -> None:
     with pytest.raises(PluginError, match="has changed since this Python imported it"):
         load_user_dir(tmp_path)
     assert CRITERIA.code("edited") == code  # what runs is what it was
+
+
+@pytest.mark.parametrize("package", [False, True])
+def test_a_helper_that_was_edited(tmp_path: Path, forget: list[str], package: bool) -> None:
+    """Each folder as the next process reads it; what the plugin does not import counts nothing."""
+    dot = "." if package else ""
+    codes = []
+    for number, weight in enumerate((1, 1, -1)):
+        forget.append("helped")
+        CRITERIA._forget("helped")
+        folder = tmp_path / str(number) / "helped"
+        folder.mkdir(parents=True)
+        names = {name: f"{name}_of_{'package' if package else 'folder'}" for name in "abc"}
+        files = {
+            "__init__" if package else "unused": f"from {dot}helped_plugin import loss\n" * package,
+            "helped_plugin": f"from {dot}{names['a']} import W\n" + CRITERION.format(name="helped"),
+            names["a"]: f"from {dot}{names['b']} import W\n", names["b"]: f"W = {weight}\n",
+            names["c"]: f"# {number}\n",
+        }  # fmt: skip
+        for name, text in files.items():
+            (folder / f"{name}.py").write_text(text)
+        load_user_dir(folder)
+        codes.append(CRITERIA.code("helped"))
+        (folder / f"{names['b']}.py").write_text("W = 0\n")
+        assert CRITERIA.code("helped") == codes[-1]  # what runs is what it was
+        for name in [name for name in sys.modules if name.startswith(("helped", *names.values()))]:
+            del sys.modules[name]
+        sys.path[:] = [each for each in sys.path if each != str(folder)]
+    assert codes[0] == codes[1] != codes[2]
 
 
 def test_a_plugin_whose_import_was_interrupted(tmp_path: Path, forget: list[str]) -> None:

@@ -143,9 +143,13 @@ class Registry:
     def code(self, name: str) -> str | None:
         """sha256 of what a plugin that registered a name does; None where nothing can be hashed.
 
-        Of its file, as it was then; of what a notebook registered, as it is now.
+        Of its file and what that imports beside it, as they were then; of what a notebook
+        registered, as it is now.
         """
-        return digest_of(self._objects[name]) if self.is_of_cell(name) else self._codes.get(name)
+        code = self._codes.get(name)
+        if code is None:
+            return digest_of(self._objects[name]) if self.is_of_cell(name) else None
+        return plugins.with_helpers_of(self._origins[name].file, code)
 
     def fault(self, name: str, what: str) -> PluginError:
         """The error for something registered that does not keep to its contract.

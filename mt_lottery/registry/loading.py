@@ -10,11 +10,12 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from mt_lottery.errors import PluginError, RegistryError
-from mt_lottery.registry.imports import refuse_other_modules
+from mt_lottery.registry.imports import refuse_other_modules, with_helpers
 
 ENTRY_POINT_GROUP = "mt_lottery.plugins"
 
@@ -209,6 +210,25 @@ def digest(file: str | Path) -> str | None:
         return sha256_of(file, PluginError)
     except PluginError:
         return None
+
+
+def with_helpers_of(file: str, code: str) -> str:
+    """A hash of a plugin's file, together with those of its folder that it imports.
+
+    Args:
+        file: that registered something.
+        code: its hash when it was imported; the answer, where it imports none of its folder.
+    """
+    path = Path(file)
+    holders = [each for each in _plugin_sources if each.is_dir() and path.is_relative_to(each)]
+    if not holders:
+        return code
+    folder = max(holders, key=lambda each: len(each.parts))
+    root = folder.parent if (folder / "__init__.py").is_file() else folder
+    known = _plugin_code.get(folder, {})
+    helpers = [each for each in with_helpers([path], root, folder) if each != path]
+    said = [f"{each.relative_to(root)} {known.get(each) or digest(each)}" for each in helpers]
+    return sha256("\n".join([code, *said]).encode()).hexdigest() if said else code
 
 
 def _refuse_changed(folder: Path) -> None:
