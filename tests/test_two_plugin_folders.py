@@ -53,7 +53,7 @@ def test_two_folders_with_a_helper_of_one_name(
     path = [*sys.path]
     with pytest.raises(PluginError) as caught:
         load_user_dir(two)
-    for part in (two / "plug_sel_b.py", one / "twin_", two / "twin_", "Rename"):
+    for part in (two / "plug_sel_b.py", one / "twin_", two / "twin_", "another name"):
         assert str(part) in str(caught.value)
     assert "sel_b" not in SELECTORS.names() and sys.path == path
     plugins(two, "sel_b")  # it imports none now

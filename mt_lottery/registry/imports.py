@@ -81,9 +81,10 @@ def refuse_other_modules(folder: Path, files: list[Path]) -> None:
                 continue
             own, there = _meant_and_found(root, name)
             if own and there and not _is_library(top, there):
+                named = own.parent if own.name == "__init__.py" else own
                 raise PluginError(
                     f"{file} imports {top}: that would be {there}, not {own}, since one Python has "
-                    f"one module of a name. Rename {top} there, and in what imports it."
+                    f"one module of a name. Give {named} another name, and import it by that."
                 )
 
 
@@ -128,12 +129,12 @@ def _found(top: str) -> list[Path]:
 def _is_library(top: str, file: Path) -> bool:
     return (
         top in sys.stdlib_module_names
-        or is_installed(file)
+        or is_of_library(file)
         or top in importlib.metadata.packages_distributions()
     )
 
 
-def is_installed(file: Path) -> bool:
+def is_of_library(file: Path) -> bool:
     """Whether a file is of Python, of an installed package or of the toolkit."""
     ours = Path(__file__).parents[1]
     stdlib = Path(importlib.util.__file__).parents[1]

@@ -25,7 +25,7 @@ from typing import Any
 
 from mt_lottery.errors import MTLotteryError
 from mt_lottery.reading import sha256_of
-from mt_lottery.registry.imports import is_installed, with_helpers
+from mt_lottery.registry.imports import is_of_library, with_helpers
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
 #: Of what ``repr`` says all.
@@ -165,7 +165,7 @@ def _file_of_class(kind: type) -> str | None:
     written = (
         each for each in sorted(files) if each != "<string>"
     )  # of which a dataclass has some
-    if own := next((each for each in written if not is_installed(Path(each))), None):
+    if own := next((each for each in written if not is_of_library(Path(each))), None):
         return own
     file = getattr(module, "__file__", None)
     if file and kind.__module__ != "__main__":
@@ -175,7 +175,7 @@ def _file_of_class(kind: type) -> str | None:
 
 def _of_module(name: str) -> Iterator[str]:
     top = getattr(sys.modules.get(name.partition(".")[0]), "__file__", None)
-    if top is None or is_installed(Path(top)):
+    if top is None or is_of_library(Path(top)):
         return
     inside = [each for each in sys.modules.copy() if each == name or each.startswith(f"{name}.")]
     if len(inside) > _FILES:
@@ -187,7 +187,7 @@ def _of_module(name: str) -> Iterator[str]:
 
 def _of_file(file: Path, module: str) -> Iterator[str]:
     """Hashes of a file of the user's own, and of those that it imports."""
-    if not is_installed(file):
+    if not is_of_library(file):
         depth = module.count(".") + (file.name == "__init__.py")
         root = file.parents[min(depth, len(file.parents) - 1)]
         yield from (sha256_of(each, _UnknownError) for each in with_helpers([file], root))
