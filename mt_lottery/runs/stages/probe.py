@@ -32,6 +32,7 @@ from mt_lottery.system.atomic import write_bytes, write_text
 from mt_lottery.system.removing import remove
 from mt_lottery.system.values import cache_folder
 from mt_lottery.tracking.trackers import Tracker
+from mt_lottery.training.checked import train_checked
 from mt_lottery.training.engine import Engine, TrainResult
 from mt_lottery.tuners.base import Probe, TuningContext
 from mt_lottery.tuners.rows.embed import probe_rows
@@ -149,10 +150,10 @@ def find_or_train(
         dev: examples whose loss is measured after each epoch.
         trackers: where else the numbers go.
         echo: prints a line for the user.
-        engine_name: for the message on an engine of a plugin that returns something else.
+        engine_name: for messages on the engine of a plugin.
 
     Raises:
-        PluginError: that.
+        PluginError: the engine does not keep to its contract.
         TuningError: weight decay, which would move rows that never occur; or
             ``scope=tied`` for a model that is not.
     """
@@ -171,7 +172,9 @@ def find_or_train(
             return found
         embedding = attach(context.model, rows, tied=scope == "tied")
         try:
-            trained = engine.train(
+            result = train_checked(
+                engine_name,
+                engine,
                 context.model,
                 config,
                 examples,
@@ -183,9 +186,6 @@ def find_or_train(
                 dev=dev,
                 resume=True,
                 trackers=trackers,
-            )
-            result: TrainResult = ENGINES.expect(
-                engine_name, trained, "train must return", TrainResult
             )
             token_ids = embedding.token_ids.cpu().clone()
             values = embedding.rows.detach().cpu().clone()

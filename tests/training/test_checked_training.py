@@ -1,0 +1,90 @@
+"""What a plugin's engine or optimizer gives back and does, checked right after the training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from training import ROWS
+
+from mt_lottery.config import TrainConfig
+from mt_lottery.errors import PluginError
+from mt_lottery.registry import ENGINES, register_engine
+from mt_lottery.training.checked import train_checked
+from mt_lottery.training.engine import TrainResult
+from mt_lottery.tuners.rows.module import attach
+
+GOOD = TrainResult(3, 1.0, 10.0, 0.5, None)
+Act = Callable[[Any], object]
+
+
+@pytest.fixture
+def engine() -> Iterator[Callable[..., Any]]:
+    """Registers an engine ``mine`` that does something to the model, and trains with it."""
+
+    def train(act: Act, gives: Any = GOOD, model: Any = None, **settings: Any) -> TrainResult:
+        class Mine:
+            def __init__(self, config: Any) -> None: ...
+
+            def problems(self) -> list[str]:
+                return []
+
+            def train(self, model: Any, config: Any, examples: Any, *, pad_id: int, seed: int,
+                      folder: Any, log: Any, title: str, dev: Any = None, autocast: Any = None,
+                      resume: bool = False, trackers: Any = ()) -> Any:  # fmt: skip
+                act(model)
+                return gives
+
+        register_engine("mine")(Mine)
+        given = {"pad_id": 0, "seed": 0, "folder": None, "log": None, "title": "test"}
+        model = with_rows() if model is None else model
+        return train_checked("mine", Mine(None), model, TrainConfig(**settings), [], **given)
+
+    yield train
+    ENGINES._forget("mine")
+
+
+def with_rows(dtype: torch.dtype = torch.float32) -> Any:
+    model = tiny.model(dtype=dtype).requires_grad_(False)
+    attach(model, ROWS, tied=False)
+    return model
+
+
+def move(model: Any, only: bool = True) -> None:
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad or not only:
+                parameter.add_(0.5)
+
+
+@pytest.mark.parametrize(
+    ("gives", "problem"),
+    [
+        (None, r"must return a mt_lottery\.training\.engine\.TrainResult\(.*, not nothing"),
+        (TrainResult("many", 1.0, 1.0, 0.5, None), "steps must be a whole number ≥ 0, not str"),  # type: ignore[arg-type]
+        (TrainResult(True, 1.0, 1.0, 0.5, None), "steps must be .* not bool True"),
+        (TrainResult(-1, 1.0, 1.0, 0.5, None), "steps must be .* not int -1"),
+        (TrainResult(1, torch.tensor(1.0), 1.0, 0.5, None), r"seconds must be .* not a tensor \["),  # type: ignore[arg-type]
+        (TrainResult(1, 1.0, float("inf"), 0.5, None), "tokens_per_second must be a finite .* inf"),
+        (TrainResult(1, 1.0, -2.0, 0.5, None), "tokens_per_second must be .* not float -2.0"),
+        (
+            TrainResult(1, 1.0, 1.0, float("inf"), None),
+            "loss must be .*, or NaN .* float inf",
+        ),
+        (TrainResult(1, 1.0, 1.0, 0.5, "low"), "dev_loss must be a finite number or None, not str"),  # type: ignore[arg-type]
+        (TrainResult(1, 1.0, 1.0, 0.5, float("nan")), "dev_loss must be .* not float nan"),
+    ],
+)
+def test_what_is_no_result(engine: Any, gives: Any, problem: str) -> None:
+    with pytest.raises(PluginError, match=rf"test_checked.*the engine 'mine': .*{problem}"):
+        engine(move, gives)
+
+
+def test_numbers_of_numpy_become_pythons(engine: Any) -> None:
+    gives = TrainResult(np.int64(3), np.float32(1), 10, float("nan"), np.float64(2))  # type: ignore[arg-type]
+    found = engine(move, gives)
+    assert [type(value) for value in vars(found).values()] == [int] + [float] * 4
