@@ -1,17 +1,24 @@
-"""A training whose result is checked as soon as it is over, while it is known who trained."""
+"""A training whose result and effect are checked as soon as it is over: it is known who trained."""
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from mt_lottery.config import TrainConfig
 from mt_lottery.data.prompts.batches import Example
+from mt_lottery.errors import plural
+from mt_lottery.model.sharding import whole
 from mt_lottery.registry import ENGINES
+from mt_lottery.system import parallel
 from mt_lottery.training.engine import Engine, TrainResult
+from mt_lottery.training.trained import trained_parameters
 
 
 def train_checked(
@@ -22,7 +29,9 @@ def train_checked(
     examples: Sequence[Example],
     **given: Any,
 ) -> TrainResult:
-    """Have an engine train.
+    """Have an engine train; what a plugin's does is compared with what it was asked to do.
+
+    Every process must call this.
 
     Args:
         name: of the engine, for messages.
@@ -32,7 +41,59 @@ def train_checked(
     Raises:
         PluginError: the engine does not keep to its contract.
     """
-    return _checked(name, engine.train(model, config, examples, **given))
+    trained = set(trained_parameters(model))
+    watched = [n for n, _ in model.named_parameters()] if ENGINES.is_plugin(name) else []
+    before = _digests(model, watched)
+    result = _checked(name, engine.train(model, config, examples, **given))
+    _check_frozen(name, _changed(before, _digests(model, watched)) - trained)
+    return result
+
+
+def _check_frozen(name: str, changed: set[str]) -> None:
+    """Refuse what an engine changed beside what is trained: no run keeps that."""
+    if not changed:
+        return
+    first, more = min(changed), len(changed) - 1
+    others = f" and {plural(more, 'other tensor')}" if more else ""
+    raise ENGINES.fault(
+        name,
+        f"train has changed {first}{others}, not "
+        "trained by the run's tuner: what is saved would not be the model that is scored. It may "
+        "change only parameters that require a gradient when it is called",
+    )
+
+
+def _changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    """Names of what is not as it was, on any process."""
+    own = {name for name, digest in before.items() if after.get(name, digest) != digest}
+    return set().union(*parallel.gather(own))
+
+
+def _digests(model: Any, names: Iterable[str]) -> dict[str, str]:
+    """Name → sha256 of the values, of parameters that are there; one at a time is on the host.
+
+    A clone of all would take the memory of a second model.
+    """
+    wanted = set(names)
+    return {n: _digest(whole(p.detach())) for n, p in model.named_parameters() if n in wanted}
+
+
+def _digest(tensor: Tensor) -> str:
+    found = hashlib.sha256()
+    for part in _plain(tensor):
+        if not part.is_meta:  # kept on disk, or elsewhere: it has no values here
+            values: Any = part.cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+            found.update(values)
+    return found.hexdigest()
+
+
+def _plain(tensor: Tensor) -> Iterator[Tensor]:
+    """The tensors that a quantised one is made of; itself, if it is an ordinary one."""
+    if hasattr(tensor, "__tensor_flatten__"):
+        for name in tensor.__tensor_flatten__()[0]:
+            yield from _plain(getattr(tensor, name))
+    else:
+        yield tensor
 
 
 def _checked(name: str, result: Any) -> TrainResult:

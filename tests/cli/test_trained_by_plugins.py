@@ -42,6 +42,12 @@ def moves(model):
             parameter += 0.3
 
 
+def moves_all(model):
+    for parameter in model.parameters():
+        parameter += 0.3
+
+
+engine("e_all", moves_all)
 engine("e_odd", moves, 5, 1.0, float("inf"), 0.5, None)
 """
 
@@ -63,6 +69,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.mark.parametrize(
     ("recipe", "engine", "message"),
     [
+        ("random", "e_all", "other tensors, not trained by the run's tuner"),
+        ("embed", "e_all", "other tensors, not trained by the run's tuner"),
         ("random", "e_odd", "TrainResult.tokens_per_second must be a finite number ≥ 0, not float"),
         ("embed", "e_odd", "TrainResult.tokens_per_second must be a finite number ≥ 0, not float"),
     ],

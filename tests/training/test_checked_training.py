@@ -39,6 +39,7 @@ def engine() -> Iterator[Callable[..., Any]]:
                 act(model)
                 return gives
 
+        ENGINES._forget("mine")
         register_engine("mine")(Mine)
         given = {"pad_id": 0, "seed": 0, "folder": None, "log": None, "title": "test"}
         model = with_rows() if model is None else model
@@ -88,3 +89,21 @@ def test_numbers_of_numpy_become_pythons(engine: Any) -> None:
     gives = TrainResult(np.int64(3), np.float32(1), 10, float("nan"), np.float64(2))  # type: ignore[arg-type]
     found = engine(move, gives)
     assert [type(value) for value in vars(found).values()] == [int] + [float] * 4
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_not_trained_stays(engine: Any, dtype: torch.dtype) -> None:
+    assert engine(move, model=with_rows(dtype)) == GOOD
+    problem = r"train has changed .* and \d+ other tensors, not trained by the run's tuner"
+    with pytest.raises(PluginError, match=problem):
+        engine(lambda model: move(model, only=False), model=with_rows(dtype))
+
+
+def test_a_single_value_that_is_not_trained(engine: Any) -> None:
+    def one(model: Any) -> None:
+        move(model)
+        model.requires_grad_(True)  # an engine may forget what was trained
+        model.model.norm.weight.data[3] += 1e-3
+
+    with pytest.raises(PluginError, match=r"train has changed model\.norm\.weight, not trained by"):
+        engine(one)
