@@ -15,7 +15,7 @@ from mt_lottery.config import TrainConfig
 from mt_lottery.data.prompts.batches import Example
 from mt_lottery.errors import plural
 from mt_lottery.model.sharding import whole
-from mt_lottery.registry import ENGINES
+from mt_lottery.registry import ENGINES, OPTIMIZERS
 from mt_lottery.system import parallel
 from mt_lottery.training.engine import Engine, TrainResult
 from mt_lottery.training.trained import trained_parameters
@@ -42,11 +42,32 @@ def train_checked(
         PluginError: the engine does not keep to its contract.
     """
     trained = set(trained_parameters(model))
-    watched = [n for n, _ in model.named_parameters()] if ENGINES.is_plugin(name) else []
+    own_engine, own_optimizer = ENGINES.is_plugin(name), OPTIMIZERS.is_plugin(config.optimizer)
+    watched = trained if own_optimizer else set()
+    if own_engine:
+        watched = {each for each, _ in model.named_parameters()}
     before = _digests(model, watched)
     result = _checked(name, engine.train(model, config, examples, **given))
-    _check_frozen(name, _changed(before, _digests(model, watched)) - trained)
+    after = _digests(model, watched)
+    changed = _changed(before, after)
+    if own_engine:
+        _check_frozen(name, {each for each in changed - trained if each in after})
+    # the rate of the first step of a warm-up is 0
+    warming_up = result.steps <= 1 and config.warmup_steps > 0
+    if before.keys() & trained and not changed & trained and not warming_up:
+        kind, own = (ENGINES, name) if own_engine else (OPTIMIZERS, config.optimizer)
+        raise kind.fault(own, _nothing(trained, result.steps, config.lr))
     return result
+
+
+def _nothing(trained: set[str], steps: int, lr: float) -> str:
+    """That a training had no effect, as the end of a sentence."""
+    names = ", ".join(sorted(trained)[:3]) + (", …" if len(trained) > 3 else "")
+    return (
+        f"after {plural(steps, 'step')} with lr={lr:g} none of the "
+        f"{plural(len(trained), 'trained tensor')} ({names}) has changed: nothing was learnt, and "
+        "the scores would be those of the model before the training"
+    )
 
 
 def _check_frozen(name: str, changed: set[str]) -> None:
@@ -64,8 +85,8 @@ def _check_frozen(name: str, changed: set[str]) -> None:
 
 
 def _changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
-    """Names of what is not as it was, on any process."""
-    own = {name for name, digest in before.items() if after.get(name, digest) != digest}
+    """Names of what is not as it was, or no longer there, on any process."""
+    own = {name for name, digest in before.items() if after.get(name) != digest}
     return set().union(*parallel.gather(own))
 
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 PLUGIN = """
 import torch
 
-from mt_lottery.plugin import TrainResult, register_engine
+from mt_lottery.plugin import TrainResult, register_engine, register_optimizer
 
 
 def engine(name, act, *result):
@@ -48,7 +48,33 @@ def moves_all(model):
 
 
 engine("e_all", moves_all)
+engine("e_idle", lambda model: None)
 engine("e_odd", moves, 5, 1.0, float("inf"), 0.5, None)
+
+
+class Lazy(torch.optim.SGD):
+    def step(self, closure=None):
+        pass
+
+
+class Small(torch.optim.SGD):
+    def step(self, closure=None):
+        if sum(p.numel() for group in self.param_groups for p in group["params"]) < 100:
+            super().step(closure)
+
+
+class Gathers(torch.optim.SGD):
+    steps = 0
+
+    def step(self, closure=None):
+        self.steps += 1
+        if self.steps % 4 == 0:
+            super().step(closure)
+
+
+register_optimizer("o_lazy")(lambda parameters, config: Lazy(parameters, lr=config.lr))
+register_optimizer("o_small")(lambda parameters, config: Small(parameters, lr=config.lr))
+register_optimizer("o_gathers")(lambda parameters, config: Gathers(parameters, lr=config.lr))
 """
 
 
@@ -71,6 +97,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     [
         ("random", "e_all", "other tensors, not trained by the run's tuner"),
         ("embed", "e_all", "other tensors, not trained by the run's tuner"),
+        ("random", "e_idle", "none of the 1 trained tensor ("),
+        ("ks_lottery", "e_idle", "none of the 1 trained tensor ("),
         ("random", "e_odd", "TrainResult.tokens_per_second must be a finite number ≥ 0, not float"),
         ("embed", "e_odd", "TrainResult.tokens_per_second must be a finite number ≥ 0, not float"),
     ],
@@ -83,3 +111,19 @@ def test_an_engine_that_does_something_else(
     assert message in mistake and f"the engine '{engine}'" in mistake
     assert str(folder / "training_plugin.py") in mistake
     assert not Path("run/record.json").exists()
+
+
+def test_an_optimizer_whose_steps_do_nothing(
+    commands: Commands, models: Models, folder: Path
+) -> None:
+    given = (*small(models.untied, "random", "baseline=false"), f"user_dir={folder}", "out_dir=run")
+    lazy = commands.train(*given, "train.optimizer=o_lazy")
+    assert "'o_lazy': 100 calls of step() change none of the parameters." in lazy.mistake()
+    assert "Loading" not in lazy.err
+    none = commands.train(*given, "train.optimizer=o_small").mistake()
+    assert "the optimizer 'o_small': after " in none and "none of the 1 trained tensor (" in none
+    assert str(folder / "training_plugin.py") in none and not Path("run/record.json").exists()
+    for recipe, optimizer in (("random", "o_gathers"), ("none", "o_small")):
+        fine = (*small(models.untied, recipe, "baseline=false"), f"user_dir={folder}")
+        ended = commands.train(*fine, f"train.optimizer={optimizer}", f"out_dir={recipe}")
+        assert ended.code == 0, ended.err

@@ -107,3 +107,20 @@ def test_a_single_value_that_is_not_trained(engine: Any) -> None:
 
     with pytest.raises(PluginError, match=r"train has changed model\.norm\.weight, not trained by"):
         engine(one)
+
+
+def test_an_engine_that_trains_nothing(engine: Any) -> None:
+    problem = r"'mine': after 3 steps with lr=0\.001 none of the 1 trained tensor \(.*rows\)"
+    with pytest.raises(PluginError, match=problem):
+        engine(lambda model: None)
+    one = TrainResult(1, 1.0, 10.0, 0.5, None)
+    with pytest.raises(PluginError, match="after 1 step with lr"):
+        engine(lambda model: None, one)
+    assert engine(lambda model: None, one, warmup_steps=2) == one  # its rate was 0
+
+
+def test_what_trains_nothing_by_design_passes(engine: Any) -> None:
+    frozen = tiny.model().requires_grad_(False)
+    with pytest.raises(PluginError, match="train has changed"):
+        engine(lambda model: move(model, only=False), model=frozen)
+    assert engine(lambda model: None, model=frozen) == GOOD

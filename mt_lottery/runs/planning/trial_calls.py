@@ -22,6 +22,7 @@ from mt_lottery.tuners.base import Tuner
 from mt_lottery.tuners.rows.base import DEFAULT_TICKETS
 
 VALUES, LABELS, WIDTH = 4096, 8, 32  # of the tables that are made up here
+STEPS = 100  # one that gathers gradients first may change nothing in most of its steps
 SIZES = (IndexError, RuntimeError)  # raised where an input is smaller than what was counted on
 
 
@@ -122,9 +123,10 @@ def _plain(value: Any) -> bool:
 
 
 def try_optimizer(section: TrainConfig) -> None:
-    """Make the optimizer for two small parameters, and let it do a step."""
+    """Make the optimizer for two small parameters, and let it do a step that changes them."""
     name = section.optimizer
-    parameters = [nn.Parameter(torch.ones(2, 3)), nn.Parameter(torch.ones(3))]
+    # the smallest step shows in zeros; an update that is a multiple of the value, in ones
+    parameters = [nn.Parameter(torch.ones(2, 3)), nn.Parameter(torch.zeros(3))]
     try:
         made: Any = OPTIMIZERS.get(name)(parameters, section)
     except MTLotteryError:
@@ -146,16 +148,27 @@ def try_optimizer(section: TrainConfig) -> None:
         raise OPTIMIZERS.fault(name, f"{wanted} whose groups have a learning rate ('lr')")
     if not OPTIMIZERS.is_plugin(name):
         return
-    for parameter in parameters:
-        parameter.grad = torch.ones_like(parameter)
-    try:
-        made.step()
-    except TypeError as error:  # LBFGS wants a closure
-        raise OPTIMIZERS.fault(
-            name, f"step() cannot be called without arguments: {error}"
-        ) from error
-    except RuntimeError:
-        return
+    _try_steps(name, made, parameters)
+
+
+def _try_steps(name: str, made: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
+    """Let a plugin's optimizer do steps until one has changed a parameter."""
+    before = [parameter.detach().clone() for parameter in parameters]
+    random = torch.Generator().manual_seed(0)
+    for _ in range(STEPS):
+        for parameter in parameters:
+            parameter.grad = torch.randn(parameter.shape, generator=random)
+        try:
+            made.step()
+        except TypeError as error:  # LBFGS wants a closure
+            raise OPTIMIZERS.fault(
+                name, f"step() cannot be called without arguments: {error}"
+            ) from error
+        except RuntimeError:
+            return
+        if not all(map(torch.equal, before, parameters)):
+            return
+    raise OPTIMIZERS.fault(name, f"{STEPS} calls of step() change none of the parameters")
 
 
 def try_criterion(section: TrainConfig) -> None:
