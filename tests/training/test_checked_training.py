@@ -12,9 +12,9 @@ import torch
 from training import ROWS
 
 from mt_lottery.config import TrainConfig
-from mt_lottery.errors import PluginError
+from mt_lottery.errors import PluginError, TrainingError
 from mt_lottery.registry import ENGINES, register_engine
-from mt_lottery.training.checked import train_checked
+from mt_lottery.runs.stages.checked import train_checked
 from mt_lottery.training.engine import TrainResult
 from mt_lottery.tuners.rows.module import attach
 
@@ -124,3 +124,24 @@ def test_what_trains_nothing_by_design_passes(engine: Any) -> None:
     with pytest.raises(PluginError, match="train has changed"):
         engine(lambda model: move(model, only=False), model=frozen)
     assert engine(lambda model: None, model=frozen) == GOOD
+
+
+def test_what_requires_a_gradient_stays_so(engine: Any) -> None:
+    def ends_frozen(model: Any) -> None:
+        move(model)
+        model.requires_grad_(False)
+
+    model = with_rows()
+    before = {name for name, p in model.named_parameters() if p.requires_grad}
+    engine(ends_frozen, model=model)
+    assert {name for name, p in model.named_parameters() if p.requires_grad} == before
+
+
+def test_trained_values_that_are_not_finite(engine: Any) -> None:
+    def breaks(model: Any) -> None:
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.data[0] = float("nan")
+
+    with pytest.raises(TrainingError, match="is not finite after the training with engine=mine"):
+        engine(breaks)

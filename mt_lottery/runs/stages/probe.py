@@ -27,12 +27,12 @@ from mt_lottery.registry import CRITERIA, ENGINES, OPTIMIZERS, TEMPLATES
 from mt_lottery.runs.decode import pad_id as pad_id_of
 from mt_lottery.runs.folder.preparing import LOG, locked
 from mt_lottery.runs.planning.plan import Echo, Plan
+from mt_lottery.runs.stages.checked import train_checked
 from mt_lottery.system import parallel
 from mt_lottery.system.atomic import write_bytes, write_text
 from mt_lottery.system.removing import remove
 from mt_lottery.system.values import cache_folder
 from mt_lottery.tracking.trackers import Tracker
-from mt_lottery.training.checked import train_checked
 from mt_lottery.training.engine import Engine, TrainResult
 from mt_lottery.tuners.base import Probe, TuningContext
 from mt_lottery.tuners.rows.embed import probe_rows

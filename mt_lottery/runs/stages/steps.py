@@ -27,13 +27,13 @@ from mt_lottery.runs.outcome import make_record, peak_memory, score_outputs, sta
 from mt_lottery.runs.planning.plan import Echo, Plan
 from mt_lottery.runs.planning.sharding import divided
 from mt_lottery.runs.search import choose_forced
+from mt_lottery.runs.stages.checked import train_checked
 from mt_lottery.runs.stages.course import Course
 from mt_lottery.runs.stages.gradients import gradients_of
 from mt_lottery.runs.stages.probe import probe_of
 from mt_lottery.system import parallel
 from mt_lottery.system.parallel import on_main
 from mt_lottery.tracking.trackers import Tracker
-from mt_lottery.training.checked import train_checked
 from mt_lottery.training.engine import TrainResult
 from mt_lottery.training.sealing import TRAINED
 from mt_lottery.training.trained import load_trained, save_trained

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from mt_lottery.config import TrainConfig
 from mt_lottery.data.prompts.batches import Example
-from mt_lottery.errors import plural
+from mt_lottery.errors import TrainingError, plural
 from mt_lottery.model.sharding import whole
 from mt_lottery.registry import ENGINES, OPTIMIZERS
 from mt_lottery.system import parallel
 from mt_lottery.training.engine import Engine, TrainResult
 from mt_lottery.training.trained import trained_parameters
+from mt_lottery.tuners.adapters.tensors import first_broken
 
 
 def train_checked(
@@ -40,6 +41,7 @@ def train_checked(
 
     Raises:
         PluginError: the engine does not keep to its contract.
+        TrainingError: what a plugin's engine has trained is not finite.
     """
     trained = set(trained_parameters(model))
     own_engine, own_optimizer = ENGINES.is_plugin(name), OPTIMIZERS.is_plugin(config.optimizer)
@@ -48,6 +50,17 @@ def train_checked(
         watched = {each for each, _ in model.named_parameters()}
     before = _digests(model, watched)
     result = _checked(name, engine.train(model, config, examples, **given))
+    if own_engine:
+        # what the record counts and a trial keeps; an engine may switch all off at its end
+        for each, parameter in model.named_parameters():
+            if parameter.requires_grad != (each in trained):
+                parameter.requires_grad_(each in trained)
+        broken = first_broken(trained_parameters(model))
+        if broken is not None:
+            raise TrainingError(
+                f"{broken} is not finite after the training with engine={name}: a lower train.lr "
+                "(probe.lr) usually helps."
+            )
     after = _digests(model, watched)
     changed = _changed(before, after)
     if own_engine:
