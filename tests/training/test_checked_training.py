@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tiny
 import torch
-from training import ROWS
+from training import ROWS, fit
 
 from mt_lottery.config import TrainConfig
 from mt_lottery.errors import PluginError, TrainingError
-from mt_lottery.registry import ENGINES, register_engine
+from mt_lottery.registry import ENGINES, OPTIMIZERS, register_engine, register_optimizer
 from mt_lottery.runs.stages.checked import train_checked
 from mt_lottery.training.engine import TrainResult
 from mt_lottery.tuners.rows.module import attach
@@ -145,3 +146,17 @@ def test_trained_values_that_are_not_finite(engine: Any) -> None:
 
     with pytest.raises(TrainingError, match="is not finite after the training with engine=mine"):
         engine(breaks)
+
+
+def test_what_requires_no_gradient_any_more(tmp_path: Path) -> None:
+    def freezes(parameters: Any, config: Any) -> Any:
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+        return torch.optim.SGD(parameters, lr=config.lr)
+
+    register_optimizer("freezes")(freezes)
+    try:
+        with pytest.raises(TrainingError, match=r"No tensor .* at step 1, .*freezes"):
+            fit(with_rows(), tmp_path, optimizer="freezes")
+    finally:
+        OPTIMIZERS._forget("freezes")
