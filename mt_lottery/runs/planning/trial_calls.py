@@ -7,6 +7,8 @@ input might not have (an index out of range) is left to the run itself.
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -125,8 +127,7 @@ def _plain(value: Any) -> bool:
 def try_optimizer(section: TrainConfig) -> None:
     """Make the optimizer for two small parameters, and let it do a step that changes them."""
     name = section.optimizer
-    # the smallest step shows in zeros; an update that is a multiple of the value, in ones
-    parameters = [nn.Parameter(torch.ones(2, 3)), nn.Parameter(torch.zeros(3))]
+    parameters = _parameters()
     try:
         made: Any = OPTIMIZERS.get(name)(parameters, section)
     except MTLotteryError:
@@ -144,11 +145,47 @@ def try_optimizer(section: TrainConfig) -> None:
     held = [p for group in made.param_groups for p in group["params"]]
     if not all(any(p is parameter for p in held) for parameter in parameters):
         raise OPTIMIZERS.fault(name, f"{wanted} of all the parameters that it is given")
-    if any("lr" not in group for group in made.param_groups):
+    rates = _rates(made)
+    if None in rates:
         raise OPTIMIZERS.fault(name, f"{wanted} whose groups have a learning rate ('lr')")
     if not OPTIMIZERS.is_plugin(name):
         return
     _try_steps(name, made, parameters)
+    if not all(parameter.requires_grad for parameter in parameters):
+        raise OPTIMIZERS.fault(name, "it sets requires_grad=False for parameters that it is given")
+    _try_rate(section, rates)
+
+
+def _parameters() -> list[nn.Parameter]:
+    """The smallest step shows in zeros; an update that is a multiple of the value, in ones."""
+    return [nn.Parameter(torch.ones(2, 3)), nn.Parameter(torch.zeros(3))]
+
+
+def _rates(made: torch.optim.Optimizer) -> list[float | None]:
+    """The learning rate of each group; None where it has none."""
+    found = [group.get("lr") for group in made.param_groups]
+    return [float(rate) if isinstance(rate, (int, float, Tensor)) else None for rate in found]
+
+
+def _try_rate(section: TrainConfig, rates: list[float | None]) -> None:
+    """Make a plugin's optimizer with half the learning rate, if it has not taken the setting.
+
+    The trainer's schedule multiplies the rates with which an optimizer begins.  Some of them may
+    be fixed, or multiples of the configuration's; not all may be fixed.
+    """
+    if any(rate is not None and math.isclose(rate, section.lr, rel_tol=1e-6) for rate in rates):
+        return
+    name, half = section.optimizer, dataclasses.replace(section, lr=section.lr / 2)
+    try:
+        again = OPTIMIZERS.get(name)(_parameters(), half)
+    except Exception:  # it may refuse this rate
+        return
+    if _rates(again) == rates:
+        raise OPTIMIZERS.fault(
+            name,
+            f"its learning rate is {rates[0]:g}, whatever the setting is (lr={section.lr:g}): it "
+            "must begin with config.lr, or with a multiple of it",
+        )
 
 
 def _try_steps(name: str, made: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
