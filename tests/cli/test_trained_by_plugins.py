@@ -15,8 +15,9 @@ pytestmark = pytest.mark.slow
 
 PLUGIN = """
 import torch
+from torch.nn import functional as F
 
-from mt_lottery.plugin import TrainResult, register_engine, register_optimizer
+from mt_lottery.plugin import TrainResult, register_criterion, register_engine, register_optimizer
 
 
 def engine(name, act, *result):
@@ -72,6 +73,10 @@ class Gathers(torch.optim.SGD):
             super().step(closure)
 
 
+register_criterion("c_mean")(lambda x, labels, config: F.cross_entropy(x, labels))
+register_criterion("c_shifts")(
+    lambda x, labels, config: F.cross_entropy(x[:-1], labels[1:], reduction="sum")
+)
 register_optimizer("o_lazy")(lambda parameters, config: Lazy(parameters, lr=config.lr))
 register_optimizer("o_small")(lambda parameters, config: Small(parameters, lr=config.lr))
 register_optimizer("o_gathers")(lambda parameters, config: Gathers(parameters, lr=config.lr))
@@ -127,3 +132,12 @@ def test_an_optimizer_whose_steps_do_nothing(
         fine = (*small(models.untied, recipe, "baseline=false"), f"user_dir={folder}")
         ended = commands.train(*fine, f"train.optimizer={optimizer}", f"out_dir={recipe}")
         assert ended.code == 0, ended.err
+
+
+def test_a_criterion_that_is_no_sum(commands: Commands, models: Models, folder: Path) -> None:
+    given = (*small(models.untied, "random", "baseline=false"), f"user_dir={folder}", "out_dir=run")
+    mistake = commands.train(*given, "train.criterion=c_mean").mistake()
+    assert "the criterion 'c_mean': its loss of 8 labels" in mistake
+    ended = commands.train(*given, "train.criterion=c_shifts")
+    assert ended.code == 0
+    assert "Warning: train.criterion=c_shifts: where each label is there twice" in ended.err

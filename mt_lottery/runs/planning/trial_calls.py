@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -43,12 +43,13 @@ def sentences(kind: Registry, name: str, what: str, value: object) -> list[str]:
     return []
 
 
-def try_plugins(config: RunConfig, tuner: Tuner) -> None:
+def try_plugins(config: RunConfig, tuner: Tuner, echo: Callable[[str], None]) -> None:
     """Call what a run will call, on made-up numbers.
 
     Args:
         config: the run's settings.
         tuner: the run's.
+        echo: prints a line for the user.
 
     Raises:
         PluginError: something does not keep to its contract; with the plugin's file.
@@ -65,7 +66,8 @@ def try_plugins(config: RunConfig, tuner: Tuner) -> None:
             try_optimizer(section)
         except ConfigError as error:
             raise ConfigError(f"{key}.optimizer={section.optimizer}: {error}") from error
-        try_criterion(section)
+        for line in try_criterion(section):
+            echo(f"Warning: {key}.criterion={section.criterion}: {line}.")
     selector = getattr(config.tuner, "selector", None)
     if isinstance(selector, str) and selector in SELECTORS.names():
         alpha = getattr(config.tuner, "alpha", None)
@@ -208,12 +210,16 @@ def _try_steps(name: str, made: torch.optim.Optimizer, parameters: list[nn.Param
     raise OPTIMIZERS.fault(name, f"{STEPS} calls of step() change none of the parameters")
 
 
-def try_criterion(section: TrainConfig) -> None:
-    """Compute the loss of a plugin's criterion on random logits, and its gradient."""
+def try_criterion(section: TrainConfig) -> list[str]:
+    """Compute the loss of a plugin's criterion on random logits, and its gradient.
+
+    Returns:
+        what may be a mistake, a sentence each without its full stop.
+    """
     name = section.criterion
     criterion = CRITERIA.get(name)
     if not CRITERIA.is_plugin(name):
-        return
+        return []
     random = torch.Generator().manual_seed(0)
     logits = torch.randn(LABELS, VALUES, generator=random).requires_grad_(True)
     labels = torch.randint(VALUES, (LABELS,), generator=random)
@@ -222,7 +228,7 @@ def try_criterion(section: TrainConfig) -> None:
         # a criterion may write into the logits, which a leaf does not allow
         loss: Any = criterion(logits * 1.0, labels, section)
     except SIZES:
-        return
+        return []
     good = isinstance(loss, Tensor) and loss.is_floating_point() and loss.ndim == 0
     CRITERIA.expect(name, loss, "it must return", wanted, good)
     if not bool(torch.isfinite(loss)):
@@ -238,6 +244,34 @@ def try_criterion(section: TrainConfig) -> None:
         )
     if not bool(torch.isfinite(gradient).all()):
         raise CRITERIA.fault(name, "the gradient of its loss is not finite for random logits")
+    try:
+        twice = criterion(logits.detach().repeat(2, 1), labels.repeat(2), section)
+    except SIZES:
+        return []
+    return [*_doubts_of_sum(name, loss.item(), twice.item()), *_doubts_of_reach(gradient)]
+
+
+def _doubts_of_sum(name: str, once: float, twice: float) -> Iterator[str]:
+    """Whether labels that are there twice count twice; a loss may have a part that is no sum."""
+    if once and math.isclose(once, twice, rel_tol=1e-4):
+        raise CRITERIA.fault(
+            name,
+            f"its loss of {LABELS} labels, {once:.4g}, is the same where each is there twice: it "
+            "must be the sum over all labels, not a mean (which the trainer takes) or the loss of "
+            "some of them",
+        )
+    if once and not math.isclose(2 * once, twice, rel_tol=1e-2):
+        yield (
+            f"where each label is there twice its loss is {twice / once:.3g} times as large, not "
+            "twice; the trainer divides it by the number of labels, as a sum over all of them"
+        )
+
+
+def _doubts_of_reach(gradient: Tensor) -> Iterator[str]:
+    """Whether each label has a gradient; some may be left out on purpose."""
+    without = LABELS - int((gradient != 0).any(1).sum())
+    if without:
+        yield f"{without} of {LABELS} random labels have no gradient: nothing is learnt from them"
 
 
 def try_selector(name: str) -> RowScores | None:
