@@ -17,7 +17,7 @@ PLUGIN = """
 import torch
 from torch.nn import functional as F
 
-from mt_lottery.plugin import TrainResult, register_criterion, register_engine, register_optimizer
+from mt_lottery.plugin import *
 
 
 def engine(name, act, *result):
@@ -71,6 +71,19 @@ class Gathers(torch.optim.SGD):
         self.steps += 1
         if self.steps % 4 == 0:
             super().step(closure)
+
+
+
+
+@register_metric("m_far")
+class Far:
+    key = column = "far"
+
+    def __init__(self, context):
+        pass
+
+    def score(self, hypotheses, references):
+        return Scored(50.0, (1.0, 2.0), "s")
 
 
 register_criterion("c_mean")(lambda x, labels, config: F.cross_entropy(x, labels))
@@ -141,3 +154,13 @@ def test_a_criterion_that_is_no_sum(commands: Commands, models: Models, folder: 
     ended = commands.train(*given, "train.criterion=c_shifts")
     assert ended.code == 0
     assert "Warning: train.criterion=c_shifts: where each label is there twice" in ended.err
+
+
+def test_a_metric_whose_interval_is_elsewhere(
+    commands: Commands, models: Models, folder: Path
+) -> None:
+    given = small(models.untied, "none", f"user_dir={folder}", "metrics=[m_far]", "out_dir=run")
+    ended = commands.train(*given)
+    assert (
+        ended.code == 0 and "Warning: metric far: its score (raw) is 50, far outside" in ended.err
+    )
