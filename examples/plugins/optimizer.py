@@ -7,5 +7,5 @@ from mt_lottery.plugin import TrainConfig, register_optimizer
 
 @register_optimizer("adamax")
 def adamax(parameters: list[nn.Parameter], config: TrainConfig) -> optim.Optimizer:
-    """Adam with the infinity norm; the trainer sets the learning rate of each step."""
+    """Adam with the infinity norm; the trainer's schedule multiplies the rate given here."""
     return optim.Adamax(parameters, lr=config.lr, weight_decay=config.weight_decay)

@@ -14,6 +14,7 @@ from mt_lottery.errors import ScoreError, check_texts, checked_keywords, plural,
 from mt_lottery.report.printing import Grid, as_text
 from mt_lottery.scoring.metric import WHICH, Metric, MetricContext, check_parallel
 from mt_lottery.scoring.report import evaluate, shown_column, shown_score
+from mt_lottery.scoring.trial import doubts_of
 
 
 class Scores(dict[str, dict[str, Any]]):
@@ -129,7 +130,10 @@ def score(
     name = "model" if tokenizer is None else type(tokenizer).__name__
     context = MetricContext(tokenizer, name, target, bootstrap, seed, sources)
     outputs = [Hypothesis(text, 0, True) for text in hypotheses]
-    return Scores(evaluate(outputs, references, metrics, context))
+    scores = evaluate(outputs, references, metrics, context)
+    for line in (line for key, entry in scores.items() for line in doubts_of(key, entry)):
+        warnings.warn(line, stacklevel=3)
+    return Scores(scores)
 
 
 def _listed(given: Any) -> Any:

@@ -42,6 +42,7 @@ from mt_lottery.scoring.averaging import Resampled, average_scores, resampled_of
 from mt_lottery.scoring.generation import generation_statistics
 from mt_lottery.scoring.metric import MetricContext
 from mt_lottery.scoring.report import evaluate, make_metrics, sentence_statistics
+from mt_lottery.scoring.trial import doubts_of
 from mt_lottery.system import parallel
 from mt_lottery.tuners.base import TuningContext
 
@@ -182,6 +183,8 @@ def score_outputs(
         if any(hasattr(metric, "ahead") for metric in metrics):
             echo(f"Scoring {plural(count, 'translation')} with {', '.join(names)} …")
         scores = evaluate(own, part.test.targets, metrics, about)
+        for line in (line for key, entry in scores.items() for line in doubts_of(key, entry)):
+            echo(f"Warning: {line}")
         statistics = sentence_statistics(own, part.test.targets, metrics, about)
         judged[lang] = Judged(scores, generation_of(part, own))
         if len(parts) > 1:

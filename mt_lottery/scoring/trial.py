@@ -8,12 +8,13 @@ sentences first.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from mt_lottery.registry import METRICS
-from mt_lottery.scoring.metric import MetricContext, Scored, can_be_resampled, make_metric
+from mt_lottery.scoring.metric import WHICH, MetricContext, Scored, can_be_resampled, make_metric
 
 SOURCES = ("A first sentence to be scored.", "And here is another one.")
 REFERENCES = ("O primă propoziție de evaluat.", "Și iată încă una.")
@@ -158,3 +159,24 @@ def _check_number(name: str, what: str, value: Any) -> None:
     kinds = (int, float, np.integer, np.floating)
     good = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
     METRICS.expect(name, value, f"{what} must be", "a finite number", good)
+
+
+def doubts_of(key: str, entry: Mapping[str, Any]) -> list[str]:
+    """What a record's scores of a metric have that is most likely a mistake, a sentence each.
+
+    The interval of a few sentences may miss the score by a little, not by more than its width.
+
+    Args:
+        key: of the metric.
+        entry: as :func:`mt_lottery.scoring.report.evaluate` gives it.
+    """
+    found = []
+    for which in WHICH:
+        score, (low, high) = entry[which]["score"], entry[which]["ci95"]
+        room = high - low + 1e-6 * max(1.0, abs(score))
+        if not low - room <= score <= high + room:
+            found.append(
+                f"metric {key}: its score ({which}) is {score:.4g}, far outside of its interval, "
+                f"{low:.4g} to {high:.4g}; they should be on one scale."
+            )
+    return found

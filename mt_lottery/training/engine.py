@@ -23,7 +23,7 @@ class TrainResult:
         seconds: wall-clock time, that of the steps before a resume included, and without that of
             the trackers (at the end of an epoch a run shows translations).
         tokens_per_second: unpadded tokens, of all processes.
-        loss: mean loss of the last step, nats a label.
+        loss: mean loss of the last step, nats a label; NaN where it is not known.
         dev_loss: mean loss on the dev set after the last epoch, or None.
     """
 

@@ -168,15 +168,25 @@ class Objective:
                 "helps."
             )
         if not loss.requires_grad:
-            raise TrainingError(
-                "The loss does not depend on any of the trained tensors "
-                f"({', '.join(list(self.trained)[:3])}, …): the model's output is computed without "
-                "them, so that nothing would be learnt."
-            )
+            raise TrainingError(self._why_no_gradient(step))
         self._step_loss += value
         self._step_tokens += int(count)
         # gradients are averaged over the processes, this loss is summed over them
         return loss * parallel.processes() if parallel.started() else loss
+
+    def _why_no_gradient(self, step: int) -> str:
+        names = list(self.trained)
+        if not names:
+            return (
+                f"No tensor of the model requires a gradient at step {step + 1}, so that nothing "
+                "would be learnt: something has set requires_grad=False (the optimizer is "
+                f"{self.config.optimizer})."
+            )
+        return (
+            "The loss does not depend on any of the trained tensors "
+            f"({', '.join(names[:3])}{', …' if len(names) > 3 else ''}): the model's output is "
+            "computed without them, so that nothing would be learnt."
+        )
 
     def batches_of(self, step: int) -> list[list[int]]:
         """The batches of an optimizer step, numbered from 0: of all processes together."""

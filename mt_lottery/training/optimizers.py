@@ -16,7 +16,11 @@ class MakeOptimizer(Protocol):
     """What is registered as an optimizer."""
 
     def __call__(self, parameters: list[nn.Parameter], config: TrainConfig) -> optim.Optimizer:
-        """An optimizer of these parameters, whose groups have a learning rate (``lr``)."""
+        """An optimizer of these parameters.
+
+        Its groups begin with the learning rate (``lr``) ``config.lr``, or a multiple of it; the
+        trainer's schedule multiplies that.
+        """
         ...
 
 

@@ -229,6 +229,17 @@ def test_merged_is_what_merge_writes(trained: Trained, tmp_path: Path) -> None:
     assert (done.sentences, done.same) == (merged.sentences, merged.same) == (6, 6)
     files = [(tmp_path / which / "model.safetensors").read_bytes() for which in ("one", "two")]
     assert files[0] == files[1] and done.bytes == len(files[0])
+    assert done.notes == ()
+
+
+def test_merged_into_another_model_is_not_called_rounding(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mt_lottery.runs.export import merged
+
+    monkeypatch.setattr(merged, "translated_again", lambda run, exported: (6, 0))
+    (note,) = trained("ks_lottery", "untied").export(tmp_path / "one", "merged").notes
+    assert "differ by rounding" not in note and "compare the scores" in note
 
 
 def test_the_command(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mt_lottery.errors import ArgumentError
+from mt_lottery.runs.export.checked import why_different
 from mt_lottery.runs.export.formats import FORMATS, Exported, Options, chosen
 
 NONE: dict[str, Any] = {"engine": None, "base": None, "dtype": None}
@@ -49,3 +50,10 @@ def test_what_was_written_is_said_in_lines() -> None:
         "7 of 8 test sentences are translated word for word as in the run.",
         "More.",
     ]
+
+
+def test_rounding_is_not_blamed_where_most_sentences_differ() -> None:
+    said = [why_different(8, same, "Rounding.") for same in (8, 7, 4, 3, 0)]
+    assert said[:3] == ["", "Rounding.", "Rounding."] and said[3] == said[4]
+    assert said[4].startswith("Fewer than half are the same, which rounding alone seldom explains")
+    assert why_different(0, 0, "Rounding.") == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ from mt_lottery.registry import METRICS, register_metric
 from mt_lottery.scoring import Scored
 from mt_lottery.scoring.metric import MetricContext
 from mt_lottery.scoring.report import evaluate
-from mt_lottery.scoring.trial import LaterTokenizer, try_metric
+from mt_lottery.scoring.trial import LaterTokenizer, doubts_of, try_metric
 
 GOOD = Scored(50.0, (40.0, 60.0), "s:1")
 
@@ -135,3 +136,28 @@ def test_the_tokenizer_is_loaded_when_a_metric_uses_it(registered: Any) -> None:
     assert seen and loads == [1]
     # one that cannot be had yet is no reason to refuse
     try_metric("mine", MetricContext(LaterTokenizer(lambda: None), "x", "ro"))
+
+
+@pytest.mark.parametrize(
+    ("score", "bounds", "far"),
+    [
+        (50.0, (1.0, 2.0), True),
+        (0.42, (40.0, 44.0), True),
+        (50.0, (40.0, 60.0), False),
+        (39.0, (40.0, 44.0), False),  # few sentences
+        (0.1 + 0.2, (0.3, 0.3), False),  # rounded
+    ],
+)
+def test_a_score_far_outside_of_its_interval(
+    registered: Any, score: float, bounds: tuple[float, float], far: bool
+) -> None:
+    registered(Scored(score, bounds, "s"))
+    (entry,) = evaluate([Hypothesis("a", 1, True)], ["a"], ["mine"], context()).values()
+    said = doubts_of("mine", entry)
+    assert len(said) == 2 * far and all("far outside of its interval" in line for line in said)
+    import mt_lottery as mtl
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        mtl.score(["a"], ["a"], metrics=["mine"], target="ro")
+    assert [str(w.message) for w in caught if "interval" in str(w.message)] == said

@@ -11,7 +11,7 @@ from mt_lottery.model.loading import LoadedModel
 from mt_lottery.reading import read_json
 from mt_lottery.runs.card import Spoken
 from mt_lottery.runs.export.card import base_name, write_card
-from mt_lottery.runs.export.checked import translated_again
+from mt_lottery.runs.export.checked import translated_again, why_different
 from mt_lottery.runs.export.engines import Fit, check_passed_on, fit
 from mt_lottery.runs.export.formats import ENGINES, Exported, Options
 from mt_lottery.runs.export.rows import take_rows, write_rows
@@ -139,8 +139,8 @@ def _exported(
     weights = (folder / WEIGHTS).stat().st_size
     fits = f"{what}, for {ENGINES[engine]} over {base_name(run)}."
     notes = []
-    if checked[1] < checked[0] and tuned.model.dtype.itemsize < 4:
-        notes.append(ROUNDED)
+    if tuned.model.dtype.itemsize < 4 and (why := why_different(*checked, ROUNDED)):
+        notes.append(why)
     if wanted.arguments:
         notes.append(f"Start {ENGINES[engine]} with: --enable-lora {wanted.options}")
     if tuned.info.path is not None:

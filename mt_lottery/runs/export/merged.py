@@ -13,7 +13,7 @@ from mt_lottery.model.folder.saving import save_folder
 from mt_lottery.model.loading import quantisation_of
 from mt_lottery.runs.card import Spoken
 from mt_lottery.runs.export.card import write_card
-from mt_lottery.runs.export.checked import translated_again
+from mt_lottery.runs.export.checked import translated_again, why_different
 from mt_lottery.runs.export.formats import Exported, Options
 from mt_lottery.runs.finished import Run
 from mt_lottery.system.quiet import quietly
@@ -42,10 +42,10 @@ def write(run: Run, folder: Path, options: Options) -> Exported:
     with quietly():
         save_folder(merged.model, merged.tokenizer, folder, marked=True, more=more)
     weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    rounded = (
-        "The others differ by rounding: the updates were added to weights of this dtype. "
-        f"{argument('dtype', 'float32')} keeps more of them."
-    )
-    notes = () if same == sentences else (rounded,)
+    rounded = "The others differ by rounding: the updates were added to weights of this dtype."
+    why = why_different(sentences, same, rounded)
+    if why and wide is not torch.float32:
+        why += f" {argument('dtype', 'float32')} keeps more of the updates."
+    notes = (why,) if why else ()
     fits = "a plain transformers model."
     return Exported("merged", folder, weights, fits, None, sentences, same, notes)

@@ -102,7 +102,7 @@ def make_plan(config: RunConfig, echo: Echo, engine: Engine | None = None) -> Pl
     tuner: Tuner = TUNERS.get(config.tuner.name)(config.tuner)
     engine = engine or ENGINES.get(config.engine)(config)
     _check_settings(config, tuner, engine, device)
-    try_plugins(config, tuner)
+    try_plugins(config, tuner, echo)
     trained = tuner.trains or tuner.probe is not None
     learns = tuner.takes_gradients or tuner.reads_text
     text = _text(config, tuner, directions)

@@ -7,7 +7,9 @@ input might not have (an index out of range) is left to the run itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ from mt_lottery.tuners.base import Tuner
 from mt_lottery.tuners.rows.base import DEFAULT_TICKETS
 
 VALUES, LABELS, WIDTH = 4096, 8, 32  # of the tables that are made up here
+STEPS = 100  # one that gathers gradients first may change nothing in most of its steps
 SIZES = (IndexError, RuntimeError)  # raised where an input is smaller than what was counted on
 
 
@@ -40,12 +43,13 @@ def sentences(kind: Registry, name: str, what: str, value: object) -> list[str]:
     return []
 
 
-def try_plugins(config: RunConfig, tuner: Tuner) -> None:
+def try_plugins(config: RunConfig, tuner: Tuner, echo: Callable[[str], None]) -> None:
     """Call what a run will call, on made-up numbers.
 
     Args:
         config: the run's settings.
         tuner: the run's.
+        echo: prints a line for the user.
 
     Raises:
         PluginError: something does not keep to its contract; with the plugin's file.
@@ -62,7 +66,8 @@ def try_plugins(config: RunConfig, tuner: Tuner) -> None:
             try_optimizer(section)
         except ConfigError as error:
             raise ConfigError(f"{key}.optimizer={section.optimizer}: {error}") from error
-        try_criterion(section)
+        for line in try_criterion(section):
+            echo(f"Warning: {key}.criterion={section.criterion}: {line}.")
     selector = getattr(config.tuner, "selector", None)
     if isinstance(selector, str) and selector in SELECTORS.names():
         alpha = getattr(config.tuner, "alpha", None)
@@ -122,9 +127,9 @@ def _plain(value: Any) -> bool:
 
 
 def try_optimizer(section: TrainConfig) -> None:
-    """Make the optimizer for two small parameters, and let it do a step."""
+    """Make the optimizer for two small parameters, and let it do a step that changes them."""
     name = section.optimizer
-    parameters = [nn.Parameter(torch.ones(2, 3)), nn.Parameter(torch.ones(3))]
+    parameters = _parameters()
     try:
         made: Any = OPTIMIZERS.get(name)(parameters, section)
     except MTLotteryError:
@@ -142,28 +147,79 @@ def try_optimizer(section: TrainConfig) -> None:
     held = [p for group in made.param_groups for p in group["params"]]
     if not all(any(p is parameter for p in held) for parameter in parameters):
         raise OPTIMIZERS.fault(name, f"{wanted} of all the parameters that it is given")
-    if any("lr" not in group for group in made.param_groups):
+    rates = _rates(made)
+    if None in rates:
         raise OPTIMIZERS.fault(name, f"{wanted} whose groups have a learning rate ('lr')")
     if not OPTIMIZERS.is_plugin(name):
         return
-    for parameter in parameters:
-        parameter.grad = torch.ones_like(parameter)
-    try:
-        made.step()
-    except TypeError as error:  # LBFGS wants a closure
-        raise OPTIMIZERS.fault(
-            name, f"step() cannot be called without arguments: {error}"
-        ) from error
-    except RuntimeError:
+    _try_steps(name, made, parameters)
+    if not all(parameter.requires_grad for parameter in parameters):
+        raise OPTIMIZERS.fault(name, "it sets requires_grad=False for parameters that it is given")
+    _try_rate(section, rates)
+
+
+def _parameters() -> list[nn.Parameter]:
+    """The smallest step shows in zeros; an update that is a multiple of the value, in ones."""
+    return [nn.Parameter(torch.ones(2, 3)), nn.Parameter(torch.zeros(3))]
+
+
+def _rates(made: torch.optim.Optimizer) -> list[float | None]:
+    """The learning rate of each group; None where it has none."""
+    found = [group.get("lr") for group in made.param_groups]
+    return [float(rate) if isinstance(rate, (int, float, Tensor)) else None for rate in found]
+
+
+def _try_rate(section: TrainConfig, rates: list[float | None]) -> None:
+    """Make a plugin's optimizer with half the learning rate, if it has not taken the setting.
+
+    The trainer's schedule multiplies the rates with which an optimizer begins.  Some of them may
+    be fixed, or multiples of the configuration's; not all may be fixed.
+    """
+    if any(rate is not None and math.isclose(rate, section.lr, rel_tol=1e-6) for rate in rates):
         return
+    name, half = section.optimizer, dataclasses.replace(section, lr=section.lr / 2)
+    try:
+        again = OPTIMIZERS.get(name)(_parameters(), half)
+    except Exception:  # it may refuse this rate
+        return
+    if _rates(again) == rates:
+        raise OPTIMIZERS.fault(
+            name,
+            f"its learning rate is {rates[0]:g}, whatever the setting is (lr={section.lr:g}): it "
+            "must begin with config.lr, or with a multiple of it",
+        )
 
 
-def try_criterion(section: TrainConfig) -> None:
-    """Compute the loss of a plugin's criterion on random logits, and its gradient."""
+def _try_steps(name: str, made: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
+    """Let a plugin's optimizer do steps until one has changed a parameter."""
+    before = [parameter.detach().clone() for parameter in parameters]
+    random = torch.Generator().manual_seed(0)
+    for _ in range(STEPS):
+        for parameter in parameters:
+            parameter.grad = torch.randn(parameter.shape, generator=random)
+        try:
+            made.step()
+        except TypeError as error:  # LBFGS wants a closure
+            raise OPTIMIZERS.fault(
+                name, f"step() cannot be called without arguments: {error}"
+            ) from error
+        except RuntimeError:
+            return
+        if not all(map(torch.equal, before, parameters)):
+            return
+    raise OPTIMIZERS.fault(name, f"{STEPS} calls of step() change none of the parameters")
+
+
+def try_criterion(section: TrainConfig) -> list[str]:
+    """Compute the loss of a plugin's criterion on random logits, and its gradient.
+
+    Returns:
+        what may be a mistake, a sentence each without its full stop.
+    """
     name = section.criterion
     criterion = CRITERIA.get(name)
     if not CRITERIA.is_plugin(name):
-        return
+        return []
     random = torch.Generator().manual_seed(0)
     logits = torch.randn(LABELS, VALUES, generator=random).requires_grad_(True)
     labels = torch.randint(VALUES, (LABELS,), generator=random)
@@ -172,7 +228,7 @@ def try_criterion(section: TrainConfig) -> None:
         # a criterion may write into the logits, which a leaf does not allow
         loss: Any = criterion(logits * 1.0, labels, section)
     except SIZES:
-        return
+        return []
     good = isinstance(loss, Tensor) and loss.is_floating_point() and loss.ndim == 0
     CRITERIA.expect(name, loss, "it must return", wanted, good)
     if not bool(torch.isfinite(loss)):
@@ -188,6 +244,34 @@ def try_criterion(section: TrainConfig) -> None:
         )
     if not bool(torch.isfinite(gradient).all()):
         raise CRITERIA.fault(name, "the gradient of its loss is not finite for random logits")
+    try:
+        twice = criterion(logits.detach().repeat(2, 1), labels.repeat(2), section)
+    except SIZES:
+        return []
+    return [*_doubts_of_sum(name, loss.item(), twice.item()), *_doubts_of_reach(gradient)]
+
+
+def _doubts_of_sum(name: str, once: float, twice: float) -> Iterator[str]:
+    """Whether labels that are there twice count twice; a loss may have a part that is no sum."""
+    if once and math.isclose(once, twice, rel_tol=1e-4):
+        raise CRITERIA.fault(
+            name,
+            f"its loss of {LABELS} labels, {once:.4g}, is the same where each is there twice: it "
+            "must be the sum over all labels, not a mean (which the trainer takes) or the loss of "
+            "some of them",
+        )
+    if once and not math.isclose(2 * once, twice, rel_tol=1e-2):
+        yield (
+            f"where each label is there twice its loss is {twice / once:.3g} times as large, not "
+            "twice; the trainer divides it by the number of labels, as a sum over all of them"
+        )
+
+
+def _doubts_of_reach(gradient: Tensor) -> Iterator[str]:
+    """Whether each label has a gradient; some may be left out on purpose."""
+    without = LABELS - int((gradient != 0).any(1).sum())
+    if without:
+        yield f"{without} of {LABELS} random labels have no gradient: nothing is learnt from them"
 
 
 def try_selector(name: str) -> RowScores | None:

@@ -28,6 +28,7 @@ from mt_lottery.registry import CRITERIA, ENGINES, OPTIMIZERS, TEMPLATES, Regist
 from mt_lottery.runs.decode import pad_id as pad_id_of
 from mt_lottery.runs.folder.preparing import LOG, locked
 from mt_lottery.runs.planning.plan import Echo, Plan
+from mt_lottery.runs.stages.checked import train_checked
 from mt_lottery.system import parallel
 from mt_lottery.system.atomic import write_bytes, write_text
 from mt_lottery.system.removing import remove
@@ -150,10 +151,10 @@ def find_or_train(
         dev: examples whose loss is measured after each epoch.
         trackers: where else the numbers go.
         echo: prints a line for the user.
-        engine_name: for the message on an engine of a plugin that returns something else.
+        engine_name: for messages on the engine of a plugin.
 
     Raises:
-        PluginError: that.
+        PluginError: the engine does not keep to its contract.
         TuningError: weight decay, which would move rows that never occur; or
             ``scope=tied`` for a model that is not.
     """
@@ -172,7 +173,9 @@ def find_or_train(
             return found
         embedding = attach(context.model, rows, tied=scope == "tied")
         try:
-            trained = engine.train(
+            result = train_checked(
+                engine_name,
+                engine,
                 context.model,
                 config,
                 examples,
@@ -184,9 +187,6 @@ def find_or_train(
                 dev=dev,
                 resume=True,
                 trackers=trackers,
-            )
-            result: TrainResult = ENGINES.expect(
-                engine_name, trained, "train must return", TrainResult
             )
             token_ids = embedding.token_ids.cpu().clone()
             values = embedding.rows.detach().cpu().clone()

@@ -16,7 +16,7 @@ from mt_lottery.model.attention import repeatable
 from mt_lottery.model.loading import LoadedModel
 from mt_lottery.model.sharding import on_main as on_main_in_step
 from mt_lottery.model.sharding import shard
-from mt_lottery.registry import ENGINES, TUNERS
+from mt_lottery.registry import TUNERS
 from mt_lottery.runs.card import describe_folder
 from mt_lottery.runs.context import make_context, put_together
 from mt_lottery.runs.decode import check_room, decode_test, pad_id
@@ -27,6 +27,7 @@ from mt_lottery.runs.outcome import make_record, peak_memory, score_outputs, sta
 from mt_lottery.runs.planning.plan import Echo, Plan
 from mt_lottery.runs.planning.sharding import divided
 from mt_lottery.runs.search import choose_forced
+from mt_lottery.runs.stages.checked import train_checked
 from mt_lottery.runs.stages.course import Course
 from mt_lottery.runs.stages.gradients import gradients_of
 from mt_lottery.runs.stages.probe import probe_of
@@ -172,7 +173,9 @@ class Steps:
             f"({config.recipe})."
         )
         with repeatable(config.deterministic):
-            result = self.plan.engine.train(
+            return train_checked(
+                config.engine,
+                self.plan.engine,
                 context.model,
                 config.train,
                 encoded.examples,
@@ -186,10 +189,6 @@ class Steps:
                 resume=self.resume,
                 trackers=[*self.trackers, *watch],
             )
-        trained: TrainResult = ENGINES.expect(
-            config.engine, result, "train must return", TrainResult
-        )
-        return trained
 
     def _watch(self, name: str, section: TrainConfig, encoded: Encoded) -> list[Tracker]:
         if self.course is None:
