@@ -90,3 +90,15 @@ def test_mistakes(commands: Commands, models: Models) -> None:
     assert not Path("out").exists()
     assert commands.call(*call, "taken", "--overwrite").code == 0
     assert tensors(Path("taken"))
+
+
+@pytest.mark.parametrize("choice", [("--top", 5), ("--selector", "random", "--top", 600)])
+def test_no_infinity_is_copied(
+    choice: tuple[object, ...], commands: Commands, models: Models
+) -> None:
+    def spoil(model: Any) -> None:
+        model.get_input_embeddings().weight[7, 3] = torch.inf
+
+    after = changed(models.untied, Path("after"), spoil)
+    said = commands.call("ticket", "transfer", models.untied, after, "out", *choice).mistake()
+    assert "after" in said and "holds an infinity" in said and not Path("out").exists()
