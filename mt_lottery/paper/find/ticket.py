@@ -212,8 +212,8 @@ def score_pair(pair: Pair, choice: Choice | None = None) -> RowScores:
         statistic [V] and p-value [V] (or None), float64.
 
     Raises:
-        TuningError: a NaN or ∞ in a table (the row is named), or a training text that is wanted where
-            there is none.
+        TuningError: a NaN or ∞ in a table (the row is named), or a training text that is wanted
+            where there is none.
     """
     choice = choice or Choice()
     wanted = selector_context(choice.selector)
