@@ -384,6 +384,17 @@ def test_rows_file_errors_give_the_file_and_the_line(
     assert message in str(caught.value)
 
 
+def test_rows_file_of_another_vocabulary(tmp_path: Path) -> None:
+    file = tmp_path / "tickets.csv"
+    file.write_text("token_id,token,selected\n5,w5,true\n6,w6,true\n7,w9,true\n8,w1,false\n")
+    assert apply(lottery(rows_file=str(file)), context()) == [5, 6, 7]
+    file.write_text("token_id,token,selected\n5,w4,true\n6,w5,true\n7,w7,true\n")
+    with pytest.raises(
+        TuningError, match=r"of another vocabulary: .* token id 5 for one \('w4' in"
+    ):
+        lottery(rows_file=str(file)).apply(context())
+
+
 def test_rows_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(TuningError, match="none: no such file"):
         read_rows_file(tmp_path / "none", 64)

@@ -72,12 +72,12 @@ def _open(given: argparse.Namespace, path: Path) -> TicketReport:
 
     if path.is_file():
         tokenizer: Any = None
-        if given.corpus is not None:
-            if given.tokenizer is None:
-                raise ConfigError(
-                    f"--corpus {given.corpus}: to count tokens, {path} alone is not enough; give "
-                    "--tokenizer FOLDER as well (the model's), or the run directory."
-                )
+        if given.corpus is not None and given.tokenizer is None:
+            raise ConfigError(
+                f"--corpus {given.corpus}: to count tokens, {path} alone is not enough; give "
+                "--tokenizer FOLDER as well (the model's), or the run directory."
+            )
+        if given.tokenizer is not None:
             from mt_lottery.model.hf import load_tokenizer
             from mt_lottery.paper.find.tables import open_model
 
@@ -198,7 +198,9 @@ def add(commands: Commands) -> None:
     )
     part.add_argument("--figure", metavar="STEM", help="write STEM.png and STEM.svg [RUN/ticket]")
     part.add_argument(
-        "--tokenizer", metavar="FOLDER", help="model folder; for a tickets.csv with --corpus"
+        "--tokenizer",
+        metavar="FOLDER",
+        help="model folder; for a tickets.csv with --corpus, compared with its tokens",
     )
     add_options(part, "--device", help="for a run whose probe must be trained again [auto]")
     add_options(part, "--overwrite")

@@ -291,7 +291,8 @@ def choose(pair: Pair, choice: Choice) -> Ticket:
     """
     scores, option = score_pair(pair, choice), choice.option
     if choice.rows_file is not None:
-        rows = read_rows_file(choice.rows_file, pair.rows, setting=option("rows_file", ""))
+        how = {"setting": option("rows_file", ""), "tokenizer": pair.tokenizer}
+        rows = read_rows_file(choice.rows_file, pair.rows, **how)
         found = Ticket(rows, "file", scores=scores)
     else:
         level = check_choice(choice.rows, choice.alpha, choice.correction)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mt_lottery.errors import TuningError
 from mt_lottery.reading import parse_csv_rows, read_text
+from mt_lottery.report.tokens import vocabulary_problem
 from mt_lottery.system.values import truth, user_path
 
 ROWS_BYTES = 1 << 30  # of a rows file
@@ -18,7 +20,11 @@ DIGITS = 18  # of a token id
 
 
 def read_rows_file(
-    path: str | os.PathLike[str], vocab_size: int, *, setting: str = "tuner.rows_file="
+    path: str | os.PathLike[str],
+    vocab_size: int,
+    *,
+    setting: str = "tuner.rows_file=",
+    tokenizer: Any | None = None,
 ) -> Tensor:
     """Token ids of a file: one a line (``#`` comments), or a ``tickets.csv``'s selected rows.
 
@@ -26,17 +32,19 @@ def read_rows_file(
         path: the file.
         vocab_size: V.
         setting: what gave the path, for messages.
+        tokenizer: of the model; the file's tokens, if it has the column ``token``, are compared
+            with it.
 
     Raises:
         TuningError: no such file, a line that is no id, an id out of range or given twice, a
-            table that is damaged or cut.
+            table that is damaged or cut, or whose tokens are of another vocabulary.
     """
     try:
         text = read_text(user_path(path, TuningError), TuningError, limit=ROWS_BYTES)
     except TuningError as error:
         raise TuningError(f"{setting}{error}") from error
     found: dict[int, int] = {}
-    chosen: list[int] = []
+    chosen: dict[int, str] = {}  # and the file's token
     for line in _lines(text, f"{setting}{path}"):
         where, word = f"{setting}{path}, line {line.number}", line.word
         # "١٨" is decimal too, and int() reads it
@@ -55,19 +63,23 @@ def read_rows_file(
             )
         found[token_id] = line.number
         if line.selected:
-            chosen.append(token_id)
+            chosen[token_id] = line.token
     if not chosen:
         raise TuningError(f"{setting}{path}: no token id in it; nothing to tune.")
-    return torch.tensor(chosen, dtype=torch.int64)
+    problem = None if tokenizer is None else vocabulary_problem(chosen, tokenizer)
+    if problem is not None:
+        raise TuningError(f"{setting}{path}: {problem}")
+    return torch.tensor(list(chosen), dtype=torch.int64)
 
 
 @dataclass(frozen=True)
 class _Line:
-    """A line of a rows file: the would-be token id, and whether it is chosen."""
+    """A line of a rows file: the would-be token id, whether it is chosen, and its token."""
 
     number: int
     word: str
     selected: bool = True
+    token: str = ""
 
 
 def _lines(text: str, where: str) -> Iterator[_Line]:
@@ -90,7 +102,7 @@ def _lines(text: str, where: str) -> Iterator[_Line]:
             selected = truth(cells["selected"]) if "selected" in cells else True
         except ValueError as error:
             raise TuningError(f"{where}, line {number}: `selected` {error}.") from None
-        yield _Line(number, cells["token_id"].strip(), selected)
+        yield _Line(number, cells["token_id"].strip(), selected, cells.get("token", ""))
 
 
 def iterate_rows(text: str) -> Iterator[tuple[int, str]]:
