@@ -36,7 +36,8 @@ def layers(given: argparse.Namespace) -> int:
         check_matplotlib()
     if given.out is not None:
         kinds = ("json", "csv", "png", "svg") if draws else ("json", "csv")
-        check_results(given, Path(given.out).expanduser(), ["layers"], kinds)
+        reads = [given.before, given.after]
+        check_results(given, Path(given.out).expanduser(), ["layers"], kinds, reads=reads)
     folders = []
     for where in (given.before, given.after):
         path: Path | str = where
