@@ -200,7 +200,7 @@ def add(commands: Commands) -> None:
     part.add_argument(
         "--tokenizer",
         metavar="FOLDER",
-        help="model folder; for a tickets.csv with --corpus, compared with its tokens",
+        help="model folder; for a tickets.csv: counts --corpus, checks its tokens",
     )
     add_options(part, "--device", help="for a run whose probe must be trained again [auto]")
     add_options(part, "--overwrite")

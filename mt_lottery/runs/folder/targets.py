@@ -57,7 +57,7 @@ def check_result_files(paths: Iterable[Path], sources: Iterable[str | Path | Non
     Raises:
         RecordError: one of them is an input, or in it.
     """
-    places = {}
+    places: dict[str, Any] = {}
     for source in sources:
         places |= {} if source is None else inputs_of(source)
     for path in paths:
