@@ -129,6 +129,13 @@ def test_a_damaged_row_of_tickets(tmp_path: Path, row: str, why: str) -> None:
         Ticket.load(path, 10)
 
 
+def test_tickets_that_another_program_wrote(tmp_path: Path) -> None:
+    path = tmp_path / "tickets.csv"
+    header = ",".join(f'"{name}"' for name in HEADER.split(","))
+    path.write_text(f"{header}\n7,b,0.5,0.5,TRUE,1\n8,c,0.5,0.5,False,1\n")
+    assert list(Ticket.load(path)) == [7] and read_rows_file(path, 10).tolist() == [7]
+
+
 @pytest.mark.parametrize("column", HEADER.split(","))
 def test_tickets_without_a_column(tmp_path: Path, column: str) -> None:
     path = tmp_path / "tickets.csv"

@@ -16,6 +16,7 @@ def check_results(
     kinds: Iterable[str] = ("json", "csv", "png", "svg"),
     own: str | None = None,
     asked: Mapping[str, Any] | None = None,
+    reads: Iterable[str | Path | None] = (),
 ) -> None:
     """Whether the files of a result may be written; to be asked before the work.
 
@@ -28,21 +29,32 @@ def check_results(
             render again; None where the user named the folder.
         asked: what decides the result, as its JSON keeps it under ``asked``: results of anything
             else are not this command's own.
+        reads: files, model folders and run directories that the command reads.
 
     Raises:
-        RecordError: a file is there.
+        RecordError: a file is there, or is an input's.
         DiskError: nothing can be written there.
     """
-    from mt_lottery.system.replacing import check_new_files
-
     kinds = list(kinds)
+    paths = [folder / f"{name}.{kind}" for name in names for kind in kinds]
     if own is not None and asked is not None and not given.overwrite:
         _check_same(folder / own, asked)
-    check_new_files(
-        [folder / f"{name}.{kind}" for name in names for kind in kinds],
-        overwrite=given.overwrite,
-        own=None if own is None else folder / own,
-    )
+    check_files(given, paths, None if own is None else folder / own, reads)
+
+
+def check_files(
+    given: argparse.Namespace,
+    paths: Iterable[Path],
+    own: Path | None = None,
+    reads: Iterable[str | Path | None] = (),
+) -> None:
+    """As :func:`check_results`, of files by their paths; ``own`` is one too."""
+    from mt_lottery.runs.folder.targets import check_result_files
+    from mt_lottery.system.replacing import check_new_files
+
+    paths = list(paths)
+    check_new_files(paths, overwrite=given.overwrite, own=own)
+    check_result_files(paths, reads)
 
 
 def _check_same(path: Path, asked: Mapping[str, Any]) -> None:

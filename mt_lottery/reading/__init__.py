@@ -18,7 +18,7 @@ from mt_lottery.reading.files import (
 from mt_lottery.reading.json_files import json_value, parse_json, read_json, read_json_lines
 from mt_lottery.reading.lines import LONGEST, raw_lines, text_lines
 from mt_lottery.reading.records import Records, format_of
-from mt_lottery.reading.tables import read_csv_rows
+from mt_lottery.reading.tables import parse_csv_rows, read_csv_rows
 from mt_lottery.reading.yaml_files import parse_yaml, read_yaml
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "check_regular",
     "format_of",
     "json_value",
+    "parse_csv_rows",
     "parse_json",
     "parse_yaml",
     "raw_lines",

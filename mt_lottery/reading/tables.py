@@ -26,9 +26,15 @@ def read_csv_rows(
         error: as :func:`read_text`; a column is missing or there twice, a row has more or
             fewer cells than columns, or a quote does not end.
     """
+    return list(parse_csv_rows(read_text(path, error), shown(path), error, columns))
+
+
+def parse_csv_rows(
+    text: str, where: str, error: Error, columns: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """As :func:`read_csv_rows`, of text; messages begin with ``where``."""
     # "\n" alone ends a line, as an editor counts them: a cell may hold "\r"
-    lines = io.StringIO(read_text(path, error), newline="\n")
-    return list(_csv_rows(lines, shown(path), error, columns))
+    return _csv_rows(io.StringIO(text, newline="\n"), where, error, columns)
 
 
 def csv_rows(path: str | os.PathLike[str], error: Error) -> Iterator[tuple[int, dict[str, str]]]:

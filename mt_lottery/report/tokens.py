@@ -7,10 +7,11 @@ byte-level vocabulary (GPT-2, Llama 3, Qwen) writes each byte as a printable let
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from mt_lottery.errors import plural
 from mt_lottery.report.plain import visible
 
 BLANK = "▁"  # as SentencePiece writes it
@@ -51,6 +52,44 @@ def _token(tokenizer: Any, token_id: int) -> str | None:
     except _NO_PIECE:
         return None
     return found
+
+
+def _spellings(token: str) -> set[str]:
+    """A token as versions of a tokenizer, a terminal and a spreadsheet may have it."""
+    given = {token, token.removeprefix("'")}
+    shown = {shown_token(one, byte_level) for one in given for byte_level in (True, False)}
+    return given | {one.strip(BLANK) for one in shown}
+
+
+def vocabulary_problem(names: Mapping[int, str], tokenizer: Any) -> str | None:
+    """Why tokens that a file names cannot be of this tokenizer's vocabulary, or None.
+
+    Single ones may differ (tokens added later, another version's spelling); most may not.
+
+    Args:
+        names: token id → the file's token; empty ones are left out.
+        tokenizer: any tokenizer of transformers.
+
+    Returns:
+        the end of a sentence, with a token of either; None if at least half agree.
+    """
+    known = {i: token for i, token in names.items() if token and token != missing_token(i)}
+    own = dict(zip(known, token_strings(tokenizer, known), strict=True))
+    apart = [
+        i for i, token in known.items()
+        if token != own[i] and not _spellings(token) & (
+            _spellings(own[i]) | {decode_text(tokenizer, [i]).strip()}
+        )
+    ]  # fmt: skip
+    if 2 * len(apart) <= len(known):
+        return None
+    first = apart[0]
+    return (
+        f"its tokens are of another vocabulary: {len(apart)} of "
+        f"{plural(len(known), 'selected row')}, token id {first} for one ({known[first]!r:.60} in "
+        f"the file, {own[first]!r:.60} in the tokenizer). Give a ticket of this model, or leave "
+        "the column `token` empty."
+    )
 
 
 def decode_text(tokenizer: Any, ids: Sequence[int]) -> str:

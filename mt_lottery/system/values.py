@@ -53,6 +53,18 @@ def number(text: str, least: float = -math.inf, most: float = math.inf) -> float
     return value + 0.0
 
 
+def truth(text: str) -> bool:
+    """What ``true`` or ``false`` says; ``True`` of pandas and ``TRUE`` of R too.
+
+    Raises:
+        ValueError: as :func:`whole`.
+    """
+    word = text.strip().lower()
+    if word not in ("true", "false"):
+        raise ValueError(f"must be true or false, not '{_short(text)}'")
+    return word == "true"
+
+
 def wholes(text: str, least: int = 0, most: int = LARGEST) -> list[int]:
     """As :func:`whole`, of several with commas between; the first that is none is named."""
     return [whole(part, least, most) for part in text.split(",")]

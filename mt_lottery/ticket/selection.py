@@ -115,7 +115,7 @@ def score_rows(selector: str, before: Tensor, after: Tensor, **context: Any) -> 
             f"Selector '{selector}' must return one p-value in [0, 1] per row [{len(statistic)}]; "
             f"got {[*pvalue.shape]}."
         )
-    return RowScores(statistic, pvalue)
+    return RowScores(statistic, pvalue.clamp(max=1.0))  # at α = 1 every row; SciPy's bh wants ≤ 1
 
 
 def select(

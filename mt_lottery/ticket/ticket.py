@@ -327,15 +327,17 @@ def _checked(row: Mapping[str, str], where: str, vocab_size: int | None) -> dict
     # without a p-value the measure is another selector's, which may have any range
     statistic = number("statistic", bounded=row["pvalue"] != "")
     pvalue = number("pvalue", bounded=True)
-    if row["selected"] not in ("true", "false"):
-        raise RecordError(f"{where} `selected` must be true or false, not {row['selected']!r:.60}.")
+    try:
+        chosen = values.truth(row["selected"])
+    except ValueError as error:
+        raise RecordError(f"{where} `selected` {error}.") from None
     counted = "`train_frequency` must be a whole number ≥ 0, not {}."
     return {
         "token_id": token_id,
         "token": row["token"],
         "statistic": statistic,
         "pvalue": pvalue,
-        "selected": row["selected"] == "true",
+        "selected": chosen,
         "train_frequency": whole("train_frequency", counted) if row["train_frequency"] else None,
     }
 

@@ -15,6 +15,9 @@ import tiny_runs
 import yaml
 from tiny_runs import Commands, Models, small
 
+import mt_lottery as mtl
+from mt_lottery.errors import RecordError
+
 pytestmark = pytest.mark.slow
 
 FEW = ("baseline=false", "data.train_pairs=8", "data.test_pairs=2", "translate.max_new_tokens=4")
@@ -141,3 +144,30 @@ def test_a_run_of_an_earlier_version(
         for key, value in changes.items():
             file.write_text(json.dumps(adapter | {key: value}))
             assert str(file) in translated(commands, folder).mistake()
+
+
+def test_tickets_that_changed(runs: dict[str, Path], commands: Commands, models: Models) -> None:
+    folder = run_of("ks_lottery", runs, commands, models)
+    file, good = folder / "tickets.csv", (folder / "tickets.csv").read_text()
+    lines = good.splitlines()
+    last = max(place for place, line in enumerate(lines) if ",true," in line)
+    assert last < len(lines) - 2 and len(mtl.Run(folder).ticket) == last
+    flipped = list(lines)
+    flipped[2], flipped[-1] = lines[2].replace("true", "false"), lines[-1].replace("false", "true")
+    cut, swapped = lines[: last + 2], "\n".join([*flipped, ""])
+    for text in ("\n".join([*cut, ""]), swapped):
+        file.write_text(text)
+        with pytest.raises(RecordError, match=r"tickets\.csv: damaged or changed since .* SHA-256"):
+            _ = mtl.Run(folder).ticket
+    assert translated(commands, folder).code == 0  # which does not read it
+    # of an earlier version
+    content = json.loads((folder / "record.json").read_text())
+    del content["integrity"]["tables"]
+    (folder / "record.json").write_text(json.dumps(content))
+    token_id = lines[2].partition(",")[0]
+    with pytest.raises(
+        RecordError, match=f"token id {token_id} is not selected, but has a larger D"
+    ):
+        _ = mtl.Run(folder).ticket
+    file.write_text(good)
+    assert len(mtl.Run(folder).ticket) == last

@@ -275,6 +275,10 @@ def test_a_run_of_another_model_is_reported(commands: Commands, models: Models) 
     assert ended.code == 0 and f"{other} {note}" in " ".join(ended.err.split()), ended.err
     ended = commands.call("ticket", "find", "run", other, "--top", 5, "--out", "b.csv")
     assert ended.code == 0 and f"{other} {note}" in " ".join(ended.err.split())
+    assert commands.train(*run[:-1], "out_dir=mine", f"model.name_or_path={other}").code == 0
+    ended = commands.call("ticket", "find", "mine", "run", "--top", 5, "--out", "c.csv")
+    says = f"Note: the original model of mine {note}"
+    assert ended.code == 0 and says in " ".join(ended.err.split()), ended.err
     # the run's own model, a rounded copy of it, and an earlier state of its training are no others
     rounded = changed(models.untied, Path("rounded"), lambda _: None, dtype=torch.bfloat16)
     few = changed(models.untied, Path("few"), lambda m: m.get_input_embeddings().weight[:9].mul_(2))

@@ -77,3 +77,14 @@ def test_unequal_models_are_named(commands: Commands, models: Models) -> None:
     ended = commands.call("ticket", "layers", models.untied, models.tied)
     assert "parameters only in" in ended.out
     assert "no such folder" in commands.call("ticket", "layers", models.untied, "no").mistake()
+
+
+def test_two_models_that_are_not_one_are_reported(commands: Commands, models: Models) -> None:
+    def another(model: object) -> None:
+        model.model.embed_tokens.weight.normal_()  # type: ignore[attr-defined]
+
+    for change, says in ((shift, False), (another, True)):
+        after = changed(models.untied, Path(change.__name__), change)
+        ended = commands.call("ticket", "layers", models.untied, after)
+        note = f"Note: {models.untied} and {after} look like two models, not like one before"
+        assert ended.code == 0 and (note in " ".join(ended.err.split())) is says, ended.err

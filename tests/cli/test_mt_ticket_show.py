@@ -194,6 +194,7 @@ def test_files_without_a_run(commands: Commands, models: Models) -> None:
     said = commands.call("ticket", "show", "t.csv", "--corpus", "t.csv", "--no-plot").mistake()
     assert "--tokenizer FOLDER" in said
     Path("c.txt").write_text("Hola Hola\n")
+    Path("t.csv").write_text(head + "5,,0.25,0.2,true,\n", "utf-8")
     more = ("--corpus", "c.txt", "--tokenizer", models.untied, "--no-plot")
     assert shown(commands, "t.csv", *more)["lines"][0]["counts"] == {"corpus": 0}
     for content, expected in (

@@ -90,3 +90,30 @@ def test_mistakes(commands: Commands, models: Models) -> None:
     assert not Path("out").exists()
     assert commands.call(*call, "taken", "--overwrite").code == 0
     assert tensors(Path("taken"))
+
+
+@pytest.mark.parametrize("choice", [("--top", 5), ("--selector", "random", "--top", 600)])
+def test_no_infinity_is_copied(
+    choice: tuple[object, ...], commands: Commands, models: Models
+) -> None:
+    def spoil(model: Any) -> None:
+        model.get_input_embeddings().weight[7, 3] = torch.inf
+
+    after = changed(models.untied, Path("after"), spoil)
+    said = commands.call("ticket", "transfer", models.untied, after, "out", *choice).mistake()
+    assert "after" in said and "holds an infinity" in said and not Path("out").exists()
+
+
+def test_tickets_of_another_vocabulary(commands: Commands, models: Models) -> None:
+    after = changed(models.untied, Path("after"), move_rows)
+    assert commands.call("ticket", "find", models.untied, after).code == 0
+    call = ("ticket", "transfer", models.untied, after, "out", "--rows", "tickets.csv")
+    show = ("ticket", "show", "tickets.csv", "--no-plot", "--tokenizer", models.untied)
+    assert commands.call(*call).code == 0 and commands.call(*show).code == 0
+    head, *lines = Path("tickets.csv").read_text().splitlines()
+    cells = [line.partition(",") for line in lines]
+    shifted = [f"{(int(number) + 100) % 600},{rest}" for number, _, rest in cells]
+    Path("tickets.csv").write_text("\n".join([head, *shifted, ""]))
+    says = "tickets.csv: its tokens are of another vocabulary: 18 of 18 selected rows"
+    assert f"--rows {says}" in commands.call(*call, "--overwrite").mistake()
+    assert commands.call(*show).mistake().startswith(says)

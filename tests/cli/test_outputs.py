@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from pairs import changed, move_rows
-from tiny_runs import Commands, Models, model
+from tiny_runs import Commands, Models, model, small
 
 from mt_lottery.cli.ticket import parser
 from mt_lottery.ticket.ticket import COLUMNS as TICKET_COLUMNS
@@ -107,3 +107,45 @@ def test_sweep_takes_no_file_of_the_users_for_its_own(commands: Commands, models
 def test_an_empty_name_is_no_folder(commands: Commands) -> None:
     said = commands.call("ticket", "merge", "nosuch", "").mistake()
     assert said.startswith("No name of a folder is given")
+
+
+def test_no_input_is_written_over(commands: Commands, models: Models) -> None:
+    """Of every command, with --overwrite; a run's folder takes results under other names."""
+    base = Path("base")
+    after = changed(models.untied, Path("after"), move_rows)
+    changed(models.untied, base, lambda _: None)
+    more = ("baseline=false", "data.test_pairs=2", "out_dir=run")
+    assert commands.train(*small(base, "ks_lottery", *more)).code == 0
+    assert commands.call("ticket", "find", base, after, "--out", "t.csv").code == 0
+    Path("link").symlink_to("after")
+    Path("file").symlink_to("after/config.json")
+    kept = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    two = ("find", base, after, "--out")
+    show = ("show", "run", "--no-plot", "--csv")
+    model, run = "among the files of the model in the input", "a file of the run in the input run"
+    for call, says in (
+        ((*two, "after/model.safetensors"), f"{model} after"),
+        ((*two, base / "config.json"), f"{model} base"),
+        ((*two, "after/new.csv"), f"{model} after"),
+        ((*two, "link/new.csv"), f"{model} after"),
+        ((*two, "file"), f"{model} after"),
+        ((*two, Path("run/../after/x")), f"{model} after"),
+        (("find", "run", "--out", "run/record.json"), run),
+        (("find", "run", "--out", "run/tickets.csv"), run),
+        (("find", "run", "--out", base / "x.csv"), "the model in model.name_or_path of run"),
+        (("find", "run", after, "--out", "run/adapter/x.csv"), run),
+        ((*show, "run/record.json"), run),
+        (("show", "run", "--figure", "run/adapter/x"), run),
+        (("show", "t.csv", "--no-plot", "--csv", "t.csv"), "t.csv is the input t.csv"),
+        (("show", "t.csv", "--no-plot", "--tokenizer", base, "--csv", base / "x"), model),
+        (("layers", base, after, "--no-plot", "--out", "after"), f"{model} after"),
+        (("certify", "run", "--out", "run/adapter"), run),
+        (("explain", "run", "--out", "run/adapter"), run),
+        (("compare", "run", "run2", "--out", "run/adapter"), run),
+    ):
+        said = commands.call("ticket", *call, "--overwrite").mistake()
+        assert says in said and "which is read: it is not written over" in said, said
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == kept
+    for _ in range(2):
+        assert commands.call("ticket", *show, "run/mine.csv", "--overwrite").code == 0
+    assert commands.call("ticket", "layers", base, after, "--out", "run/layers").code == 0

@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from mt_lottery.report.tokens import decode_text, missing_token, token_strings
+from mt_lottery.report.tokens import (
+    decode_text,
+    missing_token,
+    token_strings,
+    vocabulary_problem,
+)
 from tests import tiny
 
 
@@ -54,3 +59,41 @@ def test_tickets_of_rows_without_a_token(slow, tmp_path: Path) -> None:
     chosen = Ticket(torch.tensor([len(slow), 7]), "random").named(slow)
     found = Ticket.load(chosen.save(tmp_path / "tickets.csv"))
     assert found.tokens == [missing_token(len(slow)), slow.convert_ids_to_tokens(7)]
+
+
+class Pieces:
+    """A tokenizer with these pieces."""
+
+    def __init__(self, *pieces: str) -> None:
+        self.pieces = pieces
+
+    def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
+        return [self.pieces[i] for i in ids]
+
+    def decode(self, ids: list[int], **_: object) -> str:
+        return "".join(self.pieces[i] for i in ids)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {0: "Ġthe", 1: "Ã¡", 2: "=", 3: "\n"},
+        {0: "▁the", 1: "á", 2: "'=", 3: "\\n"},  # as shown, and as a spreadsheet has it
+        {0: "Ġthe", 1: "Ã¡", 2: "x", 3: "y"},  # half of them: tokens that were put in place later
+        {0: "", 1: "", 2: "[no token 2]"},
+        {},
+    ],
+)
+def test_tokens_of_this_vocabulary(names: dict[int, str]) -> None:
+    assert vocabulary_problem(names, Pieces("Ġthe", "Ã¡", "=", "\n")) is None
+
+
+def test_tokens_of_another_vocabulary(slow) -> None:
+    ids = range(10, 20)
+    own = dict(zip(ids, token_strings(slow, ids), strict=True))
+    assert vocabulary_problem(own, slow) is None
+    shifted = {i + 5: token for i, token in own.items()}
+    said = vocabulary_problem(shifted, slow)
+    assert said is not None and "of another vocabulary: 10 of 10 selected rows, token" in said
+    assert f"token id 15 for one ({own[10]!r} in the file, {own[15]!r} in the tokenizer" in said
+    assert "[no token 99]" in str(vocabulary_problem({99: "a"}, slow))

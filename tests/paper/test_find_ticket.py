@@ -178,9 +178,10 @@ def test_what_is_no_model(tmp_path: Path) -> None:
         mtl.find_ticket(before, rows=1)
     with pytest.raises(ModelError, match="no such folder"):
         mtl.find_ticket(tmp_path / "none", after, rows=1)
-    after[3, 4] = torch.nan
-    with pytest.raises(TuningError, match=r"the second model: row 3 .* holds a NaN"):
-        mtl.find_ticket(before, after, rows=1)
+    for value, what in ((torch.nan, "a NaN"), (torch.inf, "an infinity"), (-torch.inf, "an inf")):
+        after[3, 4] = value
+        with pytest.raises(TuningError, match=rf"the second model: row 3 .* holds {what}"):
+            mtl.find_ticket(before, after, rows=1)
 
 
 def test_a_model_of_the_hubs_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

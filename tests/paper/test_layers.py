@@ -191,6 +191,11 @@ def test_mistakes(tmp_path: Path) -> None:
     one, other = open_model(tmp_path / "before"), open_model(tmp_path / "nan")
     with pytest.raises(TuningError, match=r"nan: model.norm.weight holds a NaN"):
         compare_layers(one, other)
+    with torch.no_grad():
+        model.model.norm.weight[3] = float("-inf")
+    saved(model, tmp_path / "inf")
+    with pytest.raises(TuningError, match=r"inf: model.norm.weight holds an infinity"):
+        compare_layers(one, open_model(tmp_path / "inf"))
     with pytest.raises(TuningError, match="alpha must be a number in"):
         compare_layers(one, one, 1.5)
     saved(tiny.model("gpt2", tied=True), tmp_path / "gpt2")

@@ -44,11 +44,16 @@ def plain_selectors() -> Iterator[None]:
     def broken(before: Tensor, after: Tensor) -> Tensor:
         return torch.full((len(before),), float("nan"))
 
-    SELECTORS.register("test_size")(size)
-    SELECTORS.register("test_broken")(broken)
+    def rounded(before: Tensor, after: Tensor) -> RowScores:
+        p = torch.tensor([1 + 5e-7, 0.5], dtype=torch.float64)
+        return RowScores(torch.tensor([1.0, 2.0]), p)
+
+    mine = {"test_size": size, "test_broken": broken, "test_rounded": rounded}
+    for name, selector in mine.items():
+        SELECTORS.register(name)(selector)
     yield
-    SELECTORS._forget("test_size")
-    SELECTORS._forget("test_broken")
+    for name in mine:
+        SELECTORS._forget(name)
 
 
 def test_by_count(tables: tuple[Tensor, Tensor]) -> None:
@@ -121,6 +126,16 @@ def test_selector_of_ones_own(tables: tuple[Tensor, Tensor], plain_selectors: No
     scores = score_rows("test_size", *tables, power=1.0)
     ticket = ticket_of(scores, rows=2, selector="test_size")
     assert (ticket.pvalue, ticket.adjusted, ticket.alpha) == (None, None, None)
+
+
+@pytest.mark.parametrize("correction", ["none", "bonferroni", "bh"])
+def test_a_p_rounded_to_above_1_is_1(correction: str, plain_selectors: None) -> None:
+    """At α = 1 every row is chosen, by every correction."""
+
+    table = torch.ones(2, 4)
+    chosen = select("test_rounded", table, table, alpha=1.0, correction=correction)
+    assert chosen.tolist() == [1, 0]
+    assert score_rows("test_rounded", table, table).pvalue.tolist() == [1.0, 0.5]  # type: ignore[union-attr]
 
 
 def test_minus_infinity_is_never_chosen() -> None:

@@ -321,6 +321,21 @@ def test_rows_file_of_tickets(tmp_path: Path) -> None:
     assert read_rows_file(file, tiny.VOCAB).tolist() == [8, 9]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "token_id,selected\n5,True\n6,False\n",  # pandas
+        '"token_id","selected"\n5,TRUE\n6,FALSE\n',  # R
+        '"","token_id","selected"\n"1",5,TRUE\n"2",6,FALSE\n',  # R, with row names
+        "token_id, selected\n5, true\n6, false\n",
+        "Token_ID,Selected\n5,true\n6,false\n",
+    ],
+)
+def test_rows_file_as_other_programs_write_it(text: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(text)
+    assert read_rows_file(tmp_path / "rows.csv", tiny.VOCAB).tolist() == [5]
+
+
 HEAD = "token_id,token,statistic,pvalue,selected,train_frequency\n"
 
 
@@ -342,7 +357,17 @@ HEAD = "token_id,token,statistic,pvalue,selected,train_frequency\n"
         (HEAD + "x,a,0.5,0.1,true,1\n", "line 2: 'x' is no token id"),
         (HEAD + "5,a,1,1,true,1\n99,b,1,1,true,1\n", "line 3: token id 99 is outside"),
         (HEAD + "5,a,1,1,true,1\n5,b,1,1,true,1\n", "line 3: token id 5 is given more than once"),
-        ("token_id,token,selected\n5,x,yes\n", "line 2: selected is 'yes', not true or false"),
+        (
+            "token_id,token,selected\n5,x,yes\n",
+            "line 2: `selected` must be true or false, not 'yes'",
+        ),
+        ("token_id,selected\n5,true\n6,\n", "line 3: `selected` must be true or false, not ''"),
+        # cut in the middle of a line, of a row that is chosen or not
+        (HEAD + "5,a,1,1,true,1\n35", "line 3: 1 cell, but the header names 6 columns"),
+        (HEAD + "5,a,1,1,true,1\n35,b,0.5,0.1", "line 3: 4 cells, but the header names 6"),
+        (HEAD + "5,a,1,1,true,1\nx,b,0,1,false,1\n", "line 3: 'x' is no token id"),
+        (HEAD + "5,a,1,1,true,1\n5,b,0,1,false,1\n", "line 3: token id 5 is given more than"),
+        ("token_id;selected\n5;true\n", "no column token_id. Its columns: token_id;selected"),
         ("token_ids\n5\n", "no column token_id"),
         ("9" * 5000, "line 1: token id"),
         ('token_id,token\n5,"' + "x" * 200_000 + '"\n', "line 2: damaged"),
@@ -357,6 +382,17 @@ def test_rows_file_errors_give_the_file_and_the_line(
         lottery(rows_file=str(file)).apply(context())
     assert str(caught.value).startswith(f"tuner.rows_file={file}")
     assert message in str(caught.value)
+
+
+def test_rows_file_of_another_vocabulary(tmp_path: Path) -> None:
+    file = tmp_path / "tickets.csv"
+    file.write_text("token_id,token,selected\n5,w5,true\n6,w6,true\n7,w9,true\n8,w1,false\n")
+    assert apply(lottery(rows_file=str(file)), context()) == [5, 6, 7]
+    file.write_text("token_id,token,selected\n5,w4,true\n6,w5,true\n7,w7,true\n")
+    with pytest.raises(
+        TuningError, match=r"of another vocabulary: .* token id 5 for one \('w4' in"
+    ):
+        lottery(rows_file=str(file)).apply(context())
 
 
 def test_rows_file_that_cannot_be_read(tmp_path: Path) -> None:

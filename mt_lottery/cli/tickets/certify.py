@@ -104,7 +104,8 @@ def certify(given: argparse.Namespace) -> int:
     check_folder(folder)
     own = None if given.out else "certificate.json"
     kinds = ("json", "csv", "png", "svg") if given.plot else ("json", "csv")
-    check_results(given, folder, ["certificate"], kinds, own, settings.asked(given.runs))
+    asked = settings.asked(given.runs)
+    check_results(given, folder, ["certificate"], kinds, own, asked, reads=given.runs)
     if given.plot:
         check_matplotlib()
     certificate = certify_runs(given.runs, settings, device=given.device, echo=echo)

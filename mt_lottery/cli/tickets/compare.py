@@ -105,12 +105,14 @@ def _asked(given: argparse.Namespace) -> dict[str, Any]:
 
 def _check_out(given: argparse.Namespace, out: Path) -> None:
     own = "compare.json" if given.out == "compare" else None
-    check_results(given, out, ["compare"], ("json",), own, _asked(given))
-    check_results(given, out, ("tokens", "pairs", "unchanged", "null"), ("csv",), own)
+    check_results(given, out, ["compare"], ("json",), own, _asked(given), reads=given.runs)
+    check_results(
+        given, out, ("tokens", "pairs", "unchanged", "null"), ("csv",), own, reads=given.runs
+    )
     if given.plot:
         nulls = [f"null-{number + 1}" for number in range(len(given.runs))]
         figures = ("overlap", "stability", "unchanged", "null", *nulls)
-        check_results(given, out, figures, ("png", "svg"), own)
+        check_results(given, out, figures, ("png", "svg"), own, reads=given.runs)
 
 
 def _show(comparison: Comparison) -> None:

@@ -45,7 +45,8 @@ def explain(given: argparse.Namespace) -> int:
         stem += f"-{given.template}"
     kinds = ("json", "csv", "png", "svg") if given.plot else ("json", "csv")
     asked = {"sentences": given.sentences}  # arms are kept: others may be added
-    check_results(given, out, [stem], kinds, None if given.out else f"{stem}.json", asked)
+    own = None if given.out else f"{stem}.json"
+    check_results(given, out, [stem], kinds, own, asked, reads=[given.run])
     explained = run_arms(
         run,
         out,

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from mt_lottery.cli.options import Commands, add_options, alpha, positive, subcommand, whole
+from mt_lottery.cli.outputs import check_files
 from mt_lottery.cli.shared import echo
 from mt_lottery.errors import plural
 
@@ -92,7 +93,6 @@ def find(given: argparse.Namespace) -> int:
     from mt_lottery.errors import ConfigError
     from mt_lottery.paper.find.ticket import find as find_ticket
     from mt_lottery.report.printing import printer
-    from mt_lottery.system.replacing import check_new_files
     from mt_lottery.ticket.certify import tau_analytic
     from mt_lottery.ticket.ticket import IMPLIED
 
@@ -101,7 +101,7 @@ def find(given: argparse.Namespace) -> int:
     out = Path(given.out).expanduser()
     if out.exists() and not given.overwrite and not out.is_dir():
         raise ConfigError(f"{given.out} exists: give another file (--out FILE), or --overwrite.")
-    check_new_files([out], overwrite=given.overwrite)
+    check_files(given, [out], reads=[given.before, given.after])
     ticket = find_ticket(
         given.before,
         given.after,

@@ -11,6 +11,7 @@ from mt_lottery.cli.shared import echo
 from mt_lottery.errors import plural
 
 if TYPE_CHECKING:
+    from mt_lottery.paper.find.tables import ModelFolder
     from mt_lottery.paper.layers.parameters import Layers
 
 EXAMPLES = """\
@@ -35,7 +36,8 @@ def layers(given: argparse.Namespace) -> int:
         check_matplotlib()
     if given.out is not None:
         kinds = ("json", "csv", "png", "svg") if draws else ("json", "csv")
-        check_results(given, Path(given.out).expanduser(), ["layers"], kinds)
+        reads = [given.before, given.after]
+        check_results(given, Path(given.out).expanduser(), ["layers"], kinds, reads=reads)
     folders = []
     for where in (given.before, given.after):
         path: Path | str = where
@@ -48,6 +50,7 @@ def layers(given: argparse.Namespace) -> int:
                 )
         folders.append(open_model(path))
     compared = compare_layers(folders[0], folders[1], given.alpha)
+    _say_if_unrelated(folders[0], folders[1])
     _print(compared)
     if given.out is not None:
         out = Path(given.out).expanduser()
@@ -58,6 +61,22 @@ def layers(given: argparse.Namespace) -> int:
             written += draw_layers(compared, out / "layers")
         echo(f"Written: {', '.join(map(str, written))}")
     return 0
+
+
+def _say_if_unrelated(before: ModelFolder, after: ModelFolder) -> None:
+    """As ``mt-ticket find`` does; nothing where the embedding tables cannot be compared."""
+    from contextlib import suppress
+
+    from mt_lottery.errors import ModelError
+    from mt_lottery.paper.find.pair import two_models_note
+
+    with suppress(ModelError):
+        one, other = before.table(), after.table()
+        if one.shape[1] == other.shape[1]:
+            rows = min(one.shape[0], other.shape[0])
+            note = two_models_note((before.shown, after.shown), one, other, rows)
+            if note is not None:
+                echo(f"{note} D compares two models then.")
 
 
 def _print(compared: Layers) -> None:

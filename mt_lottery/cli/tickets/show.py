@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from mt_lottery.cli.options import Commands, add_options, positive, subcommand
-from mt_lottery.cli.outputs import check_results
+from mt_lottery.cli.outputs import check_files, check_results
 from mt_lottery.cli.shared import echo
 from mt_lottery.errors import plural
 
@@ -31,7 +31,6 @@ def show(given: argparse.Namespace) -> int:
 
     from mt_lottery.paper.show.ticket_report import write_csv
     from mt_lottery.report.figures import check_matplotlib
-    from mt_lottery.system.replacing import check_new_files
 
     if given.plot is None and not given.figure and find_spec("matplotlib") is None:
         echo("No figure: it needs matplotlib (pip install 'mt-lottery[plot]').")
@@ -40,13 +39,14 @@ def show(given: argparse.Namespace) -> int:
         check_matplotlib()
         given.plot = True
     path = Path(given.run).expanduser()
+    reads = [given.run, given.corpus, given.tokenizer]
     if given.csv:
-        check_new_files([Path(given.csv).expanduser()], overwrite=given.overwrite)
+        check_files(given, [Path(given.csv).expanduser()], reads=reads)
     folder = path if path.is_dir() else path.parent
     stem = Path(given.figure).expanduser() if given.figure else folder / "ticket"
     if given.plot and (given.figure or path.exists()):  # a run's own figure is drawn again
         own = None if given.figure else "record.json"
-        check_results(given, stem.parent, [stem.name], ("png", "svg"), own)
+        check_results(given, stem.parent, [stem.name], ("png", "svg"), own, reads=reads)
     report = _open(given, path)
     if given.csv:
         write_csv(report, Path(given.csv).expanduser())
@@ -72,12 +72,12 @@ def _open(given: argparse.Namespace, path: Path) -> TicketReport:
 
     if path.is_file():
         tokenizer: Any = None
-        if given.corpus is not None:
-            if given.tokenizer is None:
-                raise ConfigError(
-                    f"--corpus {given.corpus}: to count tokens, {path} alone is not enough; give "
-                    "--tokenizer FOLDER as well (the model's), or the run directory."
-                )
+        if given.corpus is not None and given.tokenizer is None:
+            raise ConfigError(
+                f"--corpus {given.corpus}: to count tokens, {path} alone is not enough; give "
+                "--tokenizer FOLDER as well (the model's), or the run directory."
+            )
+        if given.tokenizer is not None:
             from mt_lottery.model.hf import load_tokenizer
             from mt_lottery.paper.find.tables import open_model
 
@@ -198,7 +198,9 @@ def add(commands: Commands) -> None:
     )
     part.add_argument("--figure", metavar="STEM", help="write STEM.png and STEM.svg [RUN/ticket]")
     part.add_argument(
-        "--tokenizer", metavar="FOLDER", help="model folder; for a tickets.csv with --corpus"
+        "--tokenizer",
+        metavar="FOLDER",
+        help="model folder; for a tickets.csv: counts --corpus, checks its tokens",
     )
     add_options(part, "--device", help="for a run whose probe must be trained again [auto]")
     add_options(part, "--overwrite")

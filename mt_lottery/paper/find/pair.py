@@ -140,6 +140,26 @@ def _rows(one: Side, other: Side, shared: bool, option: Spelling) -> int:
     return min(rows, more)
 
 
+def _looked_at(first: Table, second: Table, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A few rows of two tables, spread over the first ``rows`` ones, float32."""
+    ids = torch.linspace(0, rows - 1, min(rows, LOOKED_AT)).long()
+    return read_rows(first, ids).float(), read_rows(second, ids).float()
+
+
+def two_models_note(names: tuple[str, str], first: Table, second: Table, rows: int) -> str | None:
+    """What to say where two tables are hardly one model before and after tuning; else None."""
+    before, after = _looked_at(first, second, rows)
+    # tuning turns few rows far; rows of two models are as good as orthogonal
+    turned = torch.cosine_similarity(before, after, dim=1)
+    if len(turned) < 2 or not bool(turned.median() < UNRELATED):
+        return None
+    return (
+        f"Note: {names[0]} and {names[1]} look like two models, not like one before and after "
+        f"tuning: of {plural(len(turned), 'row')} looked at, half have a cosine below {UNRELATED} "
+        "with the same row of the other."
+    )
+
+
 def _say_if_unrelated(one: Side, other: Side, rows: int, echo: Echo) -> None:
     """Note that a run and what it is compared with do not come of one original model.
 
@@ -147,29 +167,22 @@ def _say_if_unrelated(one: Side, other: Side, rows: int, echo: Echo) -> None:
     model as long as most rows are the same.
     """
     first, second = one.base or one.table, other.base or other.table
-    ids = torch.linspace(0, rows - 1, min(rows, LOOKED_AT)).long()
-    before, after = (read_rows(table, ids).to(torch.float32) for table in (first, second))
     if one.base is None and other.base is None:
-        # tuning turns few rows far; rows of two models are as good as orthogonal
-        turned = torch.cosine_similarity(before, after, dim=1)
-        if len(ids) > 1 and bool(turned.median() < UNRELATED):
-            echo(
-                f"Note: {one.name} and {other.name} look like two models, not like one before and "
-                f"after tuning: of {plural(len(ids), 'row')} looked at, half have a cosine below "
-                f"{UNRELATED} with the same row of the other. Rows copied from one into the other "
-                "would mean nothing there."
-            )
+        note = two_models_note((one.name, other.name), first, second, rows)
+        if note is not None:
+            echo(f"{note} Rows copied from one into the other would mean nothing there.")
         return
+    before, after = _looked_at(first, second, rows)
     # what a narrower dtype rounds away is no difference
     same = torch.isclose(before, after, rtol=2**-7, atol=1e-6).all(dim=1)
-    differ = len(ids) - int(same.sum())
-    if 2 * differ <= len(ids):
+    differ = len(same) - int(same.sum())
+    if 2 * differ <= len(same):
         return
     run, which = (other, one) if other.base is not None else (one, other)
-    its = which.name if which.base is None else f"that of {which.name}"
+    its = which.name if which.base is None else f"the original model of {which.name}"
     echo(
         f"Note: {its} is not the model that {run.name} was tuned from: of "
-        f"{plural(len(ids), 'row')} looked at, {differ} differ before any tuning. D compares two "
+        f"{plural(len(same), 'row')} looked at, {differ} differ before any tuning. D compares two "
         "models then, not one before and after."
     )
 

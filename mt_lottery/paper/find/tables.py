@@ -275,6 +275,11 @@ def read_rows(table: Table, token_ids: Tensor) -> Tensor:
     return rows
 
 
+def not_finite(values: Tensor) -> str:
+    """What a message says of values that are not all finite."""
+    return "a NaN" if bool(values.isnan().any()) else "an infinity"
+
+
 def open_model(where: str | Path, shown: str | None = None) -> ModelFolder:
     """Open a model folder: headers only.
 

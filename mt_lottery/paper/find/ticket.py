@@ -17,7 +17,7 @@ from mt_lottery.errors import ArgumentError, TuningError, checked_keywords, plur
 from mt_lottery.paper.find.examples import open_examples
 from mt_lottery.paper.find.given import TableLike
 from mt_lottery.paper.find.pair import Pair, Spelling, keyword, open_pair
-from mt_lottery.paper.find.tables import row_parts
+from mt_lottery.paper.find.tables import not_finite, row_parts
 from mt_lottery.report.progress import progress_bar
 from mt_lottery.runs.planning.plan import Echo
 from mt_lottery.ticket.level import RowScores
@@ -96,7 +96,7 @@ def find_ticket(
 
     Raises:
         TuningError: both or neither of ``rows`` and ``alpha``, or out of range; no row rejects;
-            fewer rows changed; a NaN.
+            fewer rows changed; a NaN or ∞.
         ConfigError: something that is no model, or one model alone.
         RegistryError: unknown selector.
         ModelError, RecordError: a model or run that cannot be read, or two that do not fit.
@@ -212,8 +212,8 @@ def score_pair(pair: Pair, choice: Choice | None = None) -> RowScores:
         statistic [V] and p-value [V] (or None), float64.
 
     Raises:
-        TuningError: a NaN in a table (the row is named), or a training text that is wanted where
-            there is none.
+        TuningError: a NaN or ∞ in a table (the row is named), or a training text that is wanted
+            where there is none.
     """
     choice = choice or Choice()
     wanted = selector_context(choice.selector)
@@ -251,7 +251,7 @@ def _score_parts(pair: Pair, selector: str, context: Mapping[str, Any]) -> RowSc
     with progress_bar(pair.rows, "Rows", unit_scale=True, leave=False) as bar:
         for start, stop in row_parts(pair.rows, pair.dimension * wider):
             before, after = pair.before.read(start, stop), pair.after.read(start, stop)
-            _refuse_nan(pair, before, after, start)
+            _check_finite(pair, before, after, start)
             moved = (before != after).any(dim=1).nonzero().squeeze(1)
             part = of_rows(context, start + moved)
             scores = score_rows(selector, before[moved], after[moved], **part)
@@ -267,13 +267,14 @@ def _score_parts(pair: Pair, selector: str, context: Mapping[str, Any]) -> RowSc
     return RowScores(statistic, pvalue)
 
 
-def _refuse_nan(pair: Pair, before: Tensor, after: Tensor, start: int) -> None:
+def _check_finite(pair: Pair, before: Tensor, after: Tensor, start: int) -> None:
     for name, table in zip(pair.names, (before, after), strict=True):
-        bad = table.isnan().any(dim=1).nonzero()
+        bad = (~table.isfinite()).any(dim=1).nonzero()
         if len(bad):
+            row = int(bad[0])
             raise TuningError(
-                f"{name}: row {start + int(bad[0])} of the embedding table holds a NaN: a "
-                "distance is not defined. Has the training diverged?"
+                f"{name}: row {start + row} of the embedding table holds {not_finite(table[row])}: "
+                "a distance is not defined. Has the training diverged?"
             )
 
 
@@ -290,7 +291,8 @@ def choose(pair: Pair, choice: Choice) -> Ticket:
     """
     scores, option = score_pair(pair, choice), choice.option
     if choice.rows_file is not None:
-        rows = read_rows_file(choice.rows_file, pair.rows, setting=option("rows_file", ""))
+        how = {"setting": option("rows_file", ""), "tokenizer": pair.tokenizer}
+        rows = read_rows_file(choice.rows_file, pair.rows, **how)
         found = Ticket(rows, "file", scores=scores)
     else:
         level = check_choice(choice.rows, choice.alpha, choice.correction)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mt_lottery.errors import ModelError, MTLotteryError, TuningError
-from mt_lottery.paper.find.tables import DTYPES, ModelFolder, row_bytes, row_parts
+from mt_lottery.paper.find.tables import DTYPES, ModelFolder, not_finite, row_bytes, row_parts
 from mt_lottery.report.plain import csv_records
 from mt_lottery.report.progress import progress_bar
 from mt_lottery.system.atomic import write_text
@@ -166,7 +166,7 @@ def compare_layers(before: ModelFolder, after: ModelFolder, alpha: float = 0.05)
         alpha: in [0, 1].
 
     Raises:
-        TuningError: alpha out of range, or a NaN (the parameter is named).
+        TuningError: alpha out of range, or a NaN or ∞ (the parameter is named).
         ModelError: nothing in common, or a damaged file.
     """
     made = Layers(before.shown, after.shown, Level(alpha).alpha)
@@ -248,8 +248,10 @@ def _test(
     for x, y in _parts(before, mine, after, name, columns):
         dimension = x.shape[1]
         for folder, part in ((before, x), (after, y)):
-            if bool(part.isnan().any()):
-                raise TuningError(f"{folder.shown}: {name} holds a NaN: no distance is defined.")
+            if not bool(part.isfinite().all()):
+                raise TuningError(
+                    f"{folder.shown}: {name} holds {not_finite(part)}: no distance is defined."
+                )
         result = ks_test(x, y)
         statistics.append(result.statistic)
         pvalues.append(result.pvalue)

@@ -14,7 +14,7 @@ from torch import Tensor
 from mt_lottery.errors import RecordError, plural
 from mt_lottery.paper.show.frequencies import PositionCounts, count_positions, frequency_ranks
 from mt_lottery.report.plain import csv_text
-from mt_lottery.report.tokens import token_strings
+from mt_lottery.report.tokens import token_strings, vocabulary_problem
 from mt_lottery.runs.finished import Run
 from mt_lottery.runs.folder.preparing import TICKETS
 from mt_lottery.system.atomic import write_data
@@ -200,10 +200,15 @@ def show_file(
         tokenizer: of the model; needed for ``corpus`` only.
 
     Raises:
-        RecordError: no ``tickets.csv``, damaged, or without KS distances.
+        RecordError: no ``tickets.csv``, damaged, without KS distances, or of another vocabulary
+            than ``tokenizer``.
         TuningError: the corpus cannot be read.
     """
     lines = _lines(path)
+    selected = {line.token_id: line.token for line in lines if line.selected}
+    problem = None if tokenizer is None else vocabulary_problem(selected, tokenizer)
+    if problem is not None:
+        raise RecordError(f"{path}: {problem}")
     name: str | None = None
     if corpus is not None:
         assert tokenizer is not None

@@ -1,8 +1,8 @@
 """Whether a finished run still is what was scored: its learnt files, and the settings behind them.
 
 The record holds a SHA-256 of every file in ``adapter/``, ``model/`` and ``control/`` that is
-loaded, and the settings that decide a translation.  A run of an earlier version has neither, and
-is loaded as it is.
+loaded, one of ``tickets.csv``, and the settings that decide a translation.  A run of an earlier
+version has none of them, and is loaded as it is.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from mt_lottery.data.prompts.templates import template_of
 from mt_lottery.errors import RecordError
 from mt_lottery.reading import read_yaml, sha256_of
 from mt_lottery.registry import TEMPLATES
-from mt_lottery.runs.folder.preparing import CONFIG
+from mt_lottery.runs.folder.preparing import CONFIG, TICKETS
 from mt_lottery.runs.folder.record import NAME, Record
 
 KEY = "integrity"
+TABLES = "tables"  # apart from the files without which nothing is translated
 FOLDERS = ("adapter", "model", "control")
 WORDED = "data.template (what it writes)"
 
@@ -99,7 +100,10 @@ def measure(run_dir: Path, config: RunConfig, tuning: dict[str, Any] | None) -> 
         path.relative_to(run_dir).as_posix(): sha256_of(path, RecordError)
         for path in _files(run_dir)
     }
-    return {"files": files, "settings": _settings(run_dir, config, tuning)}
+    found = {"files": files, "settings": _settings(run_dir, config, tuning)}
+    if (run_dir / TICKETS).is_file():
+        found[TABLES] = {TICKETS: sha256_of(run_dir / TICKETS, RecordError)}
+    return found
 
 
 def _known(run_dir: Path, record: Record, part: str) -> dict[str, Any] | None:
@@ -129,12 +133,32 @@ def check_files(run_dir: Path, record: Record) -> None:
         path = run_dir / name
         if not path.exists():
             raise RecordError(f"{path}: missing; the run is not whole.")
-        if sha256_of(path, RecordError) != wanted:
-            raise RecordError(
-                f"{path}: damaged or changed since the run was scored (its SHA-256 is not that of "
-                f"{NAME}): it would not translate as the run did. Take it from a copy of the run, "
-                "or train again."
-            )
+        _check_hash(path, wanted, "it would not translate as the run did")
+
+
+def check_ticket(run_dir: Path, record: Record) -> None:
+    """Make sure that ``tickets.csv`` is as the run wrote it.
+
+    Args:
+        run_dir: the run.
+        record: its record; one of an earlier version has no hash of the file.
+
+    Raises:
+        RecordError: the file has changed.
+    """
+    found = record.extra.get(KEY)
+    if isinstance(found, dict) and TABLES in found:
+        wanted = (_known(run_dir, record, TABLES) or {}).get(TICKETS)
+        if wanted is not None:
+            _check_hash(run_dir / TICKETS, wanted, "it is not the ticket that was found")
+
+
+def _check_hash(path: Path, wanted: str, so: str) -> None:
+    if sha256_of(path, RecordError) != wanted:
+        raise RecordError(
+            f"{path}: damaged or changed since the run was scored (its SHA-256 is not that of "
+            f"{NAME}): {so}. Take it from a copy of the run, or train again."
+        )
 
 
 def check_run(run_dir: Path, record: Record, config: RunConfig) -> None:

@@ -70,7 +70,8 @@ class TicketRecord:
             vocab_size: V.
 
         Raises:
-            RecordError: missing or damaged, or of another number of rows.
+            RecordError: missing or damaged, of another number of rows, or rows that changed less
+                than others where D chose them.
         """
         from mt_lottery.ticket.ticket import Ticket
 
@@ -81,7 +82,22 @@ class TicketRecord:
                 f"{path}: damaged: {plural(len(found), 'selected row')}, but the run's record says "
                 f"{self.count}."
             )
+        if self.selector == "ks" and (last := _changed_more(found)) is not None:
+            raise RecordError(
+                f"{path}: damaged: token id {last} is not selected, but has a larger D than a row "
+                "that is; the ticket is the rows of largest D."
+            )
         return found
+
+
+def _changed_more(ticket: Ticket) -> int | None:
+    """The most changed row outside a ticket, if it changed more than one in it."""
+    if ticket.scores is None or not len(ticket):
+        return None
+    outside = ticket.scores.statistic.clone()
+    least = float(outside[ticket.rows].min())
+    outside[ticket.rows] = -1.0
+    return int(outside.argmax()) if float(outside.max()) > least else None
 
 
 @dataclass

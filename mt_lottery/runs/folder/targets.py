@@ -1,10 +1,10 @@
-"""Where a model folder may be written: never over what it is made from."""
+"""Where models and results may be written: never over what they are made from."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,47 @@ def _models_of(run_dir: Path) -> dict[str, Any]:
     with contextlib.suppress(MTLotteryError):
         found[f"the original model of {run_dir}"] = read_record(run_dir).model.name
     return found
+
+
+def check_result_files(paths: Iterable[Path], sources: Iterable[str | Path | None]) -> None:
+    """That no file of a result takes the place of an input, or is put among a model's files.
+
+    In a run directory a result may have any name that the run itself does not use.
+
+    Args:
+        paths: what will be written.
+        sources: what is read: files, model folders, run directories, names that are no path.
+
+    Raises:
+        RecordError: one of them is an input, or in it.
+    """
+    places: dict[str, Any] = {}
+    for source in sources:
+        places |= {} if source is None else inputs_of(source)
+    for path in paths:
+        given = path.expanduser()
+        with contextlib.suppress(OSError, RuntimeError):
+            # the file that is written, and what it leads to
+            for real in (given.parent.resolve() / given.name, given.resolve()):
+                for name, place in places.items():
+                    if why := _taken_by(real, Path(place).expanduser().resolve()):
+                        raise RecordError(
+                            f"{path} {why} {name}, which is read: it is not written over; give "
+                            "another place."
+                        )
+
+
+def _taken_by(path: Path, place: Path) -> str | None:
+    """What a file is to an input, or None: "is", or that it is in it."""
+    if path == place:
+        return "is"
+    if any((place / name).is_file() for name in (NAME, CONFIG)):
+        own = {Path(name).parts[0] for name in OURS}
+        inside = path.is_relative_to(place) and path.relative_to(place).parts[0] in own
+        return "is a file of the run in" if inside else None
+    if (place / "config.json").is_file() and path.parent == place:
+        return "is among the files of the model in"
+    return None
 
 
 def check_model_folder(

@@ -13,6 +13,7 @@ from mt_lottery.errors import RecordError
 from mt_lottery.runs import summary
 from mt_lottery.runs.folder.directions import directions_in
 from mt_lottery.runs.folder.files import damaged, read_hypotheses, read_sentence_scores
+from mt_lottery.runs.folder.integrity import check_ticket
 from mt_lottery.runs.folder.preparing import HYPOTHESES, SENTENCES, TICKETS
 from mt_lottery.runs.folder.record import NAME, Record, read_record
 from mt_lottery.runs.planning.plan import Echo
@@ -115,7 +116,7 @@ class RunFiles:
         """The rows that its tuner chose, with the evidence of ``tickets.csv``.
 
         Raises:
-            RecordError: a tuner that chooses none, or the file is missing or damaged.
+            RecordError: a tuner that chooses none, or the file is missing, damaged or changed.
         """
         self._refuse_another()
         path = self.folder / TICKETS
@@ -124,6 +125,7 @@ class RunFiles:
                 f"{self.folder}: a run of {self.record.method} has no {TICKETS}; allowed: runs "
                 f"that choose rows ({recipes_that(lambda tuner: tuner.chooses_rows)})."
             )
+        check_ticket(self.folder, self.record)
         return self.record.tickets.ticket(path, self.record.model.vocab_size)
 
     @cached_property

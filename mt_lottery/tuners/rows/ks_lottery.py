@@ -184,7 +184,8 @@ class KSLotteryTuner(RowTuner):
     def rows(self, context: TuningContext) -> Tensor:
         config = self.config
         if config.rows_file is not None:
-            rows = read_rows_file(config.rows_file, context.table.shape[0])
+            size, tokenizer = context.table.shape[0], context.tokenizer
+            rows = read_rows_file(config.rows_file, size, tokenizer=tokenizer)
             scores = None if context.probe is None else self.scores(context)
             self.chosen = Ticket(rows, "file", scores=scores)
             return rows
