@@ -193,6 +193,8 @@ class GGUFFile:
     def _placed(
         self, found: list[tuple[str, tuple[int, ...], int, int]], start: int
     ) -> dict[str, TensorPlace]:
+        if not found:
+            self.refuse("it holds no tensor: a vocabulary alone, or damaged")
         whole = len(self.bytes)
         placed = {}
         ends = [start + offset for *_, offset in found[1:]] + [whole]

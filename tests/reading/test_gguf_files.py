@@ -95,6 +95,7 @@ def test_damage_is_a_message_or_nothing(
         (b"GGUF" + struct.pack("<IQQ", 1, 0, 0), "version 1; versions 2 and 3"),
         (b"GGUF" + struct.pack(">IQQ", 3, 0, 0), "big-endian"),
         (b"GGUF" + struct.pack("<IQQ", 3, 1 << 60, 0), "damaged: it claims"),
+        (b"GGUF" + struct.pack("<IQQ", 3, 0, 0), "it holds no tensor"),
         (
             b"GGUF" + struct.pack("<IQQQ1sIIQ", 3, 0, 1, 1, b"k", 9, 8, 1 << 60),
             "damaged: a list of",

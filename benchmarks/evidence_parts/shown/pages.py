@@ -135,6 +135,28 @@ def _choice(scores: Scores) -> Lines:
                  for langs, arms in scores.groups(asked.compared)), [])  # fmt: skip
 
 
+def _more_rows(scores: Scores) -> Lines:
+    """Of question 2, 18 rows and 100 by each measure, in the languages where both are done."""
+    names = {"ks_lottery": "the KS test", "cos": "cosine distance", "gradient": "one backward pass",
+             "frequency_matched": "as frequent as the KS test's", "frequency": "the most frequent",
+             "random_seen": "a draw"}  # fmt: skip
+    metric, langs = scores.metric(), scores.langs("ks_lottery-100")
+    if metric is None or not langs:
+        return []
+    lines = []
+    for arm, shown in names.items():
+        few, many = (scores.of(name, langs, metric) for name in (arm, f"{arm}-100"))
+        if few is None or many is None:
+            continue
+        gap, alike = scores.against([f"{arm}-100"], arm, langs, metric)[f"{arm}-100"]
+        seeds = scores.seeds(arm, langs), scores.seeds(f"{arm}-100", langs)
+        lines.append([shown, f"`{arm}`", ", ".join(seeds), interval(few.score, few.ci95),
+                      interval(many.score, many.ci95), interval(gap.difference, gap.ci95),
+                      alike.verdict])  # fmt: skip
+    return table([f"English to {' and '.join(langs)}, rows by", "arm", "seeds, 18 and 100",
+                  "18 rows, raw", "100 rows, raw", "100 less 18", "within 1"], lines)  # fmt: skip
+
+
 def _stopping(scores: Scores) -> Lines:
     """Of question 3, the arms that are done in the most languages."""
     arms = questions(scores.setting)["p3"].arms
@@ -158,6 +180,7 @@ BLOCKS: dict[str, Callable[[Scores], Lines]] = {
     "gradient": _gradient,
     "choice": _choice,
     "choices": choices,
+    "more-rows": _more_rows,
     "certificate": certificates_by_language,
     "probes": probes_by_language,
     "probe-seeds": probes_by_seed,
