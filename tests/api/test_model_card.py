@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,29 @@ def test_the_cards_lines_translate_as_the_run_does(
     assert by_the_card(learnt, sentences) == said
     assert "English" in (learnt / "README.md").read_text("utf-8")
     run.check_files()  # the card belongs to what was recorded
+
+
+@pytest.mark.parametrize("recipe", ["random_seen", "full", "lora"])
+def test_penalties_of_the_base_are_left_out_as_in_the_run(
+    recipe: str, models: Models, tmp_path: Path, cache: Path
+) -> None:
+    """Instruct models ship such settings, and ``generate`` and servers take them up."""
+    base = shutil.copytree(models.untied, tmp_path / "base")
+    settings = json.loads((base / "generation_config.json").read_text("utf-8"))
+    penalties = {"repetition_penalty": 1.5, "no_repeat_ngram_size": 2, "temperature": 0.6}
+    (base / "generation_config.json").write_text(json.dumps(settings | penalties), "utf-8")
+    more = {"tuner": {"tickets": 9}} if recipe == "random_seen" else {}
+    run = trained(recipe, base, tmp_path, **more)
+    sentences = [line["source"] for line in run.hypotheses]
+    said = run.translate(sentences)
+    done = run.export(tmp_path / "merged", "merged")
+    assert by_the_card(run.folder / ("model" if recipe == "full" else "adapter"), sentences) == said
+    assert by_the_card(done.folder, sentences) == said
+    kept = json.loads((done.folder / "generation_config.json").read_text("utf-8"))
+    assert not kept.keys() & penalties.keys() and kept["eos_token_id"] == settings["eos_token_id"]
+    names = "no_repeat_ngram_size, repetition_penalty, temperature"
+    assert f"as the run decodes without: {names}." in str(done)
+    assert names in (done.folder / "README.md").read_text("utf-8")
 
 
 def test_a_merged_folder_says_how_to_translate(models: Models, tmp_path: Path, cache: Path) -> None:
