@@ -12,7 +12,8 @@ from mt_lottery.api.training import plain_value, refuse_misspelt, settings_from
 from mt_lottery.benchmark.board.presenting import notes, tables
 from mt_lottery.benchmark.board.report import read_board
 from mt_lottery.config.overrides import quoted
-from mt_lottery.errors import ConfigError, RecordError, check_texts, shorten
+from mt_lottery.errors import ConfigError, RecordError, shorten
+from mt_lottery.reading.given_texts import check_texts
 from mt_lottery.report.printing import as_text
 from mt_lottery.system.quiet import quietly
 from mt_lottery.system.values import user_path

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
 
 PAIRS = [("The cat.", "Pisica."), ("The dog.", "Câinele.")]
 HALF, IDS = torch.tensor([0.5, 0.1]), torch.tensor([3, 5])
+FRAME = pandas.DataFrame(PAIRS, columns=["en", "ro"])
 REFERENCES = ["the cat sat on the mat", "a dog"]
 
 
@@ -78,6 +79,18 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (score([None, "a"], REFERENCES), r"^hypotheses\[0\] must be a text, not NoneType"),
         (score("a", "b"), "^hypotheses is one text"),
         (score(REFERENCES, [REFERENCES]), "references: a list of lists"),
+        (score(dict(enumerate(REFERENCES)), REFERENCES), "^hypotheses is a dict, .* values"),
+        (score(REFERENCES, dict(enumerate(REFERENCES))), "^references is a dict"),
+        (score(set(REFERENCES), REFERENCES), "^hypotheses is a set, which has no order"),
+        (score(REFERENCES, frozenset(REFERENCES)), "^references is a frozenset"),
+        (score(FRAME, FRAME["en"]), r"^hypotheses is a DataFrame; .* \('en', 'ro'\)"),
+        (score(FRAME["en"], FRAME), "^references is a DataFrame"),
+        (score(REFERENCES, REFERENCES, set(REFERENCES)), "^sources is a set"),
+        (score(metrics={"chrf": 1}), "^metrics must be a list of names"),
+        (score(["a\ud800", "b"], REFERENCES), r"^hypotheses\[0\] holds half a surrogate pair"),
+        (train(train=set(PAIRS)), "^train is a set, which has no order"),
+        (train(test=frozenset(PAIRS)), "^test is a frozenset, which has no order"),
+        (bench(langs={"ro": 1}), "^langs is a dict"),
         (score(metrics=[]), "metrics must be a list of names"),
         (score(metrics=None), "metrics must be a list of names"),
         (score(metrics=[3]), "metrics: 3 is neither"),
@@ -140,7 +153,14 @@ def test_settings_in_messages_are_written_for_who_called() -> None:
     }
 
 
-@pytest.mark.parametrize("form", [list, iter, np.array, pandas.Series])
+@pytest.mark.parametrize(
+    "form",
+    [
+        *(list, iter, np.array, pandas.Series),
+        lambda texts: dict(enumerate(texts)).values(),
+        lambda texts: dict.fromkeys(texts).keys(),
+    ],
+)
 def test_texts_of_every_form_score_the_same(form: Any) -> None:
     plain = mtl.score(REFERENCES, REFERENCES, REFERENCES, ["chrf"], bootstrap=10)
     found = mtl.score(form(REFERENCES), form(REFERENCES), form(REFERENCES), ("chrf",), bootstrap=10)
@@ -197,6 +217,10 @@ def test_a_run_takes_texts_and_settings_of_decoding_as_train_does(tmp_path: Path
         (lambda: run.translate(["a"], max_new_token=3), "Did you mean 'max_new_tokens'"),
         (lambda: run.translate(["a"], beam_size=0), "`beam_size` must be ≥ 1"),
         (lambda: run.translate(["a"], beam_size="2"), "`beam_size` must be a whole number"),
+        (lambda: run.translate({"id": "The cat."}), "^sentences is a dict"),
+        (lambda: run.translate(FRAME), "^sentences is a DataFrame; give one of its columns"),
+        (lambda: run.translate(["a", "a\ud800b"]), r"^sentences\[1\] holds half a surrogate pair"),
+        (lambda: run.prompt("a\ud800b"), "^sentence holds half a surrogate pair"),
         (lambda: run.prompt(["a"]), "^sentence must be one text, not list"),
         (lambda: run.merge(tmp_path / "run"), "overwrite=True|run"),
         (lambda: mtl.certify(run), "no embedding-tuned probe"),
