@@ -12,7 +12,6 @@ from typing import Any, Literal, Unpack
 import torch
 from peft import (
     MODEL_TYPE_TO_PEFT_MODEL_MAPPING,
-    PEFT_TYPE_TO_CONFIG_MAPPING,
     PEFT_TYPE_TO_TUNER_MAPPING,
     PeftModelForCausalLM,
 )
@@ -342,6 +341,5 @@ def get_ticket_model(
 
 
 # so that peft.get_peft_model and SFTTrainer(peft_config=…) make the same model
-PEFT_TYPE_TO_CONFIG_MAPPING[TICKET] = TicketConfig
 PEFT_TYPE_TO_TUNER_MAPPING[TICKET] = TicketLayers
 MODEL_TYPE_TO_PEFT_MODEL_MAPPING[TICKET] = TicketModel
