@@ -88,6 +88,33 @@ def test_a_merged_folder_says_how_to_translate(models: Models, tmp_path: Path, c
     assert by_the_card(tmp_path / "merged", sentences) == said
 
 
+def test_the_terms_of_the_base_go_with_its_weights(
+    models: Models, tmp_path: Path, cache: Path
+) -> None:
+    base = shutil.copytree(models.untied, tmp_path / "base")
+    for name in ("LICENSE.txt", "Notice", "USE_POLICY.md", "licensed.bin"):
+        (base / name).write_text(name, "utf-8")
+    card = "---\nlicense: other\nlicense_name: tiny\nlicense_link: LICENSE.txt\n---\n# Tiny\n"
+    (base / "README.md").write_text(card, "utf-8")
+    run = trained("random_seen", base, tmp_path, tuner={"tickets": 9})
+    merged = run.export(tmp_path / "merged", "merged").folder
+    for name in ("LICENSE.txt", "Notice", "USE_POLICY.md"):
+        assert (merged / name).read_text("utf-8") == name
+    assert not (merged / "licensed.bin").exists()
+    said = (merged / "README.md").read_text("utf-8")
+    assert "license: other\nlicense_name: tiny\nlicense_link: LICENSE.txt\n" in said
+    assert "The terms of the original model are in LICENSE.txt, Notice, USE_POLICY.md." in said
+
+
+def test_gemmas_terms_are_named(tmp_path: Path) -> None:
+    from mt_lottery.model.loading import ModelInfo
+    from mt_lottery.runs.export.license import copy_terms, license_fields
+
+    gemma = ModelInfo("gemma3_270m", str(tmp_path), "0", None, 1, 1, 1, True)
+    assert license_fields(gemma) == {"license": "gemma"}
+    assert "Gemma Terms of Use: https://ai.google.dev/gemma/terms." in copy_terms(gemma, tmp_path)
+
+
 def test_a_tokenizer_that_closes_what_it_reads(models: Models) -> None:
     from mt_lottery.config.compose import compose
     from mt_lottery.data.prompts.prepared import PreparedText

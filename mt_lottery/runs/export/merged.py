@@ -15,6 +15,7 @@ from mt_lottery.runs.card import Spoken
 from mt_lottery.runs.export.card import write_card
 from mt_lottery.runs.export.checked import translated_again
 from mt_lottery.runs.export.formats import Exported, Options
+from mt_lottery.runs.export.license import copy_terms, license_fields
 from mt_lottery.runs.finished import Run
 from mt_lottery.system.quiet import quietly
 
@@ -40,9 +41,16 @@ def write(run: Run, folder: Path, options: Options) -> Exported:
     def more(staging: Path) -> None:
         spoken = Spoken.of(run.config, run.text, merged, run.tuner.lead)
         about = "A plain transformers model: neither mt-lottery nor PEFT is needed."
-        about = " ".join([about, *left_out])
-        engines = [("transformers", spoken.python(None))]
-        write_card(staging, run, spoken, library="transformers", about=about, engines=engines)
+        about = " ".join([about, *left_out]) + copy_terms(tuned.info, staging)
+        write_card(
+            staging,
+            run,
+            spoken,
+            library="transformers",
+            about=about,
+            engines=[("transformers", spoken.python(None))],
+            terms=license_fields(tuned.info),
+        )
 
     with quietly():
         save_folder(merged.model, merged.tokenizer, folder, marked=True, more=more)
