@@ -151,5 +151,7 @@ def about_cache(path: str | os.PathLike[str]) -> str:
     with contextlib.suppress(DiskError):
         if Path(path).is_relative_to(cache := cache_folder()):
             default = "" if os.environ.get("MT_LOTTERY_CACHE") else " (the default)"
-            return f"MT_LOTTERY_CACHE={cache}{default} must be a folder that you may write."
+            return (
+                f"MT_LOTTERY_CACHE={cache}{default} must be a folder with space that you may write."
+            )
     return ""
