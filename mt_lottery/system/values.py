@@ -116,11 +116,14 @@ def user_path(given: str | os.PathLike[str], error: type[MTLotteryError], what: 
         what: what goes before the path in a message: ``--run ``.
 
     Raises:
-        error: it is no text, or no path on any system: NUL, an unknown home, too long a name.
+        error: it is no text, or no path on any system: empty, NUL, an unknown home, too
+            long a name.
     """
     text: object = os.fspath(given) if isinstance(given, os.PathLike) else given
     if not isinstance(text, str):
         raise error(f"{what}{shorten(text)}: a path must be a text, not {type(text).__name__}.")
+    if not text:  # pathlib would read it as the current folder
+        raise error(f"{what}{text!r}: an empty text is no path.")
     if problem := path_problem(text):
         raise error(f"{what}{shown(text)}: {problem}.")
     return Path(text).expanduser()
