@@ -7,6 +7,7 @@ import math
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from mt_lottery.errors import MTLotteryError, nearest, plural, shorten
 from mt_lottery.reading.files import shown
@@ -61,6 +62,12 @@ def wholes(text: str, least: int = 0, most: int = LARGEST) -> list[int]:
 def numbers(text: str, least: float = -math.inf, most: float = math.inf) -> list[float]:
     """As :func:`number`, of several with commas between."""
     return [number(part, least, most) for part in text.split(",")]
+
+
+def plain_number(value: Any) -> Any:
+    """A number of NumPy, or a tensor that holds one, as Python's; anything else as it is."""
+    one = getattr(value, "ndim", None) == 0 and hasattr(value, "item")
+    return value.item() if one else value
 
 
 def device_name(text: str) -> str:

@@ -79,8 +79,11 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (score([None, "a"], REFERENCES), r"^hypotheses\[0\] must be a text, not NoneType"),
         (score("a", "b"), "^hypotheses is one text"),
         (score(REFERENCES, [REFERENCES]), "references: a list of lists"),
-        (score(dict(enumerate(REFERENCES)), REFERENCES), "^hypotheses is a dict, .* values"),
-        (score(REFERENCES, dict(enumerate(REFERENCES))), "^references is a dict"),
+        (
+            score(dict(zip("ab", REFERENCES, strict=True)), REFERENCES),
+            "^hypotheses is a dict, .* values",
+        ),
+        (score(REFERENCES, dict(zip("ab", REFERENCES, strict=True))), "^references is a dict"),
         (score(set(REFERENCES), REFERENCES), "^hypotheses is a set, which has no order"),
         (score(REFERENCES, frozenset(REFERENCES)), "^references is a frozenset"),
         (score(FRAME, FRAME["en"]), r"^hypotheses is a DataFrame; .* \('en', 'ro'\)"),
@@ -168,6 +171,22 @@ def test_texts_of_every_form_score_the_same(form: Any) -> None:
     plain = mtl.score(REFERENCES, REFERENCES, REFERENCES, ["chrf"], bootstrap=10)
     found = mtl.score(form(REFERENCES), form(REFERENCES), form(REFERENCES), ("chrf",), bootstrap=10)
     assert found == plain
+
+
+def test_numbers_of_numpy_and_torch_are_numbers() -> None:
+    from mt_lottery.api.benchmarks import _seeds
+    from mt_lottery.api.training import settings_from
+
+    given = {"seed": torch.tensor(4), "tuner": {"tickets": np.int64(4), "ids": [np.int64(1)]}}
+    assert settings_from(given) == {"seed": 4, "tuner.tickets": 4, "tuner.ids": [1]}
+    assert _seeds(np.int64(3)) == "3" and _seeds([np.int64(0), torch.tensor(1)]) == "0,1"
+    for call in (
+        lambda: mtl.certify("x", positions=np.int64(2), alphas=[0.5], seed=torch.tensor(0)),
+        bench(recipes="lora", langs="ro", jobs=np.int64(1), tune=np.int64(0), preset="smok"),
+    ):
+        with pytest.raises(mtl.MTLotteryError, match=r"^x|smok") as told:
+            call()
+        assert "whole number" not in str(told.value) and "positions" not in str(told.value)
 
 
 def test_a_command_in_the_same_process_still_names_its_options(
