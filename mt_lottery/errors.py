@@ -15,7 +15,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -264,28 +264,6 @@ def assigned(settings: Mapping[str, object]) -> str:
 def by_caller(command: T, python: T) -> T:
     """One of two words: for who gave a command, or called from Python."""
     return command if _OPTIONS.get() else python
-
-
-def check_texts(name: str, given: Any, error: type[MTLotteryError]) -> list[str]:
-    """Texts that a call was given, as a list: of any iterable, an array or a column too.
-
-    Args:
-        name: of the argument.
-        given: what should be texts.
-        error: the class to raise.
-
-    Raises:
-        error: one text, nothing to go through, or an element that is none; with its place.
-    """
-    if isinstance(given, str | bytes):
-        raise error(f"{name} is one text; give a list of them: [{shorten(given)}].")
-    if not isinstance(given, Iterable):
-        raise error(f"{name} must be a list of texts, not {type(given).__name__}.")
-    texts = list(given)
-    for place, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise error(f"{name}[{place}] must be a text, not {type(text).__name__}.")
-    return [str(text) for text in texts]  # NumPy's own kind of text too
 
 
 def shorten(value: object) -> str:

@@ -98,6 +98,7 @@ def test_no_devices(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
+        ("", "an empty text is no path"),
         ("a\0b", "NUL"),
         ("a\udcffb", "not UTF-8"),
         ("~nosuchuser/x", "there is no user 'nosuchuser'"),
@@ -111,7 +112,7 @@ def test_no_paths(text: str, why: str) -> None:
         values.user_path(text, ConfigError, "--out ")
 
 
-@pytest.mark.parametrize("text", ["a", "", "a\nb", "ș" * 127, "~root", "/a/../b", "-x"])
+@pytest.mark.parametrize("text", ["a", " ", "a\nb", "ș" * 127, "~root", "/a/../b", "-x"])
 def test_paths(text: str) -> None:
     assert values.user_path(text, ConfigError) == Path(text).expanduser()
 

@@ -12,10 +12,11 @@ from mt_lottery.api.training import plain_value, refuse_misspelt, settings_from
 from mt_lottery.benchmark.board.presenting import notes, tables
 from mt_lottery.benchmark.board.report import read_board
 from mt_lottery.config.overrides import quoted
-from mt_lottery.errors import ConfigError, RecordError, check_texts, shorten
+from mt_lottery.errors import ConfigError, RecordError, shorten
+from mt_lottery.reading.given_texts import check_texts
 from mt_lottery.report.printing import as_text
 from mt_lottery.system.quiet import quietly
-from mt_lottery.system.values import user_path
+from mt_lottery.system.values import plain_number, user_path
 
 
 class Leaderboard:
@@ -152,10 +153,10 @@ def bench(
         preset=preset,
         model=None if model is None else str(model),
         data=data,
-        tune=tune,
+        tune=plain_number(tune),
         out=None if out is None else user_path(out, RecordError),
         executor=executor,
-        jobs=jobs,
+        jobs=plain_number(jobs),
         slurm=[f"{key}={value}" for key, value in (slurm or {}).items()],
         user_dir=None if user_dir is None else str(user_path(user_dir, RecordError)),
         joint=joint,
@@ -176,13 +177,14 @@ def _seeds(given: Any) -> str:
     Raises:
         ConfigError: none, or something else than a number, a list of them or ``"0,1"``.
     """
+    given = plain_number(given)
     if isinstance(given, str):
         return given
     if isinstance(given, int):
         return str(given)
     if not isinstance(given, Iterable) or not (listed := list(given)):
         raise ConfigError(f"seeds={shorten(given)}; a whole number or a list of some, as [0, 1].")
-    return ",".join(map(str, listed))
+    return ",".join(str(plain_number(each)) for each in listed)
 
 
 def _names(argument: str, given: str | Iterable[str]) -> list[str]:

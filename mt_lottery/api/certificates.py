@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mt_lottery.errors import ArgumentError, ConfigError, check_keywords, checked_keywords
 from mt_lottery.system.quiet import quietly
+from mt_lottery.system.values import plain_number
 
 if TYPE_CHECKING:
     from mt_lottery.paper.certify.certificate import Certificate
@@ -87,6 +88,7 @@ def certify(run: Any = None, *numbers: Any, more: Sequence[Any] = (), **settings
     known = [field.name for field in dataclasses.fields(Settings)]
     check_keywords("certify", settings, ["more", *known, *HOW])
     how = {key: settings.pop(key) for key in HOW if key in settings}
+    settings = {key: plain_number(value) for key, value in settings.items()}
     for key in ("alphas", "check_alphas"):
         if hasattr(settings.get(key), "tolist"):  # an array, a tensor
             settings[key] = settings[key].tolist()

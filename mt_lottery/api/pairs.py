@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from mt_lottery.data.files import check_text, sides_of
 from mt_lottery.errors import DataError, nearest, plural
 from mt_lottery.languages import LanguagePair
+from mt_lottery.reading.given_texts import check_ordered
 from mt_lottery.system.atomic import write_bytes
 from mt_lottery.system.values import cache_folder
 
@@ -123,6 +124,8 @@ def _rows(role: str, given: Any) -> Iterable[Any]:
             f"{role}: several splits or columns ({named}) where pairs are needed: give one split, "
             "or a list of (source, target)."
         )
+    if isinstance(given, set | frozenset):
+        check_ordered(role, given, DataError)
     if not isinstance(given, Iterable):
         raise DataError(
             f"{role}: {type(given).__name__}; allowed: a file name, two file names, a list of "

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
 from mt_lottery.data.text import decomposed
 from mt_lottery.decoding.translation import Hypothesis
-from mt_lottery.errors import ScoreError, check_texts, checked_keywords, plural, shorten
+from mt_lottery.errors import ScoreError, checked_keywords, plural, shorten
+from mt_lottery.reading.given_texts import check_ordered, check_texts
 from mt_lottery.report.printing import Grid, as_text
 from mt_lottery.scoring.metric import WHICH, Metric, MetricContext, check_parallel
 from mt_lottery.scoring.report import evaluate, shown_column, shown_score
@@ -96,6 +97,7 @@ def score(
         RegistryError: unknown metric, with the nearest match.
     """
     hypotheses = check_texts("hypotheses", hypotheses, ScoreError)
+    check_ordered("references", references, ScoreError)
     references = _listed(references)
     if isinstance(references, list) and references and isinstance(references[0], list | tuple):
         raise ScoreError("references: a list of lists; one reference a sentence is scored.")
@@ -138,4 +140,5 @@ def score(
 
 def _listed(given: Any) -> Any:
     """What can be gone through as a list, so that it can be gone through twice."""
-    return list(given) if isinstance(given, Iterable) and not isinstance(given, str) else given
+    once = isinstance(given, Iterable) and not isinstance(given, str | Mapping)
+    return list(given) if once else given

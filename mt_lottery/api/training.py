@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import inspect
 import keyword
-import numbers
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from mt_lottery.languages import parse_pairs
 from mt_lottery.runs.finished import Run
 from mt_lottery.runs.planning.plan import Echo
 from mt_lottery.system.quiet import quietly
+from mt_lottery.system.values import plain_number
 
 ROLES = ("train", "dev", "test")
 
@@ -67,12 +67,12 @@ def refuse_misspelt(
 
 
 def plain_value(value: Any) -> Any:
-    """A setting's value as YAML has it: no path, no number of NumPy, no tuple."""
+    """A setting's value as YAML has it: no path, no number of NumPy or torch, no tuple."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    if isinstance(value, numbers.Number) and hasattr(value, "item"):  # a number of NumPy
-        return value.item()
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, tuple | list):
+        return [plain_value(each) for each in value]
+    return plain_number(value)
 
 
 def run_settings(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mt_lottery.errors import ConfigError, check_keywords, nearest, shorten
-from mt_lottery.system.values import LARGEST
+from mt_lottery.system.values import LARGEST, plain_number
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -77,6 +77,7 @@ def revised(function: str, config: T, changes: Mapping[str, Any]) -> T:
     """
     check_keywords(function, changes, [f.name for f in dataclasses.fields(config)])
     found = []
+    changes = {name: plain_number(value) for name, value in changes.items()}
     for name, value in changes.items():
         kinds = (int, float) if isinstance(getattr(config, name), float) else int
         if isinstance(value, bool) or not isinstance(value, kinds):

@@ -79,20 +79,22 @@ def translate(sentence):
     how = {{"add_generation_prompt": True, {settings}, "return_dict": True, "return_tensors": "pt"}}
     ids = tokenizer.apply_chat_template(messages, **how)["input_ids"]"""
 
-_PLAIN = """from transformers import {auto}, AutoTokenizer
+_PLAIN = """from transformers import {auto}, AutoTokenizer, GenerationConfig
 
 folder = "."  # where this file is
 tokenizer = AutoTokenizer.from_pretrained(folder)
 model = {auto}.from_pretrained(folder, dtype="auto").eval()
+model.generation_config = GenerationConfig()  # no penalties of the model's own, as in the run
 """
 
 _ADAPTER = """from peft import PeftModel
-from transformers import {auto}, AutoTokenizer
+from transformers import {auto}, AutoTokenizer, GenerationConfig
 
 folder = "."  # where this file is
 base = {base}
 tokenizer = AutoTokenizer.from_pretrained(base)
 model = {auto}.from_pretrained(base, dtype="{dtype}")
+model.generation_config = GenerationConfig()  # no penalties of the base's own, as in the run
 model = PeftModel.from_pretrained(model, folder).eval()
 """
 

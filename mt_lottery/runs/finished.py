@@ -12,8 +12,9 @@ from mt_lottery.data.joint import in_direction
 from mt_lottery.data.prompts.prepared import PreparedText
 from mt_lottery.data.prompts.wording import prompts_of
 from mt_lottery.decoding.room import TooLongError
-from mt_lottery.errors import ArgumentError, argument, check_texts
+from mt_lottery.errors import ArgumentError, argument
 from mt_lottery.languages import parse_pair
+from mt_lottery.reading.given_texts import check_text, check_texts
 from mt_lottery.runs.decode import decode, prompts_and_leads
 from mt_lottery.runs.opened.parts import Opened
 
@@ -100,6 +101,7 @@ class Run(Opened):
         """
         if not isinstance(sentence, str):
             raise ArgumentError(f"sentence must be one text, not {type(sentence).__name__}.")
+        check_text("sentence", sentence, ArgumentError)
         tuned = self.tuned  # the examples of few_shot are read with it
         config = in_direction(self.config, self.direction(lang))
         text = PreparedText.of(config)

@@ -7,6 +7,7 @@ import math
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from mt_lottery.errors import MTLotteryError, nearest, plural, shorten
 from mt_lottery.reading.files import shown
@@ -75,6 +76,12 @@ def numbers(text: str, least: float = -math.inf, most: float = math.inf) -> list
     return [number(part, least, most) for part in text.split(",")]
 
 
+def plain_number(value: Any) -> Any:
+    """A number of NumPy, or a tensor that holds one, as Python's; anything else as it is."""
+    one = getattr(value, "ndim", None) == 0 and hasattr(value, "item")
+    return value.item() if one else value
+
+
 def device_name(text: str) -> str:
     """A device as it may be written; whether it is there is another question.
 
@@ -128,11 +135,14 @@ def user_path(given: str | os.PathLike[str], error: type[MTLotteryError], what: 
         what: what goes before the path in a message: ``--run ``.
 
     Raises:
-        error: it is no text, or no path on any system: NUL, an unknown home, too long a name.
+        error: it is no text, or no path on any system: empty, NUL, an unknown home, too
+            long a name.
     """
     text: object = os.fspath(given) if isinstance(given, os.PathLike) else given
     if not isinstance(text, str):
         raise error(f"{what}{shorten(text)}: a path must be a text, not {type(text).__name__}.")
+    if not text:  # pathlib would read it as the current folder
+        raise error(f"{what}{text!r}: an empty text is no path.")
     if problem := path_problem(text):
         raise error(f"{what}{shown(text)}: {problem}.")
     return Path(text).expanduser()
@@ -163,5 +173,7 @@ def about_cache(path: str | os.PathLike[str]) -> str:
     with contextlib.suppress(DiskError):
         if Path(path).is_relative_to(cache := cache_folder()):
             default = "" if os.environ.get("MT_LOTTERY_CACHE") else " (the default)"
-            return f"MT_LOTTERY_CACHE={cache}{default} must be a folder that you may write."
+            return (
+                f"MT_LOTTERY_CACHE={cache}{default} must be a folder with space that you may write."
+            )
     return ""

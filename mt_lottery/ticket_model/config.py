@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from peft import PeftConfig
+from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PeftConfig
 
 from mt_lottery.errors import ArgumentError, checked_keywords, nearest
 from mt_lottery.ticket_model.given_rows import RowsLike, token_ids
@@ -28,9 +28,11 @@ class TicketConfig(PeftConfig):  # type: ignore[misc]
         base_model_name_or_path: of the original model; filled in by :func:`get_ticket_model`.
         revision: of the original model on the hub, as PEFT keeps it.
         inference_mode: the rows are frozen.
+        task_type, peft_type, auto_mapping, peft_version: PEFT's, as a file of ``save_pretrained``
+            has them; none need be given.
 
     Raises:
-        ArgumentError: a ValueError: no row, an id twice or that is none, another scope.
+        ArgumentError: a ValueError: no row, an id twice or that is none, another scope or type.
         KeywordError: a TypeError: an argument that there is not, with the nearest that there is.
 
     >>> import mt_lottery as mtl
@@ -57,7 +59,13 @@ class TicketConfig(PeftConfig):  # type: ignore[misc]
         base_model_name_or_path: str | None = None,
         revision: str | None = None,
         inference_mode: bool = False,
+        task_type: str | None = None,
+        peft_type: str | None = None,
+        auto_mapping: dict[str, Any] | None = None,
+        peft_version: str | None = None,
     ) -> None:
+        _check_type("peft_type", peft_type, TICKET)
+        _check_type("task_type", task_type, TICKET, "CAUSAL_LM")
         if scope not in SCOPES:
             hint = " 'tied' of a recipe is 'both' here." if scope == "tied" else ""  # type: ignore[comparison-overlap]
             raise ArgumentError(
@@ -65,11 +73,29 @@ class TicketConfig(PeftConfig):  # type: ignore[misc]
             )
         super().__init__(
             peft_type=TICKET,
+            auto_mapping=auto_mapping,
             base_model_name_or_path=base_model_name_or_path,
             revision=revision,
             inference_mode=inference_mode,
         )
         # one of PEFT's tasks would make PEFT's own class of model
         self.task_type = TICKET
+        if peft_version is not None:
+            self.peft_version = peft_version
         self.rows = token_ids(rows)
         self.scope = scope
+
+
+def _check_type(name: str, given: object, *allowed: str) -> None:
+    """A type of PEFT's own that a configuration was given; None is the right one.
+
+    Raises:
+        ArgumentError: another.
+    """
+    if given is not None and given not in allowed:
+        known = ", ".join(map(repr, allowed))
+        raise ArgumentError(f"{name}={given!r}; allowed of a ticket: {known}, or none.")
+
+
+# so that PEFT reads what save_pretrained wrote
+PEFT_TYPE_TO_CONFIG_MAPPING[TICKET] = TicketConfig

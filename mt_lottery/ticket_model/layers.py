@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from peft import PeftModel
@@ -60,6 +60,18 @@ def check_base(model: Any, scope: str) -> None:
         )
 
 
+def refuse_resizing(*_: Any, **__: Any) -> NoReturn:
+    """In place of ``resize_token_embeddings``, of a model whose table is frozen under a ticket.
+
+    Raises:
+        ModelError: always.
+    """
+    raise ModelError(
+        "The vocabulary cannot change under a ticket: resize the original model first "
+        "(base.resize_token_embeddings), then get_ticket_model(base, …)."
+    )
+
+
 class TicketLayers(nn.Module):
     """A model with its ticket in it: what a ``PeftModel`` calls its ``base_model``.
 
@@ -92,6 +104,7 @@ class TicketLayers(nn.Module):
         ids = torch.tensor(config.rows)
         embedding = attach(model, ids, tied=config.scope == "both")
         embedding.rows.requires_grad_(not config.inference_mode)
+        model.resize_token_embeddings = refuse_resizing
         # both are parts of the model already, but while the adapter is disabled
         self._layers = (embedding, model.get_output_embeddings())
 
@@ -108,6 +121,11 @@ class TicketLayers(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the model makes of it."""
         return self.model(*args, **kwargs)
+
+    def release(self) -> Any:
+        """The model, which is a plain one again once its rows are out of it."""
+        vars(self.model).pop("resize_token_embeddings", None)
+        return self.model
 
     def disable_adapter_layers(self) -> None:
         """Put the original tables back."""

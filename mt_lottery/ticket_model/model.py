@@ -12,7 +12,6 @@ from typing import Any, Literal, Unpack
 import torch
 from peft import (
     MODEL_TYPE_TO_PEFT_MODEL_MAPPING,
-    PEFT_TYPE_TO_CONFIG_MAPPING,
     PEFT_TYPE_TO_TUNER_MAPPING,
     PeftModelForCausalLM,
 )
@@ -253,7 +252,7 @@ class TicketModel(OneTicket, PeftModelForCausalLM):  # type: ignore[misc]
         if safe_merge and not bool(torch.isfinite(self.values).all()):
             raise ModelError("The tuned rows hold NaN or infinity; nothing was merged.")
         self.base_model.enable_adapter_layers()
-        return fold(base)
+        return fold(self.base_model.release())
 
     def tie_weights(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing: tables that belong together are so, and rows of one table belong to it.
@@ -263,7 +262,7 @@ class TicketModel(OneTicket, PeftModelForCausalLM):  # type: ignore[misc]
 
     def unload(self) -> Any:
         """The original model as it was; the rows are left out of it. This wrapper is used up."""
-        base = self.get_base_model()
+        base = self.base_model.release()
         detach(base)
         return base
 
@@ -342,6 +341,5 @@ def get_ticket_model(
 
 
 # so that peft.get_peft_model and SFTTrainer(peft_config=…) make the same model
-PEFT_TYPE_TO_CONFIG_MAPPING[TICKET] = TicketConfig
 PEFT_TYPE_TO_TUNER_MAPPING[TICKET] = TicketLayers
 MODEL_TYPE_TO_PEFT_MODEL_MAPPING[TICKET] = TicketModel

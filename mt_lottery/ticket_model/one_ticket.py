@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from mt_lottery.errors import ArgumentError, ModelError, nearest
+from mt_lottery.ticket_model.layers import refuse_resizing
 
 
 class OneTicket:
@@ -45,7 +46,4 @@ class OneTicket:
 
     def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refused: the table is frozen here."""
-        raise ModelError(
-            "The vocabulary cannot change under a ticket: resize the original model first "
-            "(base.resize_token_embeddings), then get_ticket_model(base, …)."
-        )
+        refuse_resizing()

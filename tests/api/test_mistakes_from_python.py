@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
 
 PAIRS = [("The cat.", "Pisica."), ("The dog.", "Câinele.")]
 HALF, IDS = torch.tensor([0.5, 0.1]), torch.tensor([3, 5])
+FRAME = pandas.DataFrame(PAIRS, columns=["en", "ro"])
 REFERENCES = ["the cat sat on the mat", "a dog"]
 
 
@@ -78,6 +79,21 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (score([None, "a"], REFERENCES), r"^hypotheses\[0\] must be a text, not NoneType"),
         (score("a", "b"), "^hypotheses is one text"),
         (score(REFERENCES, [REFERENCES]), "references: a list of lists"),
+        (
+            score(dict(zip("ab", REFERENCES, strict=True)), REFERENCES),
+            "^hypotheses is a dict, .* values",
+        ),
+        (score(REFERENCES, dict(zip("ab", REFERENCES, strict=True))), "^references is a dict"),
+        (score(set(REFERENCES), REFERENCES), "^hypotheses is a set, which has no order"),
+        (score(REFERENCES, frozenset(REFERENCES)), "^references is a frozenset"),
+        (score(FRAME, FRAME["en"]), r"^hypotheses is a DataFrame; .* \('en', 'ro'\)"),
+        (score(FRAME["en"], FRAME), "^references is a DataFrame"),
+        (score(REFERENCES, REFERENCES, set(REFERENCES)), "^sources is a set"),
+        (score(metrics={"chrf": 1}), "^metrics must be a list of names"),
+        (score(["a\ud800", "b"], REFERENCES), r"^hypotheses\[0\] holds half a surrogate pair"),
+        (train(train=set(PAIRS)), "^train is a set, which has no order"),
+        (train(test=frozenset(PAIRS)), "^test is a frozenset, which has no order"),
+        (bench(langs={"ro": 1}), "^langs is a dict"),
         (score(metrics=[]), "metrics must be a list of names"),
         (score(metrics=None), "metrics must be a list of names"),
         (score(metrics=[3]), "metrics: 3 is neither"),
@@ -92,6 +108,9 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "write data='files', settings={'data.path': './x.tsv'}",
         ),
         (lambda: mtl.Run(3), "^3: a path must be a text, not int"),
+        (lambda: mtl.Run(""), "^'': an empty text is no path"),
+        (lambda: mtl.find_ticket("", "", rows=3), "^the first model is ''; a folder"),
+        (lambda: mtl.find_ticket(HALF.reshape(1, 2), "", rows=1), "^the second model is ''"),
         (lambda: mtl.load_tuned(3), "^3: a path must be a text, not int"),
         (lambda: mtl.Leaderboard(b"x"), "^b'x': a path must be a text, not bytes"),
         (lambda: mtl.read_record(3), "^3: a path must be a text, not int"),
@@ -140,11 +159,34 @@ def test_settings_in_messages_are_written_for_who_called() -> None:
     }
 
 
-@pytest.mark.parametrize("form", [list, iter, np.array, pandas.Series])
+@pytest.mark.parametrize(
+    "form",
+    [
+        *(list, iter, np.array, pandas.Series),
+        lambda texts: dict(enumerate(texts)).values(),
+        lambda texts: dict.fromkeys(texts).keys(),
+    ],
+)
 def test_texts_of_every_form_score_the_same(form: Any) -> None:
     plain = mtl.score(REFERENCES, REFERENCES, REFERENCES, ["chrf"], bootstrap=10)
     found = mtl.score(form(REFERENCES), form(REFERENCES), form(REFERENCES), ("chrf",), bootstrap=10)
     assert found == plain
+
+
+def test_numbers_of_numpy_and_torch_are_numbers() -> None:
+    from mt_lottery.api.benchmarks import _seeds
+    from mt_lottery.api.training import settings_from
+
+    given = {"seed": torch.tensor(4), "tuner": {"tickets": np.int64(4), "ids": [np.int64(1)]}}
+    assert settings_from(given) == {"seed": 4, "tuner.tickets": 4, "tuner.ids": [1]}
+    assert _seeds(np.int64(3)) == "3" and _seeds([np.int64(0), torch.tensor(1)]) == "0,1"
+    for call in (
+        lambda: mtl.certify("x", positions=np.int64(2), alphas=[0.5], seed=torch.tensor(0)),
+        bench(recipes="lora", langs="ro", jobs=np.int64(1), tune=np.int64(0), preset="smok"),
+    ):
+        with pytest.raises(mtl.MTLotteryError, match=r"^x|smok") as told:
+            call()
+        assert "whole number" not in str(told.value) and "positions" not in str(told.value)
 
 
 def test_a_command_in_the_same_process_still_names_its_options(
@@ -197,6 +239,10 @@ def test_a_run_takes_texts_and_settings_of_decoding_as_train_does(tmp_path: Path
         (lambda: run.translate(["a"], max_new_token=3), "Did you mean 'max_new_tokens'"),
         (lambda: run.translate(["a"], beam_size=0), "`beam_size` must be ≥ 1"),
         (lambda: run.translate(["a"], beam_size="2"), "`beam_size` must be a whole number"),
+        (lambda: run.translate({"id": "The cat."}), "^sentences is a dict"),
+        (lambda: run.translate(FRAME), "^sentences is a DataFrame; give one of its columns"),
+        (lambda: run.translate(["a", "a\ud800b"]), r"^sentences\[1\] holds half a surrogate pair"),
+        (lambda: run.prompt("a\ud800b"), "^sentence holds half a surrogate pair"),
         (lambda: run.prompt(["a"]), "^sentence must be one text, not list"),
         (lambda: run.merge(tmp_path / "run"), "overwrite=True|run"),
         (lambda: mtl.certify(run), "no embedding-tuned probe"),

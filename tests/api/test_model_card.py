@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -55,12 +57,62 @@ def test_the_cards_lines_translate_as_the_run_does(
     run.check_files()  # the card belongs to what was recorded
 
 
+@pytest.mark.parametrize("recipe", ["random_seen", "full", "lora"])
+def test_penalties_of_the_base_are_left_out_as_in_the_run(
+    recipe: str, models: Models, tmp_path: Path, cache: Path
+) -> None:
+    """Instruct models ship such settings, and ``generate`` and servers take them up."""
+    base = shutil.copytree(models.untied, tmp_path / "base")
+    settings = json.loads((base / "generation_config.json").read_text("utf-8"))
+    penalties = {"repetition_penalty": 1.5, "no_repeat_ngram_size": 2, "temperature": 0.6}
+    (base / "generation_config.json").write_text(json.dumps(settings | penalties), "utf-8")
+    more = {"tuner": {"tickets": 9}} if recipe == "random_seen" else {}
+    run = trained(recipe, base, tmp_path, **more)
+    sentences = [line["source"] for line in run.hypotheses]
+    said = run.translate(sentences)
+    done = run.export(tmp_path / "merged", "merged")
+    assert by_the_card(run.folder / ("model" if recipe == "full" else "adapter"), sentences) == said
+    assert by_the_card(done.folder, sentences) == said
+    kept = json.loads((done.folder / "generation_config.json").read_text("utf-8"))
+    assert not kept.keys() & penalties.keys() and kept["eos_token_id"] == settings["eos_token_id"]
+    names = "no_repeat_ngram_size, repetition_penalty, temperature"
+    assert f"as the run decodes without: {names}." in str(done)
+    assert names in (done.folder / "README.md").read_text("utf-8")
+
+
 def test_a_merged_folder_says_how_to_translate(models: Models, tmp_path: Path, cache: Path) -> None:
     run = trained("random_seen", models.untied, tmp_path, tuner={"tickets": 9})
     sentences = (MINI / "test.en.txt").read_text("utf-8").splitlines()[:4]
     said = run.translate(sentences)
     run.merge(tmp_path / "merged")
     assert by_the_card(tmp_path / "merged", sentences) == said
+
+
+def test_the_terms_of_the_base_go_with_its_weights(
+    models: Models, tmp_path: Path, cache: Path
+) -> None:
+    base = shutil.copytree(models.untied, tmp_path / "base")
+    for name in ("LICENSE.txt", "Notice", "USE_POLICY.md", "licensed.bin"):
+        (base / name).write_text(name, "utf-8")
+    card = "---\nlicense: other\nlicense_name: tiny\nlicense_link: LICENSE.txt\n---\n# Tiny\n"
+    (base / "README.md").write_text(card, "utf-8")
+    run = trained("random_seen", base, tmp_path, tuner={"tickets": 9})
+    merged = run.export(tmp_path / "merged", "merged").folder
+    for name in ("LICENSE.txt", "Notice", "USE_POLICY.md"):
+        assert (merged / name).read_text("utf-8") == name
+    assert not (merged / "licensed.bin").exists()
+    said = (merged / "README.md").read_text("utf-8")
+    assert "license: other\nlicense_name: tiny\nlicense_link: LICENSE.txt\n" in said
+    assert "The terms of the original model are in LICENSE.txt, Notice, USE_POLICY.md." in said
+
+
+def test_gemmas_terms_are_named(tmp_path: Path) -> None:
+    from mt_lottery.model.loading import ModelInfo
+    from mt_lottery.runs.export.license import copy_terms, license_fields
+
+    gemma = ModelInfo("gemma3_270m", str(tmp_path), "0", None, 1, 1, 1, True)
+    assert license_fields(gemma) == {"license": "gemma"}
+    assert "Gemma Terms of Use: https://ai.google.dev/gemma/terms." in copy_terms(gemma, tmp_path)
 
 
 def test_a_tokenizer_that_closes_what_it_reads(models: Models) -> None:

@@ -7,6 +7,7 @@ the last test reads the real package.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import multiprocessing
@@ -27,6 +28,7 @@ from mt_lottery.model import tables
 from mt_lottery.model.gemma3 import gemma3_270m as gemma
 from mt_lottery.model.gemma3.gemma3_gguf import convert
 from mt_lottery.model.loading import fingerprint, load
+from mt_lottery.system.diskfault import DiskError, disk_error
 
 pytestmark = pytest.mark.slow
 
@@ -316,6 +318,28 @@ def test_full_disk(source, monkeypatch):
     usage = shutil.disk_usage("/")._replace(free=100)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
     with pytest.raises(ModelError, match=r"disk is full.*MT_LOTTERY_CACHE"):
+        gemma.cached_folder(source)
+
+
+def test_a_disk_that_fills_is_said_once(source, cache):
+    def fills(_gguf: Path, folder: Path) -> None:
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise DiskError(str(disk_error(full, folder / "model.safetensors"))) from full
+
+    with pytest.raises(ModelError) as told:
+        gemma.cached_folder(dataclasses.replace(source, convert=fills))
+    said = str(told.value)
+    assert said.endswith(
+        "cannot be written: No space left on device. The disk is full: make room first. "
+        f"MT_LOTTERY_CACHE={cache} must be a folder with space that you may write. 1 GB is needed."
+    )
+    assert said.count("MT_LOTTERY_CACHE") == 1 and ".." not in said
+
+
+def test_a_cache_that_is_a_file(source, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MT_LOTTERY_CACHE", str(tmp_path / "file"))
+    with pytest.raises(ModelError, match=r"MT_LOTTERY_CACHE=.*file: a file; it must be a folder"):
         gemma.cached_folder(source)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import peft
 import pytest
 import torch
 
@@ -78,6 +80,24 @@ def test_another_scope() -> None:
         mtl.TicketConfig(rows=[1], scope="boht")  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="'tied' of a recipe is 'both' here"):
         mtl.TicketConfig(rows=[1], scope="tied")  # type: ignore[arg-type]
+
+
+def test_a_config_is_read_back_as_peft_does(tmp_path: Path) -> None:
+    config = mtl.TicketConfig(rows=[17, 4], scope="both", base_model_name_or_path="base")
+    config.save_pretrained(str(tmp_path))
+    assert mtl.TicketConfig.from_pretrained(str(tmp_path)) == config
+    assert peft.PeftConfig.from_pretrained(str(tmp_path)) == config
+    assert mtl.TicketConfig(**config.to_dict()) == config
+    assert peft.get_peft_config(config.to_dict()) == config
+    assert peft.get_peft_config({"peft_type": "TICKET", "rows": [1]}).rows == [1]
+    changed = dataclasses.replace(config, rows=[3])
+    assert changed.rows == [3] and changed.scope == "both" and changed.task_type == "TICKET"
+    with pytest.raises(ArgumentError, match=r"peft_type='LORA'; allowed of a ticket: 'TICKET'"):
+        mtl.TicketConfig(rows=[1], peft_type="LORA")
+    with pytest.raises(ArgumentError, match=r"task_type='SEQ_CLS'; allowed"):
+        mtl.TicketConfig(rows=[1], task_type="SEQ_CLS")
+    with pytest.raises(KeywordError, match=r"Did you mean 'task_type'"):
+        mtl.TicketConfig(rows=[1], tsk_type="CAUSAL_LM")  # type: ignore[call-arg]
 
 
 def test_keywords_are_checked() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -193,12 +194,23 @@ def test_what_one_ticket_does_not_have() -> None:
         (lambda: model.merge_adapter(), r"merge_and_unload\(\)"),
         (lambda: model.unmerge_adapter(), r"merge_and_unload\(\)"),
         (lambda: model.resize_token_embeddings(70), "resize the original model first"),
+        (lambda: model.get_base_model().resize_token_embeddings(70), "resize the original model"),
     ]:
         with pytest.raises(ModelError, match=said):
             call()
     for call in (model.set_adapter, lambda name: model.merge_and_unload(adapter_names=[name])):
         with pytest.raises(ArgumentError, match=r"'defalt': .* Did you mean 'default'\?"):
             call("defalt")
+
+
+def test_a_model_without_its_ticket_is_resized_again() -> None:
+    for copied in (copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))):
+        model = copied(tuned())
+        with pytest.raises(ModelError, match="cannot change under a ticket"):
+            model.get_base_model().resize_token_embeddings(70)
+        for plain in (copied(model).unload(), model.merge_and_unload()):
+            plain.resize_token_embeddings(70)
+            assert plain.get_input_embeddings().weight.shape[0] == 70
 
 
 def test_saving_refuses(tmp_path: Path) -> None:

@@ -20,6 +20,22 @@ def cast(model: Any, dtype: Any) -> Any:
     return model
 
 
+#: What is kept of the settings of ``generate``; the others change what a search says.
+_KEPT_SETTINGS = frozenset(
+    [
+        *("eos_token_id", "bos_token_id", "pad_token_id", "decoder_start_token_id"),
+        *("use_cache", "cache_implementation", "transformers_version", "_from_model_config"),
+    ]
+)
+
+
+def not_decoded_with(model: Any) -> list[str]:
+    """Settings of a model's ``generate`` that :func:`save_folder` leaves out, by name."""
+    settings = getattr(model, "generation_config", None)
+    found = {} if settings is None else settings.to_diff_dict()
+    return sorted(key for key, value in found.items() if value and key not in _KEPT_SETTINGS)
+
+
 def save_folder(
     model: Any,
     tokenizer: Any,
@@ -29,6 +45,10 @@ def save_folder(
     more: Callable[[Path], None] | None = None,
 ) -> None:
     """Write weights, configuration and tokenizer; the folder is whole or not there at all.
+
+    Penalties, sampling and whatever else of the model's ``generation_config.json`` a run decodes
+    without are left out of it: ``generate`` and servers would take them up
+    (:func:`~mt_lottery.decoding.beam.own_settings_put_aside`).
 
     Args:
         model: a plain transformers causal LM.
@@ -45,7 +65,7 @@ def save_folder(
     with written_folder(folder, marked=marked) as staging:
         model.save_pretrained(staging, max_shard_size="1000GB")
         tokenizer.save_pretrained(staging)
-        for name, adapt in (("config.json", with_rope), ("tokenizer_config.json", _with_class)):
+        for name, adapt in _ADAPTED.items():
             path = staging / name
             if path.is_file():
                 content = adapt(json.loads(path.read_text("utf-8")))
@@ -59,3 +79,14 @@ def _with_class(config: dict[str, Any]) -> dict[str, Any]:
     if config.get("tokenizer_class") == "TokenizersBackend":
         config["tokenizer_class"] = "PreTrainedTokenizerFast"
     return config
+
+
+def _special_tokens_only(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key in _KEPT_SETTINGS}
+
+
+_ADAPTED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "config.json": with_rope,
+    "tokenizer_config.json": _with_class,
+    "generation_config.json": _special_tokens_only,
+}

@@ -23,8 +23,9 @@ from mt_lottery.model.cache import remember_sha256, sha256_file
 from mt_lottery.reading import read_json
 from mt_lottery.registry import register_model
 from mt_lottery.system.atomic import DiskError, write_text
+from mt_lottery.system.diskfault import disk_error
 from mt_lottery.system.replacing import written_folder
-from mt_lottery.system.values import cache_folder
+from mt_lottery.system.values import about_cache, cache_folder
 
 if TYPE_CHECKING:
     from mt_lottery.model.loading import LoadedModel
@@ -98,7 +99,10 @@ def cached_folder(source: Source = GEMMA) -> Path:
             cannot be written.
     """
     # The package's hash is in the name: another file or layout never meets an old folder.
-    target = cache_folder() / "models" / f"{source.name}-{source.sha256[:12]}-{LAYOUT}"
+    try:
+        target = cache_folder() / "models" / f"{source.name}-{source.sha256[:12]}-{LAYOUT}"
+    except DiskError as error:
+        raise ModelError(f"The model {source.name} has no cache: {error}") from error
     if damage(target, source) is None:
         return target
     from filelock import FileLock
@@ -114,13 +118,19 @@ def cached_folder(source: Source = GEMMA) -> Path:
                     logger.warning("%s", source.notice)
                 _build(source, target)
     except (OSError, DiskError) as error:
-        number = getattr(error, "errno", None) or getattr(error.__cause__, "errno", None)
-        full = " The disk is full: 1 GB is needed." if number == errno.ENOSPC else ""
-        raise ModelError(
-            f"The model cannot be written to the cache {target.parent}: {error}.{full} "
-            "Set MT_LOTTERY_CACHE to a folder with space that you may write."
-        ) from error
+        raise ModelError(_not_written(error, target)) from error
     return target
+
+
+def _not_written(error: OSError | DiskError, target: Path) -> str:
+    said = str(error if isinstance(error, DiskError) else disk_error(error, target.parent))
+    number = getattr(error, "errno", None) or getattr(error.__cause__, "errno", None)
+    parts = [f"The model cannot be converted: {said}"]
+    if number == errno.ENOSPC:
+        parts.append("1 GB is needed.")
+    if "MT_LOTTERY_CACHE" not in said:
+        parts.append(about_cache(target))
+    return " ".join(part for part in parts if part)
 
 
 def folder_named(where: str | Path) -> Path:

@@ -72,7 +72,7 @@ class Side:
 
 def is_run(where: TableLike) -> bool:
     """Whether something is the path of a run directory (and of no model folder)."""
-    if not isinstance(where, str | os.PathLike):
+    if not isinstance(where, str | os.PathLike) or not os.fspath(where):
         return False
     path = Path(where).expanduser()
     return any((path / name).is_file() for name in (NAME, CONFIG, SWAP))
@@ -94,6 +94,8 @@ def open_side(
     if not isinstance(where, str | os.PathLike):
         return Side(name, table_of(where, name), False)
     path = os.fspath(where)
+    if not path.strip():  # pathlib would read it as the current folder
+        raise ModelError(f"{name} is {path!r}; a folder, a file, a hub id or a run is needed.")
     if is_run(path):
         return _open_run(Run(path, device, echo=echo), path, echo, compared)
     folder = open_given(path)

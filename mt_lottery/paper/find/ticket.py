@@ -20,6 +20,7 @@ from mt_lottery.paper.find.pair import Pair, Spelling, keyword, open_pair
 from mt_lottery.paper.find.tables import not_finite, row_parts
 from mt_lottery.report.progress import progress_bar
 from mt_lottery.runs.planning.plan import Echo
+from mt_lottery.system.values import plain_number
 from mt_lottery.ticket.level import RowScores
 from mt_lottery.ticket.selection import (
     check_choice,
@@ -102,6 +103,7 @@ def find_ticket(
         ModelError, RecordError: a model or run that cannot be read, or two that do not fit.
         KeywordError: a keyword that there is not, with the nearest that there is.
     """
+    rows, alpha, seed, pairs = map(plain_number, (rows, alpha, seed, pairs))
     choice = Choice(rows, alpha, correction, selector, reduction, seed, pairs)
     return find(
         base,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def front_matter(run: Run, library: str, **more: Any) -> str:
     return f"---\n{card.to_yaml()}\n---\n"
 
 
-def header(run: Run, library: str) -> str:
+def header(run: Run, library: str, **more: str) -> str:
     """As :func:`front_matter`, with languages, corpus and scores."""
     record, pairs = run.record, parse_pairs(run.config.lang)
     corpus = run.config.data
@@ -76,6 +76,7 @@ def header(run: Run, library: str) -> str:
         metrics=sorted({METRICS.get(key, key) for key in record.scores}) or None,
         model_name=f"{directions_of(run)}, {record.method}",
         eval_results=[result for key in record.scores for result in _results(run, key)] or None,
+        **more,
     )
 
 
@@ -133,7 +134,13 @@ def _shown(record: Record | None, key: str, which: str) -> str:
 
 
 def model_card(
-    run: Run, spoken: Spoken, *, library: str, about: str, engines: Sequence[tuple[str, str]]
+    run: Run,
+    spoken: Spoken,
+    *,
+    library: str,
+    about: str,
+    engines: Sequence[tuple[str, str]],
+    terms: Mapping[str, str] | None = None,
 ) -> str:
     """The whole card.
 
@@ -143,14 +150,16 @@ def model_card(
         library: as for :func:`header`.
         about: what the folder holds and what loads it, Markdown.
         engines: name and lines (Markdown; empty ones are left out) of each engine.
+        terms: the license fields of the header.
     """
     title = f"# {directions_of(run)}, tuned by mt-lottery"
     model = run.record.model
     source = f"{base_name(run)} (sha256 {model.sha256[:12]}…)" if model.sha256 else base_name(run)
     weights = OTHER_WEIGHTS.format(name=model.name) if model.name in HUB_NAMES else ""
     how = "".join(f"\n### {name}\n{lines}" for name, lines in engines if lines)
+    top = header(run, library, **(terms or {}))
     return (
-        f"{header(run, library)}{title}\n\n{about}\n\nThe original model is {source}; the recipe "
+        f"{top}{title}\n\n{about}\n\nThe original model is {source}; the recipe "
         f"was `{run.record.method}`.{weights}\n\n{scores(run)}{spoken.prompt()}{how}"
     )
 

@@ -9,14 +9,17 @@ import torch
 
 from mt_lottery.errors import argument
 from mt_lottery.model.folder.quantised import refuse_merging
-from mt_lottery.model.folder.saving import save_folder
+from mt_lottery.model.folder.saving import not_decoded_with, save_folder
 from mt_lottery.model.loading import quantisation_of
 from mt_lottery.runs.card import Spoken
 from mt_lottery.runs.export.card import write_card
 from mt_lottery.runs.export.checked import translated_again, why_different
 from mt_lottery.runs.export.formats import Exported, Options
+from mt_lottery.runs.export.license import copy_terms, license_fields
 from mt_lottery.runs.finished import Run
 from mt_lottery.system.quiet import quietly
+
+LEFT_OUT = "Left out of its generation_config.json, as the run decodes without: {}."
 
 
 def write(run: Run, folder: Path, options: Options) -> Exported:
@@ -32,12 +35,22 @@ def write(run: Run, folder: Path, options: Options) -> Exported:
     wide = own if options.dtype is None else getattr(torch, options.dtype)
     merged = dataclasses.replace(tuned, model=run.tuner.merge(tuned.model, wide).eval())
     sentences, same = translated_again(run, merged)
+    names = not_decoded_with(merged.model)
+    left_out = [LEFT_OUT.format(", ".join(names))] if names else []
 
     def more(staging: Path) -> None:
         spoken = Spoken.of(run.config, run.text, merged, run.tuner.lead)
         about = "A plain transformers model: neither mt-lottery nor PEFT is needed."
-        engines = [("transformers", spoken.python(None))]
-        write_card(staging, run, spoken, library="transformers", about=about, engines=engines)
+        about = " ".join([about, *left_out]) + copy_terms(tuned.info, staging)
+        write_card(
+            staging,
+            run,
+            spoken,
+            library="transformers",
+            about=about,
+            engines=[("transformers", spoken.python(None))],
+            terms=license_fields(tuned.info),
+        )
 
     with quietly():
         save_folder(merged.model, merged.tokenizer, folder, marked=True, more=more)
@@ -48,4 +61,4 @@ def write(run: Run, folder: Path, options: Options) -> Exported:
         why += f" {argument('dtype', 'float32')} keeps more of the updates."
     notes = (why,) if why else ()
     fits = "a plain transformers model."
-    return Exported("merged", folder, weights, fits, None, sentences, same, notes)
+    return Exported("merged", folder, weights, fits, None, sentences, same, (*notes, *left_out))

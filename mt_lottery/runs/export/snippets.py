@@ -36,11 +36,12 @@ def translate(sentence):
 ```
 
 A server (of `vllm serve` the arguments are the same), and a request. Several languages share one
-base: `--lora-modules` takes one `NAME=FOLDER` after the other.
+base: `--lora-modules` takes one `NAME=FOLDER` after the other. `--generation-config vllm` leaves
+out penalties that BASE's own `generation_config.json` may have: the run decodes without them.
 
 ```sh
 python -m vllm.entrypoints.openai.api_server --model BASE --enable-lora {options} \\
-    --lora-modules {name}=FOLDER
+    --generation-config vllm --lora-modules {name}=FOLDER
 curl localhost:8000/v1/completions -H 'Content-Type: application/json' -d {request}
 ```
 """

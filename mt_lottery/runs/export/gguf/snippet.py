@@ -37,6 +37,7 @@ def lines_of(run: Run, base: GGUFFile, adapter: bool) -> tuple[Spoken, list[tupl
     """
     spoken = Spoken.of(run.config, run.text, run.tuned, run.tuner.lead)
     asked: dict[str, Any] = {"prompt": "{prompt}", "n_predict": spoken.new, "temperature": 0}
+    asked["repeat_penalty"] = 1  # a GGUF may have another default, which the run decodes without
     if adapter:
         asked["lora"] = [{"id": 0, "scale": 1}]
     words = {
