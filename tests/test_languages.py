@@ -226,7 +226,9 @@ def test_iso_639_2_codes_of_known_languages(text: str, code: str) -> None:
     assert get_language(text).code == code
 
 
-@pytest.mark.parametrize("code", ["und", "mul", "zxx", "scc", "se", "kr", "qaa", "ace_Arab", "x"])
+@pytest.mark.parametrize(
+    "code", ["und", "mul", "zxx", "scc", "se", "kr", "br", "ch", "qaa", "ace_Arab", "x"]
+)
 def test_codes_of_no_language(code: str) -> None:
     """Special and withdrawn ones; of the two-letter ones those that mean a country as likely."""
     with pytest.raises(ConfigError, match="Unknown language"):

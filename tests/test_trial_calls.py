@@ -56,6 +56,7 @@ GOOD: list[Make] = [
     lambda p, c: optim.SGD(p, lr=torch.tensor(c.lr)),
     lambda p, c: optim.SGD(p, lr=1e-30 * c.lr),  # no value of ones would change
     lambda p, c: optim.SGD(p, lr=LR),
+    lambda p, c: optim.SGD(p, lr=min(c.lr, LR / 10)),
     layer_wise,
     with_a_fixed_group,
     small_rates_only,

@@ -62,7 +62,7 @@ def test_two_folders_with_a_helper_of_one_name(
 
 
 def test_a_helper_of_a_helper(tmp_path: Path) -> None:
-    load_user_dir(plugins(tmp_path / "A", "sel_a", deep_twin=""))
+    load_user_dir(plugins(tmp_path / "A", "sel_a", deep_twin="NAME = 'A'\n"))
     own = {"deep__in____init__": "", "deep__in__other": "def late():\n    import deep_twin\n"}
     plugins(tmp_path / "B", "sel_b", "import deep.other\n", deep_twin="", **own)
     with pytest.raises(PluginError, match=r"B/deep/other\.py imports deep_twin: .*A/deep_twin\.py"):
@@ -77,6 +77,24 @@ def test_a_helper_before_it_on_the_path(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.syspath_prepend(tmp_path / "notebook")
     with pytest.raises(PluginError, match=r"would be .*notebook/near_helper\.py, not .*P/near"):
         load_user_dir(folder)
+
+
+def test_a_plugin_that_puts_its_folder_on_the_path_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notebook").mkdir()
+    (tmp_path / "notebook" / "far_helper.py").write_text("NAME = 'notebook'\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "notebook"), *sys.path])
+    first = "import os, sys\nsys.path.insert(0, os.path.dirname(__file__))\nimport far_helper\n"
+    load_user_dir(plugins(tmp_path / "P", "sel_p", first, far_helper="NAME = 'P'\n"))
+    assert sys.modules["far_helper"].NAME == "P"
+
+
+def test_copies_of_one_helper(tmp_path: Path) -> None:
+    for name in "AB":
+        helper = {"copied_helper": "NAME = 'copy'\n"}
+        load_user_dir(plugins(tmp_path / name, f"sel_{name}", "import copied_helper\n", **helper))
+    assert {"sel_A", "sel_B"} <= {*SELECTORS.names()}
 
 
 def test_two_packages_of_one_name(tmp_path: Path) -> None:

@@ -233,4 +233,4 @@ SCRIPTS = {"ace": "latn", "bjn": "latn", "knc": "latn", "ks": "arab", "min": "la
 
 #: Codes of countries, written where the language's is meant: hinted at, not taken.
 COUNTRIES = {"cn": "zh", "cz": "cs", "dk": "da", "gr": "el", "jp": "ja", "kr": "ko", "se": "sv"}
-COUNTRIES |= {"ua": "uk", "vn": "vi"}
+COUNTRIES |= {"ua": "uk", "vn": "vi", "br": "pt_br", "ch": "zh"}

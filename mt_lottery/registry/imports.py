@@ -79,6 +79,8 @@ def refuse_other_modules(folder: Path, files: list[Path]) -> None:
             top = name.partition(".")[0]
             if level or (package and top != folder.name):
                 continue
+            if top not in sys.modules and b"sys.path" in file.read_bytes():
+                continue  # it says itself where its modules are
             own, there = _meant_and_found(root, name)
             if own and there and not _is_library(top, there):
                 named = own.parent if own.name == "__init__.py" else own
@@ -95,7 +97,8 @@ def _meant_and_found(root: Path, name: str) -> tuple[Path | None, Path | None]:
     if own is None or not places or any(own.samefile(place) for place in places):
         return None, None
     if not all(place.is_dir() for place in places):
-        return own, places[0]
+        same = own.is_file() and own.read_bytes() == places[0].read_bytes()  # a copy
+        return (None, None) if same else (own, places[0])
     if not own.is_dir():  # a module wins over folders without an __init__.py
         return own, places[0] if top in sys.modules else None
     sub = rest.partition(".")[0]  # such folders are one package of all their files

@@ -58,7 +58,7 @@ def _spellings(token: str) -> set[str]:
     """A token as versions of a tokenizer, a terminal and a spreadsheet may have it."""
     given = {token, token.removeprefix("'")}
     shown = {shown_token(one, byte_level) for one in given for byte_level in (True, False)}
-    return given | {one.strip(BLANK) for one in shown}
+    return given | {one.strip().strip(BLANK) for one in shown}
 
 
 def vocabulary_problem(names: Mapping[int, str], tokenizer: Any) -> str | None:

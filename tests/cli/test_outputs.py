@@ -122,30 +122,30 @@ def test_no_input_is_written_over(commands: Commands, models: Models) -> None:
     kept = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
     two = ("find", base, after, "--out")
     show = ("show", "run", "--no-plot", "--csv")
-    model, run = "among the files of the model in the input", "a file of the run in the input run"
+    model, run = "one of the model's files, in the input", "own files, in the input run"
     for call, says in (
         ((*two, "after/model.safetensors"), f"{model} after"),
         ((*two, base / "config.json"), f"{model} base"),
-        ((*two, "after/new.csv"), f"{model} after"),
-        ((*two, "link/new.csv"), f"{model} after"),
+        ((*two, "after/generation_config.json"), f"{model} after"),
+        ((*two, "link/config.json"), f"{model} after"),
         ((*two, "file"), f"{model} after"),
-        ((*two, Path("run/../after/x")), f"{model} after"),
+        ((*two, Path("run/../after/config.json")), f"{model} after"),
         (("find", "run", "--out", "run/record.json"), run),
         (("find", "run", "--out", "run/tickets.csv"), run),
-        (("find", "run", "--out", base / "x.csv"), "the model in model.name_or_path of run"),
+        (("find", "run", "--out", base / "config.json"), "model.name_or_path of run"),
         (("find", "run", after, "--out", "run/adapter/x.csv"), run),
         ((*show, "run/record.json"), run),
         (("show", "run", "--figure", "run/adapter/x"), run),
         (("show", "t.csv", "--no-plot", "--csv", "t.csv"), "t.csv is the input t.csv"),
-        (("show", "t.csv", "--no-plot", "--tokenizer", base, "--csv", base / "x"), model),
-        (("layers", base, after, "--no-plot", "--out", "after"), f"{model} after"),
+        (("show", "t.csv", "--no-plot", "--tokenizer", base, "--csv", base / "config.json"), model),
         (("certify", "run", "--out", "run/adapter"), run),
         (("explain", "run", "--out", "run/adapter"), run),
         (("compare", "run", "run2", "--out", "run/adapter"), run),
     ):
         said = commands.call("ticket", *call, "--overwrite").mistake()
-        assert says in said and "which is read: it is not written over" in said, said
+        assert says in said and "which is read: nothing is written there" in said, said
     assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == kept
+    assert commands.call("ticket", *two, "after/new.csv").code == 0  # nothing is lost
     for _ in range(2):
         assert commands.call("ticket", *show, "run/mine.csv", "--overwrite").code == 0
     assert commands.call("ticket", "layers", base, after, "--out", "run/layers").code == 0

@@ -80,12 +80,18 @@ class Pieces:
         {0: "Ġthe", 1: "Ã¡", 2: "=", 3: "\n"},
         {0: "▁the", 1: "á", 2: "'=", 3: "\\n"},  # as shown, and as a spreadsheet has it
         {0: "Ġthe", 1: "Ã¡", 2: "x", 3: "y"},  # half of them: tokens that were put in place later
+        {0: " the", 1: "á", 2: "=", 3: ""},  # tokenizer.decode([i])
         {0: "", 1: "", 2: "[no token 2]"},
         {},
     ],
 )
 def test_tokens_of_this_vocabulary(names: dict[int, str]) -> None:
     assert vocabulary_problem(names, Pieces("Ġthe", "Ã¡", "=", "\n")) is None
+
+
+def test_decoded_tokens_of_this_vocabulary(slow) -> None:
+    decoded = {i: slow.decode([i]) for i in range(10, 40)}
+    assert vocabulary_problem(decoded, slow) is None
 
 
 def test_tokens_of_another_vocabulary(slow) -> None:

@@ -138,6 +138,15 @@ def test_what_requires_a_gradient_stays_so(engine: Any) -> None:
     assert {name for name, p in model.named_parameters() if p.requires_grad} == before
 
 
+def test_what_is_trained_must_be_there_after_it(engine: Any) -> None:
+    def wraps(model: Any) -> None:
+        move(model)
+        model.model.embed_tokens = torch.nn.Sequential(model.model.embed_tokens)
+
+    with pytest.raises(PluginError, match=r"has no parameter model\.embed_tokens.*rows, which was"):
+        engine(wraps)
+
+
 def test_trained_values_that_are_not_finite(engine: Any) -> None:
     def breaks(model: Any) -> None:
         for parameter in model.parameters():

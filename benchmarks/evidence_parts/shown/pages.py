@@ -18,10 +18,10 @@ from evidence_parts.shown.asked import asked_as, read_where
 from evidence_parts.shown.certified import certificates_by_language
 from evidence_parts.shown.overview import done, sections
 from evidence_parts.shown.probing import probes_by_language, probes_by_seed
-from evidence_parts.shown.prompted import choices
+from evidence_parts.shown.prompted import choices, held_by_run
 from evidence_parts.shown.report import score_table, stopping_table
 from evidence_parts.shown.scores import Scores, interval
-from evidence_parts.shown.tables import Lines, table
+from evidence_parts.shown.tables import Lines, span, table
 from evidence_parts.shown.variation import machines, overlaps
 
 PAGES = [common.ROOT / "README.md", *sorted((common.ROOT / "docs").glob("*.md"))]
@@ -137,24 +137,25 @@ def _choice(scores: Scores) -> Lines:
 
 def _more_rows(scores: Scores) -> Lines:
     """Of question 2, 18 rows and 100 by each measure, in the languages where both are done."""
-    names = {"ks_lottery": "the KS test", "cos": "cosine distance", "gradient": "one backward pass",
-             "frequency_matched": "as frequent as the KS test's", "frequency": "the most frequent",
-             "random_seen": "a draw"}  # fmt: skip
     metric, langs = scores.metric(), scores.langs("ks_lottery-100")
     if metric is None or not langs:
         return []
     lines = []
-    for arm, shown in names.items():
-        few, many = (scores.of(name, langs, metric) for name in (arm, f"{arm}-100"))
-        if few is None or many is None:
-            continue
-        gap, alike = scores.against([f"{arm}-100"], arm, langs, metric)[f"{arm}-100"]
-        seeds = scores.seeds(arm, langs), scores.seeds(f"{arm}-100", langs)
-        lines.append([shown, f"`{arm}`", ", ".join(seeds), interval(few.score, few.ci95),
-                      interval(many.score, many.ci95), interval(gap.difference, gap.ci95),
-                      alike.verdict])  # fmt: skip
-    return table([f"English to {' and '.join(langs)}, rows by", "arm", "seeds, 18 and 100",
-                  "18 rows, raw", "100 rows, raw", "100 less 18", "within 1"], lines)  # fmt: skip
+    for arm in ("ks_lottery", "cos", "gradient", "frequency_matched", "frequency", "random_seen"):
+        hundred = f"{arm}-100"
+        both = (arm, hundred)
+        for lang in (x for x in langs if scores.in_all(both, [x]) == [*both]):
+            few, many = (scores.of(name, [lang], metric) for name in both)
+            assert few is not None and many is not None
+            gap, alike = scores.against([hundred], arm, [lang], metric)[hundred]
+            held = [span(held_by_run(scores, name, [lang]).values()) for name in both]
+            lines.append([
+                f"`{arm}`, {lang}", ", ".join(scores.seeds(name, [lang]) for name in both),
+                ", ".join(held), interval(few.score, few.ci95), interval(many.score, many.ci95),
+                interval(gap.difference, gap.ci95), alike.verdict,
+            ])  # fmt: skip
+    return table(["rows by, language", "seeds", "of them the prompt's", "18 rows, raw", "100 rows",
+                  "100 less 18", "within 1"], lines)  # fmt: skip
 
 
 def _stopping(scores: Scores) -> Lines:

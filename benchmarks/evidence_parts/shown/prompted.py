@@ -24,7 +24,7 @@ CHOICES = {
 }
 
 
-def _held(scores: Scores, arm: str, langs: list[str]) -> dict[tuple[str, int], int]:
+def held_by_run(scores: Scores, arm: str, langs: list[str]) -> dict[tuple[str, int], int]:
     """(Language, seed) → how many of the rows are tokens of the prompt, all of ``prompt_rows``."""
     prompts = {x: {*scores.rows("prompt_rows", x)[0]["ticket"]} for x in langs}
     return {
@@ -49,7 +49,7 @@ def choices(scores: Scores) -> Lines:
         gain = share(own.score - none.score, own.resamples - none.resamples,
                      whole.score - none.score, whole.resamples - none.resamples)  # fmt: skip
         rows = span(len(row["ticket"]) for x in langs for row in scores.rows(arm, x))
-        held = _held(scores, arm, langs)
+        held = held_by_run(scores, arm, langs)
         by_lang = [np.mean([n for (lang, _), n in held.items() if lang == x]) for x in langs]
         least, most = min(held.values()), max(held.values())
         between = "" if least == most else f" ({least} to {most})"
@@ -80,7 +80,7 @@ def choices_figure(scores: Scores) -> Any:
         return None
     figure, axes = new_figure(1, 1, width=6.4, height=3.8)
     for number, arm in enumerate(known):
-        held = _held(scores, arm, langs)
+        held = held_by_run(scores, arm, langs)
         rows = [row for x in ends for row in scores.rows(arm, x)]
         gains = []
         for row in rows:

@@ -46,9 +46,9 @@ def _models_of(run_dir: Path) -> dict[str, Any]:
 
 
 def check_result_files(paths: Iterable[Path], sources: Iterable[str | Path | None]) -> None:
-    """That no file of a result takes the place of an input, or is put among a model's files.
+    """That no file of a result takes the place of an input, or of a file in one.
 
-    In a run directory a result may have any name that the run itself does not use.
+    In a run directory a result may have any name that a run does not use.
 
     Args:
         paths: what will be written.
@@ -68,8 +68,8 @@ def check_result_files(paths: Iterable[Path], sources: Iterable[str | Path | Non
                 for name, place in places.items():
                     if why := _taken_by(real, Path(place).expanduser().resolve()):
                         raise RecordError(
-                            f"{path} {why} {name}, which is read: it is not written over; give "
-                            "another place."
+                            f"{path} {why} {name}, which is read: nothing is written there. Give "
+                            "another place (--out)."
                         )
 
 
@@ -80,9 +80,9 @@ def _taken_by(path: Path, place: Path) -> str | None:
     if any((place / name).is_file() for name in (NAME, CONFIG)):
         own = {Path(name).parts[0] for name in OURS}
         inside = path.is_relative_to(place) and path.relative_to(place).parts[0] in own
-        return "is a file of the run in" if inside else None
-    if (place / "config.json").is_file() and path.parent == place:
-        return "is among the files of the model in"
+        return "is a name of a run's own files, in" if inside else None
+    if (place / "config.json").is_file() and path.parent == place and path.exists():
+        return "is one of the model's files, in"
     return None
 
 

@@ -170,23 +170,23 @@ def _rates(made: torch.optim.Optimizer) -> list[float | None]:
 
 
 def _try_rate(section: TrainConfig, rates: list[float | None]) -> None:
-    """Make a plugin's optimizer with half the learning rate, if it has not taken the setting.
+    """Make a plugin's optimizer with another learning rate, if it has not taken the setting.
 
     The trainer's schedule multiplies the rates with which an optimizer begins.  Some of them may
     be fixed, or multiples of the configuration's; not all may be fixed.
     """
     if any(rate is not None and math.isclose(rate, section.lr, rel_tol=1e-6) for rate in rates):
         return
-    name, half = section.optimizer, dataclasses.replace(section, lr=section.lr / 2)
+    name, low = section.optimizer, dataclasses.replace(section, lr=section.lr / 1000)
     try:
-        again = OPTIMIZERS.get(name)(_parameters(), half)
+        again = OPTIMIZERS.get(name)(_parameters(), low)
     except Exception:  # it may refuse this rate
         return
     if _rates(again) == rates:
         raise OPTIMIZERS.fault(
             name,
             f"its learning rate is {rates[0]:g}, whatever the setting is (lr={section.lr:g}): it "
-            "must begin with config.lr, or with a multiple of it",
+            "must begin with config.lr, or with a multiple of it (1 is lr=1)",
         )
 
 

@@ -45,22 +45,12 @@ def train_checked(
     """
     trained = set(trained_parameters(model))
     own_engine, own_optimizer = ENGINES.is_plugin(name), OPTIMIZERS.is_plugin(config.optimizer)
-    watched = trained if own_optimizer else set()
-    if own_engine:
-        watched = {each for each, _ in model.named_parameters()}
+    named = {each for each, _ in model.named_parameters()}
+    watched = named if own_engine else trained if own_optimizer else set()
     before = _digests(model, watched)
     result = _checked(name, engine.train(model, config, examples, **given))
     if own_engine:
-        # what the record counts and a trial keeps; an engine may switch all off at its end
-        for each, parameter in model.named_parameters():
-            if parameter.requires_grad != (each in trained):
-                parameter.requires_grad_(each in trained)
-        broken = first_broken(trained_parameters(model))
-        if broken is not None:
-            raise TrainingError(
-                f"{broken} is not finite after the training with engine={name}: a lower train.lr "
-                "(probe.lr) usually helps."
-            )
+        _check_trained(name, model, trained, named)
     after = _digests(model, watched)
     changed = _changed(before, after)
     if own_engine:
@@ -71,6 +61,26 @@ def train_checked(
         kind, own = (ENGINES, name) if own_engine else (OPTIMIZERS, config.optimizer)
         raise kind.fault(own, _nothing(trained, result.steps, config.lr))
     return result
+
+
+def _check_trained(name: str, model: Any, trained: set[str], named: set[str]) -> None:
+    """Put back what requires a gradient: the record counts it, and a trial keeps it."""
+    there = dict(model.named_parameters())
+    if gone := sorted(trained - there.keys()):
+        raise ENGINES.fault(
+            name,
+            f"after train the model has no parameter {gone[0]}, which was trained: it must leave "
+            "the model as it was given, with no layer wrapped or replaced",
+        )
+    for each in named & there.keys():  # an engine may switch all off at its end
+        if there[each].requires_grad != (each in trained):
+            there[each].requires_grad_(each in trained)
+    broken = first_broken(trained_parameters(model))
+    if broken is not None:
+        raise TrainingError(
+            f"{broken} is not finite after the training with engine={name}: a lower train.lr "
+            "(probe.lr) usually helps."
+        )
 
 
 def _nothing(trained: set[str], steps: int, lr: float) -> str:
