@@ -15,6 +15,7 @@ from mt_lottery.languages import (
     named_among,
     names,
     nearest_code,
+    of_code,
     parse_pair,
     written_as,
 )
@@ -218,7 +219,8 @@ def test_unknown_language(text: str, hint: str) -> None:
 def test_other_languages_are_known_by_iso_639(text: str, code: str, iso3: str, name: str) -> None:
     found = get_language(text)
     assert found == Language(code, iso3, name, flores="", ntrex="")
-    assert parse_pair(f"en-{text}").target == found and find_language(code) == found
+    assert parse_pair(f"en-{text}").target == found == of_code(code)
+    assert names(text, found) and names(name, found) and not names("la", get_language("ro"))
 
 
 @pytest.mark.parametrize(("text", "code"), [("rum", "ro"), ("ger", "de"), ("chi", "zh")])

@@ -296,7 +296,7 @@ def test_a_cache_that_cannot_be_written(cache: str | None, monkeypatch: pytest.M
     monkeypatch.setenv("HOME", "/proc")
     monkeypatch.setenv("MT_LOTTERY_CACHE", cache or "")
     there = cache_folder()
-    said = f". MT_LOTTERY_CACHE={there}{'' if cache else ' (the default)'} must be a folder that "
+    said = f". MT_LOTTERY_CACHE={there}{'' if cache else ' (the default)'} must be a folder with "
     with pytest.raises(DiskError) as held, locked(there / "probes" / "key"):
         pass
     assert str(held.value).startswith(f"{there}/probes/key cannot be written: ")

@@ -88,8 +88,6 @@ def _index() -> dict[str, Language]:
     return index
 
 
-#: By every code. A language of ISO 639 alone joins it when it is asked for: else a column ``src``
-#: would be Logudorese Sardinian.
 _INDEX = _index()
 _BY_NAME = {language.name.lower(): language for language in LANGUAGES}
 
@@ -145,8 +143,6 @@ def get_language(code: str) -> Language:
         raise ConfigError(f"A language must be a code such as 'ro', not {code!r}.")
     language = _of_code(code) or _of_iso(code)
     if language is not None:
-        for known in (language.code, language.iso3):
-            _INDEX.setdefault(known, language)
         return language
     given = code.strip().lower()
     exactly = _BY_NAME.get(given) or _INDEX.get(COUNTRIES.get(given, ""))
@@ -161,6 +157,14 @@ def get_language(code: str) -> Language:
         f"Unknown language '{code}'.{near} Known: languages by their ISO 639 codes (ro, ron) "
         "or Flores-200's (ron_Latn)."
     )
+
+
+def of_code(written: str) -> Language | None:
+    """The language of a code, as :func:`get_language`, where a text holds codes alone.
+
+    Where it may hold other words, :func:`find_language`: ``src`` is Logudorese Sardinian's code.
+    """
+    return find_language(written) or _of_iso(written)
 
 
 def find_language(written: str) -> Language | None:
@@ -182,8 +186,10 @@ def names(written: str, language: Language) -> bool:
 
     The one place where written codes are compared with a language.
     """
-    own = {code_key(code) for code in written_as(language)}
-    return code_key(written) in own or find_language(written) == language
+    own = {code_key(text) for text in (*written_as(language), language.name)}
+    if code_key(written) in own or find_language(written) == language:
+        return True
+    return language.code not in _INDEX and _of_iso(written) == language
 
 
 def named_among(language: Language, choices: Iterable[str]) -> str | None:

@@ -239,6 +239,21 @@ def test_labels_and_texts_without_end(tmp_path: Path) -> None:
     assert len(fails(config(tmp_path / "w", dev="mini"))) < 60_000
 
 
+def test_configurations_of_languages_in_no_table(tmp_path: Path) -> None:
+    opus(tmp_path, "de-hsb", "de-dsb")
+    split = read(config(tmp_path), "hsb-de").train
+    assert split and split.pairs[0] == Pair("hsb train 0", "de train 0")
+
+
+def test_languages_in_no_table_that_records_name(tmp_path: Path) -> None:
+    found = [
+        {"from": "de", "to": lang, "source": "Haus", "target": lang} for lang in ("dsb", "hsb")
+    ]
+    write(tmp_path / "train.jsonl", found)
+    more = {"source_lang_field": "from", "target_lang_field": "to", "dev": "mini", "test": "mini"}
+    assert pairs(config(tmp_path, **more), "de-hsb") == [("Haus", "hsb")]
+
+
 def test_a_shard_without_rows(tmp_path: Path) -> None:
     table = parquet(tmp_path / "train-00001.parquet", rows("train"))
     pq.write_table(pq.read_table(table).slice(0, 0), tmp_path / "train-00000.parquet")

@@ -14,7 +14,7 @@ from mt_lottery.data.files import fields_with_texts, sides_of
 from mt_lottery.data.filters import CODE, count_label
 from mt_lottery.data.text import Pair, listed
 from mt_lottery.errors import ConfigError, DataError, nearest, plural
-from mt_lottery.languages import Language, LanguagePair, find_language, parse_pair
+from mt_lottery.languages import Language, LanguagePair, of_code, parse_pair
 from mt_lottery.reading import LONGEST, Records
 
 FIELDS = 40  # of a record in a message
@@ -37,7 +37,7 @@ def what_is_there(records: Records) -> str:
     return f"Its fields are: {listed(records.fields)}. Its first record: {first}."
 
 
-_language = functools.lru_cache(maxsize=4096)(find_language)
+_language = functools.lru_cache(maxsize=4096)(of_code)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -18,7 +18,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from mt_lottery.errors import DataError
-from mt_lottery.languages import LanguagePair, find_language
+from mt_lottery.languages import LanguagePair, of_code
 from mt_lottery.reading import parse_yaml
 
 Splits = dict[str, list[str]]
@@ -236,7 +236,7 @@ def config_for(pair: LanguagePair, configs: Iterable[str]) -> list[str]:
     wanted = (pair.source, pair.target)
     own, turned = [], []
     for config in configs:
-        cuts = [tuple(map(find_language, cut)) for cut in pairs_named(config)]
+        cuts = [tuple(map(of_code, cut)) for cut in pairs_named(config)]
         if wanted in cuts:
             own.append(config)
         elif wanted[::-1] in cuts:

@@ -275,6 +275,12 @@ def read_rows(table: Table, token_ids: Tensor) -> Tensor:
     return rows
 
 
+def all_finite(values: Tensor) -> bool:
+    """Whether there is no NaN and no infinity; without a copy where there is none."""
+    # one of them makes the sum one; large values may, too
+    return bool(values.sum().isfinite()) or bool(values.isfinite().all())
+
+
 def not_finite(values: Tensor) -> str:
     """What a message says of values that are not all finite."""
     return "a NaN" if bool(values.isnan().any()) else "an infinity"

@@ -17,7 +17,7 @@ from mt_lottery.errors import ArgumentError, TuningError, checked_keywords, plur
 from mt_lottery.paper.find.examples import open_examples
 from mt_lottery.paper.find.given import TableLike
 from mt_lottery.paper.find.pair import Pair, Spelling, keyword, open_pair
-from mt_lottery.paper.find.tables import not_finite, row_parts
+from mt_lottery.paper.find.tables import all_finite, not_finite, row_parts
 from mt_lottery.report.progress import progress_bar
 from mt_lottery.runs.planning.plan import Echo
 from mt_lottery.system.values import plain_number
@@ -271,9 +271,8 @@ def _score_parts(pair: Pair, selector: str, context: Mapping[str, Any]) -> RowSc
 
 def _check_finite(pair: Pair, before: Tensor, after: Tensor, start: int) -> None:
     for name, table in zip(pair.names, (before, after), strict=True):
-        bad = (~table.isfinite()).any(dim=1).nonzero()
-        if len(bad):
-            row = int(bad[0])
+        if not all_finite(table):
+            row = int((~table.isfinite()).any(dim=1).nonzero()[0])
             raise TuningError(
                 f"{name}: row {start + row} of the embedding table holds {not_finite(table[row])}: "
                 "a distance is not defined. Has the training diverged?"

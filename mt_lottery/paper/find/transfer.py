@@ -15,7 +15,7 @@ from mt_lottery.model.folder.saving import save_folder
 from mt_lottery.model.loading import quantisation_of
 from mt_lottery.model.tables import is_tied
 from mt_lottery.paper.find.pair import Pair, original
-from mt_lottery.paper.find.tables import not_finite, open_model, read_rows
+from mt_lottery.paper.find.tables import all_finite, not_finite, open_model, read_rows
 from mt_lottery.runs.folder.preparing import TICKETS
 from mt_lottery.ticket.ticket import Ticket
 from mt_lottery.tuners.rows.module import attach, fold
@@ -66,7 +66,7 @@ def transfer(pair: Pair, chosen: Ticket, out: Path, *, scope: str = "input") -> 
         DiskError: the folder cannot be written.
     """
     values = read_rows(pair.after, chosen.rows)
-    if not bool(values.isfinite().all()):  # a selector need not have looked at them
+    if not all_finite(values):  # a selector need not have looked at them
         raise TuningError(f"{pair.names[1]}: a row of the ticket holds {not_finite(values)}.")
     loaded = original(pair.model)
     model = loaded.model

@@ -13,7 +13,14 @@ import torch
 from torch import Tensor
 
 from mt_lottery.errors import ModelError, MTLotteryError, TuningError
-from mt_lottery.paper.find.tables import DTYPES, ModelFolder, not_finite, row_bytes, row_parts
+from mt_lottery.paper.find.tables import (
+    DTYPES,
+    ModelFolder,
+    all_finite,
+    not_finite,
+    row_bytes,
+    row_parts,
+)
 from mt_lottery.report.plain import csv_records
 from mt_lottery.report.progress import progress_bar
 from mt_lottery.system.atomic import write_text
@@ -248,7 +255,7 @@ def _test(
     for x, y in _parts(before, mine, after, name, columns):
         dimension = x.shape[1]
         for folder, part in ((before, x), (after, y)):
-            if not bool(part.isfinite().all()):
+            if not all_finite(part):
                 raise TuningError(
                     f"{folder.shown}: {name} holds {not_finite(part)}: no distance is defined."
                 )
