@@ -133,7 +133,7 @@ def score(
     context = MetricContext(tokenizer, name, target, bootstrap, seed, sources)
     outputs = [Hypothesis(text, 0, True) for text in hypotheses]
     scores = evaluate(outputs, references, metrics, context)
-    for line in (line for key, entry in scores.items() for line in doubts_of(key, entry)):
+    for line in doubts_of(scores):
         warnings.warn(line, stacklevel=3)
     return Scores(scores)
 

@@ -41,6 +41,7 @@ from mt_lottery.data.tsv import read_tsv
 from mt_lottery.errors import DataError
 from mt_lottery.languages import LanguagePair, named_among, nearest_code
 from mt_lottery.reading import Records, json_value
+from mt_lottery.reading.given_texts import HALF, is_unicode
 from mt_lottery.registry import register_corpus
 from mt_lottery.system.values import user_path
 
@@ -101,10 +102,8 @@ def check_text(side: str, text: Any) -> str:
         raise ValueError(f"the {side} {why_empty(text)}.")
     if "\0" in text:  # as in a text file: what reads the run's files may end there
         raise ValueError(f"the {side} holds a NUL character (\\u0000).")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"the {side} holds half a surrogate pair (\\ud800 to \\udfff).") from None
+    if not is_unicode(text):
+        raise ValueError(f"the {side} holds {HALF}.")
     return text.rstrip()
 
 

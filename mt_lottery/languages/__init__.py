@@ -102,7 +102,7 @@ def _refuse_boolean(code: object) -> None:
         )
 
 
-def _of_code(code: str) -> Language | None:
+def _of_table(code: str) -> Language | None:
     """The language of a code, or of its part before a script: ``zho_Hant`` is one, ``ron_Latn``."""
     if found := _INDEX.get(code_key(code)):
         return found
@@ -141,7 +141,7 @@ def get_language(code: str) -> Language:
     _refuse_boolean(code)
     if not isinstance(code, str):
         raise ConfigError(f"A language must be a code such as 'ro', not {code!r}.")
-    language = _of_code(code) or _of_iso(code)
+    language = _of_table(code) or _of_iso(code)
     if language is not None:
         return language
     given = code.strip().lower()
@@ -252,7 +252,7 @@ def parse_pair(text: str) -> LanguagePair:
         )
     # Codes of varieties hold a dash themselves (pt-BR): take the cut at which both sides are known.
     cuts = [("-".join(parts[:i]), "-".join(parts[i:])) for i in range(1, len(parts))]
-    known = [cut for cut in cuts if all(_of_code(side) or _of_iso(side) for side in cut)]
+    known = [cut for cut in cuts if all(_of_table(side) or _of_iso(side) for side in cut)]
     source, target = (get_language(side) for side in (known or cuts)[0])
     if source == target:
         raise ConfigError(

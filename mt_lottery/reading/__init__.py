@@ -19,13 +19,14 @@ from mt_lottery.reading.json_files import json_value, parse_json, read_json, rea
 from mt_lottery.reading.lines import LONGEST, raw_lines, text_lines
 from mt_lottery.reading.records import Records, format_of
 from mt_lottery.reading.tables import parse_csv_rows, read_csv_rows
-from mt_lottery.reading.yaml_files import parse_yaml, read_yaml
+from mt_lottery.reading.yaml_files import front_matter, parse_yaml, read_yaml
 
 __all__ = [
     "LONGEST",
     "Records",
     "check_regular",
     "format_of",
+    "front_matter",
     "json_value",
     "parse_csv_rows",
     "parse_json",

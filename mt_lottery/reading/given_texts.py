@@ -7,6 +7,9 @@ from typing import Any
 
 from mt_lottery.errors import MTLotteryError, shorten
 
+#: What :func:`is_unicode` finds.
+HALF = "half a surrogate pair (\\ud800 to \\udfff)"
+
 
 def check_ordered(name: str, given: Any, error: type[MTLotteryError]) -> None:
     """Refuse what Python goes through by its keys, its columns, or in no order.
@@ -36,6 +39,15 @@ def check_ordered(name: str, given: Any, error: type[MTLotteryError]) -> None:
         )
 
 
+def is_unicode(text: str) -> bool:
+    """Whether UTF-8 can hold a text: half a surrogate pair is no character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def check_text(name: str, text: Any, error: type[MTLotteryError]) -> str:
     """One text that can be encoded.
 
@@ -49,12 +61,8 @@ def check_text(name: str, text: Any, error: type[MTLotteryError]) -> str:
     """
     if not isinstance(text, str):
         raise error(f"{name} must be a text, not {type(text).__name__}.")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise error(
-            f"{name} holds half a surrogate pair (\\ud800 to \\udfff), which is no character."
-        ) from None
+    if not is_unicode(text):
+        raise error(f"{name} holds {HALF}, which is no character.")
     return str(text)  # NumPy's own kind of text too
 
 

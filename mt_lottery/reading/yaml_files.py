@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 from mt_lottery.reading.files import Error, read_text, shown
@@ -85,3 +86,19 @@ def parse_yaml(text: str, where: str, error: Error, kind: Kind = dict) -> Any:
         raise error(f"{where}: not a readable YAML file: {what}.") from cause
     check_kind(content, where, error, kind)
     return content
+
+
+def front_matter(text: str, where: str, error: Error) -> dict[str, Any]:
+    """The YAML head of a README; empty if it has none.
+
+    Args:
+        text: of the whole file.
+        where: the file, for messages.
+        error: the class to raise.
+
+    Raises:
+        error: as :func:`read_yaml`.
+    """
+    found = re.match(r"\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*\r?$", text, re.S | re.M)
+    head: dict[str, Any] = parse_yaml(found[1], where, error) if found else {}
+    return head

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from secrets import token_hex
 from typing import Any, TypeVar
 
 from mt_lottery.errors import PluginError, RegistryError, unknown
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+CELL = "cell "  # in place of a file's hash
 
 
 class Registry:
@@ -52,7 +54,7 @@ class Registry:
         self._needs: dict[str, tuple[str, ...]] = {}
         self._extras: dict[str, str | None] = {}
         self._origins: dict[str, Origin] = {}
-        self._codes: dict[str, str | None] = {}
+        self._codes: dict[str, str] = {}  # of plugins: their file's hash, or CELL and a number
 
     def register(
         self,
@@ -117,7 +119,8 @@ class Registry:
             self._extras[name] = extra
             self._origins[name] = place
             if not plugins.is_ours(place.file):
-                self._codes[name] = None if is_cell(place.file) else plugins.digest(place.file)
+                written = None if is_cell(place.file) else plugins.digest(place.file)
+                self._codes[name] = written or f"{CELL}{token_hex(16)}"
             plugins.registered(place, lambda: self._forget(name))
             return target
 
@@ -138,7 +141,11 @@ class Registry:
 
     def is_of_cell(self, name: str) -> bool:
         """Whether a plugin has no file: a notebook registered it, or a prompt."""
-        return self.is_plugin(name) and self._codes.get(name) is None
+        return self._codes.get(name, "").startswith(CELL)
+
+    def registration(self, name: str) -> str:
+        """What tells a cell's registration from every other one, of this process or another."""
+        return self._codes[name]
 
     def code(self, name: str) -> str | None:
         """sha256 of what a plugin that registered a name does; None where nothing can be hashed.
@@ -148,7 +155,9 @@ class Registry:
         """
         code = self._codes.get(name)
         if code is None:
-            return digest_of(self._objects[name]) if self.is_of_cell(name) else None
+            return None
+        if self.is_of_cell(name):
+            return digest_of(self._objects[name])
         return plugins.with_helpers_of(self._origins[name].file, code)
 
     def fault(self, name: str, what: str) -> PluginError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
-from secrets import token_hex
 from typing import Any
 
 from mt_lottery.registry import (
@@ -21,8 +20,6 @@ from mt_lottery.registry import (
 )  # fmt: skip
 
 _SECTIONS = ("train", "probe")
-#: In place of a hash where there is none: no other process has it.
-_THIS_PROCESS = token_hex(16)
 
 
 def _learning(config: Any, sections: Iterable[str]) -> Iterator[tuple[Registry, Any]]:
@@ -76,7 +73,7 @@ def cells_of(config: Any, sections: Container[str]) -> dict[str, str]:
     """
     used = _learning(config, [name for name in _SECTIONS if name in sections])
     return {
-        f"{kind.kind} {name}": kind.code(str(name)) or _THIS_PROCESS
+        f"{kind.kind} {name}": kind.code(str(name)) or kind.registration(str(name))
         for kind, name in (*used, *((METRICS, name) for name in config.metrics))
         if kind.is_of_cell(str(name))
     }

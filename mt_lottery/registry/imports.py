@@ -32,23 +32,28 @@ def imports_of(file: Path) -> set[Import]:
 
 
 def with_helpers(files: Iterable[Path], root: Path, inside: Path | None = None) -> list[Path]:
-    """Files, and all that they import from a folder, directly or through one another; sorted.
+    """Files, and all that they import from a folder, directly or through one another; sorted."""
+    return sorted(_imports_within(files, root, inside or root))
+
+
+def _imports_within(files: Iterable[Path], root: Path, inside: Path) -> dict[Path, set[Import]]:
+    """What each of the files imports, and each file that it imports from a folder.
 
     Args:
         files: to begin with.
         root: the folder from which ``import NAME`` reads ``NAME.py`` or ``NAME/``.
-        inside: only files of this folder; ``root`` itself if None.
+        inside: only files of this folder.
     """
-    found: set[Path] = set()
+    found: dict[Path, set[Import]] = {}
     waiting = [*files]
     while waiting:
         file = waiting.pop()
-        if file not in found and file.is_relative_to(inside or root):
-            found.add(file)
-            for level, name in imports_of(file):
+        if file not in found and file.is_relative_to(inside):
+            found[file] = imports_of(file)
+            for level, name in found[file]:
                 base = file.parents[min(level, len(file.parents)) - 1] if level else root
                 waiting += _files_of(base, name)
-    return sorted(found)
+    return found
 
 
 def _files_of(base: Path, name: str) -> Iterator[Path]:
@@ -74,13 +79,12 @@ def refuse_other_modules(folder: Path, files: list[Path]) -> None:
     """
     package = bool(files) and files[0].name == "__init__.py"
     root = folder.parent if package else folder
-    for file in with_helpers(files, root, folder):
-        for level, name in sorted(imports_of(file)):
+    for file, imported in sorted(_imports_within(files, root, folder).items()):
+        sets_path = b"sys.path" in file.read_bytes()  # it says itself where its modules are
+        for level, name in sorted(imported):
             top = name.partition(".")[0]
-            if level or (package and top != folder.name):
+            if level or (package and top != folder.name) or (sets_path and top not in sys.modules):
                 continue
-            if top not in sys.modules and b"sys.path" in file.read_bytes():
-                continue  # it says itself where its modules are
             own, there = _meant_and_found(root, name)
             if own and there and not _is_library(top, there):
                 named = own.parent if own.name == "__init__.py" else own

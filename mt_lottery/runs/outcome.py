@@ -183,7 +183,7 @@ def score_outputs(
         if any(hasattr(metric, "ahead") for metric in metrics):
             echo(f"Scoring {plural(count, 'translation')} with {', '.join(names)} …")
         scores = evaluate(own, part.test.targets, metrics, about)
-        for line in (line for key, entry in scores.items() for line in doubts_of(key, entry)):
+        for line in doubts_of(scores):
             echo(f"Warning: {line}")
         statistics = sentence_statistics(own, part.test.targets, metrics, about)
         judged[lang] = Judged(scores, generation_of(part, own))

@@ -15,6 +15,7 @@ import numpy as np
 
 from mt_lottery.registry import METRICS
 from mt_lottery.scoring.metric import WHICH, MetricContext, Scored, can_be_resampled, make_metric
+from mt_lottery.system.values import is_number
 
 SOURCES = ("A first sentence to be scored.", "And here is another one.")
 REFERENCES = ("O primă propoziție de evaluat.", "Și iată încă una.")
@@ -156,22 +157,20 @@ def check_statistics(name: str, each: Any, sentences: int) -> None:
 
 
 def _check_number(name: str, what: str, value: Any) -> None:
-    kinds = (int, float, np.integer, np.floating)
-    good = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+    good = is_number(value) and math.isfinite(value)
     METRICS.expect(name, value, f"{what} must be", "a finite number", good)
 
 
-def doubts_of(key: str, entry: Mapping[str, Any]) -> list[str]:
-    """What a record's scores of a metric have that is most likely a mistake, a sentence each.
+def doubts_of(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What scores have that is most likely a metric's mistake, a sentence each.
 
     The interval of a few sentences may miss the score by a little, not by more than its width.
 
     Args:
-        key: of the metric.
-        entry: as :func:`mt_lottery.scoring.report.evaluate` gives it.
+        scores: as :func:`mt_lottery.scoring.report.evaluate` gives them.
     """
     found = []
-    for which in WHICH:
+    for key, entry, which in ((key, entry, w) for key, entry in scores.items() for w in WHICH):
         score, (low, high) = entry[which]["score"], entry[which]["ci95"]
         room = high - low + 1e-6 * max(1.0, abs(score))
         if not low - room <= score <= high + room:

@@ -76,6 +76,14 @@ def numbers(text: str, least: float = -math.inf, most: float = math.inf) -> list
     return [number(part, least, most) for part in text.split(",")]
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a whole or floating-point number of Python or NumPy, and no boolean."""
+    import numpy as np
+
+    kinds = (int, float, np.integer, np.floating)
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
 def plain_number(value: Any) -> Any:
     """A number of NumPy, or a tensor that holds one, as Python's; anything else as it is."""
     one = getattr(value, "ndim", None) == 0 and hasattr(value, "item")

@@ -152,8 +152,7 @@ def test_a_score_far_outside_of_its_interval(
     registered: Any, score: float, bounds: tuple[float, float], far: bool
 ) -> None:
     registered(Scored(score, bounds, "s"))
-    (entry,) = evaluate([Hypothesis("a", 1, True)], ["a"], ["mine"], context()).values()
-    said = doubts_of("mine", entry)
+    said = doubts_of(evaluate([Hypothesis("a", 1, True)], ["a"], ["mine"], context()))
     assert len(said) == 2 * far and all("far outside of its interval" in line for line in said)
     import mt_lottery as mtl
 

@@ -38,14 +38,13 @@ from mt_lottery.data.hub.layout import (
     Layout,
     absent_of,
     config_for,
-    head_of,
     layout_of,
     unread_of,
 )
 from mt_lottery.data.text import Pair, listed
 from mt_lottery.errors import DataError, nearest, plural
 from mt_lottery.languages import LanguagePair
-from mt_lottery.reading import Records, read_text
+from mt_lottery.reading import Records, front_matter, read_text
 from mt_lottery.registry import register_corpus
 
 USUAL = {
@@ -136,7 +135,7 @@ class AnyDataset(HubCorpus):
         if HEAD not in self._names:
             return {}
         readme = self.fetch(HEAD)
-        return head_of(read_text(readme, DataError, limit=README), str(readme))
+        return front_matter(read_text(readme, DataError, limit=README), str(readme), DataError)
 
     @cached_property
     def _texts(self) -> list[str]:

@@ -17,9 +17,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
 
-from mt_lottery.errors import DataError
 from mt_lottery.languages import LanguagePair, of_code
-from mt_lottery.reading import parse_yaml
 
 Splits = dict[str, list[str]]
 Layout = dict[str, Splits]  # configuration → split → files
@@ -144,17 +142,6 @@ def _matching(pattern: str, names: Sequence[str]) -> list[str]:
     # what names a folder means all that is in it
     folder = f"{pattern.strip('/')}/"
     return [name for name in names if _matches(pattern, name) or name.startswith(folder)]
-
-
-def head_of(readme: str, where: str) -> dict[str, Any]:
-    """The YAML head of a README; empty if it has none.
-
-    Raises:
-        DataError: it is no YAML.
-    """
-    found = re.match(r"\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*\r?$", readme, re.S | re.M)
-    head: dict[str, Any] = parse_yaml(found[1], where, DataError) if found else {}
-    return head
 
 
 def layout_of(names: Sequence[str], head: dict[str, Any]) -> Layout:

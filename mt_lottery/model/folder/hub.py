@@ -84,13 +84,23 @@ def find(name: str, revision: str | None) -> HubModel:
     return HubModel(name, commit)
 
 
-def _cached(name: str, revision: str | None, error: Exception) -> HubModel:
+def cached(name: str, revision: str | None) -> Path | None:
+    """The folder of a model in the hub's local cache, ``…/snapshots/COMMIT``; None if not there.
+
+    Args:
+        name: the hub's id.
+        revision: branch, tag or commit; None for the main branch.
+    """
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(name, "config.json", revision=revision)
-    if isinstance(found, str):
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def _cached(name: str, revision: str | None, error: Exception) -> HubModel:
+    folder = cached(name, revision)
+    if folder is not None:
         logger.warning("The hub cannot be reached: the cached copy of %s is used.", name)
-        folder = Path(found).parent  # …/snapshots/COMMIT
         return HubModel(name, folder.name, folder)
     root: BaseException = error  # "Connection refused", beneath the HTTP library's layers
     while (deeper := root.__cause__ or root.__context__) is not None:

@@ -52,15 +52,15 @@ def open_given(where: str) -> ModelFolder:
 
 def _from_hub(where: str, path: Path) -> Path | None:
     """The folder of a hub id; None for a path, or for one word that is not in the cache."""
-    from huggingface_hub import snapshot_download, try_to_load_from_cache
+    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
     try:
-        cached = try_to_load_from_cache(where, "config.json")
+        folder = hub.cached(where, None)
     except HFValidationError:
         return None
-    if isinstance(cached, str):
-        return Path(cached).parent
+    if folder is not None:
+        return folder
     if where.count("/") != 1 or path.parent.is_dir():
         return None
     found = hub.find(where, None)

@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 
 from mt_lottery.errors import RecordError
+from mt_lottery.model.folder import hub
 from mt_lottery.model.gemma3.gemma3_270m import GEMMA
 from mt_lottery.model.loading import ModelInfo
-from mt_lottery.reading import parse_yaml, read_bytes, read_text
+from mt_lottery.reading import front_matter, read_bytes, read_text
 from mt_lottery.runs.card import README
 from mt_lottery.system.atomic import write_bytes
 
@@ -18,21 +19,12 @@ _FIELDS = ("license", "license_name", "license_link")
 _MOST = 1 << 20  # bytes of one of them
 
 
-def folder_of(info: ModelInfo) -> Path | None:
-    """Where a model's files are; None for a single file, or a model that is not there.
-
-    Args:
-        info: of the original model.
-    """
+def _folder_of(info: ModelInfo) -> Path | None:
+    """Where a model's files are; None for a single file, or a model that is not there."""
     if info.path is not None:
         folder = Path(info.path)
         return folder if folder.is_dir() else None
-    if info.revision is None:
-        return None
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(info.name, "config.json", revision=info.revision)
-    return Path(found).parent if isinstance(found, str) else None
+    return None if info.revision is None else hub.cached(info.name, info.revision)
 
 
 def license_fields(info: ModelInfo) -> dict[str, str]:
@@ -43,13 +35,11 @@ def license_fields(info: ModelInfo) -> dict[str, str]:
     """
     if info.name == GEMMA.name:
         return {"license": "gemma"}
-    folder = folder_of(info)
+    folder = _folder_of(info)
     if folder is None or not (folder / README).is_file():
         return {}
     try:
-        text = read_text(folder / README, RecordError).replace("\r\n", "\n")
-        found = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
-        card = parse_yaml(found[1], README, RecordError) if found else {}
+        card = front_matter(read_text(folder / README, RecordError), README, RecordError)
     except RecordError:
         return {}  # somebody else's card: what cannot be read says nothing
     return {key: card[key] for key in _FIELDS if isinstance(card.get(key), str)}
@@ -69,7 +59,7 @@ def copy_terms(info: ModelInfo, folder: Path) -> str:
         RecordError: one of them cannot be read.
         DiskError: one cannot be written.
     """
-    source, names = folder_of(info), []
+    source, names = _folder_of(info), []
     for file in sorted(source.iterdir()) if source is not None else ():
         if _FILES.fullmatch(file.name) and file.is_file() and not (folder / file.name).exists():
             write_bytes(folder / file.name, read_bytes(file, RecordError, limit=_MOST))

@@ -186,7 +186,7 @@ def _try_rate(section: TrainConfig, rates: list[float | None]) -> None:
         raise OPTIMIZERS.fault(
             name,
             f"its learning rate is {rates[0]:g}, whatever the setting is (lr={section.lr:g}): it "
-            "must begin with config.lr, or with a multiple of it (1 is lr=1)",
+            "must begin with config.lr, or with a multiple of it; for a rate of 1 give lr=1",
         )
 
 

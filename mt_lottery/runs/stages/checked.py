@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from numbers import Integral
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +17,7 @@ from mt_lottery.errors import TrainingError, plural
 from mt_lottery.model.sharding import whole
 from mt_lottery.registry import ENGINES, OPTIMIZERS
 from mt_lottery.system import parallel
+from mt_lottery.system.values import is_number
 from mt_lottery.training.engine import Engine, TrainResult
 from mt_lottery.training.trained import trained_parameters
 from mt_lottery.tuners.adapters.tensors import first_broken
@@ -64,7 +65,7 @@ def train_checked(
 
 
 def _check_trained(name: str, model: Any, trained: set[str], named: set[str]) -> None:
-    """Put back what requires a gradient: the record counts it, and a trial keeps it."""
+    """Make sure that what was trained is there and finite, and requires a gradient as before."""
     there = dict(model.named_parameters())
     if gone := sorted(trained - there.keys()):
         raise ENGINES.fault(
@@ -72,7 +73,8 @@ def _check_trained(name: str, model: Any, trained: set[str], named: set[str]) ->
             f"after train the model has no parameter {gone[0]}, which was trained: it must leave "
             "the model as it was given, with no layer wrapped or replaced",
         )
-    for each in named & there.keys():  # an engine may switch all off at its end
+    # an engine may switch all off at its end; the record counts them, and a trial keeps them
+    for each in named & there.keys():
         if there[each].requires_grad != (each in trained):
             there[each].requires_grad_(each in trained)
     broken = first_broken(trained_parameters(model))
@@ -144,17 +146,17 @@ def _checked(name: str, result: Any) -> TrainResult:
     """What an engine gave back, in Python's own numbers, which a record can hold."""
     ENGINES.expect(name, result, "train must return", TrainResult)
     steps = result.steps
-    whole = isinstance(steps, (int, np.integer)) and not isinstance(steps, bool) and steps >= 0
-    ENGINES.expect(name, steps, "TrainResult.steps must be", "a whole number ≥ 0", whole)
+    good = is_number(steps) and isinstance(steps, Integral) and int(steps) >= 0
+    ENGINES.expect(name, steps, "TrainResult.steps must be", "a whole number ≥ 0", good)
     for field in ("seconds", "tokens_per_second"):
         value = getattr(result, field)
-        good = _is_number(value) and math.isfinite(value) and value >= 0
+        good = is_number(value) and math.isfinite(value) and value >= 0
         ENGINES.expect(name, value, f"TrainResult.{field} must be", "a finite number ≥ 0", good)
     loss, dev = result.loss, result.dev_loss
     wanted = "a finite number, or NaN where it is not known"
-    good = _is_number(loss) and not math.isinf(loss)
+    good = is_number(loss) and not math.isinf(loss)
     ENGINES.expect(name, loss, "TrainResult.loss must be", wanted, good)
-    good = dev is None or (_is_number(dev) and math.isfinite(dev))
+    good = dev is None or (is_number(dev) and math.isfinite(dev))
     ENGINES.expect(name, dev, "TrainResult.dev_loss must be", "a finite number or None", good)
     return TrainResult(
         int(steps),
@@ -163,8 +165,3 @@ def _checked(name: str, result: Any) -> TrainResult:
         float(loss),
         None if dev is None else float(dev),
     )
-
-
-def _is_number(value: Any) -> bool:
-    kinds = (int, float, np.integer, np.floating)
-    return isinstance(value, kinds) and not isinstance(value, bool)
