@@ -1,4 +1,4 @@
-"""One Python has one module of a name: a plugin never gets the helper of another folder."""
+"""A Python process has one module per name: a plugin never gets the helper of another folder."""
 
 from __future__ import annotations
 

@@ -67,8 +67,8 @@ def _files_of(base: Path, name: str) -> Iterator[Path]:
 def refuse_other_modules(folder: Path, files: list[Path]) -> None:
     """Make sure that ``import NAME`` in a plugin's folder reads the file beside it.
 
-    Python has one module of a name: a second folder's ``helpers.py`` would be that of the first.
-    A library's name is the library's, as everywhere.
+    A Python process has one module per name: a second folder's ``helpers.py`` would be that of
+    the first.  A library's name is the library's, as everywhere.
 
     Args:
         folder: of the plugins.
@@ -89,8 +89,9 @@ def refuse_other_modules(folder: Path, files: list[Path]) -> None:
             if own and there and not _is_library(top, there):
                 named = own.parent if own.name == "__init__.py" else own
                 raise PluginError(
-                    f"{file} imports {top}: that would be {there}, not {own}, since one Python has "
-                    f"one module of a name. Give {named} another name, and import it by that."
+                    f"{file} imports {top}: that would be {there}, not {own}, since a Python "
+                    f"process has one module per name. Give {named} another name, and import it "
+                    "by that."
                 )
 
 
